@@ -1,0 +1,61 @@
+# make demo: everything small, on synthetic smears.   make test, make lint: what .ci/run checks.
+.PHONY: demo test lint format venv clean
+
+VENV := .venv
+PY := $(VENV)/bin/python
+STAMP := $(VENV)/.installed
+# TensorFlow has wheels for Python 3.11 to 3.13. PYTHON=/path/to/python overrides the search.
+PYTHON ?=
+PIP := -m pip install --quiet --disable-pip-version-check
+
+demo: $(STAMP)
+	@$(PY) run_guide.py demo
+
+test: $(STAMP)
+	@$(PY) -m pytest
+
+lint: $(STAMP)
+	@$(PY) -m ruff check .
+	@$(PY) -m ruff format --check .
+
+format: $(STAMP)
+	@$(PY) -m ruff check --fix .
+	@$(PY) -m ruff format .
+
+venv: $(STAMP)
+
+# A python without ensurepip (Debian without python3-venv) still makes an environment; pip is then fetched into it.
+$(STAMP): requirements.txt requirements-dev.txt
+	@set -e; \
+	fits='import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))'; \
+	if ! $(PY) -c "$$fits" 2>/dev/null || ! $(PY) -m pip --version >/dev/null 2>&1; then \
+	  found=; \
+	  for candidate in $(PYTHON) $(if $(PYTHON),,python3 python3.12 python3.13 python3.11 python); do \
+	    if "$$candidate" -c "$$fits" 2>/dev/null; then found=$$candidate; break; fi; \
+	  done; \
+	  if [ -z "$$found" ]; then \
+	    echo "Error: no Python 3.11, 3.12 or 3.13 here. Install one (apt install python3) or name it: make PYTHON=/path/to/python $(MAKECMDGOALS)" >&2; exit 1; \
+	  fi; \
+	  rm -rf $(VENV); \
+	  if ! "$$found" -m venv $(VENV) >/dev/null 2>&1 && ! "$$found" -m virtualenv --quiet $(VENV) >/dev/null 2>&1; then \
+	    rm -rf $(VENV); \
+	    if ! { "$$found" -m venv --without-pip $(VENV) && $(PY) -c "$$GET_PIP" && $(PY) $(VENV)/pip.whl/pip install --quiet --force-reinstall pip; } >/dev/null 2>&1; then \
+	      rm -rf $(VENV); echo "Error: $$found cannot make an environment with pip. Run: sudo apt install python3-venv" >&2; exit 1; \
+	    fi; \
+	  fi; \
+	fi; \
+	echo "Installing the packages of requirements.txt into $(VENV) (minutes, once)"; \
+	$(PY) $(PIP) -r requirements-dev.txt; \
+	touch $@
+
+define GET_PIP
+import json, urllib.request as web, urllib.parse
+index = "https://pypi.org/pypi/pip/json"
+wheel = next(f["url"] for f in json.load(web.urlopen(index, timeout=60))["urls"] if f["url"].endswith(".whl"))
+web.urlretrieve(urllib.parse.urljoin(index, wheel), "$(VENV)/pip.whl")
+endef
+export GET_PIP
+
+clean:
+	@rm -rf .pytest_cache .ruff_cache
+	@find . -path ./$(VENV) -prune -o -name __pycache__ -type d -print0 | xargs -0 rm -rf

@@ -1,0 +1,44 @@
+"""The classes of the ALL dataset: names, the folder names of both public releases, published counts, citation.
+
+The only place where classes are written down. Everything else reads them from the manifest.
+"""
+
+import re
+
+HANDLE = "mehradaria/leukemia"  # on Kaggle
+NAME = "ALL_dataset"
+PUBLISHED = {"Benign": 504, "Early": 985, "Pre": 963, "Pro": 804}
+CITATION = (
+    "Aria, Ghaderzadeh, Bashash, Abolghasemi, Asadi, Hosseini: Acute Lymphoblastic Leukemia (ALL) image dataset. "
+    "Kaggle 2021, doi 10.34740/KAGGLE/DSV/2175623. "
+    "Ghaderzadeh et al.: A fast and efficient CNN model for B-ALL diagnosis and its subtypes classification using "
+    "peripheral blood smear images. Int. J. Intelligent Systems 2022, doi 10.1002/int.22753."
+)
+
+# What is left of a folder's name without case, brackets, "malignant" and anything but letters and digits.
+_ALIASES = {
+    "benign": "Benign",
+    "hematogones": "Benign",
+    "early": "Early",
+    "earlypreb": "Early",
+    "pre": "Pre",
+    "preb": "Pre",
+    "pro": "Pro",
+    "prob": "Pro",
+}
+
+
+def canonical(folder: str) -> str | None:
+    """Return the class that a folder's name means in either release, or None.
+
+    "[Malignant] early Pre-B", "EARLY" and "Early" are all "Early".
+    """
+    return _ALIASES.get(re.sub(r"malignant|[^a-z0-9]", "", folder.lower()))
+
+
+def published_difference(counts: dict[str, int]) -> str | None:
+    """Say how counts by class differ from the published ones; None where they agree or the classes are others."""
+    if set(counts) != set(PUBLISHED) or counts == PUBLISHED:
+        return None
+    parts = [f"{name} {counts[name]} of {PUBLISHED[name]}" for name in PUBLISHED if counts[name] != PUBLISHED[name]]
+    return f"The published dataset has other counts: {', '.join(parts)}."

@@ -1,0 +1,211 @@
+"""Decode one image file whatever it holds: what is good stays, what can be made plain RGB is, the rest is refused.
+
+Plain means what the input pipeline reads without a doubt: 8-bit RGB, upright, as JPEG or PNG.
+"""
+
+import io
+import re
+import stat
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from utils.errors import LeukoBenchError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+# Names that promise an image. The last ones are here so that such files are named in the quarantine, not overlooked.
+SUFFIXES = (
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".dib", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm"),
+    *(".jp2", ".heic", ".heif", ".avif", ".dcm", ".svs"),
+)
+# Pillow is asked for these alone: others run foreign programs (EPS) or are no pictures.
+FORMATS = ("JPEG", "PNG", "BMP", "DIB", "GIF", "TIFF", "WEBP", "PPM", "JPEG2000")
+PLAIN = {"JPEG": ".jpg", "MPO": ".jpg", "PNG": ".png"}  # MPO: a camera's JPEG with a preview behind it
+PLAIN_SUFFIXES = (".jpg", ".jpeg", ".png")  # names that Keras reads; it decodes by content
+MAX_PIXELS = 50_000_000  # decoded: 150 MB
+MAX_BYTES = 64_000_000
+_MARK = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
+
+
+class BadImage(Exception):
+    """The reason why a file cannot be used, in words that follow a colon."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A decoded image.
+
+    Attributes:
+        image: Pillow image, mode RGB, upright.
+        format: Pillow's name of the format.
+        changes: what had to be changed ("grey made RGB"); empty where the file can stay as it is.
+    """
+
+    image: "Image"
+    format: str
+    changes: tuple[str, ...]
+
+    def name(self, name: str) -> str:
+        """Return a file name with the suffix that the file will need."""
+        stem, dot, suffix = name.rpartition(".")
+        if self.changes:
+            return f"{stem}.png"
+        return name if f"{dot}{suffix}".lower() in PLAIN_SUFFIXES else stem + PLAIN[self.format]
+
+    def png(self) -> bytes:
+        """Return the pixels as a PNG file without metadata."""
+        buffer = io.BytesIO()
+        self.image.save(buffer, "PNG")
+        return buffer.getvalue()
+
+
+def decode(content: bytes) -> Picture:
+    """Decode the bytes of an image file completely.
+
+    Raises:
+        BadImage: the bytes are no image, are cut off, hold several frames or a range of values that cannot be known.
+    """
+    from PIL import Image, UnidentifiedImageError
+
+    if not content:
+        raise BadImage("zero bytes")
+    if len(content) > MAX_BYTES:
+        raise BadImage(f"larger than {MAX_BYTES // 10**6} MB")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow warns of oddities that are judged below
+            with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+                return _plain(image, content)
+    except BadImage:
+        raise
+    except UnidentifiedImageError:
+        raise BadImage("not an image") from None
+    except Image.DecompressionBombError:
+        raise BadImage(f"more than {MAX_PIXELS // 10**6} million pixels (decompression bomb)") from None
+    except Exception as error:  # decoders fail with any class: SyntaxError, struct.error, IndexError ...
+        text = " ".join(str(error).split())[:80] or type(error).__name__
+        raise BadImage("truncated" if "truncated" in text.lower() else f"cannot be decoded ({text})") from None
+
+
+def read_safely(path: Path, root: Path) -> bytes:
+    """Read one image file without being led out of `root` or into something endless; at most MAX_BYTES + 1 bytes.
+
+    Raises:
+        BadImage: a link out of the root, a special file, or no permission.
+    """
+    try:
+        if not path.resolve(strict=True).is_relative_to(root.resolve()):
+            raise BadImage("symbolic link out of the folder")
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise BadImage("not a regular file")
+        with open(path, "rb") as handle:
+            return handle.read(MAX_BYTES + 1)
+    except PermissionError:
+        raise BadImage("permission denied") from None
+    except FileNotFoundError:
+        raise BadImage("symbolic link to nothing") from None
+    except (OSError, RuntimeError) as error:
+        raise BadImage(f"cannot be read ({getattr(error, 'strerror', None) or error})") from None
+
+
+def open_rgb(path: Path) -> "Image":
+    """Open an image file as an upright 8-bit RGB Pillow image.
+
+    Raises:
+        LeukoBenchError: the file is missing or no image that can be used.
+    """
+    try:
+        with open(path, "rb") as handle:
+            return decode(handle.read(MAX_BYTES + 1)).image
+    except FileNotFoundError:
+        raise LeukoBenchError(f"There is no image {path}.") from None
+    except OSError as error:
+        raise LeukoBenchError(f"Cannot read the image {path}: {error.strerror or error}.") from None
+    except BadImage as reason:
+        raise LeukoBenchError(f"{path} cannot be used: {reason}. Give an image such as a JPEG or PNG.") from None
+
+
+def _plain(image: "Image", content: bytes) -> Picture:
+    from PIL import ImageOps
+
+    if image.width * image.height > MAX_PIXELS:
+        raise BadImage(f"more than {MAX_PIXELS // 10**6} million pixels (decompression bomb)")
+    kind = image.format
+    if kind != "MPO" and getattr(image, "n_frames", 1) > 1:
+        raise BadImage(f"{image.n_frames} frames (animated, or several pages)")
+    deep = any(";16" in str(tile.args) for tile in image.tile) or image.mode.startswith("I;16")
+    image.load()
+    # Pillow is content once it has the last row, TensorFlow reads on to the end mark.
+    if kind in PLAIN and not (_png_ends(content) if kind == "PNG" else _jpeg_ends(content)):
+        raise BadImage("truncated")
+    changes = [] if kind in PLAIN else [f"{kind} made PNG"]
+    upright = ImageOps.exif_transpose(image)
+    if image.getexif().get(0x0112, 1) not in (0, 1):
+        changes.append("turned upright")
+    rgb, change = _rgb(upright, deep)
+    return Picture(rgb, kind, tuple([*changes, change] if change else changes))
+
+
+def _png_ends(content: bytes) -> bool:
+    """Say whether a PNG has its last chunk."""
+    return b"IEND\xaeB`\x82" in content
+
+
+def _jpeg_ends(content: bytes) -> bool:
+    """Walk the segments of a JPEG and say whether they lead to its end mark (ITU-T T.81, annex B)."""
+    at = 2
+    while at + 1 < len(content) and content[at] == 0xFF:
+        marker = content[at + 1]
+        if marker == 0xD9:
+            return True
+        if marker == 0xFF:  # fill byte
+            at += 1
+            continue
+        if marker not in (0x01, *range(0xD0, 0xD8)):
+            at += int.from_bytes(content[at + 2 : at + 4], "big")
+        at += 2
+        if marker == 0xDA:  # coded pixels follow, to the next mark that is no escape and no restart
+            following = _MARK.search(content, at)
+            at = following.start() if following else len(content)
+    return False
+
+
+def _rgb(image: "Image", deep: bool) -> tuple["Image", str]:
+    """Return the image in mode RGB and what was done for it."""
+    from PIL import Image
+
+    mode = image.mode
+    if mode.startswith("I;16"):
+        _known_white(image.getextrema()[1], 65535)
+        # Pillow's own conversion clips at 255 instead of scaling.
+        import numpy as np
+
+        grey = np.rint(np.asarray(image).astype(np.float32) / 257).astype(np.uint8)
+        return Image.fromarray(grey).convert("RGB"), "16-bit grey made 8-bit RGB"
+    if mode in ("I", "F"):
+        raise BadImage("32-bit values, whose white level is unknown")
+    if mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        opaque = image.getchannel("A").getextrema()[0] == 255
+        white = Image.new("RGBA", image.size, (255, 255, 255, 255))
+        rgb = image.convert("RGB") if opaque else Image.alpha_composite(white, image).convert("RGB")
+        if deep:
+            _known_white(max(high for _, high in rgb.getextrema()), 255)
+        return rgb, "alpha removed" if opaque else "transparent parts made white"
+    names = {"L": "grey", "1": "black and white", "P": "palette", "CMYK": "CMYK", "YCbCr": "YCbCr", "LAB": "LAB"}
+    if mode == "RGB":
+        if deep:
+            _known_white(max(high for _, high in image.getextrema()), 255)
+        return image, "16-bit made 8-bit" if deep else ""
+    if mode not in names:
+        raise BadImage(f"colour mode {mode}")
+    return image.convert("RGB"), f"{names[mode]} made RGB"
+
+
+def _known_white(highest: float, full: int) -> None:
+    """Refuse 16-bit images that use less than half of the range: 10- or 12-bit cameras, which would come out black."""
+    if highest <= full // 2:
+        raise BadImage("16-bit values that use less than half of the range, so the white level is unknown")

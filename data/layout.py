@@ -1,0 +1,93 @@
+"""The split as folders: <path>/{train,val,test}/<Class>/<file> and manifest.csv, hard links where they work."""
+
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+from data.manifest import Manifest
+from utils import files
+from utils.errors import LeukoBenchError
+
+MANIFEST = "manifest.csv"
+
+
+def is_whole(path: Path, table: Manifest, sizes: Mapping[str, int]) -> bool:
+    """Say whether a split folder holds exactly a manifest's images, judged by names and sizes in bytes."""
+    try:
+        if (path / MANIFEST).read_text(encoding="utf-8") != table.text():
+            return False
+        wanted = {f"{row.split}/{row.image}": sizes[row.image] for row in table.rows}
+        found = {}
+        for subset in {row.split for row in table.rows}:
+            for place in (path / subset).iterdir():
+                with os.scandir(place) as entries:
+                    for entry in entries:
+                        found[f"{subset}/{place.name}/{entry.name}"] = entry.stat().st_size
+    except (OSError, UnicodeDecodeError):
+        return False
+    return found == wanted
+
+
+def build(path: Path, table: Manifest, source: Path, sizes: Mapping[str, int]) -> None:
+    """Lay a manifest out beside `path` and move it there whole, in place of what was there.
+
+    Args:
+        path: split folder.
+        table: the manifest.
+        source: folder of the dataset.
+        sizes: bytes of each image.
+
+    Raises:
+        LeukoBenchError: the folder cannot be written, the disk is full, or an image is missing; nothing is changed.
+    """
+    partial = partial_of(path)
+    old = path.with_name(f".{os.getpid()}.{path.name}.old")
+    try:
+        sweep(path)
+        for subset, label in sorted({(row.split, row.label) for row in table.rows}):
+            (partial / subset / label).mkdir(parents=True)
+        for row in table.rows:
+            _place(source / row.image, partial / row.split / row.image)
+        files.write_text(partial / MANIFEST, table.text())
+        if is_whole(path, table, sizes):  # another process was faster
+            return
+        if path.exists():
+            path.rename(old)
+        partial.rename(path)
+    except OSError as error:
+        if is_whole(path, table, sizes):
+            return
+        if old.exists() and not path.exists():
+            old.rename(path)
+        reason = error.strerror or error
+        raise LeukoBenchError(
+            f"Cannot lay out {path}: {reason}. Free space or choose a folder you may write to."
+        ) from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def partial_of(target: Path) -> Path:
+    """Return the hidden folder beside `target` in which this process builds it."""
+    return target.with_name(f".{os.getpid()}.{target.name}.partial")
+
+
+def sweep(target: Path) -> None:
+    """Remove what killed processes left beside `target`."""
+    import psutil
+
+    for pattern in (f".*.{target.name}.partial", f".*.{target.name}.old"):
+        for rest in target.parent.glob(pattern):
+            pid = rest.name.split(".")[1]
+            # In containers a new process often has the number of the killed one.
+            if pid.isdigit() and (int(pid) == os.getpid() or not psutil.pid_exists(int(pid))):
+                shutil.rmtree(rest, ignore_errors=True)
+
+
+def _place(source: Path, target: Path) -> None:
+    try:
+        os.link(source, target, follow_symlinks=False)
+    except OSError:
+        shutil.copyfile(source, target)

@@ -1,0 +1,90 @@
+"""The manifest: which image, with which label, is in which subset. The one definition of a split."""
+
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from utils import files
+from utils.errors import LeukoBenchError
+
+COLUMNS = ("image", "label", "split", "group", "sha256")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One image of a manifest.
+
+    Attributes:
+        image: path below the dataset's folder, with forward slashes ("Benign/WBC-Benign-001.jpg").
+        label: class name, which is the image's folder.
+        split: "train", "val", "test", or "" before splitting.
+        group: patient or slide the image comes from; "" where unknown.
+        sha256: hash of the file's bytes, 64 hex digits.
+    """
+
+    image: str
+    label: str
+    split: str
+    group: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The rows of one split, in image order."""
+
+    rows: tuple[Row, ...]
+
+    @cached_property
+    def classes(self) -> tuple[str, ...]:
+        """Class names in sorted order, which is the order of every probability column."""
+        return tuple(sorted({row.label for row in self.rows}))
+
+    @cached_property
+    def hash(self) -> str:
+        """First 16 hex digits of the SHA-256 of the manifest as CSV."""
+        return hashlib.sha256(self.text().encode()).hexdigest()[:16]
+
+    @cached_property
+    def test_identity(self) -> str:
+        """Hash of (image sha256, label) over the test rows: runs with the same one can be ranked together."""
+        rows = sorted(f"{row.sha256},{row.label}" for row in self.subset("test"))
+        return hashlib.sha256("\n".join(rows).encode()).hexdigest()[:16]
+
+    def subset(self, split: str) -> tuple[Row, ...]:
+        """Return the rows of "train", "val" or "test"."""
+        return tuple(row for row in self.rows if row.split == split)
+
+    def counts(self) -> dict[str, dict[str, int]]:
+        """Return images by subset and class: {"train": {"Benign": 322, ...}, ...}."""
+        tally = Counter((row.split, row.label) for row in self.rows)
+        return {s: {c: tally[s, c] for c in self.classes} for s in sorted({row.split for row in self.rows})}
+
+    def text(self) -> str:
+        """Return the manifest as CSV text, rows sorted by image: the same content is the same text."""
+        ordered = sorted(self.rows, key=lambda row: row.image)
+        return files.csv_text(COLUMNS, ((r.image, r.label, r.split, r.group, r.sha256) for r in ordered))
+
+    def write(self, path: Path) -> None:
+        """Write the manifest atomically."""
+        files.write_text(path, self.text())
+
+
+def read(path: Path) -> Manifest:
+    """Read a manifest.
+
+    Raises:
+        LeukoBenchError: the file is missing, lacks a column or holds no rows.
+    """
+    rows = files.read_csv(path, COLUMNS)
+    if not rows:
+        raise LeukoBenchError(f"{path} lists no images. Make it again: python run_guide.py data split")
+    return from_rows([Row(*(row[name] or "" for name in COLUMNS)) for row in rows])
+
+
+def from_rows(rows: Sequence[Row]) -> Manifest:
+    """Make a manifest of rows in any order."""
+    return Manifest(tuple(sorted(rows, key=lambda row: row.image)))

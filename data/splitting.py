@@ -1,0 +1,205 @@
+"""Splits: stratified by class, repeatable, laid out as folders that `image_dataset_from_directory` reads.
+
+Images are dealt in the order of a hash of (seed, content): a split does not depend on file names, on the release that
+was imported, or on the version of any library, and files that are the same image stay together in one subset.
+"""
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import pairwise
+from math import ceil
+from pathlib import Path
+
+from data import index, integrity, layout, manifest
+from data.index import Indexed
+from data.manifest import Manifest, Row
+from data.schemes import Scheme, parse
+from utils import files
+from utils.errors import LeukoBenchError, nearest
+from utils.paths import data_dir, raw_dir, splits_dir
+
+DEFAULT = "64/16/20"
+SUBSETS = ("train", "val", "test")
+
+
+@dataclass(frozen=True)
+class SplitFolder:
+    """A laid-out split: the folder that holds train/, val/ and test/, and its manifest."""
+
+    path: Path
+    manifest: Manifest
+
+    @property
+    def manifest_path(self) -> Path:
+        """Path of the manifest as CSV."""
+        return self.path / layout.MANIFEST
+
+
+def ensure_dataset(dataset: str) -> str:
+    """Return the name of a dataset that is there: the given one, else the only one, else newly made synthetic smears.
+
+    Raises:
+        LeukoBenchError: there is no such dataset, or several to choose from.
+    """
+    there = datasets()
+    if not dataset:
+        if len(there) > 1:
+            raise LeukoBenchError(f"There are several datasets: {', '.join(there)}. Choose one with --dataset.")
+        if there:
+            return there[0]
+        from data import synthetic
+
+        return synthetic.make().name
+    if dataset not in there:
+        known = f"There are: {', '.join(there)}." if there else "There is none yet."
+        raise LeukoBenchError(
+            f"There is no dataset '{dataset}'.{nearest(dataset, there)} {known} "
+            "Bring one in with: python run_guide.py data import PATH"
+        )
+    return dataset
+
+
+def datasets() -> list[str]:
+    """List the datasets below data/raw."""
+    raw = data_dir() / "raw"
+    return sorted(
+        path.parent.name for path in raw.glob(f"*/{index.DATASET}") if not path.parent.name.startswith((".", "_"))
+    )
+
+
+def prepare_split(dataset: str, split: str = DEFAULT, seed: int = 42) -> SplitFolder:
+    """Make a split of a dataset and lay it out, or take the folder that is there already.
+
+    Args:
+        dataset: name of a folder below data/raw.
+        split: see `data.schemes.parse`.
+        seed: of the order in which images are dealt.
+
+    Raises:
+        LeukoBenchError: the split is unknown, a class has too few images, the dataset is damaged or the disk is full.
+    """
+    scheme = parse(split)
+    rows = integrity.current_index(dataset)
+    table = make_manifest(dataset, rows, scheme, seed, split)
+    path = splits_dir() / f"{dataset}-{scheme.slug}-seed{seed}"
+    sizes = {row.image: row.bytes for row in rows}
+    if not layout.is_whole(path, table, sizes):
+        layout.build(path, table, raw_dir(dataset), sizes)
+    return SplitFolder(path, table)
+
+
+def make_manifest(dataset: str, rows: Sequence[Indexed], scheme: Scheme, seed: int, text: str) -> Manifest:
+    """Deal the images of an index to the subsets.
+
+    Raises:
+        LeukoBenchError: a class would have no image in a subset.
+    """
+    classes: dict[str, list[Indexed]] = defaultdict(list)
+    for row in rows:
+        classes[row.label].append(row)
+    if len(classes) < 2:
+        raise LeukoBenchError(
+            f"Dataset '{dataset}' has fewer than 2 classes with images: {', '.join(classes) or 'none'}."
+        )
+    totals = {label: len(rows) for label, rows in sorted(classes.items())}
+    ordered = {label: _deal_order(classes[label], seed) for label in totals}
+    test = _test_images(ordered, scheme)
+    left = {label: [row for row in classes[label] if row.image not in test] for label in totals}
+    counts = _apportion({label: len(rows) for label, rows in left.items()}, scheme.val)
+    val = {row.image for label in totals for row in _fill(_deal_order(left[label], seed), [counts[label]])[0]}
+    for label in totals:
+        sizes = {
+            "train": sum(row.image not in test and row.image not in val for row in classes[label]),
+            "val": sum(row.image in val for row in classes[label]),
+            "test": sum(row.image in test for row in classes[label]),
+        }
+        if min(sizes.values()) == 0:
+            raise LeukoBenchError(
+                f"Class '{label}' of '{dataset}' has too few images ({totals[label]}) for the split {text}: "
+                f"train/val/test would get {'/'.join(map(str, sizes.values()))}. Add images or choose another split."
+            )
+    groups = _groups(raw_dir(dataset))
+    return manifest.from_rows(
+        [
+            Row(
+                row.image,
+                row.label,
+                "test" if row.image in test else "val" if row.image in val else "train",
+                groups.get(row.image, ""),
+                row.sha256,
+            )
+            for row in rows
+        ]
+    )
+
+
+def straddling(table: Manifest) -> list[list[str]]:
+    """Return the groups of equal images that lie in more than one subset."""
+    same: dict[str, list[Row]] = defaultdict(list)
+    for row in table.rows:
+        same[row.sha256].append(row)
+    return [[row.image for row in rows] for rows in same.values() if len({row.split for row in rows}) > 1]
+
+
+def _test_images(ordered: dict[str, list[list[Indexed]]], scheme: Scheme) -> set[str]:
+    totals = {label: sum(map(len, groups)) for label, groups in ordered.items()}
+    chosen: set[str] = set()
+    if scheme.folds:
+        for label, groups in ordered.items():
+            edges = [totals[label] * k // scheme.folds for k in range(scheme.folds + 1)]
+            bins = _fill(groups, [high - low for low, high in pairwise(edges)])
+            chosen |= {row.image for row in bins[scheme.fold - 1]}
+        return chosen
+    counts = _apportion(totals, scheme.test)
+    for label, groups in ordered.items():
+        chosen |= {row.image for row in _fill(groups, [counts[label]])[0]}
+    return chosen
+
+
+def _deal_order(rows: Sequence[Indexed], seed: int) -> list[list[Indexed]]:
+    """Return groups of equal images in the order in which they are dealt."""
+    same: dict[str, list[Indexed]] = defaultdict(list)
+    for row in sorted(rows):
+        same[hashlib.sha256(f"{seed}:{row.sha256}".encode()).hexdigest()].append(row)
+    return [same[key] for key in sorted(same)]
+
+
+def _fill(groups: Sequence[Sequence[Indexed]], sizes: Sequence[int]) -> list[list[Indexed]]:
+    """Fill bins of exactly these sizes in order, each group into the first bin with room for the whole of it.
+
+    Only where no bin has such room left is a group cut.
+    """
+    bins: list[list[Indexed]] = [[] for _ in sizes]
+    late: list[Indexed] = []
+    for group in groups:
+        home = next((k for k, size in enumerate(sizes) if len(bins[k]) + len(group) <= size), None)
+        if home is None:
+            late += group
+        else:
+            bins[home] += group
+    for row in late:
+        home = next((k for k, size in enumerate(sizes) if len(bins[k]) < size), None)
+        if home is None:
+            break
+        bins[home].append(row)
+    return bins
+
+
+def _apportion(totals: dict[str, int], share: Fraction) -> dict[str, int]:
+    """Return a share of each class, exact in sum: the share of all rounded up, then largest remainders."""
+    wanted = ceil(share * sum(totals.values()))
+    counts = {label: int(share * total) for label, total in totals.items()}
+    by_remainder = sorted(totals, key=lambda label: (counts[label] - share * totals[label], label))
+    for label in by_remainder[: wanted - sum(counts.values())]:
+        counts[label] += 1
+    return counts
+
+
+def _groups(folder: Path) -> dict[str, str]:
+    path = folder / index.GROUPS
+    if not path.exists():
+        return {}
+    return {row["image"]: row["group"] for row in files.read_csv(path, ("image", "group"))}

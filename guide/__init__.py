@@ -1,0 +1,1 @@
+"""The commands by group and the menu over them: the one room that ties models and visualization together."""

@@ -1,0 +1,129 @@
+"""What the menu offers for a parameter, by the parameter's name: models, datasets, runs, classes."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import models
+from data import index, splitting
+from utils import artifacts, files
+from utils.errors import LeukoBenchError
+from utils.paths import PROJECT, raw_dir, runs_dir
+
+
+@dataclass(frozen=True)
+class Choices:
+    """A numbered list.
+
+    Attributes:
+        values: what the command receives.
+        notes: shown beside each value.
+        check: judges an answer that is not in the list by raising; None refuses every such answer.
+    """
+
+    values: list[str]
+    notes: list[str]
+    check: Callable[[str], Any] | None = None
+
+
+def choices_for(name: str, answers: Mapping[str, Any], root: Path, runs: str) -> Choices | None:
+    """Return the list for a parameter, or None where it is asked for as text.
+
+    Args:
+        name: of the parameter.
+        answers: given so far in this step.
+        root: folder of the runs.
+        runs: "finished", "unfinished" or "all": the runs to offer.
+
+    Raises:
+        LeukoBenchError: there is nothing to choose from; the line says how to get it.
+    """
+    if name in ("model", "models"):
+        return Choices(models.names(), [""] * len(models.names()))
+    if name == "dataset":
+        counted = datasets()
+        return Choices(list(counted), [f"{count:,} images" for count in counted.values()]) if counted else None
+    if name in ("run", "runs", "resume"):
+        return _runs(root, runs)
+    if name in ("true", "predicted"):
+        classes = list(artifacts.open_run(answers["run"], root).config()["classes"])
+        return Choices(classes, [""] * len(classes))
+    if name == "profile":
+        chosen = answers.get("model") or models.names()
+        found = [type(models.config_for(model)).PROFILES for model in chosen]
+        shared = [profile for profile in found[0] if all(profile in each for each in found)]
+        return Choices(shared, [""] * len(shared)) if shared else None
+    return None
+
+
+def check_answer(name: str, value: Any, answers: Mapping[str, Any]) -> None:
+    """Judge an answer that only the project can judge.
+
+    Raises:
+        LeukoBenchError: it is wrong.
+    """
+    for model in answers.get("model") or ():
+        if name in ("set_", "seed"):
+            models.config_for(model, answers["profile"], **{"settings" if name == "set_" else name: value})
+    if name == "split":
+        splitting.parse(value)
+    if name in ("path", "image", "groups"):
+        for path in value if isinstance(value, list) else [value]:
+            if path is not None and not path.exists():
+                raise LeukoBenchError(f"There is no {path}.")
+
+
+def datasets() -> dict[str, int]:
+    """Return the datasets below data/raw with their numbers of images, real ones before synthetic ones."""
+    found = []
+    for name in splitting.datasets():
+        try:
+            about = files.read_json(raw_dir(name) / index.DATASET)
+            found.append((bool(about.get("synthetic")), name, sum(about["images"].values())))
+        except (LeukoBenchError, KeyError, TypeError, AttributeError):
+            found.append((True, name, 0))  # damaged; the command that uses it says so
+    return {name: count for _, name, count in sorted(found)}
+
+
+def roots(current: Path) -> dict[Path, int]:
+    """Return the folders that hold runs with their numbers of finished runs; `current` comes first in any case."""
+    nested = sorted(path for path in runs_dir().glob("*") if path.is_dir())
+    candidates = dict.fromkeys([current, runs_dir(), *nested, PROJECT / "docs" / "results"])
+    return {
+        path: len(artifacts.find_runs(path, finished=True))
+        for path in candidates
+        if path == current or artifacts.find_runs(path)
+    }
+
+
+def short(path: Path) -> str:
+    """Return a path as a person in the checkout would type it."""
+    try:
+        return path.resolve().relative_to(PROJECT).as_posix()
+    except ValueError:
+        return str(path)
+
+
+def _runs(root: Path, which: str) -> Choices:
+    finished = {"finished": True, "unfinished": False, "all": None}[which]
+    found = artifacts.find_runs(root, finished=finished)
+    if not found:
+        kind = "" if which == "all" else f" {which}"
+        more = "" if which == "unfinished" else " Train a model first (t), or choose another folder of runs (f)."
+        raise LeukoBenchError(f"There are no{kind} runs in {short(root)}.{more}")
+    newest_first = sorted(found, key=lambda run: run.path.name, reverse=True)[:20]
+    return Choices(
+        [run.id for run in newest_first],
+        [_note(run) for run in newest_first],
+        lambda name: artifacts.open_run(name, root),
+    )
+
+
+def _note(run: artifacts.Run) -> str:
+    if not run.finished:
+        return "unfinished"
+    try:
+        return f"{run.config()['dataset']}, test accuracy {run.metrics()['test']['accuracy']:.4f}"
+    except (LeukoBenchError, KeyError, TypeError, ValueError):
+        return "damaged"

@@ -1,0 +1,180 @@
+"""Commands that look at finished runs: compare, confusion, report, runs."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from guide.matrices import SUBSETS, class_named, show_images, show_matrix
+from models.scripts import Root
+from utils import artifacts, console
+from utils.artifacts import FIGURES, HEATMAPS, Run
+from utils.errors import LeukoBenchError, nearest
+from utils.paths import runs_dir
+
+if TYPE_CHECKING:
+    from utils.compare_models import Comparison
+    from utils.run_records import Record
+    from utils.tables import Table
+
+FOLDER = "comparison"
+REPORT = "report.html"
+
+Runs = Annotated[list[str] | None, typer.Argument(help="Runs or models; none: the latest run of every model.")]
+AllSeeds = Annotated[bool, typer.Option("--all-seeds", help="Add the runs that differ only in their seed.")]
+
+
+def compare(
+    runs: Runs = None,
+    figures: Annotated[bool, typer.Option(help="Draw the figures too.")] = True,
+    all_seeds: AllSeeds = False,
+    root: Root = None,
+) -> None:
+    """Compare runs: quality, cost and seeds as tables on screen and in files, and as figures."""
+    from utils import comparison_tables
+    from utils.compare_models import group
+
+    place = root or runs_dir()
+    comparisons = group(_records(runs, place, all_seeds))
+    for comparison, folder in _folders(comparisons, place):
+        _show(comparison, len(comparisons) > 1)
+        written = comparison_tables.write(comparison, folder)
+        console.say(f"Tables: {', '.join(path.name for path in written if path.suffix == '.csv')} in {folder}")
+        console.say("(and the same as .md, .tex and .html)")
+        if figures:
+            drawn = _draw(comparison.runs, folder / FIGURES)
+            console.say(f"Figures: {len(drawn)} in {folder / FIGURES}")
+    console.say("Research only, not a diagnosis.")
+
+
+def confusion(
+    run: Annotated[str, typer.Argument(help="Run, or a model's name for its latest run.")],
+    true: Annotated[str, typer.Option(help="List the images of this class.")] = "",
+    predicted: Annotated[str, typer.Option(help="List the images predicted as this class.")] = "",
+    subset: Annotated[str, typer.Option(help="test or val.")] = "test",
+    root: Root = None,
+) -> None:
+    """Print a run's confusion matrix, or list and draw the images of one of its cells."""
+    from utils import metrics
+
+    if subset not in SUBSETS:
+        raise LeukoBenchError(f"Unknown subset '{subset}'.{nearest(subset, SUBSETS)} Valid: {', '.join(SUBSETS)}.")
+    chosen = artifacts.open_run(run, root or runs_dir())
+    classes = chosen.config()["classes"]
+    true, predicted = (class_named(name, classes) for name in (true, predicted))
+    table = chosen.predictions(subset)
+    try:
+        matrix = metrics.confusion(table).tolist()
+    except LeukoBenchError as error:
+        raise LeukoBenchError(f"Run {chosen.id}: {error}") from None
+    show_matrix(f"{chosen.id}: {SUBSETS[subset]} images", classes, matrix)
+    if true or predicted:
+        show_images(chosen, table, classes, true, predicted, subset)
+
+
+def report(runs: Runs = None, all_seeds: AllSeeds = False, root: Root = None) -> None:
+    """Write one self-contained HTML page with the tables, figures and heatmaps of the runs."""
+    from visualization import report as page
+
+    place = root or runs_dir()
+    records = _records(runs, place, all_seeds)
+    path = page.write_report([record.run for record in records], place / FOLDER / REPORT, place)
+    console.say(f"Report: {path}")
+
+
+def runs_(root: Root = None) -> None:
+    """List the runs: finished, unfinished or damaged."""
+    place = root or runs_dir()
+    found = artifacts.find_runs(place)
+    if not found:
+        console.say(f"{place} holds no runs. Train one: python run_guide.py train cnn")
+        return
+    states = {run: _state(run) for run in found}
+    rows = [(run.model, run.path.name, *state[:3]) for run, state in states.items()]
+    console.table(f"Runs in {place}", ("Model", "Run folder", "State", "Dataset", "Seed"), rows)
+    for run, (*_, note) in states.items():
+        if note:
+            console.say(f"{run.id}: {note}")
+
+
+def _records(names: Sequence[str] | None, root: Path, all_seeds: bool) -> list["Record"]:
+    """Measure the named runs, or the latest of every model and test set; say which ones had to be left out."""
+    from utils.compare_models import add_seeds, latest
+    from utils.run_records import measure
+
+    problems: list[str] = []
+    if names:
+        opened = [artifacts.open_run(name, root) for name in names]
+        records = [measure(run) for run in {run.path.resolve(): run for run in opened}.values()]
+    else:
+        records, problems = latest(root)
+    if all_seeds:
+        records, more = add_seeds(records, root)
+        problems += more
+    for problem in dict.fromkeys(problems):
+        console.warn(problem)
+    for manifest in sorted({record.unchecked for record in records if record.unchecked}):
+        console.warn(f"{manifest} is missing, so that test images could not be held against it.")
+    return records
+
+
+def _folders(comparisons: Sequence["Comparison"], root: Path) -> list[tuple["Comparison", Path]]:
+    """Give the first comparison <root>/comparison, each further test set a folder below it."""
+    return [(c, root / FOLDER / c.short if index else root / FOLDER) for index, c in enumerate(comparisons)]
+
+
+def _draw(runs: Sequence[Run], folder: Path) -> list[Path]:
+    """Draw every figure, and the shared heatmaps of the runs that were explained."""
+    from visualization import comparison, gradcam
+
+    drawn = comparison.draw_all(runs, folder)
+    explained = []
+    for run in runs:
+        try:
+            if run.file(HEATMAPS).is_file() and gradcam.read(run, "panel"):
+                explained.append(run)
+        except LeukoBenchError as error:  # heatmaps are derived: damaged ones keep nothing else from being drawn
+            console.warn(f"left out of the heatmaps: {error}")
+    panel = gradcam.draw_panel(explained, folder) if explained else None
+    return [*drawn, panel] if panel else drawn
+
+
+def _show(comparison: "Comparison", several: bool) -> None:
+    from utils import comparison_tables as views
+
+    console.say()
+    console.say(comparison.title + (f" (test set {comparison.test_identity[:8]})" if several else ""), style="bold")
+    for line in views.about(comparison):
+        console.say(line)
+    shown = [views.quality, views.averages, views.per_class, views.training, views.cost]
+    tables = [view(comparison) for view in shown] + views.machines(comparison)
+    if comparison.seeds:
+        tables.append(views.seeds(comparison))
+    for table in [*tables, views.runs(comparison)]:
+        console.say()
+        _print(table)
+
+
+def _print(table: "Table") -> None:
+    above = [None, *(row[0] for row in table.rows)]
+    rows = [["" if row[0] == name else row[0], *row[1:]] for name, row in zip(above, table.rows, strict=False)]
+    console.table(table.title, table.columns, rows)
+
+
+def _state(run: Run) -> tuple[str, str, str, str]:
+    """Return state, dataset, seed and what is wrong or to be done, without reading the predictions."""
+    about = "-", "-"
+    try:
+        config = run.config()
+        about = str(config["dataset"]), str(config["seed"])
+        if not run.finished:
+            todo = "evaluate" if run.file(artifacts.PREDICTIONS).is_file() else "train --resume"
+            return "unfinished", *about, f"go on with: python run_guide.py {todo} {run.id}"
+        for read in (run.environment, run.timing, run.history, run.metrics):
+            read()
+        if not run.file(artifacts.PREDICTIONS).is_file():
+            run.predictions()  # says so without loading pandas for every run that has them
+    except (LeukoBenchError, OSError) as error:
+        return "damaged", *about, str(error)
+    return "finished", *about, "" if run.file(artifacts.WEIGHTS).is_file() else f"without {artifacts.WEIGHTS}"

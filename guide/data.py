@@ -1,0 +1,192 @@
+"""Commands that bring datasets in, check them, split them and draw them."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from utils import console, files
+from utils.paths import raw_dir
+
+if TYPE_CHECKING:
+    from data.acquire import Imported
+
+SHOWN = 3  # files named in a line about many
+Dataset = Annotated[str, typer.Argument(help="Dataset; empty: the only one, or synthetic smears.")]
+Split = Annotated[str, typer.Option(help="Train/val/test in percent (64/16/20, 90/10), or kfold:K:I.")]
+Seed = Annotated[int, typer.Option(min=0, help="Seed of the split.")]
+
+
+class Stain(StrEnum):
+    """What the stain of synthetic smears says about the class."""
+
+    independent = "independent"
+    confounded = "confounded"
+
+
+def import_(
+    path: Annotated[Path, typer.Argument(help="Folder or zip with one folder for each class.")],
+    name: Annotated[str, typer.Option(help="Name of the new dataset; empty: the name of the path.")] = "",
+    as_is: Annotated[bool, typer.Option("--as-is", help="Another dataset: keep the names of its folders.")] = False,
+    groups: Annotated[Path | None, typer.Option(help="CSV of image,group: patient or slide of each image.")] = None,
+) -> None:
+    """Import a folder or a zip of images into data/raw."""
+    from data import acquire
+
+    with _progress("Importing") as progress:
+        imported = acquire.import_dataset(path, name, as_is, groups, progress)
+    _say_imported(imported)
+
+
+def download(
+    name: Annotated[str, typer.Option(help="Name of the new dataset.")] = "ALL_dataset",
+) -> None:
+    """Download the ALL dataset from Kaggle and import it."""
+    from data import classes, kaggle
+
+    console.say(f"Asking Kaggle for {classes.HANDLE} ...")
+    with _progress("Importing") as progress:
+        imported = kaggle.download(name, progress)
+    _say_imported(imported)
+    console.say(f"Cite: {classes.CITATION}")
+
+
+def synth(
+    name: Annotated[str, typer.Option(help="Name of the new dataset.")] = "synthetic",
+    images_per_class: Annotated[int, typer.Option(min=1, max=100_000, help="Images of each class.")] = 80,
+    size: Annotated[int, typer.Option(min=32, max=1024, help="Side in pixels.")] = 128,
+    patients: Annotated[int, typer.Option(min=1, max=10_000, help="Patients of each class.")] = 10,
+    stain: Annotated[Stain, typer.Option(help="Whether the stain tells the class.")] = Stain.independent,
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of the drawing.")] = 42,
+) -> None:
+    """Make synthetic smears, drawn so that the shape of the cells tells the class."""
+    from data import integrity, synthetic
+
+    folder = synthetic.make(name, images_per_class, size, patients, Stain(stain).value, seed)
+    rows = integrity.current_index(name)
+    console.say(f"Made {len(rows)} synthetic smears of {size} px in {folder}")
+    console.say(f"Next: python run_guide.py train cnn --dataset {name}")
+
+
+def check(dataset: Dataset = "") -> None:
+    """Check every image of a dataset; broken ones go to quarantine, with the reason."""
+    from data import index, integrity, splitting
+
+    name = splitting.ensure_dataset(dataset)
+    with _progress("Checking") as progress:
+        report = integrity.check(name, progress)
+    synthetic = files.read_json(raw_dir(name) / index.DATASET).get("synthetic")
+    _say_counts(name, index.count(report.index), real=not synthetic)
+    _say_files("Missing since the last check", report.missing)
+    _say_files("New since the last check", report.added)
+    _say_files("Changed since the last check", report.changed)
+    _say_converted(report.converted)
+    _say_quarantined(report.quarantined, raw_dir(name))
+    _say_duplicates(index.duplicates(report.index))
+    index.refuse_conflicts(report.index, f"Remove one of them from {raw_dir(name)}.")
+    if not (report.missing or report.added or report.changed or report.converted or report.quarantined):
+        console.say("Every image is whole and unchanged.")
+
+
+def split(
+    dataset: Dataset = "",
+    split: Split = "64/16/20",
+    seed: Seed = 42,
+) -> None:
+    """Split a dataset into training, validation and test images, stratified by class."""
+    from data import splitting
+
+    name = splitting.ensure_dataset(dataset)
+    folder = splitting.prepare_split(name, split, seed)
+    counts = folder.manifest.counts()
+    rows = [
+        (subset, sum(counts[subset].values()), *(counts[subset][label] for label in folder.manifest.classes))
+        for subset in splitting.SUBSETS
+    ]
+    console.table(f"{name}, split {split}, seed {seed}", ("subset", "images", *folder.manifest.classes), rows)
+    cut = splitting.straddling(folder.manifest)
+    if cut:
+        console.warn(f"{len(cut)} groups of equal images lie in several subsets, first: {', '.join(cut[0])}.")
+    console.say(f"Manifest {folder.manifest.hash} in {folder.path}")
+
+
+def figures(
+    dataset: Dataset = "",
+    split: Split = "64/16/20",
+    seed: Seed = 42,
+    output: Annotated[Path | None, typer.Option(help="Folder of the figures.", show_default="runs/figures")] = None,
+) -> None:
+    """Draw the class distribution and a sheet of sample images."""
+    from data import splitting
+    from utils.paths import runs_dir
+    from visualization import dataset as pictures
+
+    name = splitting.ensure_dataset(dataset)
+    folder = splitting.prepare_split(name, split, seed)
+    for path in pictures.draw_all(name, output or runs_dir() / "figures" / folder.path.name, folder.manifest_path):
+        console.say(f"Drew {path}")
+
+
+@contextmanager
+def _progress(title: str) -> Iterator[Callable[[int, int], None]]:
+    with console.progress() as bar:
+        task = bar.add_task(title, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def _say_imported(imported: "Imported") -> None:
+    from data import index
+
+    _say_counts(imported.name, index.count(imported.index))
+    if imported.segmented:
+        console.say(f"Left out, segmented copies beside the originals: {imported.segmented}.")
+    if imported.outside:
+        console.say(f"Left out, images outside the class folders: {imported.outside}.")
+    if imported.ignored:
+        console.say(f"Ignored, files that are no images: {imported.ignored}.")
+    if imported.grouped:
+        console.say(f"Groups: {imported.grouped} of {len(imported.index)} images have one.")
+    _say_converted(imported.converted)
+    _say_quarantined(imported.quarantined, imported.path)
+    _say_duplicates(index.duplicates(imported.index))
+    console.say(f"Imported {len(imported.index)} images into {imported.path}")
+    console.say(f"Next: python run_guide.py train cnn --dataset {imported.name}")
+
+
+def _say_counts(name: str, counts: dict[str, int], real: bool = True) -> None:
+    from data import classes
+
+    total = sum(counts.values())
+    rows = [(label, number, f"{number / total:.1%}") for label, number in counts.items()]
+    console.table(f"{name}: {total} images", ("class", "images", "share"), rows)
+    difference = classes.published_difference(counts) if real else None
+    if difference:
+        console.warn(difference)
+
+
+def _say_files(title: str, names: list[str]) -> None:
+    if names:
+        more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+        console.say(f"{title}: {', '.join(names[:SHOWN])}{more}.")
+
+
+def _say_converted(converted: list[tuple[str, str]]) -> None:
+    _say_files(f"Converted to RGB PNG ({len(converted)})", [f"{name} ({what})" for name, what in converted])
+
+
+def _say_quarantined(quarantined: list[tuple[str, str]], folder: Path) -> None:
+    if quarantined:
+        _say_files(f"Quarantined ({len(quarantined)})", [f"{name} ({reason})" for name, reason in quarantined])
+        console.say(f"The reasons stand in {folder / 'quarantine.csv'}")
+
+
+def _say_duplicates(groups: list[list[str]]) -> None:
+    if groups:
+        extra = sum(len(names) - 1 for names in groups)
+        console.say(
+            f"Exact copies of another image: {extra}, first {groups[0][1]} of {groups[0][0]}. "
+            "A split keeps them together."
+        )

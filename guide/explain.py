@@ -1,0 +1,49 @@
+"""The command that shows where a model looked."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from models.scripts import Root
+from utils import artifacts, console
+from utils.artifacts import FIGURES
+from utils.paths import runs_dir
+
+
+class Method(StrEnum):
+    """Methods of `models.explaining.heatmaps`."""
+
+    GRADCAM = "gradcam"
+    GRADCAM_PLUS_PLUS = "gradcam++"
+    SCORECAM = "scorecam"
+
+
+def explain(
+    run: Annotated[str, typer.Argument(help="Run, or a model's name for its latest run.")],
+    image: Annotated[
+        list[Path] | None, typer.Argument(help="Image files; none: examples from the test images.")
+    ] = None,
+    method: Annotated[Method, typer.Option(help="Way to compute the heatmap.")] = Method.GRADCAM,
+    root: Root = None,
+) -> None:
+    """Draw Grad-CAM heatmaps: a right and a wrong example a class, or any image."""
+    from models import explaining
+    from visualization import gradcam
+
+    chosen = artifacts.open_run(run, root or runs_dir())
+    if image:
+        maps, probabilities = explaining.explain_images(chosen, image, method.value)
+        classes = chosen.config()["classes"]
+        for path, values in zip(image, probabilities, strict=True):
+            shown = ", ".join(f"{name} {value:.3f}" for name, value in zip(classes, values, strict=True))
+            console.say(f"  {path.name}: {shown}")
+        target = chosen.file(FIGURES) / f"explain-{image[0].stem}-{method.value}.png"
+        drawn = [gradcam.draw_images(chosen, image, maps, probabilities, target)]
+        console.say("Research only, not a diagnosis.")
+    else:
+        explaining.explain(chosen, method.value)
+        drawn = gradcam.draw_examples(chosen)
+    for path in drawn:
+        console.say(f"  {path}")

@@ -1,0 +1,98 @@
+"""How a confusion matrix and the images of one of its cells are shown on the terminal."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from utils import console
+from utils.artifacts import FIGURES, Run
+from utils.errors import LeukoBenchError, nearest
+from utils.paths import raw_dir
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SUBSETS = {"val": "validation", "test": "test"}
+WIDTH = 80  # columns of the narrowest terminal that is served
+
+
+def show_matrix(title: str, classes: Sequence[str], matrix: Sequence[Sequence[int]]) -> None:
+    """Print a confusion matrix with rows true: counts and row percentages in one table, in two where it is wide."""
+    shares = [[100 * count / sum(row) if sum(row) else None for count in row] for row in matrix]
+    both = [
+        [str(n) if s is None else f"{n} ({s:.1f})" for n, s in zip(*pair, strict=True)]
+        for pair in zip(matrix, shares, strict=True)
+    ]
+    corner = "true \\ predicted"
+    widths = [max(len(name), *(len(row[k]) for row in both)) for k, name in enumerate(classes)]
+    if max(len(corner), *map(len, classes)) + sum(widths) + 3 * len(widths) + 4 <= WIDTH:
+        rows = [[name, *row] for name, row in zip(classes, both, strict=True)]
+        console.table(f"{title}, count (% of the true class)", (corner, *classes), rows)
+        return
+    counts = [[str(count or ".") for count in row] for row in matrix]
+    rounded = [["-" if s is None else f"{s:.0f}" if s >= 0.5 else "." for s in row] for row in shares]
+    for heading, cells in ((f"{title}, count", counts), ("In % of the true class, rounded", rounded)):
+        _show_plainly(heading, classes, cells)
+
+
+def show_images(
+    run: Run, table: "pd.DataFrame", classes: Sequence[str], true: str, predicted: str, subset: str
+) -> None:
+    """List the images of a cell, or of the mistakes of a row or column, worst first, and draw them on a sheet."""
+    from utils import metrics
+
+    found = metrics.cell(table, true, predicted)
+    title = " ".join(filter(None, (true, SUBSETS[subset], "images", "predicted as", predicted or "another class")))
+    if not true:
+        title += " that are not"
+    console.say()
+    if not len(found):
+        console.say(f"There are no {title}.")
+        return
+    hidden = {"label"} if true else set()
+    hidden |= {"predicted"} if predicted else set()
+    words = [name for name in ("image", "label", "predicted") if name not in hidden]
+    heads = [*words, *classes] if len(classes) <= 5 else [*words, "p true", "p predicted"]
+    rows = []
+    for record in found.to_dict("records"):
+        wanted = classes if len(classes) <= 5 else (record["label"], record["predicted"])
+        rows.append([*(record[name] for name in words), *(f"{record[f'p_{name}']:.3f}" for name in wanted)])
+    order = "least certain first" if true == predicted else "worst first"
+    names = {"image": "Image", "label": "True", "predicted": "Predicted"}
+    console.table(f"{len(found)} {title}, {order}", [names.get(head, head) for head in heads], rows)
+    from visualization import confusion as figures
+
+    sheet = figures.misclassified_sheet(run, true, predicted, run.file(FIGURES), subset)
+    if sheet:
+        console.say(f"Sheet: {sheet}")
+    else:
+        console.warn(f"No sheet: none of these images is in {raw_dir(run.config()['dataset'])}.")
+
+
+def class_named(name: str, classes: Sequence[str]) -> str:
+    """Return the class that a person means, whatever the case; "" stays "".
+
+    Raises:
+        LeukoBenchError: there is no such class; the line names the nearest one and all.
+    """
+    if not name or name in classes:
+        return name
+    folded = {label.casefold(): label for label in classes}
+    wanted = name.strip().casefold()
+    if wanted in folded:
+        return folded[wanted]
+    close = nearest(wanted, folded)
+    for low, label in folded.items():
+        close = close.replace(f"'{low}'", f"'{label}'")
+    raise LeukoBenchError(f"Unknown class '{name}'.{close} Classes of this run: {', '.join(classes)}.")
+
+
+def _show_plainly(heading: str, classes: Sequence[str], cells: Sequence[Sequence[str]]) -> None:
+    # A ruled table of many classes is wider than a terminal; numbers stand for the names of the columns.
+    labels = [f"{k} {name}" for k, name in enumerate(classes, 1)]
+    first = max(map(len, labels))
+    width = max(len(str(len(classes))), *(len(cell) for row in cells for cell in row)) + 1
+    console.say(heading, style="bold")
+    console.say("true \\ pred."[:first].ljust(first) + "".join(str(k).rjust(width) for k in range(1, len(classes) + 1)))
+    for label, row in zip(labels, cells, strict=True):
+        console.say(label.ljust(first) + "".join(cell.rjust(width) for cell in row))
+    console.say()

@@ -1,0 +1,146 @@
+"""The parameters of a command, read from its signature: what the menu asks for is what the command line takes."""
+
+import enum
+import inspect
+import math
+import os
+import shlex
+import types
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from utils.errors import LeukoBenchError, nearest
+
+REQUIRED = inspect.Parameter.empty
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One parameter of a command.
+
+    Attributes:
+        name: of the function's parameter.
+        type: str, int, float, bool, Path or an Enum; of one element where `many`.
+        many: whether it takes a list.
+        default: REQUIRED where there is none.
+        help: the command line's own words.
+        flag: how the command line spells it ("--dataset"); "" for an argument by position.
+        low, high: limits of a number, both allowed; infinite where there are none.
+    """
+
+    name: str
+    type: type
+    many: bool
+    default: Any
+    help: str
+    flag: str
+    low: float
+    high: float
+
+    @property
+    def required(self) -> bool:
+        """Whether an answer must be given; every command needs at least one element of a required list."""
+        return self.default is REQUIRED
+
+    @property
+    def label(self) -> str:
+        """Name as a person reads it."""
+        return self.name.strip("_").replace("_", " ")
+
+    def values(self) -> list[str]:
+        """Return the valid values where the type lists them, else nothing."""
+        return [str(member.value) for member in self.type] if issubclass(self.type, enum.Enum) else []
+
+    def parse(self, text: str) -> Any:
+        """Turn an answer into the value the function takes.
+
+        Raises:
+            LeukoBenchError: the text is no such value.
+        """
+        if not self.many:
+            return self._one(text)
+        try:
+            # Backslashes separate folders on Windows and protect spaces elsewhere.
+            return [self._one(part) for part in shlex.split(text, posix=os.name != "nt")]
+        except ValueError as problem:
+            raise LeukoBenchError(f"Cannot read that ({problem}).") from None
+
+    def _one(self, text: str) -> Any:
+        if self.type is bool:
+            answers = {"y": True, "yes": True, "n": False, "no": False}
+            if text.lower() not in answers:
+                raise LeukoBenchError(f"Answer y or n; received '{text}'.")
+            return answers[text.lower()]
+        if self.type in (int, float):
+            return self._number(text)
+        if values := self.values():
+            if text not in values:
+                raise LeukoBenchError(f"There is no '{text}'.{nearest(text, values)} Valid: {', '.join(values)}.")
+            return self.type(text)
+        if self.type is Path:
+            return Path(text.strip("'\"")).expanduser()
+        return text
+
+    def _number(self, text: str) -> float:
+        kind = "whole number" if self.type is int else "number"
+        try:
+            number = self.type(text)
+        except ValueError:
+            raise LeukoBenchError(f"{self.label} takes a {kind}; received '{text}'.") from None
+        if not self.low <= number <= self.high:
+            low = "" if math.isinf(self.low) else f" from {self.low:g}"
+            high = "" if math.isinf(self.high) else f" up to {self.high:g}"
+            raise LeukoBenchError(f"{self.label} takes a {kind}{low}{high}; received {text}.")
+        return number
+
+
+def parameters(function: Callable[..., Any]) -> list[Parameter]:
+    """Read the parameters of a command, in the order of its signature."""
+    hints = typing.get_type_hints(function, include_extras=True)
+    return [_parameter(each, hints[each.name]) for each in inspect.signature(function).parameters.values()]
+
+
+def command_line(command: str, asked: Sequence[Parameter], values: Mapping[str, Any]) -> str:
+    """Return the command line that does the same: the arguments and every option that differs from its default."""
+    words = ["python", "run_guide.py", *command.split()]
+    for parameter in asked:
+        value = values[parameter.name]
+        if value == parameter.default or value in (None, "", []):
+            continue
+        texts = [_text(each) for each in (value if parameter.many else [value])]
+        if parameter.type is bool:
+            words.append(parameter.flag if value else parameter.flag.replace("--", "--no-", 1))
+        else:
+            words += [word for text in texts for word in ([parameter.flag, text] if parameter.flag else [text])]
+    return shlex.join(words)
+
+
+def _text(value: object) -> str:
+    return str(value.value if isinstance(value, enum.Enum) else value)
+
+
+def _parameter(given: inspect.Parameter, hint: Any) -> Parameter:
+    hint, info = (hint.__origin__, hint.__metadata__[0]) if hasattr(hint, "__metadata__") else (hint, None)
+    if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union:
+        hint = next(part for part in typing.get_args(hint) if part is not types.NoneType)
+    many = typing.get_origin(hint) in (list, tuple)
+    if many:
+        hint = typing.get_args(hint)[0]
+    flags = [name for name in getattr(info, "param_decls", None) or () if name.startswith("--")]
+    is_argument = type(info).__name__ == "ArgumentInfo"
+    low, high = getattr(info, "min", None), getattr(info, "max", None)
+    return Parameter(
+        name=given.name,
+        type=hint,
+        many=many,
+        default=given.default,
+        help=(getattr(info, "help", None) or "").strip(),
+        flag=""
+        if is_argument
+        else (flags[0] if flags else f"--{given.name.strip('_').replace('_', '-')}").split("/")[0],
+        low=-math.inf if low is None else low,
+        high=math.inf if high is None else high,
+    )

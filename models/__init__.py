@@ -1,0 +1,55 @@
+"""The models. A sub-package is a model; a module beside them serves all. Importing this imports no Keras."""
+
+import importlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from utils.errors import LeukoBenchError, nearest
+
+if TYPE_CHECKING:
+    import keras
+
+    from models.base_config import ModelConfig
+
+
+def names() -> list[str]:
+    """Return the models' names in sorted order: the folders here that hold a config.py."""
+    return sorted(path.parent.name for path in Path(__file__).parent.glob("*/config.py"))
+
+
+def config_for(name: str, profile: str = "", settings: Sequence[str] = (), **values: Any) -> "ModelConfig":
+    """Return a model's configuration.
+
+    Args:
+        name: a folder of models/.
+        profile: a named set of overrides of that model, such as "demo".
+        settings: "field=value" texts as `--set` takes them, laid over the profile.
+        values: fields by name, laid over the settings.
+
+    Raises:
+        LeukoBenchError: unknown model, profile or field, or a wrong value.
+    """
+    from models.base_config import build_config
+
+    return build_config(_module(name, "config").Config, profile, settings, **{"model": name, **values})
+
+
+def build(config: "ModelConfig", initial_weights: bool = True, logits: bool = False) -> "keras.Model":
+    """Build the Keras model of a configuration: (batch, size, size, 3) RGB in 0-255 to (batch, classes).
+
+    Args:
+        config: with `classes` filled in.
+        initial_weights: load config.weights; False leaves random ones, for weights that are loaded afterwards.
+        logits: leave the softmax away.
+
+    Raises:
+        LeukoBenchError: the initial weights cannot be had.
+    """
+    return _module(config.model, "model").build(config, initial_weights=initial_weights, logits=logits)
+
+
+def _module(name: str, part: str) -> Any:
+    if name not in names():
+        raise LeukoBenchError(f"Unknown model '{name}'.{nearest(name, names())} Valid models: {', '.join(names())}.")
+    return importlib.import_module(f"models.{name}.{part}")

@@ -1,0 +1,172 @@
+"""ModelConfig: everything that decides what a training run does, in one frozen object."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from utils import files
+from utils.errors import LeukoBenchError, nearest
+
+
+class Augmentation(BaseModel):
+    """Random changes of a training image, drawn anew each epoch; a zero or false switches one off."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    flips: bool = False  # left-right and up-down, each with probability one half
+    quarter_turns: bool = False  # by 0, 90, 180 or 270 degrees
+    rotation: float = Field(0.0, ge=0, le=180)  # at most this many degrees either way
+    zoom: float = Field(0.0, ge=0, lt=1)  # scale between 1 - zoom and 1 + zoom
+    shift: float = Field(0.0, ge=0, lt=1)  # at most this share of the side, along each axis
+    brightness: float = Field(0.0, ge=0, le=1)  # adds at most this share of 255
+    contrast: float = Field(0.0, ge=0, lt=1)  # times 1 - contrast to 1 + contrast around the image's mean
+    colour: float = Field(0.0, ge=0, lt=1)  # saturation times 1 - colour to 1 + colour, and each channel likewise
+
+    @property
+    def active(self) -> bool:
+        """Whether any change is switched on."""
+        return any(self.model_dump().values())
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A stretch of epochs with one learning rate and one state of the base."""
+
+    name: str
+    epochs: int
+    learning_rate: float
+    base_frozen: bool
+    class_weights: bool
+
+
+class ModelConfig(BaseModel):
+    """What every model's configuration holds; a model's own Config changes defaults and adds fields."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), coerce_numbers_to_str=True)
+
+    PROFILES: ClassVar[dict[str, dict[str, Any]]] = {}  # named sets of overrides, such as "demo"
+
+    model: str = ""  # name of the model's folder
+    dataset: str = ""  # folder below data/raw; empty: the only one there, or synthetic smears where there is none
+    split: str = "64/16/20"  # shares of train/val/test in percent, or "kfold:5:1" for fold 1 of 5
+    split_seed: int = 42  # seed of the split, apart from `seed` so that seeds share one test set
+    seed: int = Field(42, ge=0, lt=2**31)  # initial weights, order, augmentation, dropout
+    classes: tuple[str, ...] = ()  # class names in probability order; filled in from the manifest
+    image_size: int = Field(224, ge=16, le=1024)  # side in pixels that images are resized to
+    batch_size: int = Field(32, ge=1, le=4096)
+    epochs: int = Field(20, ge=1, le=10_000)  # at most this many, over all phases
+    learning_rate: float = Field(1e-3, gt=0, le=10)  # Adam
+    patience: int = Field(10, ge=1)  # epochs without a better validation accuracy before stopping
+    dropout: float = Field(0.5, ge=0, lt=1)
+    weights: str = "none"  # initial weights: "imagenet", "none" or a file
+    class_weights: bool = False  # weigh classes by inverse frequency in the loss
+    augmentation: Augmentation = Augmentation()
+    precision: Literal["auto", "float32", "mixed_float16", "mixed_bfloat16"] = "auto"
+    cache_mb: int = Field(400, ge=0)  # keep decoded images in memory below this many megabytes
+    heatmap_layer: str = ""  # layer whose activations Grad-CAM reads: the last convolutional block
+
+    @property
+    def initialisation(self) -> str:
+        """Where the weights start, as every table says it."""
+        if self.weights == "none":
+            return "random"
+        return "ImageNet" if self.weights == "imagenet" else f"file {Path(self.weights).name}"
+
+    def phases(self) -> tuple[Phase, ...]:
+        """Return the phases of training, in order."""
+        return (Phase("train", self.epochs, self.learning_rate, False, self.class_weights),)
+
+    def hash(self) -> str:
+        """Return 16 hex digits that name this configuration."""
+        return hashlib.sha256(files.compact(self.model_dump(mode="json")).encode()).hexdigest()[:16]
+
+    def replace(self, **changes: Any) -> Self:
+        """Return a checked copy with other values.
+
+        Raises:
+            LeukoBenchError: a name or value is wrong.
+        """
+        return _validated(type(self), self.model_dump() | changes)
+
+
+class BackboneConfig(ModelConfig):
+    """A model with a backbone that can start from pre-trained weights and be frozen."""
+
+    weights: str = "imagenet"
+    freeze: Literal["auto", "always", "never"] = "auto"  # auto: frozen while the weights are pre-trained ones
+    head_epochs: int = Field(0, ge=0)  # epochs with the frozen base before it is unfrozen; 0: it never is
+    fine_tune_learning_rate: float = Field(1e-4, gt=0, le=10)  # rate while the whole network learns
+    fine_tune_class_weights: bool = False  # class weights in the phase that follows head_epochs
+
+    @property
+    def initialisation(self) -> str:
+        """Where the weights start; a base that is random and frozen gives random features."""
+        start = super().initialisation
+        return "random features" if start == "random" and self.freeze == "always" else start
+
+    def phases(self) -> tuple[Phase, ...]:
+        """Return one phase (always frozen, or never) or two: the head first, then the whole network."""
+        if self.freeze == "never" or (self.freeze == "auto" and self.weights == "none"):
+            weigh = self.class_weights or self.fine_tune_class_weights
+            return (Phase("train", self.epochs, self.fine_tune_learning_rate, False, weigh),)
+        head = Phase("head", self.head_epochs or self.epochs, self.learning_rate, True, self.class_weights)
+        if not 0 < self.head_epochs < self.epochs:
+            return (head.__class__("head", self.epochs, self.learning_rate, True, self.class_weights),)
+        weigh = self.class_weights or self.fine_tune_class_weights
+        return (head, Phase("fine-tune", self.epochs - self.head_epochs, self.fine_tune_learning_rate, False, weigh))
+
+
+def build_config(cls: type[ModelConfig], profile: str = "", settings: Sequence[str] = (), **values: Any) -> ModelConfig:
+    """Make a config from its defaults, a profile, "field=value" settings and values, each over the one before.
+
+    Raises:
+        LeukoBenchError: an unknown profile, field or a wrong value; the line names it and the nearest valid name.
+    """
+    if profile and profile not in cls.PROFILES:
+        raise LeukoBenchError(
+            f"Unknown profile '{profile}'.{nearest(profile, cls.PROFILES)} "
+            f"Profiles of this model: {', '.join(cls.PROFILES) or 'none'}."
+        )
+    fields: dict[str, Any] = dict(cls.PROFILES.get(profile, {}))
+    for setting in settings:
+        name, equals, text = setting.partition("=")
+        if not equals or not name.strip():
+            raise LeukoBenchError(f"--set takes field=value; received '{setting}'.")
+        outer, dot, inner = name.strip().partition(".")
+        value = _parsed(text.strip())
+        if dot:  # one entry of a nested object: the others stay as the profile or the model's default has them
+            held = fields.get(outer, cls.model_fields[outer].default if outer in cls.model_fields else {})
+            value = (
+                held.model_dump() if isinstance(held, BaseModel) else dict(held) if isinstance(held, dict) else {}
+            ) | {inner: value}
+        fields[outer] = value
+    return _validated(cls, fields | values)
+
+
+def _parsed(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return {"True": True, "False": False}.get(text, text)
+
+
+def _validated(cls: type[ModelConfig], fields: dict[str, Any]) -> ModelConfig:
+    try:
+        return cls.model_validate(fields)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(str(part) for part in first["loc"])
+        if first["type"] == "extra_forbidden":
+            nested = len(first["loc"]) > 1
+            valid = list(Augmentation.model_fields if nested else cls.model_fields)
+            raise LeukoBenchError(
+                f"Unknown field '{name}' (received {first['input']!r}).{nearest(str(first['loc'][-1]), valid)} "
+                f"Valid fields: {', '.join(valid)}."
+            ) from None
+        reason = first["msg"].removeprefix("Value error, ")
+        raise LeukoBenchError(f"Field '{name}' received {first['input']!r}: {reason}.") from None

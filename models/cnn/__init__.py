@@ -1,0 +1,1 @@
+"""The plain convolutional baseline of the field."""

@@ -1,0 +1,6 @@
+"""Train `cnn`: python -m models.cnn.train [--help]."""
+
+from models.scripts import run_train
+
+if __name__ == "__main__":
+    run_train("cnn")

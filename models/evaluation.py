@@ -1,0 +1,113 @@
+"""Evaluate a trained run: predictions, timing, metrics. Also the one way to open its model."""
+
+from time import perf_counter
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+import models
+from data import pipeline, splitting
+from models import measuring, runtime
+from models.base_config import ModelConfig
+from utils import artifacts, files, metrics
+from utils.artifacts import Run
+from utils.errors import LeukoBenchError
+
+if TYPE_CHECKING:
+    import keras
+
+    from data.pipeline import Images
+
+BATCH = 32  # images a step while predicting; fixed, so that predictions do not depend on the training batch
+
+
+def config_of(run: Run) -> ModelConfig:
+    """Return the configuration of a run.
+
+    Raises:
+        LeukoBenchError: config.json is missing or damaged, or the model is not in this checkout.
+    """
+    fields = run.config()
+    fields.pop("initialisation", None)
+    return models.config_for(fields.pop("model"), **fields)
+
+
+def open_model(run: Run, logits: bool = False) -> "keras.Model":
+    """Rebuild a run's model in float32, whatever precision it was trained in, with its best weights.
+
+    Args:
+        run: with config.json and model.weights.h5.
+        logits: leave the softmax away, for heatmaps.
+
+    Raises:
+        LeukoBenchError: the weights are missing or do not fit.
+    """
+    runtime.start()
+    config = config_of(run)
+    weights = run.file(artifacts.WEIGHTS)
+    if not weights.is_file():
+        raise LeukoBenchError(
+            f"Run {run.id} has no {weights.name}. Copy it there, or train again: python run_guide.py train {run.model}"
+        )
+    with runtime.dtype_policy("float32"):
+        model = models.build(config, initial_weights=False, logits=logits)
+    try:
+        model.load_weights(weights)
+    except (ValueError, OSError, KeyError) as error:
+        reason = " ".join(str(error).split())[:120]
+        raise LeukoBenchError(f"{weights} is damaged or of another model ({reason}). Train again.") from None
+    return model
+
+
+def split_of(run: Run) -> splitting.SplitFolder:
+    """Return the split folder that a run was trained on.
+
+    Raises:
+        LeukoBenchError: the dataset is missing, or is not the one of the run's manifest any more.
+    """
+    config = run.config()
+    split = splitting.prepare_split(splitting.ensure_dataset(config["dataset"]), config["split"], config["split_seed"])
+    expected = run.environment()["manifest"]
+    if split.manifest.hash != expected:
+        raise LeukoBenchError(
+            f"Run {run.id} was made on manifest {expected}, the dataset '{config['dataset']}' now gives "
+            f"{split.manifest.hash}. Import the images of that run again, or train a new run."
+        )
+    return split
+
+
+def evaluate(run: Run) -> Run:
+    """Write predictions.csv, the inference half of timing.json, and metrics.json last.
+
+    Raises:
+        LeukoBenchError: weights or data are missing or do not fit the run.
+    """
+    runtime.start()
+    config = config_of(run)
+    split = split_of(run)
+    start = perf_counter()
+    model = open_model(run)
+    load_seconds = perf_counter() - start
+    rows, images = [], None
+    for subset in ("val", "test"):
+        images = pipeline.read(split.path, subset, config.classes, config.image_size, config.cache_mb * 1_000_000)
+        probabilities = predict(model, images)
+        for name, label, values in zip(images.names, images.labels, probabilities, strict=True):
+            # Nine digits bring every float32 back exactly.
+            rows.append([name, subset, config.classes[label], *(f"{value:.9g}" for value in values)])
+    header = ["image", "split", "label", *(f"p_{name}" for name in config.classes)]
+    files.write_text(run.file(artifacts.PREDICTIONS), files.csv_text(header, rows))
+    inference = {"load_seconds": load_seconds} | measuring.inference(model, images, run.file(artifacts.WEIGHTS))
+    path = run.file(artifacts.TIMING)
+    before = files.read_json(path) if path.is_file() else {}
+    files.write_json(path, {"training": before.get("training", {}), "inference": inference})
+    table = run.predictions()
+    summary = {subset: metrics.summary(table[table["split"] == subset]) for subset in ("val", "test")}
+    files.write_json(run.file(artifacts.METRICS), summary)
+    return run
+
+
+def predict(model: "keras.Model", images: "Images") -> np.ndarray:
+    """Return (n, classes) float32 outputs in the order of `images.names`."""
+    outputs = [model.predict_on_batch(pixels) for pixels, _ in pipeline.fixed_batches(images, BATCH)]
+    return np.concatenate(outputs) if outputs else np.empty((0, images.classes), np.float32)

@@ -1,0 +1,63 @@
+"""Run trainings as processes of their own, one after another: one that fails takes no other with it."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from utils.console import error, say
+from utils.paths import PROJECT
+
+OUT_OF_GPU_MEMORY = 75  # exit status of a training that a smaller batch may save
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How one training ended: exit status 0 is well, 130 is Ctrl-C, negative is a signal."""
+
+    model: str
+    status: int
+
+
+def train_each(names: Sequence[str], options: Sequence[str], batch_sizes: dict[str, int]) -> list[Outcome]:
+    """Train models one after another.
+
+    Args:
+        names: models.
+        options: of `python -m models.<name>.train`.
+        batch_sizes: images a step by model, halved when a GPU runs out of memory.
+
+    Returns:
+        One outcome a model, up to the one at which Ctrl-C was pressed.
+    """
+    outcomes = []
+    for number, name in enumerate(names, start=1):
+        if len(names) > 1:
+            say(f"[{number}/{len(names)}] {name}")
+        status = _train(name, options)
+        size = batch_sizes.get(name, 1)
+        while status == OUT_OF_GPU_MEMORY and size > 1:
+            size //= 2
+            say(f"  again with batch_size={size}")
+            status = _train(name, [*options, "--set", f"batch_size={size}"])
+        if status < 0:
+            reason = signal.Signals(-status).name
+            hint = " The system was probably out of memory." if -status == signal.SIGKILL else ""
+            error(f"{name} was ended by {reason}.{hint} Finished epochs are kept: go on with train --resume.")
+        outcomes.append(Outcome(name, status))
+        if status == 130:
+            break
+    return outcomes
+
+
+def _train(name: str, options: Sequence[str]) -> int:
+    path = os.pathsep.join(filter(None, [str(PROJECT), os.environ.get("PYTHONPATH")]))
+    command = [sys.executable, "-m", f"models.{name}.train", *options]
+    process = subprocess.Popen(command, env=os.environ | {"PYTHONPATH": path})
+    while True:
+        try:
+            return process.wait()
+        except KeyboardInterrupt:
+            continue  # the training hears Ctrl-C as well and ends after its step

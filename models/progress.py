@@ -1,0 +1,109 @@
+"""What a person sees while a model trains: a bar a step on a terminal, a line an epoch everywhere."""
+
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from utils.console import console, say
+from utils.errors import LeukoBenchError
+
+if TYPE_CHECKING:
+    import keras
+
+
+class Interrupted(KeyboardInterrupt):
+    """Training was stopped with Ctrl-C, after the step."""
+
+
+class StopSignal:
+    """Turns the first Ctrl-C into a flag that training reads after each step; a second one stops at once."""
+
+    def __init__(self) -> None:
+        self.requested = False
+
+    def check(self) -> None:
+        """Raise Interrupted once Ctrl-C was pressed."""
+        if self.requested:
+            raise Interrupted
+
+    @contextmanager
+    def listening(self) -> Iterator["StopSignal"]:
+        """Catch Ctrl-C while the block runs."""
+
+        def note(signum: int, frame: Any) -> None:
+            if self.requested:
+                raise KeyboardInterrupt
+            self.requested = True
+
+        before = signal.signal(signal.SIGINT, note)
+        try:
+            yield self
+        finally:
+            signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
+def training_bar(title: str, epochs: int) -> Iterator["Bar"]:
+    """Show a bar that counts the steps of the epoch under way."""
+    progress = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=20),
+        TextColumn("{task.completed}/{task.total}"),
+        TextColumn("loss {task.fields[loss]:.3f} acc {task.fields[accuracy]:.3f}"),
+        TimeRemainingColumn(compact=True),
+        console=console,
+        transient=True,
+        disable=not sys.stdout.isatty(),
+    )
+    with progress:
+        yield Bar(progress, title, epochs)
+
+
+class Bar:
+    """The bar of one training run."""
+
+    def __init__(self, progress: Progress, title: str, epochs: int) -> None:
+        self._progress, self._title, self._epochs = progress, title, epochs
+        self._task = progress.add_task(title, total=1, loss=float("nan"), accuracy=float("nan"))
+
+    def begin(self, epoch: int, steps: int) -> None:
+        """Start the bar of an epoch over."""
+        self._progress.reset(
+            self._task, total=steps, description=f"{self._title} epoch {epoch}/{self._epochs}",
+            loss=float("nan"), accuracy=float("nan"),
+        )  # fmt: skip
+
+    def step(self, done: int, logs: dict[str, float]) -> None:
+        """Show the steps done and the running loss and accuracy."""
+        self._progress.update(self._task, completed=done, loss=logs["loss"], accuracy=logs["accuracy"])
+
+    def end(self, row: dict[str, Any]) -> None:
+        """Print the line of a finished epoch."""
+        say(
+            f"  epoch {row['epoch']:>3}/{self._epochs} {row['phase']:<9} {row['seconds']:6.1f} s  "
+            f"loss {row['loss']:.3f}  acc {row['accuracy']:.3f}  "
+            f"val_loss {row['val_loss']:.3f}  val_acc {row['val_accuracy']:.3f}"
+        )
+
+
+def step_callback(bar: Bar, stop: StopSignal) -> "keras.callbacks.Callback":
+    """Return the Keras callback that moves the bar, stops on a non-finite loss and heeds Ctrl-C after a step."""
+    import keras
+    import numpy as np
+
+    class Step(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+            values = {name: float(value) for name, value in (logs or {}).items()}
+            if not np.isfinite(values["loss"]):
+                raise LeukoBenchError(
+                    f"The loss became {values['loss']} at step {batch + 1}; training stops and the weights of the best "
+                    "finished epoch are kept. Try a lower --set learning_rate, or --set precision=float32."
+                )
+            bar.step(batch + 1, values)
+            stop.check()
+
+    return Step()

@@ -1,0 +1,1 @@
+"""ResNet50 with a frozen ImageNet base."""

@@ -1,0 +1,28 @@
+"""What a history says: which epoch is best, and what comes next. Recomputed from history.csv, so a resume agrees."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from models.base_config import Phase
+
+Row = dict[str, Any]
+
+
+def best_epoch(history: Sequence[Row]) -> Row:
+    """Return the row with the highest validation accuracy; of equals the lowest validation loss, then the earliest."""
+    return max(history, key=lambda row: (row["val_accuracy"], -row["val_loss"], -row["epoch"]))
+
+
+def next_phase(history: Sequence[Row], phases: Sequence[Phase], patience: int) -> Phase | None:
+    """Return the phase of the next epoch, or None when training is over.
+
+    A phase ends after its epochs, or when `patience` epochs have passed without a better validation accuracy in it.
+    """
+    rows_of = {phase.name: [row for row in history if row["phase"] == phase.name] for phase in phases}
+    started = [phase for phase in phases if rows_of[phase.name]]
+    if started:
+        rows = rows_of[started[-1].name]
+        waited = rows[-1]["epoch"] - best_epoch(rows)["epoch"]
+        if len(rows) < started[-1].epochs and waited < patience:
+            return started[-1]
+    return phases[len(started)] if len(started) < len(phases) else None

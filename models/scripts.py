@@ -1,0 +1,91 @@
+"""The command lines `python -m models.<name>.train` and `.evaluate`."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import models
+from models.launching import OUT_OF_GPU_MEMORY
+from utils import artifacts
+from utils.console import error, run_app, say
+from utils.errors import LeukoBenchError
+from utils.paths import runs_dir
+
+Dataset = Annotated[str, typer.Option(help="Dataset below data/raw; empty: the only one, or synthetic smears.")]
+Split = Annotated[str, typer.Option(help="Train/val/test in percent, or kfold:K:I.")]
+Seed = Annotated[int, typer.Option(help="Seed of weights, order, augmentation and dropout.")]
+Settings = Annotated[list[str] | None, typer.Option("--set", help="Override a field of the config: field=value.")]
+Profile = Annotated[str, typer.Option(help="Named settings of the model, such as demo.")]
+Root = Annotated[Path | None, typer.Option(help="Folder of the runs.", show_default="runs")]
+Resume = Annotated[str, typer.Option(help="Go on with this run after its last finished epoch.")]
+
+
+def run_train(name: str) -> None:
+    """Train the model `name` as the command line asks, then evaluate it, and exit."""
+
+    def train(
+        dataset: Dataset = "",
+        split: Split = "64/16/20",
+        seed: Seed = 42,
+        set_: Settings = None,
+        profile: Profile = "",
+        root: Root = None,
+        resume: Resume = "",
+    ) -> int:
+        from models import evaluation, runtime, training
+
+        started = None
+        if resume:
+            started = artifacts.open_run(resume, root or runs_dir())
+            if started.model != name:
+                raise LeukoBenchError(f"Run {started.id} is of {started.model}, not of {name}.")
+            config = evaluation.config_of(started)
+        else:
+            values = {"dataset": dataset, "split": split, "seed": seed}
+            config = models.config_for(name, profile, set_ or (), **_given(values))
+        say(f"Training {name} ({config.initialisation} initialisation, {config.image_size} px, seed {config.seed})")
+        try:
+            run = training.train(config, started.root if started else root or runs_dir(), started)
+        except training.OutOfMemory as problem:
+            error(str(problem))
+            return 1 if runtime.device_name() == "CPU" else OUT_OF_GPU_MEMORY
+        _evaluate(run)
+        return 0
+
+    train.__doc__ = f"Train {name} and evaluate it."
+    _exit(train)
+
+
+def run_evaluate(name: str) -> None:
+    """Evaluate runs of the model `name` as the command line asks, and exit."""
+
+    def evaluate(
+        runs: Annotated[list[str] | None, typer.Argument(help="Runs; none: the latest.")] = None, root: Root = None
+    ) -> None:
+        for run in runs or [name]:
+            _evaluate(artifacts.open_run(run, root or runs_dir()))
+
+    evaluate.__doc__ = f"Evaluate runs of {name}."
+    _exit(evaluate)
+
+
+def _given(values: dict[str, object]) -> dict[str, object]:
+    """Keep the values that differ from the flags' defaults, so that a profile or --set decides the others."""
+    defaults = {"dataset": "", "split": "64/16/20", "seed": 42}
+    return {field: value for field, value in values.items() if value != defaults[field]}
+
+
+def _evaluate(run: artifacts.Run) -> None:
+    from models import evaluation
+
+    summary = evaluation.evaluate(run).metrics()["test"]
+    say(f"  test accuracy {summary['accuracy']:.4f} on {summary['images']} images")
+    say(f"  {run.path}")
+
+
+def _exit(command: object) -> None:
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    app.command()(command)
+    sys.exit(run_app(app))

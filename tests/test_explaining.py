@@ -1,0 +1,114 @@
+"""Heatmaps must point at what the model used: planted corners are found, in the corner where they were planted."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import models
+from models import evaluation, explaining, runtime, training
+from utils import artifacts
+from utils.errors import LeukoBenchError
+from utils.paths import raw_dir
+
+PATCH = 16  # pixels of the planted square, in images of 48
+COLOURS = {"blue": (30, 40, 220), "green": (30, 200, 40), "red": (220, 30, 30), "yellow": (230, 220, 30)}
+
+
+@pytest.fixture(scope="session")
+def patched(home, guide):
+    """A run of the plain network on smears whose class is nothing but the colour of a corner."""
+    smears = sorted(raw_dir("tiny").glob("[!_]*/*.png"))
+    folder = home / "patched"
+    for number, path in enumerate(smears * 2):
+        name = list(COLOURS)[number % 4]
+        image = Image.open(path).convert("RGB")
+        image.paste(COLOURS[name], (48 - PATCH, 48 - PATCH, 48, 48))
+        image.putpixel((0, 0), (number % 256, number // 256, 0))  # no two files are the same image
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        image.save(folder / name / f"{number:03d}.png")
+    done = guide("data", "import", str(folder), "--as-is", "--name", "patched")
+    assert done.returncode == 0, done.stderr
+    config = models.config_for("cnn", dataset="patched", image_size=48, filters=(8, 16, 16), dense=32, epochs=12)
+    return evaluation.evaluate(training.train(config, home / "patched-runs"))
+
+
+@pytest.mark.parametrize("method", ["gradcam", "gradcam++"])
+def test_half_of_the_heatmap_lies_on_the_corner_the_classes_differ_in(patched, method):
+    assert patched.metrics()["test"]["accuracy"] > 0.95
+    explaining.explain(patched, method)
+    with np.load(patched.file(artifacts.HEATMAPS), allow_pickle=False) as kept:
+        maps = kept["map"][kept["method"] == method].astype(np.float64)
+    inside = maps[:, 48 - PATCH :, 48 - PATCH :].sum(axis=(1, 2))
+    mass = maps.sum(axis=(1, 2))
+    assert (mass > 0).all()
+    assert np.mean(inside / mass) >= 0.5
+
+
+def test_classes_of_another_dataset_come_from_its_manifest(patched):
+    assert patched.config()["classes"] == ["blue", "green", "red", "yellow"]
+    assert list(patched.predictions().columns[3:]) == ["p_blue", "p_green", "p_red", "p_yellow"]
+
+
+def test_foreign_images_get_the_probabilities_that_evaluation_gave(patched):
+    table = patched.predictions("test").head(3)
+    paths = [raw_dir("patched") / name for name in table["image"]]
+    maps, probabilities = explaining.explain_images(patched, paths)
+    assert maps.shape == (3, 48, 48)
+    np.testing.assert_allclose(probabilities, table.filter(like="p_").to_numpy(), atol=1e-5)
+
+
+def test_examples_are_the_surest_right_and_wrong_of_each_class(patched):
+    table = patched.predictions("test")
+    chosen = explaining.examples(patched)
+    assert len(chosen) == len(set(chosen))
+    for name in COLOURS:
+        right = table[(table["label"] == name) & (table.filter(like="p_").idxmax(axis=1) == f"p_{name}")]
+        assert right.sort_values([f"p_{name}", "image"], ascending=[False, True])["image"].iloc[0] in chosen
+
+
+def test_explaining_again_replaces_its_rows_and_keeps_other_methods(patched):
+    for method in ("gradcam", "scorecam", "gradcam"):
+        explaining.explain(patched, method)
+    with np.load(patched.file(artifacts.HEATMAPS), allow_pickle=False) as kept:
+        methods = list(kept["method"])
+    rows = len(explaining.examples(patched)) + 4 * explaining.PANEL_PER_CLASS
+    assert methods.count("gradcam") == methods.count("scorecam") == rows
+
+
+@pytest.mark.parametrize("missing", ["config.json", "environment.json", "model.weights.h5", "predictions.csv"])
+def test_a_missing_file_is_one_line_and_nothing_is_lost(patched, tmp_path, missing):
+    kept = patched.file(missing).rename(tmp_path / missing)
+    before = {path.name: path.read_bytes() for path in patched.path.iterdir() if path.is_file()}
+    try:
+        with pytest.raises(LeukoBenchError, match=rf"^Run cnn/\S+ has no {missing}\. "):
+            explaining.explain(patched)
+        after = {path.name: path.read_bytes() for path in patched.path.iterdir() if path.is_file()}
+        assert before == after
+    finally:
+        kept.rename(patched.file(missing))
+
+
+def test_mistakes_are_one_line(patched, tmp_path):
+    (tmp_path / "no.jpg").write_text("not an image")
+    with pytest.raises(LeukoBenchError, match=r"no\.jpg"):
+        explaining.explain_images(patched, [tmp_path / "no.jpg"])
+    with pytest.raises(LeukoBenchError, match=r"^Unknown method 'gradcan'\. Did you mean 'gradcam'\? Valid methods: "):
+        explaining.explain(patched, "gradcan")
+
+
+def test_damaged_weights_are_one_line(patched):
+    path = patched.file("model.weights.h5")
+    whole = path.read_bytes()
+    try:
+        for content in (whole[: len(whole) // 2], b"", b"nothing of the kind"):
+            path.write_bytes(content)
+            with pytest.raises(LeukoBenchError, match=r"is damaged or of another model"):
+                evaluation.open_model(patched)
+    finally:
+        path.write_bytes(whole)
+
+
+def test_opening_does_not_ask_for_the_initial_weights_again(patched):
+    runtime.start()
+    config = evaluation.config_of(patched).replace(weights="gone.weights.h5")
+    assert models.build(config, initial_weights=False).count_params() > 0

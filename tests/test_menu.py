@@ -1,0 +1,275 @@
+"""The menu, driven for real: through a pipe, and through a terminal where that matters."""
+
+import os
+import re
+import select
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from fakes import fake_run
+
+from guide import menu
+from guide.choices import Choices
+from guide.parameters import command_line, parameters
+from guide.questions import Back, Leave, ask
+from guide.steps import STEPS
+from utils.artifacts import open_run
+
+PROJECT = Path(__file__).resolve().parent.parent
+STEP = "Step (number or letter, Enter shows the menu, q quits): "
+
+
+@pytest.fixture
+def folders(tmp_path, monkeypatch):
+    """Two finished runs and one that was cut short."""
+    monkeypatch.setenv("LEUKOBENCH_DATA", str(tmp_path / "data"))
+    monkeypatch.setenv("LEUKOBENCH_RUNS", str(tmp_path / "runs"))
+    monkeypatch.setenv("COLUMNS", "80")
+    fake_run(tmp_path / "runs", "cnn", accuracy=0.9)
+    fake_run(tmp_path / "runs", "resnet50", accuracy=0.8)
+    fake_run(tmp_path / "runs", "cnn", finished=False)
+    return tmp_path
+
+
+def drive(*answers, **variables):
+    """Give the menu these lines, then the end of the input; return what it shows, errors included."""
+    done = subprocess.run(
+        [sys.executable, "run_guide.py"], cwd=PROJECT, env=os.environ | {"PYTHONUNBUFFERED": "1"} | variables,
+        input="".join(f"{answer}\n" for answer in answers), stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert "Traceback" not in done.stdout, done.stdout
+    assert done.returncode == 0, done.stdout
+    return done.stdout
+
+
+def test_screen(folders):
+    shown = drive("q")
+    first, _, _ = shown.partition(STEP)
+    assert len(first.splitlines()) <= 24
+    assert max(len(line) for line in first.splitlines() if str(folders) not in line) <= 80  # a terminal wraps paths
+    assert "Runs: 2 finished, 1 not finished in " in first
+    assert "Data: none yet" in first
+    for number, step in enumerate(STEPS, start=1):
+        assert re.search(rf"\b{number} {step.key}  {re.escape(step.title)}$", first, re.MULTILINE)
+    assert shown.endswith(STEP + "q\nLeft LeukoBench.\n")
+
+
+def test_steps_can_be_told_apart():
+    keys = [step.key for step in STEPS]
+    assert len({*keys, menu.FOLDER_KEY, "b", "q"}) == len(keys) + 3
+    assert all(menu.find(step.key) is step and menu.find(str(n)) is step for n, step in enumerate(STEPS, start=1))
+    assert all(menu.find(step.command) is step for step in STEPS if step.command)
+
+
+@pytest.mark.parametrize("step", STEPS, ids=lambda step: step.title)
+def test_steps_name_real_parameters(step):
+    names = {parameter.name for parameter in parameters(step.function)}
+    assert {*step.ask, *step.need, *step.leave} <= names
+
+
+@pytest.mark.parametrize("end", [("q",), ("quit",), ()])
+def test_leaves_from_the_menu_and_from_a_question(folders, end):
+    assert drive(*end).endswith("Left LeukoBench.\n")
+    assert drive("confusion", *end).endswith("Left LeukoBench.\n")
+
+
+def test_wrong_answers_are_asked_again(folders):
+    shown = drive("99", "trian", "m", "7", "ghost", "", "2", "x", "2", "q")
+    assert "Error: There is no step '99'. Choose 1 to" in shown
+    assert "Error: There is no step 'trian'. Did you mean 'train'?" in shown
+    assert "Error: There is no run '7'" in shown
+    assert "Error: There is no run 'ghost'" in shown
+    assert "Error: This needs an answer: run." in shown
+    assert "Error: There is no 'x'. Choose 1 to 4, or a name." in shown
+
+
+def test_back_goes_back_one_question(folders):
+    shown = drive("m", "1", "b", "2", "b", "b", "q")
+    assert shown.count("  run: ") == 3
+    assert shown.count("  true [none]: ") == 2
+    assert shown.count("LeukoBench  research only") == 2
+
+
+def test_runs_the_same_command_and_comes_back(folders):
+    shown = drive("m", "resnet50", "Early", "", "", "r", "q")
+    name = open_run("resnet50", folders / "runs").id
+    assert f"$ python run_guide.py confusion {name} --true Early\n" in shown
+    alone = subprocess.run(
+        [sys.executable, "run_guide.py", "confusion", "resnet50", "--true", "Early"], cwd=PROJECT,
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert alone.stdout in shown
+    assert "$ python run_guide.py runs\n" in shown
+    assert shown.count("\nDone.\n") == 2
+
+
+def test_an_error_of_a_command_leads_back_to_the_menu(folders):
+    run = fake_run(folders / "runs", "broken")
+    run.file("predictions.csv").unlink()
+    shown = drive("m", "broken", "", "", "", "q")
+    assert "Error: Run broken/" in shown
+    assert "That did not finish" in shown
+    assert shown.endswith("Left LeukoBench.\n")
+
+
+def test_settings_are_checked_before_the_command_runs(folders):
+    shown = drive("t", "cnn resnet50", "", "y", "", "ten", "-1", "", "epoch=3", "dense=64", "b", "b", "b", "b", "q")
+    assert "Error: seed takes a whole number; received 'ten'." in shown
+    assert "Error: Field 'seed' received -1" in shown
+    assert "Did you mean 'epochs'?" in shown
+    assert "Error: Unknown field 'dense'" in shown  # which cnn has and resnet50 has not
+    assert "$ python" not in shown
+
+
+def test_resume_offers_unfinished_runs_alone(folders):
+    shown = drive("u", "b", "q")
+    assert len(re.findall(r"^ +\d cnn/\S+ +unfinished$", shown, re.MULTILINE)) == 1
+    assert "resnet50/" not in shown
+
+
+def test_nothing_to_choose_from(tmp_path, monkeypatch):
+    monkeypatch.setenv("LEUKOBENCH_RUNS", str(tmp_path / "runs"))
+    monkeypatch.setenv("LEUKOBENCH_DATA", str(tmp_path / "data"))
+    shown = drive("m", "u", "q")
+    assert f"Error: There are no finished runs in {tmp_path / 'runs'}. Train a model first (t)" in shown
+    assert f"Error: There are no unfinished runs in {tmp_path / 'runs'}." in shown
+
+
+def test_another_folder_of_runs(folders):
+    fake_run(folders / "runs" / "demo", "efficientnetv2s")
+    shown = drive("f", "x", "2", "m", "1", "", "", "", "q")
+    assert "Error: x holds no runs." in shown
+    assert f"Runs: 1 finished in {folders / 'runs' / 'demo'}; 2 in {folders / 'runs'} (f)" in shown
+    assert f"--root {folders / 'runs' / 'demo'}" in shown
+    assert "Done." in shown
+
+
+def test_no_colour_in_a_pipe(folders):
+    assert "\x1b" not in drive("m", "1", "", "", "", "q")
+
+
+def test_bytes_that_are_no_text(folders):
+    done = subprocess.run(
+        [sys.executable, "run_guide.py"], cwd=PROJECT, input=b"\xff\xfe\nq\n", capture_output=True, check=False
+    )
+    assert done.returncode == 0
+    assert b"Traceback" not in done.stderr
+
+
+def on_terminal(steps, **variables):
+    """Drive the menu on a pseudo-terminal: (text to wait for, keys to send then); return the screen and exit code."""
+    pty = pytest.importorskip("pty")
+    pid, handle = pty.fork()
+    if pid == 0:
+        os.chdir(PROJECT)
+        os.execve(sys.executable, [sys.executable, "run_guide.py"], os.environ | {"TERM": "xterm"} | variables)
+    seen, start = "", 0
+    try:
+        for text, keys in [*steps, (None, b"")]:
+            end = time.monotonic() + 60
+            while text is None or text not in seen[start:]:
+                assert time.monotonic() < end, f"waited for {text!r}, saw {seen!r}"
+                if not select.select([handle], [], [], 1)[0]:
+                    continue
+                try:
+                    part = os.read(handle, 65536)
+                except OSError:  # Linux says so when the other side is gone
+                    part = b""
+                if not part:
+                    break
+                seen += part.decode(errors="replace")
+            start = len(seen)
+            if keys:
+                time.sleep(0.3)  # a signal between the prompt and readline's wait would be seen with the next key only
+                os.write(handle, keys)
+        return seen, os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    except BaseException:
+        os.kill(pid, signal.SIGKILL)
+        raise
+    finally:
+        os.close(handle)
+
+
+@pytest.mark.parametrize("keys", [b"\x03", b"\x04", b"q\n"], ids=["ctrl-c", "ctrl-d", "q"])
+def test_keys_that_leave(folders, keys):
+    for steps in ([("q quits): ", keys)], [("q quits): ", b"m\n"), ("run: ", keys)]):
+        seen, code = on_terminal(steps)
+        assert code == 0, seen
+        assert "Left LeukoBench." in seen
+        assert "Traceback" not in seen
+
+
+def test_colour_on_a_terminal_unless_refused(folders):
+    quit_at_once = [("q quits): ", b"q\n")]
+    colour = re.compile(r"\x1b\[[\d;]*3\d")
+    assert colour.search(on_terminal(quit_at_once)[0])
+    assert not colour.search(on_terminal(quit_at_once, NO_COLOR="1")[0])
+
+
+def parameter(function, name):
+    return next(each for each in parameters(function) if each.name == name)
+
+
+def test_every_default_is_the_command_lines():
+    for step in STEPS:
+        for each in parameters(step.function):
+            assert each.flag.startswith("--") or each.flag == "", each
+
+
+def answered(monkeypatch, *texts):
+    left = iter(texts)
+    monkeypatch.setattr("guide.questions.read", lambda prompt: next(left))
+
+
+@pytest.mark.parametrize("step", STEPS, ids=lambda step: step.title)
+def test_enter_gives_the_default_of_the_command_line(folders, monkeypatch, step):
+    def read(prompt):
+        """Ask for every setting, choose the first of a list, and else press Enter."""
+        if prompt.startswith("  Change other settings"):
+            return "y"
+        return "" if "[" in prompt else str(folders) if "path" in prompt else "1"
+
+    monkeypatch.setattr("guide.questions.read", read)
+    asked = parameters(step.function)
+    values = menu.collect(step, asked, folders / "runs")
+    assert [each.name for each in asked] == list(values)
+    for each in asked:
+        if not each.required and each.name not in step.need:
+            assert values[each.name] == each.default, each.name
+
+
+def test_lists_take_numbers_names_and_all(monkeypatch):
+    from guide.train import train
+
+    models = Choices(["cnn", "resnet50", "vgg"], ["", "", ""])
+    wanted = parameter(train, "model")
+    for text, expected in [
+        ("1 3", ["cnn", "vgg"]), ("3,1", ["vgg", "cnn"]), ("res", ["resnet50"]), ("2 resnet50", ["resnet50"]),
+        ("all", ["cnn", "resnet50", "vgg"]),
+    ]:  # fmt: skip
+        answered(monkeypatch, text)
+        assert ask(wanted, models, lambda value: None) == expected
+
+
+def test_command_line_is_what_a_person_would_type():
+    from guide.train import train
+
+    asked = parameters(train)
+    values = {each.name: each.default for each in asked}
+    values |= {"model": ["cnn", "resnet50"], "seed": 7, "set_": ["epochs=3", "weights=a file"], "root": Path("x y")}
+    words = "train cnn resnet50 --seed 7 --set epochs=3 --set 'weights=a file' --root 'x y'"
+    assert command_line("train", asked, values) == f"python run_guide.py {words}"
+
+
+@pytest.mark.parametrize(("text", "signal_"), [("b", Back), ("BACK", Back), ("q", Leave), ("Quit", Leave)])
+def test_reading(monkeypatch, text, signal_):
+    from guide.questions import read
+
+    monkeypatch.setattr("builtins.input", lambda prompt: f" {text} ")
+    with pytest.raises(signal_):
+        read("x")

@@ -1,0 +1,105 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from data import pipeline
+from models.base_config import Augmentation
+from utils.errors import LeukoBenchError
+
+CLASSES = ("a", "b")
+
+
+@pytest.fixture
+def folder(tmp_path):
+    rng = np.random.default_rng(0)
+    for name in CLASSES:
+        place = tmp_path / "train" / name
+        place.mkdir(parents=True)
+        for number in range(5):
+            Image.fromarray(rng.integers(0, 256, (40, 48, 3), dtype=np.uint8)).save(place / f"{number}.png")
+    return tmp_path
+
+
+def epoch(images, augmentation=Augmentation(), seed=1, number=1, size=4):  # noqa: B008
+    batches = list(pipeline.training_batches(images, size, augmentation, seed, number))
+    return np.concatenate([x for x, _ in batches]), np.concatenate([y for _, y in batches])
+
+
+def test_decoding_again_each_epoch_gives_what_the_cache_gives(folder):
+    cached = pipeline.read(folder, "train", CLASSES, 32, budget=10**9)
+    streamed = pipeline.read(folder, "train", CLASSES, 32, budget=10 * 32 * 32 * 3 - 1)
+    assert cached.pixels is not None and streamed.pixels is None
+    strong = Augmentation(flips=True, rotation=20, colour=0.2)
+    for a, b in zip(epoch(cached, strong), epoch(streamed, strong), strict=True):
+        np.testing.assert_array_equal(a, b)
+    one = pipeline.decode(cached.paths[3], 32)
+    np.testing.assert_array_equal(one, cached.pixels[3])
+
+
+def test_names_labels_and_pixels_belong_together(folder):
+    images = pipeline.read(folder, "train", CLASSES, 40, budget=10**9)
+    assert images.names == [f"{c}/{n}.png" for c in CLASSES for n in range(5)]
+    pixels, labels = epoch(images)
+    order = pipeline.shuffled(10, 1, 1)
+    np.testing.assert_array_equal(pixels, images.pixels.numpy()[order])
+    np.testing.assert_array_equal(labels.argmax(1), images.labels[order])
+    fixed = np.concatenate([x for x, _ in pipeline.fixed_batches(images, 3)])
+    np.testing.assert_array_equal(fixed, images.pixels)
+
+
+def test_an_epoch_is_a_function_of_seed_and_epoch_alone(folder):
+    images = pipeline.read(folder, "train", CLASSES, 32, budget=10**9)
+    strong = Augmentation(flips=True, quarter_turns=True, zoom=0.2, shift=0.1, brightness=0.2, contrast=0.3, colour=0.3)
+    first = epoch(images, strong)[0]
+    np.testing.assert_array_equal(first, epoch(images, strong)[0])
+    # The batch size cuts the same sequence elsewhere.
+    np.testing.assert_allclose(first, epoch(images, strong, size=7)[0], atol=1e-3)
+    assert not np.array_equal(first, epoch(images, strong, number=2)[0])
+    assert not np.array_equal(first, epoch(images, strong, seed=2)[0])
+
+
+def test_flips_and_quarter_turns_move_whole_pixels(folder):
+    images = pipeline.read(folder, "train", CLASSES, 32, budget=10**9)
+    seen = set()
+    for number in range(1, 9):
+        order = pipeline.shuffled(10, 1, number)
+        turned = epoch(images, Augmentation(flips=True, quarter_turns=True), number=number)[0]
+        for pixels, index in zip(turned, order, strict=True):
+            original = images.pixels.numpy()[index].astype(np.float32)
+            ways = [np.rot90(side, turn) for side in (original, original[:, ::-1]) for turn in range(4)]
+            found = [way for way, candidate in enumerate(ways) if np.array_equal(candidate, pixels)]
+            assert len(found) == 1
+            seen.add(found[0])
+    assert seen == set(range(8))
+
+
+@pytest.mark.parametrize(
+    ("name", "strength"),
+    [("rotation", 30), ("zoom", 0.3), ("shift", 0.2), ("brightness", 0.3), ("contrast", 0.5), ("colour", 0.4)],
+)
+def test_each_augmentation_changes_pixels_and_stays_in_range(folder, name, strength):
+    images = pipeline.read(folder, "train", CLASSES, 32, budget=10**9)
+    changed = epoch(images, Augmentation(**{name: strength}))[0]
+    plain = epoch(images)[0]
+    assert changed.min() >= 0 and changed.max() <= 255
+    difference = np.abs(changed - plain).mean(axis=(1, 2, 3))
+    assert difference.min() > 0 and difference.mean() > 2
+
+
+def test_brightness_adds_at_most_its_share_and_the_same_everywhere(folder):
+    place = folder / "train" / "a" / "flat.png"
+    Image.new("RGB", (32, 32), (128, 128, 128)).save(place)
+    images = pipeline.read(folder, "train", CLASSES, 32, budget=10**9)
+    index = images.names.index("a/flat.png")
+    added = []
+    for number in range(1, 40):
+        position = list(pipeline.shuffled(len(images), 1, number)).index(index)
+        pixels = epoch(images, Augmentation(brightness=0.1), number=number)[0][position]
+        assert np.ptp(pixels) < 1e-3
+        added.append(pixels.mean() - 128)
+    assert -25.6 <= min(added) < -15 and 15 < max(added) <= 25.6
+
+
+def test_a_subset_without_images_is_one_line(tmp_path):
+    with pytest.raises(LeukoBenchError, match=r"cannot be read .* Remove .* and run it again\.$"):
+        pipeline.read(tmp_path, "val", CLASSES, 32, budget=10**9)

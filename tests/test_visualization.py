@@ -1,0 +1,311 @@
+"""Figures: the numbers they store, the files they make, and what they do when something is not at hand."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import fakes
+import numpy as np
+import pytest
+from PIL import Image
+from sklearn.metrics import roc_auc_score
+
+from data import manifest as manifests
+from utils import artifacts, files, metrics, paths
+from utils.compare_models import compare
+from utils.errors import LeukoBenchError
+from visualization import comparison, confusion, curves, dataset, gradcam, pictures, scores, style, tradeoff
+from visualization.subjects import subjects
+
+HOSTILE = ("<script>alert(1)</script>", "a$b^c_{", "Ein_sehr_langer_Klassenname_ohne_Ende", "Pro")
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("LEUKOBENCH_DATA", str(tmp_path / "data"))
+    return tmp_path / "runs"
+
+
+def opened(path: Path) -> np.ndarray:
+    """Decode a PNG and see that something is drawn on it."""
+    pixels = np.asarray(Image.open(path).convert("RGB"))
+    assert min(pixels.shape[:2]) > 150
+    assert (pixels != pixels[0, 0]).any(axis=2).mean() > 0.005
+    return pixels
+
+
+def test_confusion_holds_the_counts_and_the_shares_of_each_row(root):
+    run = fakes.fake_run(root, images=37, accuracy=0.8)
+    display = confusion.ConfusionDisplay.from_run(run)
+    table = run.predictions("test")
+    classes = run.config()["classes"]
+    answer = np.array(classes)[table[[f"p_{c}" for c in classes]].to_numpy().argmax(axis=1)]
+    counted = [[int(((table["label"] == t) & (answer == p)).sum()) for p in classes] for t in classes]
+    assert display.matrix.tolist() == counted
+    assert np.array_equal(display.shares, np.array(counted) / np.array(counted).sum(axis=1, keepdims=True))
+    assert display.plot(normalised=True) is display
+    drawn = [text.get_text() for text in display.axes_.texts]
+    assert drawn == [f"{100 * share:.1f}" for share in display.shares.ravel()]
+
+
+def test_confusion_of_a_class_without_images_shows_dashes_not_zeros(root):
+    display = confusion.ConfusionDisplay(np.array([[3, 1], [0, 0]]), ["here", "absent"])
+    assert np.isnan(display.shares[1]).all()
+    for normalised in (False, True):
+        display.plot(normalised=normalised)
+        assert [text.get_text() for text in display.axes_.texts][2:] == ["–", "–"]
+
+
+def test_confusion_of_many_classes_writes_every_count_that_is_not_zero(root):
+    matrix = np.random.default_rng(1).integers(0, 4, (12, 12))
+    display = confusion.ConfusionDisplay(matrix, [f"class {k}" for k in range(12)]).plot()
+    shown = [text.get_text() for text in display.axes_.texts]
+    assert shown == [str(n) if n else "" for n in matrix.ravel()]
+    assert min(text.get_fontsize() for text in display.axes_.texts) >= 8
+
+
+def test_training_curves_hold_the_history_with_phases_and_the_kept_epoch(root):
+    run = fakes.fake_run(root, epochs=6)
+    path = run.file(artifacts.HISTORY)
+    lines = path.read_text().splitlines()
+    phased = [line.replace(",train,", ",head," if k < 3 else ",fine-tune,") for k, line in enumerate(lines)]
+    files.write_text(path, "\n".join(phased) + "\n")
+    display = curves.TrainingDisplay.from_run(run)
+    history = run.history()
+    assert display.epochs == [1, 2, 3, 4, 5, 6]
+    assert display.values["val_loss"] == [row["val_loss"] for row in history]
+    assert display.boundaries == [(2.5, "fine-tune")]
+    assert display.best_epoch == run.timing()["training"]["best_epoch"] == 5
+    for what in ("accuracy", "loss"):
+        display.plot(what=what)
+        training, validation, kept = display.axes_.lines[:3]
+        assert training.get_ydata().tolist() == display.values[what]
+        assert validation.get_ydata().tolist() == display.values[f"val_{what}"]
+        assert (kept.get_xdata()[0], kept.get_ydata()[0]) == (5, display.values[f"val_{what}"][4])
+
+
+def test_a_single_epoch_is_drawn_as_a_point(root):
+    display = curves.TrainingDisplay.from_run(fakes.fake_run(root, epochs=1)).plot()
+    assert display.boundaries == [] and display.best_epoch == 1
+    assert display.axes_.get_xlim()[0] < 1 < display.axes_.get_xlim()[1]
+
+
+def test_threshold_curves_agree_with_the_metrics_of_the_run(root):
+    run = fakes.fake_run(root, images=60, accuracy=0.7)
+    table = run.predictions("test")
+    score = metrics.summary(table)
+    roc = curves.ThresholdDisplay.from_run(run, "roc")
+    assert roc.areas == [row["auc"] for row in score["per_class"]]
+    assert roc.area == score["auc_ovr_macro"]
+    for name, (x, y), area in zip(roc.classes, roc.curves, roc.areas, strict=True):
+        assert np.trapezoid(y, x) == pytest.approx(area, abs=1e-12), name
+        assert area == roc_auc_score(table["label"] == name, metrics.arrays(table)[2][:, roc.classes.index(name)])
+    assert np.trapezoid(roc.macro[1], roc.macro[0]) == pytest.approx(roc.area, abs=0.01)
+    recall, precision = curves.ThresholdDisplay.from_run(run, "pr").curves[0]
+    assert (np.diff(recall) >= 0).all() and recall[0] == 0 and recall[-1] == 1
+    assert precision[-1] == pytest.approx((table["label"] == roc.classes[0]).mean())
+
+
+def test_threshold_curves_leave_out_a_class_without_test_images(root):
+    run = fakes.fake_run(root, images=40)
+    table = run.predictions("test")
+    table = table[table["label"] != "Pre"]
+    for kind in ("roc", "pr"):
+        display = curves.ThresholdDisplay.from_predictions(table, kind)
+        known = [area for area in display.areas if area is not None]
+        assert display.areas[2] is None and display.curves[2] is None and len(known) == 3
+        assert display.area == sum(known) / 3
+
+
+def test_scores_and_tradeoff_hold_what_the_comparison_says(root):
+    runs = [fakes.fake_run(root, name, accuracy=a) for name, a in (("cnn", 0.8), ("resnet50", 0.95), ("vgg", 0.9))]
+    files.write_json(
+        runs[2].file(artifacts.TIMING), {"training": {"best_epoch": 1}, "inference": runs[2].timing()["inference"]}
+    )
+    found = compare(runs)[0]
+    members = subjects(found)
+    assert [(s.name, s.index) for s in members] == [("resnet50", 0), ("vgg", 1), ("cnn", 2)]
+    display = scores.ScoresDisplay.from_subjects(members)
+    for row, values, interval in zip(found.rows, display.values, display.intervals, strict=True):
+        assert values == {key: row[key] for key in scores.METRICS}
+        assert interval == (row["accuracy_low"], row["accuracy_high"])
+    heat = scores.ClassScoresDisplay.from_subjects(members)
+    assert [v for row in heat.values for v in row] == [row["f1"] for row in found.per_class]
+    cost = tradeoff.TradeoffDisplay.from_subjects(members, "training_seconds")
+    assert (cost.names, cost.left_out, cost.indices) == (["resnet50", "cnn"], ["vgg"], [0, 2])
+    assert cost.costs == [found.rows[0]["training_seconds"], found.rows[2]["training_seconds"]]
+
+
+def test_names_of_points_cover_neither_each_other_nor_a_point():
+    figure = style.new(6, 4)
+    axes = figure.subplots()
+    points = [(1 + 0.02 * k, 1 + 0.01 * (k % 3)) for k in range(9)]
+    axes.set_xlim(0, 3)
+    axes.set_ylim(0, 2)
+    axes.plot(*zip(*points, strict=True), "o")
+    notes = style.label_points(axes, points, [f"model number {k}" for k in range(9)])
+    figure.draw_without_rendering()
+    boxes = [note.get_tightbbox() if note.arrow_patch is None else note.get_window_extent() for note in notes]
+    boxes = [super(type(note), note).get_window_extent() for note in notes]  # the words without their line
+    dots = axes.transData.transform(points)
+    for k, box in enumerate(boxes):
+        assert not any(box.overlaps(other) for other in boxes[k + 1 :])
+        assert not any(box.contains(*dot) for dot in dots)
+
+
+@pytest.mark.parametrize("classes", [fakes.CLASSES, HOSTILE], ids=["plain", "hostile"])
+def test_every_figure_is_drawn_and_drawn_again_to_the_same_bytes(root, tmp_path, classes):
+    runs = [
+        fakes.fake_run(root, name, accuracy=a, classes=classes, dataset="smears", heatmaps=True, pictures="/" not in "".join(classes))
+        for name, a in (("cnn", 0.8), ("resnet50", 0.95))
+    ]  # fmt: skip
+    made = comparison.draw_all(runs, tmp_path / "figures")
+    names = {path.stem for path in made}
+    expected = {"accuracy", "metrics", "radar", "class-f1", "tradeoff", "training", "roc", "precision-recall"}
+    expected |= {"confusion", "confusion-cnn", "confusion-resnet50", "distribution"}
+    assert expected <= names
+    if classes == fakes.CLASSES:
+        assert names - expected == {"mistakes-cnn", "mistakes-resnet50", "samples"}
+        made.append(gradcam.draw_panel(runs, tmp_path / "figures"))
+        made += gradcam.draw_examples(runs[0])
+    for path in made:
+        opened(path)
+    if classes == HOSTILE:
+        return
+    before = {path: path.read_bytes() for path in made}
+    stale = tmp_path / "figures" / "confusion-gone.png"
+    stale.write_bytes(b"of a model that is no longer compared")
+    again = comparison.draw_all(runs[::-1], tmp_path / "figures")
+    assert not stale.exists()
+    assert {path: path.read_bytes() for path in again} == {path: before[path] for path in again}
+
+
+def test_one_run_without_images_or_manifest_still_gives_its_figures(root, tmp_path):
+    run = fakes.fake_run(root, epochs=1)
+    run.manifest_path().unlink()
+    names = {path.stem for path in comparison.draw_all([run], tmp_path)}
+    assert "confusion-cnn" in names
+    assert not names & {"confusion", "distribution", "samples", "mistakes-cnn"}
+    assert confusion.misclassified_sheet(run, "", "", tmp_path) is None
+
+
+def test_runs_on_different_images_are_refused(root, tmp_path):
+    runs = [fakes.fake_run(root, "cnn"), fakes.fake_run(root, "vgg", test_identity="f" * 16)]
+    with pytest.raises(LeukoBenchError, match="tested on 2 different sets of images; figures show one"):
+        comparison.draw_all(runs, tmp_path)
+
+
+def test_sheet_of_a_cell_shows_its_images_worst_first(root, tmp_path, monkeypatch):
+    run = fakes.fake_run(root, accuracy=0.5, images=80, dataset="smears", pictures=True)
+    seen = []
+    monkeypatch.setattr(
+        pictures, "of_dataset", lambda d, image, side=0: seen.append(image) or np.zeros((9, 9, 3), "u1")
+    )
+    path = confusion.misclassified_sheet(run, "", "Benign", tmp_path)
+    assert path == tmp_path / "images-test-any-as-Benign.png"
+    opened(path)
+    assert seen == metrics.cell(run.predictions("test"), "", "Benign")["image"].tolist()[: confusion.SHEET]
+
+
+def test_distribution_counts_the_manifest(root):
+    run = fakes.fake_run(root, images=21)
+    rows = manifests.read(run.manifest_path())
+    display = dataset.DistributionDisplay.from_manifest(rows, "smears")
+    assert list(display.counts) == ["train", "val", "test"]
+    assert display.shares == {"train": 63, "val": 21, "test": 21}
+    assert display.totals == {c: sum(row.label == c for row in rows.rows) for c in rows.classes}
+    display.plot(subset="grouped")
+    widths = [bar.get_width() for bar in display.axes_.patches]
+    assert widths == [display.counts[s][c] for s in display.counts for c in display.classes]
+
+
+def test_dataset_figures_before_any_split_count_dataset_json(root, tmp_path):
+    fakes.fake_run(root, dataset="smears", pictures=True)
+    made = dataset.draw_all("smears", tmp_path / "figures")
+    assert [path.name for path in made] == ["distribution.png", "samples.png"]
+    about = files.read_json(paths.raw_dir("smears") / "dataset.json")
+    assert dataset.DistributionDisplay.from_dataset("smears").counts == {"all": about["images"]}
+    for image in paths.raw_dir("smears").glob("*/*.png"):
+        image.unlink()
+    made[1].unlink()
+    assert [path.name for path in dataset.draw_all("smears", tmp_path / "figures")] == ["distribution.png"]
+
+
+def test_overlay_leaves_what_the_map_does_not_mark():
+    pixels = np.full((40, 60, 3), 200, np.uint8)
+    values = np.zeros((4, 6), np.float16)
+    assert np.array_equal(gradcam.overlay(pixels, values), pixels)
+    values[:, 3:] = 1
+    laid = gradcam.overlay(pixels, values)
+    assert laid.shape == pixels.shape and np.array_equal(laid[:, :18], pixels[:, :18])
+    red, green, blue = laid[20, 55].astype(int)
+    assert min(red, green) > blue + 80  # yellow
+
+
+def test_heatmaps_carry_label_and_probability_of_the_predictions(root):
+    run = fakes.fake_run(root, accuracy=0.7, heatmaps=True)
+    table = run.predictions("test").set_index("image")
+    found = gradcam.read(run, "panel")
+    assert [h.label for h in found] == list(run.config()["classes"])
+    for heatmap in found:
+        assert heatmap.probability == table.loc[heatmap.image, f"p_{heatmap.predicted}"]
+        assert heatmap.right == (heatmap.predicted == table.loc[heatmap.image, "label"])
+    run.file(artifacts.HEATMAPS).write_bytes(b"PK\x03\x04 cut off")
+    with pytest.raises(LeukoBenchError, match=f"is damaged .* explain {run.id}"):
+        gradcam.read(run, "panel")
+
+
+def test_panel_shows_each_run_that_is_explained_and_only_those(root, tmp_path, monkeypatch):
+    runs = [
+        fakes.fake_run(root, name, seed=seed, dataset="smears", pictures=True, heatmaps=name != "vgg")
+        for name, seed in (("cnn", 1), ("cnn", 2), ("vgg", 1))
+    ]
+    shown = []
+    monkeypatch.setattr(style, "save", lambda figure, path: shown.append(figure) or path)
+    assert gradcam.draw_panel(runs, tmp_path) == tmp_path / "gradcam-panel.png"
+    heads = [axes.get_title() for axes in shown[0].axes if axes.get_title()]
+    assert heads == ["Image", "cnn seed 1", "cnn seed 2"]
+    assert style.NOTICE in shown[0].get_suptitle()
+    assert gradcam.draw_panel(runs[2:], tmp_path) is None
+
+
+def test_foreign_images_show_all_probabilities_and_the_notice(root, tmp_path, monkeypatch):
+    run = fakes.fake_run(root)
+    image = tmp_path / "smear.png"
+    Image.new("RGB", (50, 40), (200, 100, 150)).save(image)
+    kept = []
+    monkeypatch.setattr(style, "png", lambda figure, real=style.png: kept.append(figure) or real(figure))
+    shares = np.array([[0.1, 0.6, 0.25, 0.05]])
+    path = gradcam.draw_images(run, [image, tmp_path / "gone.png"], np.ones((2, 8, 8)), shares.repeat(2, 0), tmp_path / "x.png")  # fmt: skip
+    opened(path)
+    assert kept[0].get_suptitle().startswith("Research only, not a diagnosis")
+    bars = [bar.get_width() for bar in kept[0].axes[2].patches]
+    assert bars == shares[0].tolist()
+    assert [t.get_text() for t in kept[0].axes[3].texts] == ["image not\nat hand"]
+
+
+def test_colour_line_and_marker_tell_twelve_models_apart():
+    seen = (
+        {(style.colour(k), style.line(k)) for k in range(12)},
+        {(style.colour(k), style.marker(k)) for k in range(12)},
+    )
+    assert [len(kind) for kind in seen] == [12, 12]
+
+
+def test_drawing_imports_no_keras_and_touches_no_pyplot_figure(root, tmp_path):
+    fakes.fake_run(root, dataset="smears", pictures=True, heatmaps=True)
+    code = (
+        "import sys; from pathlib import Path; from utils.artifacts import find_runs\n"
+        "from visualization import comparison, gradcam, report\n"
+        "assert not {'matplotlib', 'pandas', 'sklearn', 'jinja2', 'PIL'} & set(sys.modules)\n"
+        "runs = find_runs(Path(sys.argv[1])); out = Path(sys.argv[2])\n"
+        "assert [d.draw() for d in comparison.drawings(__import__('utils.compare_models').compare_models.compare(runs)[0])]\n"
+        "gradcam.draw_panel(runs, out)\n"
+        "bad = {'keras', 'tensorflow', 'tf_keras_vis', 'models'} & {n.partition('.')[0] for n in sys.modules}\n"
+        "assert not bad, bad\n"
+        "import matplotlib.pyplot as plt; assert not plt.get_fignums()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(root), str(tmp_path)], cwd=paths.PROJECT, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,203 @@
+"""The run folder: its file names, how one is found and opened. Everything shown anywhere is read from here."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from utils import files
+from utils.errors import LeukoBenchError, nearest
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FOLDER = re.compile(r"^\d{8}T\d{6}(\d{3})?Z-[0-9a-f]{8}$")
+SUBSETS = ("train", "val", "test")
+
+CONFIG = "config.json"
+ENVIRONMENT = "environment.json"
+HISTORY = "history.csv"
+WEIGHTS = "model.weights.h5"
+ARCHITECTURE = "architecture.json"
+PREDICTIONS = "predictions.csv"
+TIMING = "timing.json"
+METRICS = "metrics.json"
+HEATMAPS = "heatmaps.npz"
+FIGURES = "figures"
+STATE = "state"
+
+
+@dataclass(frozen=True, order=True)
+class Run:
+    """One training of one model: the folder `<root>/<model>/<UTC stamp>-<config hash>/`."""
+
+    path: Path
+
+    @property
+    def model(self) -> str:
+        """Name of the model, which is the folder above."""
+        return self.path.parent.name
+
+    @property
+    def root(self) -> Path:
+        """Folder of all runs and of manifests/."""
+        return self.path.parent.parent
+
+    @property
+    def id(self) -> str:
+        """Name that `open_run` takes: `<model>/<stamp>-<hash>`."""
+        return f"{self.model}/{self.path.name}"
+
+    @property
+    def finished(self) -> bool:
+        """Whether metrics.json, which is written last, is there."""
+        return (self.path / METRICS).is_file()
+
+    def file(self, name: str) -> Path:
+        """Return the path of a file of this run, whether it exists or not."""
+        return self.path / name
+
+    def config(self) -> dict[str, Any]:
+        """Read config.json: every field of the model's Config."""
+        return self._object(CONFIG, ("model", "dataset", "seed", "classes", "image_size", "weights"))
+
+    def environment(self) -> dict[str, Any]:
+        """Read environment.json: versions, git commit, device, threads, precision, manifest hash."""
+        return self._object(ENVIRONMENT, ("manifest",))
+
+    def timing(self) -> dict[str, Any]:
+        """Read timing.json: {"training": {...}, "inference": {...}}."""
+        return self._object(TIMING, ("training", "inference"))
+
+    def metrics(self) -> dict[str, Any]:
+        """Read metrics.json: {"val": {...}, "test": {...}}."""
+        return self._object(METRICS, ("test",))
+
+    def history(self) -> list[dict[str, Any]]:
+        """Read history.csv: one dict an epoch, numbers as numbers.
+
+        Raises:
+            LeukoBenchError: the file is missing, damaged or has no finished epoch.
+        """
+        path = self.file(HISTORY)
+        self._need(path)
+        rows = files.read_csv(path, ("epoch", "phase", "learning_rate", "seconds", "val_accuracy"))
+        try:
+            return [
+                {k: v if k == "phase" else int(v) if k == "epoch" else float(v) for k, v in r.items()} for r in rows
+            ]
+        except (TypeError, ValueError) as error:
+            raise LeukoBenchError(f"{path} is damaged ({error}). Train the run again.") from None
+
+    def predictions(self, subset: str | None = None) -> "pd.DataFrame":
+        """Read predictions.csv: image, split, label, p_<Class>, ... in the manifest's class order.
+
+        Args:
+            subset: "val" or "test" for those rows alone.
+
+        Raises:
+            LeukoBenchError: the file is missing, or does not hold those columns.
+        """
+        import pandas as pd
+
+        path = self.file(PREDICTIONS)
+        self._need(path)
+        expected = ["image", "split", "label", *(f"p_{name}" for name in self.config()["classes"])]
+        try:
+            table = pd.read_csv(path, dtype={"image": str, "split": str, "label": str}, keep_default_na=False)
+        except ValueError as error:
+            raise LeukoBenchError(f"{path} is damaged ({error}). Evaluate the run again.") from None
+        if list(table.columns) != expected or not all(table[name].dtype.kind == "f" for name in expected[3:]):
+            raise LeukoBenchError(
+                f"{path} should have numbers under {', '.join(expected)}; received "
+                f"{', '.join(map(str, table.columns))}. Evaluate the run again."
+            )
+        return table if subset is None else table[table["split"] == subset].reset_index(drop=True)
+
+    def manifest_path(self) -> Path:
+        """Return the path of the manifest this run was trained on, `<root>/manifests/<hash>.csv`."""
+        return self.root / "manifests" / f"{self.environment()['manifest']}.csv"
+
+    def _object(self, name: str, keys: Sequence[str]) -> dict[str, Any]:
+        path = self.file(name)
+        self._need(path)
+        value = files.read_json(path)
+        missing = [key for key in keys if not isinstance(value, dict) or key not in value]
+        if missing:
+            raise LeukoBenchError(f"{path} lacks '{missing[0]}'. Restore the file, or evaluate or train the run again.")
+        return value
+
+    def _need(self, path: Path) -> None:
+        if not path.is_file():
+            remedy = {
+                CONFIG: "Restore it or train again",
+                ENVIRONMENT: "Restore it or train again",
+                HISTORY: "Restore it or train again",
+            }.get(path.name, f"Make it with: python run_guide.py evaluate {self.id}")
+            raise LeukoBenchError(f"Run {self.id} has no {path.name}. {remedy}.")
+
+
+def new_run(root: Path, model: str, config_hash: str) -> Run:
+    """Name a run folder by the time and the configuration; the folder is made when its first file is written."""
+    stamp = datetime.now(UTC)
+    for milliseconds in ("", f"{stamp.microsecond // 1000:03d}"):
+        path = Path(root) / model / f"{stamp:%Y%m%dT%H%M%S}{milliseconds}Z-{config_hash[:8]}"
+        if not path.exists():
+            break
+    return Run(path)
+
+
+def find_runs(root: Path, model: str | None = None, finished: bool | None = None) -> list[Run]:
+    """List the runs below a root, oldest first within each model.
+
+    Args:
+        root: folder of the runs; one that does not exist holds none.
+        model: only this model's.
+        finished: only finished (True) or unfinished (False) ones; None lists both.
+    """
+    folders = [Path(root) / model] if model else sorted(p for p in Path(root).glob("*") if p.is_dir())
+    runs = [Run(p) for folder in folders for p in sorted(folder.glob("*")) if p.is_dir() and FOLDER.match(p.name)]
+    return [run for run in runs if finished is None or run.finished == finished]
+
+
+def open_run(name: str, root: Path) -> Run:
+    """Find one run by its folder, its id, the start of its id or folder name, or a model's name (its latest).
+
+    Raises:
+        LeukoBenchError: no run or several runs have that name; the line names those that exist.
+    """
+    path = Path(name)
+    if path.is_dir() and FOLDER.match(path.resolve().name):
+        return Run(path.resolve())
+    runs = find_runs(root)
+    if not runs:
+        raise LeukoBenchError(
+            f"There is no run '{name}': {root} holds no runs. Train one: python run_guide.py train cnn"
+        )
+    of_model = [run for run in runs if run.model == name]
+    if of_model:
+        return ([run for run in of_model if run.finished] or of_model)[-1]
+    matches = [run for run in runs if run.id.startswith(name) or run.path.name.startswith(name)]
+    if len(matches) == 1:
+        return matches[0]
+    if matches:
+        raise LeukoBenchError(
+            f"'{name}' fits {len(matches)} runs: {', '.join(r.id for r in matches[:5])}. Give more of it."
+        )
+    valid = [run.id for run in runs] + sorted({run.model for run in runs})
+    shown = ", ".join(run.id for run in runs[-5:]) + (", ..." if len(runs) > 5 else "")
+    raise LeukoBenchError(f"There is no run '{name}' in {root}.{nearest(name, valid)} Runs there: {shown}.")
+
+
+def latest_runs(root: Path) -> list[Run]:
+    """Return the latest finished run of every model.
+
+    Raises:
+        LeukoBenchError: no run is finished.
+    """
+    latest = {run.model: run for run in find_runs(root, finished=True)}
+    if not latest:
+        raise LeukoBenchError(f"{root} holds no finished runs. Train one: python run_guide.py train cnn")
+    return list(latest.values())

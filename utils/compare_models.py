@@ -1,0 +1,189 @@
+"""The comparison of runs, computed from their folders alone: no Keras, no images."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any
+
+from utils import artifacts
+from utils.artifacts import Run
+from utils.errors import LeukoBenchError
+from utils.run_records import MACHINE, Record, identity, measure, recipe
+
+TIMES = ("training_seconds", "training_seconds_to_best", "latency_ms_p50", "latency_ms_p95")
+MEANS = (
+    *("accuracy", "balanced_accuracy", "precision_macro", "recall_macro", "f1_macro"),
+    *("precision_weighted", "recall_weighted", "f1_weighted", "auc_ovr_macro", "log_loss"),
+    *TIMES,
+)  # what is averaged over seeds
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Runs that were tested on the same images, best accuracy first.
+
+    Attributes:
+        rows: one dict a run, the columns of table.csv.
+        per_class: one dict a run and class, the columns of per_class.csv.
+        seeds: mean and standard deviation over runs that differ only in their seed; empty without such runs.
+    """
+
+    test_identity: str
+    dataset: str
+    title: str
+    runs: list[Run]
+    rows: list[dict[str, Any]]
+    per_class: list[dict[str, Any]]
+    seeds: list[dict[str, Any]]
+
+    @property
+    def short(self) -> str:
+        """Folder name of this test set where there are several."""
+        return f"{self.dataset}-{self.test_identity[:8]}"
+
+
+def compare(runs: Sequence[Run]) -> list[Comparison]:
+    """Compare runs: one Comparison for each set of test images, the one with most models first.
+
+    Raises:
+        LeukoBenchError: a run is not finished or damaged.
+    """
+    return group([measure(run) for run in runs])
+
+
+def latest(root: Path) -> tuple[list[Record], list[str]]:
+    """Measure the latest usable run of every model and test set.
+
+    Args:
+        root: folder of the runs.
+
+    Returns:
+        The records, and one line for each run that had to be left out.
+
+    Raises:
+        LeukoBenchError: no run is usable.
+    """
+    chosen: dict[tuple[str, str], Record] = {}
+    cut: set[str] = set()
+    problems: list[str] = []
+    for run in reversed(artifacts.find_runs(root)):
+        try:
+            if run.finished:
+                key = run.model, identity(run)
+                if key not in chosen:
+                    chosen[key] = measure(run)
+            elif run.model not in cut and all(model != run.model for model, _ in chosen):
+                cut.add(run.model)  # only the newest is missed, and none that is older than a usable run
+                measure(run)
+        except LeukoBenchError as error:
+            problems.append(f"left out: {error}")
+    if not chosen:
+        first = f"{problems[0][0].upper()}{problems[0][1:]}" if problems else "Train one: python run_guide.py train cnn"
+        raise LeukoBenchError(f"{root} holds no finished runs that can be compared. {first}")
+    return sorted(chosen.values(), key=lambda record: record.run), problems[::-1]
+
+
+def add_seeds(records: Sequence[Record], root: Path) -> tuple[list[Record], list[str]]:
+    """Add to records the other runs of a root that differ from one of them only in their seed, the latest of each seed.
+
+    Returns:
+        All records, and one line for each run that had to be left out.
+    """
+    kept, problems = list(records), []
+    families: dict[tuple[str, str], set[int]] = {}
+    for record in records:
+        families.setdefault((record.recipe, _identity(record)), set()).add(record.row["seed"])
+    for run in reversed([r for model in sorted({r.run.model for r in records}) for r in _finished(root, model)]):
+        try:
+            config = run.config()
+            seeds = families.get((recipe(config), identity(run)))
+            if seeds is not None and config["seed"] not in seeds:
+                kept.append(measure(run))
+                seeds.add(config["seed"])
+        except LeukoBenchError as error:
+            problems.append(f"left out: {error}")
+    return sorted(kept, key=lambda record: record.run), problems[::-1]
+
+
+def group(records: Sequence[Record]) -> list[Comparison]:
+    """Put records that share their test images into one Comparison each, the one with most models first."""
+    if not records:
+        raise LeukoBenchError("There are no runs to compare. Train one: python run_guide.py train cnn")
+    sets: dict[str, list[Record]] = {}
+    for record in records:
+        sets.setdefault(_identity(record), []).append(record)
+
+    def size(members: list[Record]) -> tuple:
+        return (
+            len({m.run.model for m in members}),
+            len(members),
+            max(m.run.path.name for m in members),
+            _identity(members[0]),
+        )
+
+    return [_comparison(members) for members in sorted(sets.values(), key=size, reverse=True)]
+
+
+def _comparison(members: list[Record]) -> Comparison:
+    # Equal accuracies stand in the order of their log loss, then of their names: never in that of the arguments.
+    ordered = sorted(members, key=lambda m: (-m.row["accuracy"], m.row["log_loss"], m.run.id))
+    labels = _labels(ordered)
+    rows = [{"name": labels[m.run], **m.row} for m in ordered]
+    first = rows[0]
+    return Comparison(
+        test_identity=first["test_identity"],
+        dataset=first["dataset"],
+        title=f"{first['dataset']}: {first['images']:,} test images",
+        runs=[m.run for m in ordered],
+        rows=rows,
+        per_class=[
+            {"name": labels[m.run], "model": m.run.model, "run": m.run.id, **c} for m in ordered for c in m.per_class
+        ],
+        seeds=_over_seeds(ordered),
+    )
+
+
+def _labels(records: Sequence[Record]) -> dict[Run, str]:
+    """Name each run as shortly as tells it from the others: model, and where needed seed, config hash or folder."""
+    texts = {
+        record.run: (
+            record.run.model,
+            f"{record.run.model} seed {record.row['seed']}",
+            f"{record.run.model} {record.run.path.name.rpartition('-')[2]}",
+            f"{record.run.model} {record.run.path.name}",
+        )
+        for record in records
+    }
+    tally = Counter(text for names in texts.values() for text in dict.fromkeys(names))
+    return {run: next((text for text in names if tally[text] == 1), run.id) for run, names in texts.items()}
+
+
+def _over_seeds(ordered: Sequence[Record]) -> list[dict[str, Any]]:
+    families: dict[str, dict[int, Record]] = {}
+    for record in sorted(ordered, key=lambda m: m.run.path.name):  # of two runs with one seed the later counts
+        families.setdefault(record.recipe, {})[record.row["seed"]] = record
+    rows = []
+    for family in families.values():
+        if len(family) < 2:
+            continue
+        members = [family[seed].row for seed in sorted(family)]
+        alike = len({tuple(str(m[key]) for key in MACHINE) for m in members}) == 1
+        row = {key: members[0][key] for key in ("model", "initialisation", "split", "image_size", "dataset")}
+        row |= {"runs": len(members), "seeds": " ".join(str(seed) for seed in sorted(family))}
+        for key in MEANS:
+            values = [m[key] for m in members]
+            known = None not in values and (alike or key not in TIMES)
+            row[f"{key}_mean"] = fmean(values) if known else None
+            row[f"{key}_sd"] = stdev(values) if known else None
+        rows.append(row)
+    return sorted(rows, key=lambda row: (-row["accuracy_mean"], row["model"], row["seeds"]))
+
+
+def _identity(record: Record) -> str:
+    return record.row["test_identity"]
+
+
+def _finished(root: Path, model: str) -> list[Run]:
+    return artifacts.find_runs(root, model, finished=True)

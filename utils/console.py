@@ -1,0 +1,170 @@
+"""What a person reads on the terminal: text, tables, progress bars and the one red line of an error."""
+
+import errno
+import os
+import re
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from utils.errors import LeukoBenchError
+
+STOPPED = 130  # exit code of a command that Ctrl-C ended
+PIPE_WIDTH = 10_000  # characters: more than any table needs
+
+# File and class names are data: never markup, emoji codes or something to colour.
+console = Console(markup=False, emoji=False, highlight=False)
+_stderr = Console(markup=False, emoji=False, highlight=False, stderr=True)
+
+
+def say(text: str = "", style: str = "") -> None:
+    """Print text on stdout: wrapped between words on a terminal, one line a line in a pipe."""
+    console.print(Text(text, style=style), soft_wrap=not console.is_terminal)
+
+
+def error(text: str) -> None:
+    """Print "Error: ..." on stderr, red where there is colour; in a pipe it is one line."""
+    _stderr.print(Text(_one_line(f"Error: {text}"), style="red"), soft_wrap=not _stderr.is_terminal)
+
+
+def warn(text: str) -> None:
+    """Print "Note: ..." on stderr, yellow where there is colour: something to know that stops nothing."""
+    _stderr.print(Text(_one_line(f"Note: {text}"), style="yellow"), soft_wrap=not _stderr.is_terminal)
+
+
+def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Print a table: columns of numbers to the right, None as a dash; never cut in a pipe.
+
+    Args:
+        title: line above it; "" for none.
+        columns: headings.
+        rows: one cell a column; floats should come as formatted text.
+    """
+    cells = [["–" if cell is None else cell for cell in row] for row in rows]
+    shown = Table(title=Text(title) if title else None, title_justify="left", header_style="bold")
+    for position, heading in enumerate(columns):
+        numeric = bool(cells) and all(_numeric(row[position]) for row in cells)
+        shown.add_column(Text(str(heading)), justify="right" if numeric else "left", overflow="fold")
+    for row in cells:
+        shown.add_row(*(Text(str(cell)) for cell in row))
+    if not console.is_terminal:  # a file has no edge: give every column the room it needs
+        natural = Console(width=PIPE_WIDTH).measure(shown).maximum
+        with_room = Console(width=max(console.width, natural), file=console.file, markup=False, emoji=False)
+        with_room.print(shown)
+    else:
+        console.print(shown)
+
+
+def progress(*extra: str | ProgressColumn) -> Progress:
+    """Return a progress display: description, bar, count, time left, then `extra` columns.
+
+    In a pipe it shows nothing, so what matters must also be said with `say`. Remove nothing by hand: use it as a
+    context manager, `with progress() as bar: task = bar.add_task("Decoding", total=n); bar.advance(task)`.
+
+    Args:
+        extra: further columns, or texts with task fields in them ("{task.fields[loss]}").
+    """
+    more = (TextColumn(column) if isinstance(column, str) else column for column in extra)
+    return Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(compact=True),
+        *more,
+        console=console,
+        disable=not console.is_terminal,
+    )
+
+
+def run_app(app: typer.Typer, arguments: Sequence[str] | None = None, name: str | None = None) -> int:
+    """Run a Typer app behind the error edge and return the exit code.
+
+    Args:
+        app: the command line.
+        arguments: instead of those of this process.
+        name: how help and errors call the program.
+    """
+    options = {} if name is None else {"prog_name": name}
+    return run_safely(lambda: app(arguments, standalone_mode=False, **options))
+
+
+def run_safely(function: Callable[[], Any]) -> int:
+    """Call a function and return an exit code: the edge where every expected error becomes one line on stderr.
+
+    Returns:
+        0 when it went well (or the code the function itself returns or leaves with), 1 after an error,
+        2 after wrong usage, 130 after Ctrl-C.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # a name that the terminal cannot show must not end the program
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        result = function()
+        sys.stdout.flush()
+        code = result if type(result) is int else 0
+        if code == STOPPED:  # Typer turns Ctrl-C into this
+            _stopped()
+        return code
+    except LeukoBenchError as problem:
+        error(str(problem))
+    except typer.TyperException as problem:
+        error(_usage(problem))
+        return 2
+    except KeyboardInterrupt:
+        _stopped()
+        return STOPPED
+    except (EOFError, typer.Abort):
+        return 0
+    except BrokenPipeError:
+        # The reader has gone (`| head`). Python flushes stdout once more at exit: let that go nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as problem:
+        error(_of_the_system(problem))
+    except MemoryError:
+        error("Out of memory. Use a smaller batch_size or image_size, or close other programs.")
+    except ModuleNotFoundError as problem:
+        error(f"The package '{problem.name}' is not installed. Run: make venv (or: pip install -r requirements.txt)")
+    return 1
+
+
+def _one_line(text: str) -> str:
+    return "".join(c if c.isprintable() else " " if c.isspace() else ascii(c)[1:-1] for c in text)
+
+
+def _numeric(cell: object) -> bool:
+    return bool(re.fullmatch(r"–|[+-]?\d[\d,.]*( ?[%\w/]{1,5})?", str(cell)))
+
+
+def _stopped() -> None:
+    _stderr.print("Stopped.")
+
+
+def _usage(problem: Exception) -> str:
+    text = problem.format_message() if hasattr(problem, "format_message") else str(problem)
+    context = getattr(problem, "ctx", None)
+    if context is None:
+        return text
+    text = text.rstrip(".") + ("" if text.endswith("?") else ".")
+    commands = getattr(context.command, "commands", None)
+    if commands and text.startswith(("No such command", "Missing command")):
+        text += f" Commands: {', '.join(name for name, command in commands.items() if not command.hidden)}."
+    return f"{text} Help: {context.command_path} --help"
+
+
+def _of_the_system(problem: OSError) -> str:
+    reason = problem.strerror or str(problem) or type(problem).__name__
+    where = f"{problem.filename}: " if problem.filename else ""
+    remedy = {
+        errno.ENOSPC: " Free space and run it again; what was finished is kept.",
+        errno.EDQUOT: " Free space and run it again; what was finished is kept.",
+        errno.EROFS: " Choose a folder you may write to.",
+        errno.EACCES: " Choose a folder or file you may use.",
+    }.get(problem.errno, "")
+    return f"{where}{reason}.{remedy}"

@@ -1,0 +1,84 @@
+"""What a result was made with: machine, versions, commit, memory."""
+
+import os
+import platform
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from utils.paths import PROJECT
+
+PACKAGES = ("tensorflow", "keras", "numpy", "pandas", "scikit-learn", "tf-keras-vis", "pillow")
+
+_import_memory_mb: float | None = None
+
+
+def describe() -> dict[str, Any]:
+    """Return versions, commit and machine as plain values for environment.json."""
+    import psutil
+
+    return {
+        "git_commit": _git("rev-parse", "HEAD"),
+        "git_dirty": bool(_git("status", "--porcelain", "--untracked-files=no")),
+        "python": platform.python_version(),
+        "platform": f"{platform.system()} {platform.machine()}",
+        "cpu": cpu_name(),
+        "cores": usable_cores(),
+        "memory_gb": round(psutil.virtual_memory().total / 2**30, 1),
+        "packages": {name: _version(name) for name in PACKAGES},
+    }
+
+
+def cpu_name() -> str:
+    """Return the processor's name as the system tells it."""
+    if Path("/proc/cpuinfo").is_file():
+        for line in Path("/proc/cpuinfo").read_text(errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def usable_cores() -> int:
+    """Return the cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def peak_memory_mb() -> float:
+    """Return the highest resident memory of this process so far, in megabytes (10^6 bytes)."""
+    if sys.platform == "win32":
+        import psutil
+
+        return psutil.Process().memory_info().peak_wset / 1e6
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6
+
+
+def note_import_memory() -> None:
+    """Remember the peak memory right after TensorFlow's import, once, as TensorFlow's own share."""
+    global _import_memory_mb
+    if _import_memory_mb is None:
+        _import_memory_mb = peak_memory_mb()
+
+
+def import_memory_mb() -> float | None:
+    """Return what `note_import_memory` saw, in megabytes; None before."""
+    return _import_memory_mb
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _git(*arguments: str) -> str | None:
+    try:
+        done = subprocess.run(["git", *arguments], cwd=PROJECT, capture_output=True, text=True, timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None

@@ -1,0 +1,108 @@
+"""Atomic writes: a file is there whole or not at all."""
+
+import csv
+import io
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from utils.errors import LeukoBenchError
+
+
+@contextmanager
+def atomic(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; move it there when the block ends well, remove it when it does not.
+
+    The temporary name keeps the suffixes of `path` (".weights.h5"), since writers look at them.
+
+    Raises:
+        LeukoBenchError: the folder cannot be written or the disk is full; nothing is left behind.
+    """
+    temporary = path.with_name(f".{os.getpid()}.{path.name}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        with open(temporary, "rb+") as handle:
+            os.fsync(handle.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise LeukoBenchError(
+            f"Cannot write {path}: {reason}. Free space or choose a folder you may write to."
+        ) from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write UTF-8 text atomically, with \\n line ends on every system."""
+    with atomic(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="\n")
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write bytes atomically."""
+    with atomic(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a value as indented JSON atomically."""
+    write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file.
+
+    Raises:
+        LeukoBenchError: the file is missing or is no JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise LeukoBenchError(f"There is no {path}.") from None
+    except OSError as error:
+        raise LeukoBenchError(f"Cannot read {path}: {error.strerror}.") from error
+    except ValueError as error:
+        raise LeukoBenchError(f"{path} is damaged, it holds no valid JSON ({error}).") from None
+
+
+def csv_text(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    """Return rows as CSV text with \\n line ends."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+    return buffer.getvalue()
+
+
+def read_csv(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
+    """Read a CSV file as a list of dicts.
+
+    Raises:
+        LeukoBenchError: the file is missing, no text, or lacks one of `columns`.
+    """
+    try:
+        with open(path, encoding="utf-8-sig", newline="") as handle:
+            reader = csv.DictReader(handle)
+            missing = [name for name in columns if name not in (reader.fieldnames or ())]
+            if missing:
+                raise LeukoBenchError(
+                    f"{path} has columns {', '.join(reader.fieldnames or ['none'])}; it needs {', '.join(columns)}."
+                )
+            return list(reader)
+    except FileNotFoundError:
+        raise LeukoBenchError(f"There is no {path}.") from None
+    except OSError as error:
+        raise LeukoBenchError(f"Cannot read {path}: {error.strerror}.") from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise LeukoBenchError(f"{path} is damaged, it is no readable CSV ({error}).") from None
+
+
+def compact(mapping: Mapping[str, Any]) -> str:
+    """Return the canonical JSON of a mapping, for hashing: sorted keys, no spaces."""
+    return json.dumps(mapping, sort_keys=True, separators=(",", ":"))

@@ -1,0 +1,26 @@
+"""Where things lie: the checkout, the datasets, the split folders, the runs."""
+
+import os
+from pathlib import Path
+
+PROJECT = Path(__file__).resolve().parent.parent
+
+
+def data_dir() -> Path:
+    """Return the folder that holds raw/ and splits/: $LEUKOBENCH_DATA, else data/ of the checkout."""
+    return Path(os.environ.get("LEUKOBENCH_DATA") or PROJECT / "data")
+
+
+def raw_dir(dataset: str) -> Path:
+    """Return the folder of an imported dataset, <data>/raw/<dataset>, whether it exists or not."""
+    return data_dir() / "raw" / dataset
+
+
+def splits_dir() -> Path:
+    """Return the folder that holds the laid-out splits, <data>/splits."""
+    return data_dir() / "splits"
+
+
+def runs_dir() -> Path:
+    """Return the default root of the runs: $LEUKOBENCH_RUNS, else runs/ of the checkout."""
+    return Path(os.environ.get("LEUKOBENCH_RUNS") or PROJECT / "runs")

@@ -1,0 +1,155 @@
+"""Tables of numbers: how they read, and as CSV, Markdown, LaTeX and HTML files whose bytes depend on nothing else."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from utils import files
+
+NOTICE = "For research only, never for diagnosis."
+MISSING = "-"
+
+_STYLE = (
+    "body{font:15px/1.45 system-ui,sans-serif;margin:2rem;color:#222}"
+    "table{border-collapse:collapse;margin:.5rem 0 2rem}"
+    "th,td{padding:.3rem .7rem;border-bottom:1px solid #ddd;text-align:right;font-variant-numeric:tabular-nums}"
+    "th:first-child,td:first-child{text-align:left}thead th{border-bottom:2px solid #888;vertical-align:bottom}"
+)
+
+
+@dataclass(frozen=True)
+class Table:
+    """A title, column names, rows of texts, and the indices of columns that hold words rather than numbers.
+
+    A line break in a text is for the screen, where tables are narrow; written files have a space there.
+    """
+
+    title: str
+    columns: tuple[str, ...]
+    rows: list[list[str]]
+    words: frozenset[int] = field(default=frozenset({0}))
+
+
+def number(value: float | None, digits: int = 2, scale: float = 1) -> str:
+    """Return a value times `scale` with so many decimals, thousands apart; "-" for None."""
+    return MISSING if value is None else f"{value * scale:,.{digits}f}"
+
+
+def percent(value: float | None, digits: int = 2) -> str:
+    """Return a share in 0..1 as percent without the sign; "-" for None."""
+    return number(value, digits, 100)
+
+
+def interval(low: float | None, high: float | None) -> str:
+    """Return two shares in 0..1 as "97.1-99.4" percent."""
+    return MISSING if low is None or high is None else f"{percent(low, 1)}-{percent(high, 1)}"
+
+
+def spread(mean: float | None, deviation: float | None, digits: int = 2, scale: float = 1) -> str:
+    """Return "mean ± standard deviation"; "-" without a mean."""
+    if mean is None or deviation is None:
+        return number(mean, digits, scale)
+    return f"{number(mean, digits, scale)} ± {number(deviation, digits, scale)}"
+
+
+def quantity(value: float | None) -> str:
+    """Return a count with a unit of thousands: "4.29 M", "8.40 G"."""
+    if value is None:
+        return MISSING
+    for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
+        if value >= size:
+            return f"{value / size:.2f} {unit}"
+    return f"{value:g}"
+
+
+def write_csv(path: Path, records: Sequence[dict[str, Any]]) -> None:
+    """Write dicts with the same keys as CSV: numbers in full, None as an empty field."""
+    columns = list(records[0]) if records else []
+    files.write_text(path, files.csv_text(columns, ([_cell(record[key]) for key in columns] for record in records)))
+
+
+def write_all(stem: Path, heading: str, notes: Sequence[str], tables: Sequence[Table]) -> list[Path]:
+    """Write tables under one heading as <stem>.md, <stem>.tex and <stem>.html; return those paths."""
+    tables = [_on_one_line(table) for table in tables]
+    texts = {".md": _markdown, ".tex": _latex, ".html": _html}
+    made = []
+    for suffix, render in texts.items():
+        path = stem.with_name(stem.name + suffix)
+        files.write_text(path, render(heading, [*notes, NOTICE], tables))
+        made.append(path)
+    return made
+
+
+def _on_one_line(table: Table) -> Table:
+    columns, *rows = [[" ".join(cell.split()) for cell in row] for row in (table.columns, *table.rows)]
+    return Table(table.title, tuple(columns), rows, table.words)
+
+
+def _cell(value: Any) -> Any:
+    if value is None:
+        return ""
+    # Ten digits are past what is measured, and hide the last bits, in which libraries differ between processors.
+    return f"{value:.10g}" if isinstance(value, float) else value
+
+
+def _markdown(heading: str, notes: Sequence[str], tables: Sequence[Table]) -> str:
+    from tabulate import tabulate
+
+    parts = [f"# {_markdown_cell(heading)}", *(_markdown_cell(note) for note in notes)]
+    for table in tables:
+        align = ["left" if index in table.words else "right" for index in range(len(table.columns))]
+        cells = [[_markdown_cell(cell) for cell in row] for row in table.rows]
+        head = [_markdown_cell(column) for column in table.columns]
+        text = tabulate(cells, head, tablefmt="pipe", colalign=align, disable_numparse=True)
+        parts += [f"## {_markdown_cell(table.title)}", text]
+    return "\n\n".join(parts) + "\n"
+
+
+def _markdown_cell(text: str) -> str:
+    return re.sub(r"([\\|<*_`\[\]])", r"\\\1", text)
+
+
+def _latex(heading: str, notes: Sequence[str], tables: Sequence[Table]) -> str:
+    parts = [f"% {' '.join(text.split())}" for text in (heading, *notes, "Needs \\usepackage{booktabs}.")]
+    for table in tables:
+        frame = _frame(table).map(_latex_cell)
+        frame.columns = [_latex_cell(column) for column in table.columns]
+        align = "".join("l" if index in table.words else "r" for index in range(len(table.columns)))
+        caption = _latex_cell(f"{table.title}. {NOTICE}")
+        style = frame.style.hide(axis="index")
+        parts.append(style.to_latex(column_format=align, hrules=True, caption=caption, position="htbp").rstrip())
+    return "\n".join(parts) + "\n"
+
+
+def _latex_cell(text: str) -> str:
+    special = {
+        "\\": r"\textbackslash{}",
+        "~": r"\textasciitilde{}",
+        "^": r"\textasciicircum{}",
+        "[": "{[}",
+        "±": r"$\pm$",
+    }
+    return "".join(special.get(c, "\\" + c if c in "&%$#_{}" else c) for c in text)
+
+
+def _html(heading: str, notes: Sequence[str], tables: Sequence[Table]) -> str:
+    from html import escape
+
+    parts = [
+        "<!DOCTYPE html>",
+        f'<html lang="en"><head><meta charset="utf-8"><title>{escape(heading)}</title><style>{_STYLE}</style></head>',
+        f"<body><h1>{escape(heading)}</h1>",
+        *(f"<p>{escape(note)}</p>" for note in notes),
+    ]
+    for table in tables:
+        parts += [f"<h2>{escape(table.title)}</h2>", _frame(table).to_html(index=False, border=0, justify="unset")]
+    return "\n".join([*parts, "</body></html>"]) + "\n"
+
+
+def _frame(table: Table) -> Any:
+    import pandas as pd
+
+    # A column of duplicates (two classes cut alike) must survive, so the frame is made from rows.
+    return pd.DataFrame(table.rows, columns=list(table.columns), dtype=object)

@@ -1,0 +1,1 @@
+"""Draws what the run folders hold; never imports Keras."""

@@ -1,0 +1,197 @@
+"""Every figure of a comparison, in the order in which the report shows them, with the words that go with them."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from data import manifest as manifests
+from utils.artifacts import Run
+from utils.compare_models import Comparison, compare
+from utils.errors import LeukoBenchError
+from visualization import confusion, curves, dataset, gradcam, scores, style, tradeoff
+from visualization import subjects as members
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+PER_MODEL = ("confusion-", "mistakes-")  # beginnings of the files that each model has one of
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """One figure that can be drawn.
+
+    Attributes:
+        name: stem of its file.
+        section: part of the report it belongs to.
+        title: what it shows.
+        words: how to read it.
+        draw: makes the figure; None where what it needs is not at hand.
+    """
+
+    name: str
+    section: str
+    title: str
+    words: str
+    draw: "Callable[[], Figure | None]"
+
+
+def draw_all(runs: Sequence[Run], folder: Path) -> list[Path]:
+    """Draw every figure of runs that share their test images; return the files.
+
+    Figures of models that are no longer compared are removed from the folder.
+
+    Raises:
+        LeukoBenchError: the runs were tested on different images, one is damaged, or the folder cannot be written.
+    """
+    groups = compare(runs)
+    if len(groups) > 1:
+        raise LeukoBenchError(
+            f"These runs were tested on {len(groups)} different sets of images; figures show one: "
+            + "; ".join(f"{g.short}: {', '.join(run.id for run in g.runs)}" for g in groups)
+        )
+    made = []
+    for drawing in drawings(groups[0]):
+        figure = drawing.draw()
+        if figure is not None:
+            made.append(style.save(figure, folder / f"{drawing.name}.png"))
+    for path in folder.glob("*.png"):
+        if path.name.startswith(PER_MODEL) and path not in made:
+            path.unlink()
+    return made
+
+
+def drawings(comparison: Comparison) -> Iterator[Drawing]:
+    """Return the figures of a comparison without the heatmaps, undrawn."""
+    all_of_them, about = members.subjects(comparison), members.about(comparison)
+    yield from _of_scores(all_of_them, about)
+    yield from _of_matrices(all_of_them, about)
+    yield from _of_curves(all_of_them, about)
+    yield from _of_data(comparison)
+
+
+def heatmap_drawings(explained: Sequence[members.Subject]) -> Iterator[Drawing]:
+    """Return the shared panel and the examples of runs that have been explained, undrawn."""
+    if not explained:
+        return
+    yield Drawing(
+        "gradcam-panel", "Where the models looked", "The same images under every model",
+        "Yellow marks what spoke for the predicted class, under each picture. A model that reads the cells lights up "
+        "the nucleus; one that lights up the background, the edge or a corner reads something else, however "
+        "accurate it is.",
+        lambda: gradcam.panel([s.run for s in explained], [s.name for s in explained]),
+    )  # fmt: skip
+    for subject in explained:
+        for method in dict.fromkeys(h.method for h in gradcam.read(subject.run, "example")):
+            yield Drawing(
+                f"examples-{style.slug(subject.name)}-{style.slug(method)}", "Where the models looked",
+                f"{subject.name}: right and wrong examples, {gradcam.METHODS.get(method, method)}",
+                "For each class the image that the model was surest about and got right, and the one that it was "
+                "surest about and got wrong, each beside its heatmap.",
+                lambda subject=subject, method=method: dict(gradcam.examples(subject.run, subject.name)).get(method),
+            )  # fmt: skip
+
+
+def _of_scores(subjects: list[members.Subject], about: str) -> Iterator[Drawing]:
+    section = "Scores"
+    yield Drawing(
+        "accuracy", section, "Accuracy with its interval",
+        "The share of test images that were named rightly. Another test set of the same size would give somewhat "
+        "other numbers; the bar is the range in which the true accuracy lies with 95 % confidence. Where two bars "
+        "overlap widely, the order of the two models may be luck. The scale is enlarged.",
+        lambda: scores.draw_accuracy(subjects, about),
+    )  # fmt: skip
+    yield Drawing(
+        "metrics", section, "Several scores at once",
+        "Balanced accuracy and the macro scores count every class alike, however few images it has. Precision: of the "
+        "images named so, how many are. Recall: of the images that are, how many were named so. F1 is high only where "
+        "both are. AUC: how well the probabilities rank the right class above the others.",
+        lambda: scores.draw_bars(subjects, about),
+    )  # fmt: skip
+    yield Drawing(
+        "radar", section, "The same as a radar",
+        "Each spoke is one score, outer is better. A dent shows what a model is weak at. The centre is not zero: the "
+        "title says where it starts.",
+        lambda: scores.draw_radar(subjects, about),
+    )  # fmt: skip
+    yield Drawing(
+        "class-f1", section, "F1 of every class",
+        "Dark cells are the classes that a model finds hard. A dash: the class has no test image and was never named.",
+        lambda: scores.draw_classes(subjects, about),
+    )  # fmt: skip
+    yield Drawing(
+        "tradeoff", section, "Accuracy against time",
+        "Up is better, left is cheaper. The time axes are logarithmic: each step right multiplies the time. Times "
+        "depend on the machine, which the tables name.",
+        lambda: tradeoff.draw(subjects, about),
+    )  # fmt: skip
+
+
+def _of_matrices(subjects: list[members.Subject], about: str) -> Iterator[Drawing]:
+    section = "Confusion matrices"
+    if len(subjects) > 1:
+        yield Drawing(
+            "confusion", section, "All models side by side",
+            "Rows are what the images are, columns what the model said, in percent of the row. The diagonal is right; "
+            "every coloured cell beside it is a habit of confusing two classes.",
+            lambda: confusion.draw_together(subjects, about),
+        )  # fmt: skip
+    for subject in subjects:
+        yield Drawing(
+            f"confusion-{style.slug(subject.name)}", section, subject.name,
+            "The left or upper matrix counts images; the other one shows percent of each true class.",
+            lambda subject=subject: confusion.draw(
+                confusion.ConfusionDisplay.from_predictions(subject.table, subject.name), about
+            ),
+        )  # fmt: skip
+    for subject in subjects:
+        yield Drawing(
+            f"mistakes-{style.slug(subject.name)}", "Mistakes", f"Mistakes of {subject.name}",
+            "The wrong answers that the model was surest of come first: what they have in common says more than "
+            "their number.",
+            lambda subject=subject: confusion.draw_mistakes(subject, about),
+        )  # fmt: skip
+
+
+def _of_curves(subjects: list[members.Subject], about: str) -> Iterator[Drawing]:
+    section = "Curves"
+    yield Drawing(
+        "training", section, "Accuracy and loss over the epochs",
+        "An epoch is one pass over the training images. The star is the epoch whose weights were kept, chosen on the "
+        "validation images alone. Training that goes on improving while validation does not is overfitting.",
+        lambda: curves.draw_training(subjects, about),
+    )  # fmt: skip
+    yield Drawing(
+        "roc", section, "ROC curves",
+        "Each class against all others: how many of its images are found (up) when so many others are wrongly taken "
+        "for it (right). The nearer to the upper left corner the better; the dotted line is guessing.",
+        lambda: curves.draw_thresholds(subjects, about, "roc"),
+    )  # fmt: skip
+    yield Drawing(
+        "precision-recall", section, "Precision-recall curves",
+        "How pure the found images stay (up) while more of the class is found (right). For rare classes this is "
+        "stricter than ROC. AP is the area under the curve.",
+        lambda: curves.draw_thresholds(subjects, about, "pr"),
+    )  # fmt: skip
+
+
+def _of_data(comparison: Comparison) -> Iterator[Drawing]:
+    path = members.manifest_of(comparison)
+    if path is None:
+        return
+    manifest = manifests.read(path)
+    display = dataset.DistributionDisplay.from_manifest(manifest, comparison.dataset)
+    splits = " and ".join(sorted({str(row["split"]) for row in comparison.rows}))
+    about = f"split {splits}, {len(manifest.rows):,} images, {len(manifest.classes)} classes"
+    yield Drawing(
+        "distribution", "Data", "Images by class and subset",
+        "Models learn from the training images, the kept epoch is chosen on the validation images, and every score "
+        "here comes from the test images, which no model saw before.",
+        lambda: dataset.distribution(display, about),
+    )  # fmt: skip
+    yield Drawing(
+        "samples", "Data", "Samples of every class",
+        "Training images, picked without looking at them.",
+        lambda: dataset.sample_sheet(comparison.dataset, dataset.samples_of(manifest), f"training images, {about}"),
+    )  # fmt: skip

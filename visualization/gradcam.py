@@ -1,0 +1,275 @@
+"""Heatmaps over the images they explain: examples of a run, a panel shared by all runs, and foreign images."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from utils import artifacts, metrics
+from utils.artifacts import Run
+from utils.errors import LeukoBenchError
+from visualization import pictures, style
+
+if TYPE_CHECKING:
+    import numpy as np
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+COLUMNS = ("image", "method", "layer", "target", "predicted", "purpose", "map")
+METHODS = {"gradcam": "Grad-CAM", "gradcam++": "Grad-CAM++", "scorecam": "Score-CAM"}
+PANEL = "gradcam-panel.png"
+SIDE = 224  # pixels of a picture
+STRONGEST = 0.72  # how much of the picture the strongest place covers
+
+
+@dataclass(frozen=True)
+class Heatmap:
+    """One row of heatmaps.npz, with what predictions.csv says about its image.
+
+    Attributes:
+        target: class that the map explains.
+        values: (h, w) in 0..1.
+        label: true class.
+        probability: of the predicted class; None where the image is no test image.
+    """
+
+    image: str
+    method: str
+    layer: str
+    target: str
+    predicted: str
+    purpose: str
+    values: "np.ndarray"
+    label: str
+    probability: float | None
+
+    @property
+    def right(self) -> bool:
+        """Whether the predicted class is the true one."""
+        return self.predicted == self.label
+
+    @property
+    def words(self) -> str:
+        """Predicted class and its probability."""
+        known = "" if self.probability is None else f", p = {self.probability:.3f}"
+        return f"{style.short(self.predicted, 20)}{known}"
+
+
+def read(run: Run, purpose: str) -> list[Heatmap]:
+    """Read the heatmaps of a run with the purpose "panel" or "example".
+
+    Raises:
+        LeukoBenchError: heatmaps.npz is missing or damaged.
+    """
+    import zipfile
+
+    import numpy as np
+
+    path = run.file(artifacts.HEATMAPS)
+    again = f"Make it with: python run_guide.py explain {run.id}"
+    if not path.is_file():
+        raise LeukoBenchError(f"Run {run.id} has no {path.name}. {again}")
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            columns = [arrays[name] for name in COLUMNS]
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise LeukoBenchError(f"{path} is damaged ({error}). {again}") from None
+    if len({len(column) for column in columns}) != 1 or columns[-1].ndim != 3:
+        raise LeukoBenchError(f"{path} is damaged (its columns differ in length). {again}")
+    known = {row["image"]: row for row in run.predictions("test").to_dict("records")}
+    heatmaps = []
+    for *texts, values in zip(*columns, strict=True):
+        image, method, layer, target, predicted, kind = map(str, texts)
+        if kind != purpose:
+            continue
+        row = known.get(image, {})
+        label = row.get("label", image.rpartition("/")[0])
+        probability = row.get(metrics.PREFIX + predicted)
+        heatmaps.append(Heatmap(image, method, layer, target, predicted, kind, values, label, probability))
+    return heatmaps
+
+
+def overlay(pixels: "np.ndarray", values: "np.ndarray") -> "np.ndarray":
+    """Lay a map over an image: (h, w, 3) uint8 of `pixels`, yellow where the map is high, unchanged where it is 0.
+
+    Args:
+        pixels: (h, w, 3) uint8 RGB.
+        values: (any height, any width) in 0..1; stretched over the image, as the model saw the whole of it.
+    """
+    import numpy as np
+    from matplotlib import colormaps
+    from PIL import Image
+
+    height, width = pixels.shape[:2]
+    strength = Image.fromarray(np.nan_to_num(np.asarray(values, np.float32)).clip(0, 1))
+    strength = np.asarray(strength.resize((width, height), Image.Resampling.BILINEAR)).clip(0, 1)[..., None]
+    colours = colormaps["viridis"](strength[..., 0])[..., :3] * 255
+    cover = STRONGEST * strength**1.2
+    return np.round(pixels * (1 - cover) + colours * cover).astype(np.uint8)
+
+
+def draw_examples(run: Run) -> list[Path]:
+    """Draw a right and a wrong example a class into the run's figures; return one file a method.
+
+    Without the images nothing is drawn.
+
+    Raises:
+        LeukoBenchError: heatmaps.npz is missing or damaged, or the folder cannot be written.
+    """
+    made = []
+    for method, figure in examples(run):
+        made.append(style.save(figure, run.file(artifacts.FIGURES) / f"examples-{style.slug(method)}.png"))
+    return made
+
+
+def examples(run: Run, name: str = "") -> "list[tuple[str, Figure]]":
+    """Return (method, figure) of the examples of a run; none where no image is at hand."""
+    config, heatmaps = run.config(), read(run, "example")
+    dataset, drawn = config["dataset"], []
+    for method in dict.fromkeys(h.method for h in heatmaps):
+        of_method = [h for h in heatmaps if h.method == method]
+        held = {h.image: pictures.of_dataset(dataset, h.image, SIDE) for h in of_method}
+        if all(pixels is None for pixels in held.values()):
+            continue
+        classes = config["classes"]
+        figure = style.new(7.6, 1.95 * len(classes) + 1.1)
+        with style.look():
+            grid = figure.subplots(len(classes), 4, squeeze=False)
+            for cells, label in zip(grid, classes, strict=True):
+                for right, pair in ((True, cells[:2]), (False, cells[2:])):
+                    found = next((h for h in of_method if h.label == label and h.right == right), None)
+                    _example(pair, found, held, right)
+                cells[0].set_ylabel(style.wrap(label, 14), fontsize=10)
+        layer = of_method[0].layer
+        about = f"{dataset}, split {config['split']}, test images, layer {layer}. {style.NOTICE}"
+        title = f"{METHODS.get(method, method)} of {name or run.model}: a right and a wrong example of each class"
+        style.head(figure, title, about)
+        drawn.append((method, figure))
+    return drawn
+
+
+def _example(pair: "Sequence[Axes]", found: Heatmap | None, held: dict, right: bool) -> None:
+    if found is None:
+        words = "no right one\nin this class" if right else "no mistake\nin this class"
+        pictures.show(pair[0], None, words)
+        pair[1].set_axis_off()
+        return
+    pixels = held[found.image]
+    pictures.show(pair[0], pixels)
+    pair[0].set_title("right" if right else "wrong", fontsize=9, color=style.RIGHT if right else style.WRONG)
+    pictures.show(pair[1], None if pixels is None else overlay(pixels, found.values))
+    pair[1].set_title(found.words, fontsize=8.5, fontweight="normal")
+
+
+def draw_panel(runs: Sequence[Run], folder: Path) -> Path | None:
+    """Draw the same images under every explained run, one column a run; return the file.
+
+    Returns:
+        None where no run is explained or no image is at hand.
+
+    Raises:
+        LeukoBenchError: a heatmaps.npz is damaged, or the folder cannot be written.
+    """
+    figure = panel(runs, _names(runs))
+    return style.save(figure, folder / PANEL) if figure else None
+
+
+def _names(runs: Sequence[Run]) -> list[str]:
+    """Name each run by its model, and by its seed or folder too where the model stands there twice."""
+    for name in (lambda run: run.model, lambda run: f"{run.model} seed {run.config()['seed']}"):
+        names = [name(run) for run in runs]
+        if len(set(names)) == len(names):
+            return names
+    return [run.id for run in runs]
+
+
+def panel(runs: Sequence[Run], names: Sequence[str]) -> "Figure | None":
+    """Draw the shared panel; None where no run is explained or no image is at hand."""
+    columns = []
+    for run, name in zip(runs, names, strict=True):
+        if run.file(artifacts.HEATMAPS).is_file():
+            heatmaps = read(run, "panel")
+            if heatmaps:
+                columns.append((name, heatmaps))
+    if not columns:
+        return None
+    methods = [method for _, heatmaps in columns for method in dict.fromkeys(h.method for h in heatmaps)]
+    common = max(dict.fromkeys(methods), key=methods.count)
+    datasets = list(dict.fromkeys(run.config()["dataset"] for run in runs))
+    images = list(dict.fromkeys((h.label, h.image) for _, heatmaps in columns for h in heatmaps))
+    images.sort(key=lambda pair: pair[0])
+    size = SIDE if len(columns) <= 6 else 128
+    held = {image: pictures.of_datasets(datasets, image, size) for _, image in images}
+    if all(pixels is None for pixels in held.values()):
+        return None
+    side = 1.7 if len(columns) <= 6 else 1.35
+    figure = style.new(side * (len(columns) + 1) + 0.5, (side + 0.14) * len(images) + 1.3)
+    letters = 15 if len(columns) <= 6 else 13
+    with style.look():
+        grid = figure.subplots(len(images), len(columns) + 1, squeeze=False)
+        grid[0, 0].set_title("Image", fontsize=9)
+        for cells, (label, image) in zip(grid, images, strict=True):
+            pictures.show(cells[0], held[image])
+            cells[0].set_ylabel(style.wrap(label, 14), fontsize=9.5)
+        for k, (name, heatmaps) in enumerate(columns, 1):
+            methods = list(dict.fromkeys(h.method for h in heatmaps))
+            method = common if common in methods else methods[0]
+            by_image = {h.image: h for h in heatmaps if h.method == method}
+            for i, (_, image) in enumerate(images):
+                _panel_cell(grid[i, k], held[image], by_image.get(image))
+            top = style.wrap(name, letters) + ("" if method == common else f"\n({METHODS.get(method, method)})")
+            grid[0, k].set_title(top, fontsize=9)
+    config = runs[0].config()
+    about = f"{datasets[0]}, split {config['split']}, {len(images)} test images. {style.NOTICE}"
+    style.head(figure, f"{METHODS.get(common, common)}: where every model looked", about)
+    return figure
+
+
+def _panel_cell(axes: "Axes", pixels: "np.ndarray | None", heatmap: Heatmap | None) -> None:
+    if heatmap is None:
+        pictures.show(axes, None, "not explained")
+        return
+    pictures.show(axes, None if pixels is None else overlay(pixels, heatmap.values))
+    sure = "" if heatmap.probability is None else f" {heatmap.probability:.2f}"
+    mark, colour = ("right", style.RIGHT) if heatmap.right else ("wrong", style.WRONG)
+    axes.set_xlabel(f"{mark}: {style.short(heatmap.predicted, 11)}{sure}", fontsize=7.5, color=colour, labelpad=2)
+
+
+def draw_images(
+    run: Run, image_paths: Sequence[Path], maps: "np.ndarray", predictions: "np.ndarray", path: Path
+) -> Path:
+    """Draw any images with their heatmaps and the probabilities of all classes; return the file.
+
+    Args:
+        run: whose classes the probabilities follow.
+        image_paths: n image files.
+        maps: (n, h, w) in 0..1, for the class of the highest probability.
+        predictions: (n, classes) probabilities.
+        path: PNG to write.
+
+    Raises:
+        LeukoBenchError: the folder cannot be written.
+    """
+    config = run.config()
+    classes = config["classes"]
+    tall = max(2.7, 0.26 * len(classes) + 0.7)
+    figure = style.new(8.6, 1.1 + tall * len(image_paths))
+    with style.look():
+        grid = figure.subplots(len(image_paths), 3, squeeze=False, width_ratios=(1, 1, 1.5))
+        for cells, file, values, shares in zip(grid, image_paths, maps, predictions, strict=True):
+            pixels = pictures.load(Path(file), SIDE)
+            pictures.show(cells[0], pixels)
+            cells[0].set_title(style.wrap(style.short(Path(file).name, 44), 24), fontsize=8.5, fontweight="normal")
+            pictures.show(cells[1], None if pixels is None else overlay(pixels, values))
+            first = max(range(len(classes)), key=lambda k, shares=shares: shares[k])
+            cells[1].set_title(f"speaks for {style.short(classes[first], 18)}", fontsize=8.5, fontweight="normal")
+            colours = [style.colour(0) if k == first else "#b8b8b8" for k in range(len(classes))]
+            bars = cells[2].barh(range(len(classes)), shares, color=colours)
+            cells[2].bar_label(bars, [f"{share:.3f}" for share in shares], padding=3, fontsize=8.5)
+            cells[2].set_yticks(range(len(classes)), [style.short(name, 26) for name in classes], fontsize=8.5)
+            cells[2].set_ylim(len(classes) - 0.5, -0.5)
+            cells[2].set_xlim(0, 1.18)
+            cells[2].set_xticks([0, 0.5, 1])
+            cells[2].set_xlabel("Probability")
+    style.head(figure, style.NOTICE, f"{run.model}, trained on {config['dataset']}, split {config['split']}")
+    return style.save(figure, path)

@@ -1,0 +1,83 @@
+"""Images as thumbnails, and sheets of them; an image that is not at hand is no error."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from utils import paths
+from utils.errors import LeukoBenchError
+from visualization import style
+
+if TYPE_CHECKING:
+    import numpy as np
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+SIDE = 160  # pixels of a thumbnail's longer side
+
+
+@dataclass(frozen=True)
+class Thumbnail:
+    """One image of a sheet and the words under it; `pixels` is None where the image is not at hand."""
+
+    pixels: "np.ndarray | None"
+    caption: str
+    colour: str = "black"
+
+
+def load(path: Path, side: int = SIDE) -> "np.ndarray | None":
+    """Read an image as (h, w, 3) uint8 RGB whose longer side is `side` pixels; None where it cannot be read."""
+    import numpy as np
+    from PIL import Image
+
+    from data.images import open_rgb
+
+    try:
+        picture = open_rgb(path)
+    except (LeukoBenchError, OSError):
+        return None
+    factor = side / max(picture.size)
+    size = tuple(max(1, round(length * factor)) for length in picture.size)
+    # Small images stay blocky: smoothing them would show detail that the model never saw.
+    return np.asarray(picture.resize(size, Image.Resampling.LANCZOS if factor < 1 else Image.Resampling.NEAREST))
+
+
+def of_dataset(dataset: str, image: str, side: int = SIDE) -> "np.ndarray | None":
+    """Read an image of a dataset as `load` does."""
+    return load(paths.raw_dir(dataset) / image, side)
+
+
+def of_datasets(datasets: Sequence[str], image: str, side: int = SIDE) -> "np.ndarray | None":
+    """Read an image from the first of several datasets that has it, as `load` does."""
+    return next((p for dataset in datasets if (p := of_dataset(dataset, image, side)) is not None), None)
+
+
+def show(axes: "Axes", pixels: "np.ndarray | None", missing: str = "image not\nat hand") -> None:
+    """Draw an image without ticks, or the words that say why there is none."""
+    axes.set_xticks([])
+    axes.set_yticks([])
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+    if pixels is not None:
+        axes.imshow(pixels, interpolation="nearest")
+        return
+    axes.set_aspect("equal")
+    axes.set_facecolor("#f2f2f2")
+    axes.text(0.5, 0.5, missing, ha="center", va="center", fontsize=8, color=style.GREY, transform=axes.transAxes)
+
+
+def sheet(thumbnails: Sequence[Thumbnail], title: str, about: str, columns: int = 6) -> "Figure":
+    """Draw thumbnails with their captions, row by row."""
+    rows, columns = style.grid(len(thumbnails), columns)
+    lines = max((t.caption.count("\n") + 1 for t in thumbnails), default=1)
+    figure = style.new(max(6, 1.75 * columns), 0.9 + rows * (1.65 + 0.17 * lines))
+    with style.look():
+        cells = figure.subplots(rows, columns, squeeze=False).flat
+        for axes, thumbnail in zip(cells, thumbnails, strict=False):
+            show(axes, thumbnail.pixels)
+            axes.set_title(thumbnail.caption, fontsize=8, color=thumbnail.colour, fontweight="normal")
+        for axes in list(figure.axes)[len(thumbnails) :]:
+            axes.set_axis_off()
+    style.head(figure, title, about)
+    return figure

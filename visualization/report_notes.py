@@ -1,0 +1,136 @@
+"""What the report says beside its tables and figures: settings, commands, origin of the images, what is missing."""
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from data import classes as known
+from utils import files, paths
+from utils.artifacts import HEATMAPS, Run
+from utils.compare_models import Comparison
+from utils.errors import LeukoBenchError
+from utils.tables import Table
+from visualization import subjects as members
+
+HIDDEN = frozenset({"started", "test_identity", "model", "classes"})  # said elsewhere, or different in every run
+GIVEN = frozenset({"model", "dataset", "seed", "classes", "initialisation"})  # no --set says these
+
+
+def settings(comparison: Comparison) -> list[Table]:
+    """Return configuration and machine of every run: what differs beside each other, what all share once."""
+    subjects = members.subjects(comparison)
+    columns = [_flat(s.run.config() | _environment(s.run)) for s in subjects]
+    names = sorted({name for column in columns for name in column})
+    texts = {name: [_text(column.get(name)) for column in columns] for name in names}
+    same = [[name, values[0]] for name, values in texts.items() if len(set(values)) == 1]
+    other = [[name, *values] for name, values in texts.items() if len(set(values)) > 1]
+    title = "Settings that all runs share" if len(columns) > 1 else "Settings"
+    shared = Table(title, ("Field", "Value"), same, frozenset({0, 1}))
+    if not other:
+        return [shared]
+    heads = ("Field", *(s.name for s in subjects))
+    return [Table("Settings that differ", heads, other, frozenset(range(len(heads)))), shared]
+
+
+def _environment(run: Run) -> dict[str, Any]:
+    return {key: value for key, value in run.environment().items() if key not in HIDDEN}
+
+
+def _flat(values: dict[str, Any], above: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{above}{key}.")
+        elif above or key not in HIDDEN:
+            flat[f"{above}{key}"] = value
+    return flat
+
+
+def _text(value: Any) -> str:
+    if value is None or value == "":
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+
+
+def missing(comparison: Comparison) -> list[str]:
+    """Return one sentence for each thing that the page would hold if the runs held it."""
+    found = []
+    subjects = members.subjects(comparison)
+    if len(subjects) == 1:
+        found.append("Only one run: there is nothing to compare it with.")
+    if not comparison.seeds:
+        found.append("No model was trained with several seeds, so it is unknown how much of a difference is luck.")
+    for subject in subjects:
+        if not subject.run.file(HEATMAPS).is_file():
+            found.append(f"{subject.name} is not explained: python run_guide.py explain {subject.run.id}")
+    if members.manifest_of(comparison) is None:
+        found.append("The manifest of the split is not beside the runs, so the data are not drawn.")
+    if not paths.raw_dir(comparison.dataset).is_dir():
+        found.append(
+            f"The images of '{comparison.dataset}' are not at hand: no samples, mistakes or heatmaps are drawn."
+        )
+    empty = [row["class"] for row in subjects[0].per_class if not row["support"]]
+    if empty:
+        found.append(f"No test image of: {', '.join(empty)}. Their scores are not defined.")
+    return found
+
+
+def commands(comparison: Comparison, root: Path) -> list[str]:
+    """Return the commands that make the runs of this part and this page again."""
+    place = _place(root)
+    train = []
+    for run in comparison.runs:
+        config = run.config()
+        settings = {k: v for k, v in config.items() if k not in GIVEN}
+        given = [f"{name}={_value(value)}" for name, value in _plain(settings).items()]
+        words = ["train", run.model, "--dataset", config["dataset"], "--seed", str(config["seed"])]
+        words += [word for text in given for word in ("--set", text)]
+        train.append(shlex.join(["python", "run_guide.py", *words, *place]))
+    explain = [
+        shlex.join(["python", "run_guide.py", "explain", run.model, *place])
+        for run in comparison.runs
+        if run.file(HEATMAPS).is_file()
+    ]
+    return [*train, *dict.fromkeys(explain), shlex.join(["python", "run_guide.py", "report", *place])]
+
+
+def _plain(settings: dict[str, Any]) -> dict[str, Any]:
+    flat = {}
+    for name, value in settings.items():
+        flat |= {f"{name}.{inner}": v for inner, v in value.items()} if isinstance(value, dict) else {name: value}
+    return {name: value for name, value in flat.items() if value not in ("", None)}
+
+
+def _value(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _place(root: Path) -> list[str]:
+    """Return the --root option: none for the usual place, never a path of this machine."""
+    root = Path(root).resolve()
+    if root == paths.runs_dir().resolve():
+        return []
+    inside = root.is_relative_to(paths.PROJECT)
+    return ["--root", root.relative_to(paths.PROJECT).as_posix() if inside else root.name]
+
+
+def origin(dataset: str) -> str:
+    """Return where the images come from, as far as the dataset's folder says it."""
+    try:
+        about = files.read_json(paths.raw_dir(dataset) / "dataset.json")
+    except LeukoBenchError:
+        return ""
+    if about.get("synthetic"):
+        return (
+            "The images are synthetic: drawn by a program, of no patient. Scores on them say nothing about real smears."
+        )
+    return f"Source of the images: {about['source']}" if about.get("source") else ""
+
+
+def citation(groups: Sequence[Comparison]) -> str:
+    """Return the citation of the ALL dataset where a comparison has its classes."""
+    ours = any(set(group.runs[0].config()["classes"]) == set(known.PUBLISHED) for group in groups)
+    return known.CITATION if ours else ""
