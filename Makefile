@@ -1,12 +1,12 @@
 # make demo: everything small, on synthetic smears.   make test, make lint: what .ci/run checks.
-.PHONY: demo test lint format venv clean
+.PHONY: demo test lint format venv
 
 VENV := .venv
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 # TensorFlow has wheels for Python 3.11 to 3.13. PYTHON=/path/to/python overrides the search.
 PYTHON ?=
-PIP := -m pip install --quiet --disable-pip-version-check
+PIP := -m pip install -qq --disable-pip-version-check
 
 demo: $(STAMP)
 	@$(PY) run_guide.py demo
@@ -55,7 +55,3 @@ wheel = next(f["url"] for f in json.load(web.urlopen(index, timeout=60))["urls"]
 web.urlretrieve(urllib.parse.urljoin(index, wheel), "$(VENV)/pip.whl")
 endef
 export GET_PIP
-
-clean:
-	@rm -rf .pytest_cache .ruff_cache
-	@find . -path ./$(VENV) -prune -o -name __pycache__ -type d -print0 | xargs -0 rm -rf

@@ -111,21 +111,26 @@ def read_safely(path: Path, root: Path) -> bytes:
         raise BadImage(f"cannot be read ({getattr(error, 'strerror', None) or error})") from None
 
 
-def open_rgb(path: Path) -> "Image":
-    """Open an image file as an upright 8-bit RGB Pillow image.
+def open_picture(path: Path) -> Picture:
+    """Open an image file as an upright 8-bit RGB picture.
 
     Raises:
         LeukoBenchError: the file is missing or no image that can be used.
     """
     try:
         with open(path, "rb") as handle:
-            return decode(handle.read(MAX_BYTES + 1)).image
+            return decode(handle.read(MAX_BYTES + 1))
     except FileNotFoundError:
         raise LeukoBenchError(f"There is no image {path}.") from None
     except OSError as error:
         raise LeukoBenchError(f"Cannot read the image {path}: {error.strerror or error}.") from None
     except BadImage as reason:
         raise LeukoBenchError(f"{path} cannot be used: {reason}. Give an image such as a JPEG or PNG.") from None
+
+
+def open_rgb(path: Path) -> "Image":
+    """Open an image file as an upright 8-bit RGB Pillow image; fails as `open_picture` does."""
+    return open_picture(path).image
 
 
 def _plain(image: "Image", content: bytes) -> Picture:

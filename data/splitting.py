@@ -47,7 +47,9 @@ def ensure_dataset(dataset: str) -> str:
     there = datasets()
     if not dataset:
         if len(there) > 1:
-            raise LeukoBenchError(f"There are several datasets: {', '.join(there)}. Choose one with --dataset.")
+            raise LeukoBenchError(
+                f"There are several datasets: {', '.join(there)}. Name the one to use (train: --dataset NAME)."
+            )
         if there:
             return there[0]
         from data import synthetic

@@ -64,7 +64,7 @@ def check_answer(name: str, value: Any, answers: Mapping[str, Any]) -> None:
         LeukoBenchError: it is wrong.
     """
     for model in answers.get("model") or ():
-        if name in ("set_", "seed"):
+        if name in ("set_", "seed") and value is not None:
             models.config_for(model, answers["profile"], **{"settings" if name == "set_" else name: value})
     if name == "split":
         splitting.parse(value)

@@ -56,7 +56,7 @@ def download(
 
 def synth(
     name: Annotated[str, typer.Option(help="Name of the new dataset.")] = "synthetic",
-    images_per_class: Annotated[int, typer.Option(min=1, max=100_000, help="Images of each class.")] = 80,
+    images_per_class: Annotated[int, typer.Option(min=1, max=100_000, help="Images of each class.")] = 150,
     size: Annotated[int, typer.Option(min=32, max=1024, help="Side in pixels.")] = 128,
     patients: Annotated[int, typer.Option(min=1, max=10_000, help="Patients of each class.")] = 10,
     stain: Annotated[Stain, typer.Option(help="Whether the stain tells the class.")] = Stain.independent,

@@ -169,4 +169,7 @@ def load_image(path: Path, size: int) -> np.ndarray:
         LeukoBenchError: the file is no image that can be used.
     """
     runtime.start()
-    return pipeline.resize(np.asarray(image_files.open_rgb(path)), size).numpy()
+    picture = image_files.open_picture(path)
+    if not picture.changes:  # the same decoder as in training: JPEG decoders differ in the last bit
+        return pipeline.decode(str(path), size).numpy()
+    return pipeline.resize(np.asarray(picture.image), size).numpy()

@@ -221,3 +221,15 @@ def test_needs_packages(tmp_path):
 def test_app_is_built_from_the_steps():
     registered = {command.name for command in make_app().registered_commands}
     assert registered == {command for command in COMMANDS if " " not in command}
+
+
+def test_samples_are_what_their_readme_says(folders):
+    from PIL import Image
+
+    samples = PROJECT / "docs" / "samples"
+    command = re.search(r"^python run_guide.py (data synth .*)$", (samples / "README.md").read_text(), re.MULTILINE)[1]
+    assert guide(*command.split()).returncode == 0
+    for label in ("Benign", "Early", "Pre", "Pro"):
+        drawn = folders / "data" / "raw" / "samples" / label / f"{label.lower()}-0000.png"
+        with Image.open(drawn) as fresh, Image.open(samples / f"{label.lower()}.png") as kept:
+            assert fresh.tobytes() == kept.tobytes(), label

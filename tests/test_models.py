@@ -31,7 +31,7 @@ def first_convolution(model):
 
 
 def test_raw_pixels_are_scaled_once(built):
-    config, model = built
+    _, model = built
     ramp = np.linspace(0, 255, 32 * 32 * 3, dtype=np.float32).reshape(1, 32, 32, 3)
     scaled = np.asarray(first_convolution(model)(ramp))
     # Scaled twice, the whole range shrinks to a hundredth; not scaled at all, it stays 0 to 255.
@@ -176,7 +176,6 @@ def test_imagenet_out_of_reach_is_one_line_with_three_ways_on(name, guide, tmp_p
 def test_initial_weights_come_from_a_file_of_the_backbone_or_fail_in_one_line(tmp_path):
     runtime.start(1)
     source = models.build(small("resnet50"))
-    base, _ = backbones.split_at_head(source)
     import keras
 
     part = keras.Model(source.input, source.get_layer("conv5_block3_out").output)

@@ -244,7 +244,7 @@ def test_which_dataset(place, monkeypatch):
     assert splitting.ensure_dataset("synthetic") == "synthetic"
     synthetic.make("other")
     for name, message in (
-        ("", "There are several datasets: other, synthetic. Choose one with --dataset."),
+        ("", "There are several datasets: other, synthetic. Name the one to use (train: --dataset NAME)."),
         (
             "synthetc",
             "There is no dataset 'synthetc'. Did you mean 'synthetic'? There are: other, synthetic. "

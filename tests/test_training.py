@@ -11,7 +11,7 @@ import pytest
 from conftest import PROJECT
 
 import models
-from models import evaluation, explaining, progress, runtime, schedule, training
+from models import evaluation, explaining, progress, runtime, schedule, session, training
 from utils import artifacts
 from utils.artifacts import Run
 from utils.errors import LeukoBenchError
@@ -182,7 +182,7 @@ def test_frozen_features_give_what_ordinary_training_gives(home, monkeypatch):
     )
     reused = evaluation.evaluate(train_eagerly(config, home / "reused"))
     assert reused.timing()["training"]["feature_reuse_saved_seconds"] > 0
-    monkeypatch.setattr(training, "_Features", lambda session, stop: training._Pixels(session))
+    monkeypatch.setattr(session, "_Features", lambda running, stop: session._Pixels(running))
     ordinary = evaluation.evaluate(train_eagerly(config, home / "ordinary"))
     for subset in ("val", "test"):
         a, b = (run.predictions(subset).filter(like="p_").to_numpy() for run in (reused, ordinary))
@@ -201,7 +201,7 @@ def test_every_precision_trains_reloads_in_float32_and_explains(home, precision)
     with np.load(run.file("heatmaps.npz"), allow_pickle=False) as kept:
         assert set(kept["method"]) == set(explaining.METHODS)
         assert kept["map"].shape[1:] == (32, 32) and np.isfinite(kept["map"]).all()
-        assert 0 <= kept["map"].min() and kept["map"].max() == 1
+        assert kept["map"].min() >= 0 and kept["map"].max() == 1
         panel = kept["image"][(kept["purpose"] == "panel") & (kept["method"] == "gradcam")]
     assert list(panel) == explaining.panel(evaluation.split_of(run).manifest)
 
@@ -244,7 +244,7 @@ def test_dropout_is_a_function_of_seed_and_epoch():
     pixels = np.full((8, 32, 32, 3), 200, np.float32)
     outputs = []
     for seed, epoch in ((1, 1), (1, 2), (2, 1), (1, 1)):
-        training.seed_dropout(model, seed, epoch)
+        session.seed_dropout(model, seed, epoch)
         outputs.append(np.asarray(model(pixels, training=True)))
     np.testing.assert_array_equal(outputs[0], outputs[3])
     assert not np.array_equal(outputs[0], outputs[1]) and not np.array_equal(outputs[0], outputs[2])
@@ -255,7 +255,7 @@ def test_class_weights_are_the_balanced_ones():
 
     labels = np.array([0, 0, 0, 2, 2, 3])
     expected = compute_class_weight("balanced", classes=np.array([0, 2, 3]), y=labels)
-    assert training.class_weights(labels) == pytest.approx(dict(zip([0, 2, 3], expected, strict=True)))
+    assert session.class_weights(labels) == pytest.approx(dict(zip([0, 2, 3], expected, strict=True)))
 
 
 def test_second_ctrl_c_stops_at_once():

@@ -7,6 +7,7 @@ from pathlib import Path
 import fakes
 import numpy as np
 import pytest
+from matplotlib.text import Text
 from PIL import Image
 from sklearn.metrics import roc_auc_score
 
@@ -14,7 +15,21 @@ from data import manifest as manifests
 from utils import artifacts, files, metrics, paths
 from utils.compare_models import compare
 from utils.errors import LeukoBenchError
-from visualization import comparison, confusion, curves, dataset, gradcam, pictures, scores, style, tradeoff
+from visualization import (
+    class_scores,
+    comparison,
+    confusion,
+    curves,
+    dataset,
+    gradcam,
+    heatmaps,
+    labels,
+    pictures,
+    scores,
+    style,
+    thresholds,
+    tradeoff,
+)
 from visualization.subjects import subjects
 
 HOSTILE = ("<script>alert(1)</script>", "a$b^c_{", "Ein_sehr_langer_Klassenname_ohne_Ende", "Pro")
@@ -94,14 +109,14 @@ def test_threshold_curves_agree_with_the_metrics_of_the_run(root):
     run = fakes.fake_run(root, images=60, accuracy=0.7)
     table = run.predictions("test")
     score = metrics.summary(table)
-    roc = curves.ThresholdDisplay.from_run(run, "roc")
+    roc = thresholds.ThresholdDisplay.from_run(run, "roc")
     assert roc.areas == [row["auc"] for row in score["per_class"]]
     assert roc.area == score["auc_ovr_macro"]
     for name, (x, y), area in zip(roc.classes, roc.curves, roc.areas, strict=True):
         assert np.trapezoid(y, x) == pytest.approx(area, abs=1e-12), name
         assert area == roc_auc_score(table["label"] == name, metrics.arrays(table)[2][:, roc.classes.index(name)])
     assert np.trapezoid(roc.macro[1], roc.macro[0]) == pytest.approx(roc.area, abs=0.01)
-    recall, precision = curves.ThresholdDisplay.from_run(run, "pr").curves[0]
+    recall, precision = thresholds.ThresholdDisplay.from_run(run, "pr").curves[0]
     assert (np.diff(recall) >= 0).all() and recall[0] == 0 and recall[-1] == 1
     assert precision[-1] == pytest.approx((table["label"] == roc.classes[0]).mean())
 
@@ -111,7 +126,7 @@ def test_threshold_curves_leave_out_a_class_without_test_images(root):
     table = run.predictions("test")
     table = table[table["label"] != "Pre"]
     for kind in ("roc", "pr"):
-        display = curves.ThresholdDisplay.from_predictions(table, kind)
+        display = thresholds.ThresholdDisplay.from_predictions(table, kind)
         known = [area for area in display.areas if area is not None]
         assert display.areas[2] is None and display.curves[2] is None and len(known) == 3
         assert display.area == sum(known) / 3
@@ -129,7 +144,7 @@ def test_scores_and_tradeoff_hold_what_the_comparison_says(root):
     for row, values, interval in zip(found.rows, display.values, display.intervals, strict=True):
         assert values == {key: row[key] for key in scores.METRICS}
         assert interval == (row["accuracy_low"], row["accuracy_high"])
-    heat = scores.ClassScoresDisplay.from_subjects(members)
+    heat = class_scores.ClassScoresDisplay.from_subjects(members)
     assert [v for row in heat.values for v in row] == [row["f1"] for row in found.per_class]
     cost = tradeoff.TradeoffDisplay.from_subjects(members, "training_seconds")
     assert (cost.names, cost.left_out, cost.indices) == (["resnet50", "cnn"], ["vgg"], [0, 2])
@@ -143,10 +158,9 @@ def test_names_of_points_cover_neither_each_other_nor_a_point():
     axes.set_xlim(0, 3)
     axes.set_ylim(0, 2)
     axes.plot(*zip(*points, strict=True), "o")
-    notes = style.label_points(axes, points, [f"model number {k}" for k in range(9)])
+    notes = labels.label_points(axes, points, [f"model number {k}" for k in range(9)])
     figure.draw_without_rendering()
-    boxes = [note.get_tightbbox() if note.arrow_patch is None else note.get_window_extent() for note in notes]
-    boxes = [super(type(note), note).get_window_extent() for note in notes]  # the words without their line
+    boxes = [Text.get_window_extent(note) for note in notes]  # the words without their line
     dots = axes.transData.transform(points)
     for k, box in enumerate(boxes):
         assert not any(box.overlaps(other) for other in boxes[k + 1 :])
@@ -155,10 +169,8 @@ def test_names_of_points_cover_neither_each_other_nor_a_point():
 
 @pytest.mark.parametrize("classes", [fakes.CLASSES, HOSTILE], ids=["plain", "hostile"])
 def test_every_figure_is_drawn_and_drawn_again_to_the_same_bytes(root, tmp_path, classes):
-    runs = [
-        fakes.fake_run(root, name, accuracy=a, classes=classes, dataset="smears", heatmaps=True, pictures="/" not in "".join(classes))
-        for name, a in (("cnn", 0.8), ("resnet50", 0.95))
-    ]  # fmt: skip
+    settings = {"classes": classes, "dataset": "smears", "heatmaps": True, "pictures": classes != HOSTILE}
+    runs = [fakes.fake_run(root, name, accuracy=a, **settings) for name, a in (("cnn", 0.8), ("resnet50", 0.95))]
     made = comparison.draw_all(runs, tmp_path / "figures")
     names = {path.stem for path in made}
     expected = {"accuracy", "metrics", "radar", "class-f1", "tradeoff", "training", "roc", "precision-recall"}
@@ -198,9 +210,8 @@ def test_runs_on_different_images_are_refused(root, tmp_path):
 def test_sheet_of_a_cell_shows_its_images_worst_first(root, tmp_path, monkeypatch):
     run = fakes.fake_run(root, accuracy=0.5, images=80, dataset="smears", pictures=True)
     seen = []
-    monkeypatch.setattr(
-        pictures, "of_dataset", lambda d, image, side=0: seen.append(image) or np.zeros((9, 9, 3), "u1")
-    )
+    black = np.zeros((9, 9, 3), np.uint8)
+    monkeypatch.setattr(pictures, "of_dataset", lambda dataset, image: seen.append(image) or black)
     path = confusion.misclassified_sheet(run, "", "Benign", tmp_path)
     assert path == tmp_path / "images-test-any-as-Benign.png"
     opened(path)
@@ -234,9 +245,9 @@ def test_dataset_figures_before_any_split_count_dataset_json(root, tmp_path):
 def test_overlay_leaves_what_the_map_does_not_mark():
     pixels = np.full((40, 60, 3), 200, np.uint8)
     values = np.zeros((4, 6), np.float16)
-    assert np.array_equal(gradcam.overlay(pixels, values), pixels)
+    assert np.array_equal(heatmaps.overlay(pixels, values), pixels)
     values[:, 3:] = 1
-    laid = gradcam.overlay(pixels, values)
+    laid = heatmaps.overlay(pixels, values)
     assert laid.shape == pixels.shape and np.array_equal(laid[:, :18], pixels[:, :18])
     red, green, blue = laid[20, 55].astype(int)
     assert min(red, green) > blue + 80  # yellow
@@ -245,14 +256,14 @@ def test_overlay_leaves_what_the_map_does_not_mark():
 def test_heatmaps_carry_label_and_probability_of_the_predictions(root):
     run = fakes.fake_run(root, accuracy=0.7, heatmaps=True)
     table = run.predictions("test").set_index("image")
-    found = gradcam.read(run, "panel")
+    found = heatmaps.read(run, "panel")
     assert [h.label for h in found] == list(run.config()["classes"])
     for heatmap in found:
         assert heatmap.probability == table.loc[heatmap.image, f"p_{heatmap.predicted}"]
         assert heatmap.right == (heatmap.predicted == table.loc[heatmap.image, "label"])
     run.file(artifacts.HEATMAPS).write_bytes(b"PK\x03\x04 cut off")
     with pytest.raises(LeukoBenchError, match=f"is damaged .* explain {run.id}"):
-        gradcam.read(run, "panel")
+        heatmaps.read(run, "panel")
 
 
 def test_panel_shows_each_run_that_is_explained_and_only_those(root, tmp_path, monkeypatch):
@@ -276,20 +287,17 @@ def test_foreign_images_show_all_probabilities_and_the_notice(root, tmp_path, mo
     kept = []
     monkeypatch.setattr(style, "png", lambda figure, real=style.png: kept.append(figure) or real(figure))
     shares = np.array([[0.1, 0.6, 0.25, 0.05]])
-    path = gradcam.draw_images(run, [image, tmp_path / "gone.png"], np.ones((2, 8, 8)), shares.repeat(2, 0), tmp_path / "x.png")  # fmt: skip
-    opened(path)
+    images = [image, tmp_path / "gone.png"]
+    opened(gradcam.draw_images(run, images, np.ones((2, 8, 8)), shares.repeat(2, 0), tmp_path / "figures" / "x.png"))
     assert kept[0].get_suptitle().startswith("Research only, not a diagnosis")
     bars = [bar.get_width() for bar in kept[0].axes[2].patches]
     assert bars == shares[0].tolist()
     assert [t.get_text() for t in kept[0].axes[3].texts] == ["image not\nat hand"]
 
 
-def test_colour_line_and_marker_tell_twelve_models_apart():
-    seen = (
-        {(style.colour(k), style.line(k)) for k in range(12)},
-        {(style.colour(k), style.marker(k)) for k in range(12)},
-    )
-    assert [len(kind) for kind in seen] == [12, 12]
+def test_colour_with_line_marker_or_hatch_tells_twelve_models_apart():
+    for second in (style.line, style.marker, style.hatch):
+        assert len({(style.colour(k), second(k)) for k in range(12)}) == 12
 
 
 def test_drawing_imports_no_keras_and_touches_no_pyplot_figure(root, tmp_path):
@@ -297,9 +305,10 @@ def test_drawing_imports_no_keras_and_touches_no_pyplot_figure(root, tmp_path):
     code = (
         "import sys; from pathlib import Path; from utils.artifacts import find_runs\n"
         "from visualization import comparison, gradcam, report\n"
+        "from utils.compare_models import compare\n"
         "assert not {'matplotlib', 'pandas', 'sklearn', 'jinja2', 'PIL'} & set(sys.modules)\n"
         "runs = find_runs(Path(sys.argv[1])); out = Path(sys.argv[2])\n"
-        "assert [d.draw() for d in comparison.drawings(__import__('utils.compare_models').compare_models.compare(runs)[0])]\n"
+        "assert [d.draw() for d in comparison.drawings(compare(runs)[0])]\n"
         "gradcam.draw_panel(runs, out)\n"
         "bad = {'keras', 'tensorflow', 'tf_keras_vis', 'models'} & {n.partition('.')[0] for n in sys.modules}\n"
         "assert not bad, bad\n"

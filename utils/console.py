@@ -139,7 +139,7 @@ def _one_line(text: str) -> str:
 
 
 def _numeric(cell: object) -> bool:
-    return bool(re.fullmatch(r"–|[+-]?\d[\d,.]*( ?[%\w/]{1,5})?", str(cell)))
+    return bool(re.fullmatch(r"–|[+-]?\d[\d,.]*( ?[%\w/]{1,5})?( \([\d.]+ ?%?\))?", str(cell)))
 
 
 def _stopped() -> None:

@@ -9,7 +9,18 @@ from data import manifest as manifests
 from utils.artifacts import Run
 from utils.compare_models import Comparison, compare
 from utils.errors import LeukoBenchError
-from visualization import confusion, curves, dataset, gradcam, scores, style, tradeoff
+from visualization import (
+    class_scores,
+    confusion,
+    curves,
+    dataset,
+    gradcam,
+    heatmaps,
+    scores,
+    style,
+    thresholds,
+    tradeoff,
+)
 from visualization import subjects as members
 
 if TYPE_CHECKING:
@@ -83,7 +94,7 @@ def heatmap_drawings(explained: Sequence[members.Subject]) -> Iterator[Drawing]:
         lambda: gradcam.panel([s.run for s in explained], [s.name for s in explained]),
     )  # fmt: skip
     for subject in explained:
-        for method in dict.fromkeys(h.method for h in gradcam.read(subject.run, "example")):
+        for method in dict.fromkeys(h.method for h in heatmaps.read(subject.run, "example")):
             yield Drawing(
                 f"examples-{style.slug(subject.name)}-{style.slug(method)}", "Where the models looked",
                 f"{subject.name}: right and wrong examples, {gradcam.METHODS.get(method, method)}",
@@ -118,7 +129,7 @@ def _of_scores(subjects: list[members.Subject], about: str) -> Iterator[Drawing]
     yield Drawing(
         "class-f1", section, "F1 of every class",
         "Dark cells are the classes that a model finds hard. A dash: the class has no test image and was never named.",
-        lambda: scores.draw_classes(subjects, about),
+        lambda: class_scores.draw(subjects, about),
     )  # fmt: skip
     yield Drawing(
         "tradeoff", section, "Accuracy against time",
@@ -160,19 +171,19 @@ def _of_curves(subjects: list[members.Subject], about: str) -> Iterator[Drawing]
         "training", section, "Accuracy and loss over the epochs",
         "An epoch is one pass over the training images. The star is the epoch whose weights were kept, chosen on the "
         "validation images alone. Training that goes on improving while validation does not is overfitting.",
-        lambda: curves.draw_training(subjects, about),
+        lambda: curves.draw(subjects, about),
     )  # fmt: skip
     yield Drawing(
         "roc", section, "ROC curves",
         "Each class against all others: how many of its images are found (up) when so many others are wrongly taken "
         "for it (right). The nearer to the upper left corner the better; the dotted line is guessing.",
-        lambda: curves.draw_thresholds(subjects, about, "roc"),
+        lambda: thresholds.draw(subjects, about, "roc"),
     )  # fmt: skip
     yield Drawing(
         "precision-recall", section, "Precision-recall curves",
         "How pure the found images stay (up) while more of the class is found (right). For rare classes this is "
         "stricter than ROC. AP is the area under the curve.",
-        lambda: curves.draw_thresholds(subjects, about, "pr"),
+        lambda: thresholds.draw(subjects, about, "pr"),
     )  # fmt: skip
 
 

@@ -12,7 +12,7 @@ from utils.compare_models import Comparison, compare
 from utils.errors import LeukoBenchError
 from utils.tables import Table
 from visualization import comparison as figures
-from visualization import gradcam, style
+from visualization import heatmaps, style
 from visualization import report_notes as notes
 from visualization.subjects import Subject, subjects
 
@@ -107,7 +107,7 @@ def _explained(comparison: Comparison, missing: list[str]) -> list[Subject]:
     for subject in subjects(comparison):
         if subject.run.file(HEATMAPS).is_file():
             try:
-                gradcam.read(subject.run, "panel")
+                heatmaps.read(subject.run, "panel")
             except LeukoBenchError as error:
                 missing.append(str(error))
             else:

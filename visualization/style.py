@@ -5,7 +5,7 @@ import math
 import re
 import textwrap
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,9 +13,7 @@ from typing import TYPE_CHECKING
 from utils import files
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-    from matplotlib.text import Annotation
 
 # Okabe & Ito 2008, told apart with every common colour blindness; its yellow is too pale for lines on white.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#505050", "#882255")
@@ -75,7 +73,9 @@ def new(width: float, height: float) -> "Figure":
 def head(figure: "Figure", title: str, about: str) -> None:
     """Write what is shown and on which images above a figure, in lines that fit its width."""
     letters = max(24, int(figure.get_figwidth() * 10.4))
-    lines = [line for text in (title, about) for line in textwrap.wrap(text, letters)]
+    whole = NOTICE.replace(" ", "\u00a0")  # the notice is never broken over two lines
+    texts = (text.replace(NOTICE, whole) for text in (title, about))
+    lines = [line.replace(whole, NOTICE) for text in texts for line in textwrap.wrap(text, letters)]
     with look():
         figure.suptitle("\n".join(lines), fontsize=12, linespacing=1.4)
 
@@ -168,76 +168,3 @@ def grid(count: int, columns: int) -> tuple[int, int]:
 def plain_number(value: float, _position: int | None = None) -> str:
     """Return a tick's number without powers: "0.5", "20", "1,500"."""
     return f"{value:,.0f}" if value >= 10 else f"{value:g}"
-
-
-def label_points(
-    axes: "Axes",
-    points: Sequence[tuple[float, float]],
-    names: Sequence[str],
-    spans: Sequence[tuple[float, float]] = (),
-) -> "list[Annotation]":
-    """Name points so that no name covers another name, a point or the frame; a thin line leads to a name set apart.
-
-    Args:
-        axes: in a figure that has its final size.
-        points: (x, y) of each.
-        names: of each.
-        spans: lowest and highest y of each point's error bar, which names avoid where they can.
-    """
-    from matplotlib.patheffects import withStroke
-    from matplotlib.transforms import Bbox
-
-    figure = axes.figure
-    with look():
-        figure.draw_without_rendering()
-        scale = figure.dpi / 72
-        dots = axes.transData.transform(points) if len(points) else []
-        taken = [Bbox.from_bounds(x - 6 * scale, y - 6 * scale, 12 * scale, 12 * scale) for x, y in dots]
-        bars = [
-            Bbox([axes.transData.transform((x, low)), axes.transData.transform((x, high))]).padded(1)
-            for (x, _), (low, high) in zip(points, spans, strict=bool(spans))
-        ]
-        frame, placed = axes.get_window_extent(), []
-        for point, dot, name in zip(points, dots, names, strict=True):
-            note = axes.annotate(name, point, xytext=(0, 0), textcoords="offset points", fontsize=9)
-            note.set_in_layout(False)
-            size = note.get_window_extent()
-            best = min(_places(), key=lambda at: _cost(at, dot, size, scale, taken, bars, frame))
-            box = _box(best, dot, size, scale)
-            note.remove()
-            far = math.hypot(best[0], best[1]) > 18
-            note = axes.annotate(
-                name, point, xytext=best[:2], textcoords="offset points", fontsize=9, va="center",
-                ha={-1: "right", 0: "center", 1: "left"}[best[2]],
-                arrowprops={"arrowstyle": "-", "color": "#999999", "lw": 0.7, "shrinkB": 4} if far else None,
-            )  # fmt: skip
-            note.set_in_layout(False)
-            note.set_path_effects([withStroke(linewidth=2.5, foreground="white")])
-            taken.append(box)
-            placed.append(note)
-    return placed
-
-
-def _places() -> Iterator[tuple[float, float, int]]:
-    for ring in (11, 18, 28, 40, 54, 70, 90, 115, 145):
-        for turn in (0, 180, 90, 270, 45, 135, 225, 315, 20, 160, 340, 200):
-            x, y = ring * math.cos(math.radians(turn)), ring * math.sin(math.radians(turn))
-            yield x, y, 0 if abs(x) < 0.3 * ring else int(math.copysign(1, x))
-
-
-def _box(at: tuple[float, float, int], dot: Sequence[float], size: "object", scale: float) -> "object":
-    from matplotlib.transforms import Bbox
-
-    x, y = dot[0] + at[0] * scale, dot[1] + at[1] * scale
-    left = {-1: x - size.width, 0: x - size.width / 2, 1: x}[at[2]]
-    return Bbox.from_bounds(left, y - size.height / 2, size.width, size.height).padded(2 * scale)
-
-
-def _cost(at, dot, size, scale, taken, bars, frame) -> float:  # noqa: ANN001
-    box = _box(at, dot, size, scale)
-    hits = sum(1 for other in taken if box.overlaps(other))
-    outside = max(0, frame.x0 - box.x0) + max(0, box.x1 - frame.x1) + max(0, frame.y0 - box.y0)
-    outside += max(0, box.y1 - frame.y1)
-    # The point's own marker is in `taken`, but the nearest ring stays clear of it.
-    crossed = sum(1 for bar in bars if box.overlaps(bar))
-    return 1000 * hits + 25 * crossed + 10 * outside + math.hypot(at[0], at[1])

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
-from visualization import style
+from visualization import labels, style
 from visualization.subjects import Subject
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ class TradeoffDisplay:
         """Write the names beside the points, once the figure has its final size."""
         points = [(cost, 100 * value) for cost, value in zip(self.costs, self.accuracies, strict=True)]
         spans = [(100 * low, 100 * high) for low, high in self.intervals]
-        style.label_points(self.axes_, points, [style.short(name, 28) for name in self.names], spans)
+        labels.label_points(self.axes_, points, [style.short(name, 28) for name in self.names], spans)
 
 
 def draw(subjects: Sequence[Subject], about: str) -> "Figure":

@@ -1,0 +1,163 @@
+"""The report: one page that holds every run, needs nothing from elsewhere, and says what is missing."""
+
+import base64
+import io
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import fakes
+import pytest
+from PIL import Image
+
+from utils import artifacts, files, paths
+from utils.errors import LeukoBenchError
+from visualization import report, style
+
+HOSTILE = ("<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "Pre", "Pro")
+
+
+class Page(HTMLParser):
+    """What the tests ask of a page: tags, what it loads, where its links lead, its words."""
+
+    def __init__(self, path: Path):
+        super().__init__()
+        self.tags, self.loads, self.links, self.anchors, self.words = [], [], [], set(), []
+        self.text = path.read_text(encoding="utf-8")
+        self.feed(self.text)
+        self.shown = " ".join(" ".join(self.words).split())
+
+    def handle_starttag(self, tag, attrs):
+        values = dict(attrs)
+        self.tags.append((tag, values))
+        self.anchors |= {values["id"]} if "id" in values else set()
+        self.links += [values["href"]] if tag == "a" else []
+        self.loads += [v for k, v in attrs if k in ("src", "srcset", "data", "poster")]
+        self.loads += [values["href"]] if tag != "a" and "href" in values else []
+
+    def handle_data(self, data):
+        self.words.append(data)
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("LEUKOBENCH_DATA", str(tmp_path / "data"))
+    monkeypatch.setenv("LEUKOBENCH_RUNS", str(tmp_path / "runs"))
+    return tmp_path / "runs"
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave the figures out, where a test asks only for words and tables."""
+    monkeypatch.setattr(report.figures, "drawings", lambda comparison: iter(()))
+    monkeypatch.setattr(report.figures, "heatmap_drawings", lambda explained: iter(()))
+
+
+def test_report_holds_every_run_and_figure_and_loads_nothing(root, tmp_path):
+    runs = [
+        fakes.fake_run(root, "cnn", accuracy=0.8, dataset="smears", pictures=True, heatmaps=True),
+        fakes.fake_run(root, "resnet50", accuracy=0.9, dataset="smears", weights="imagenet"),
+    ]
+    path = report.write_report(runs, tmp_path / "page" / "report.html", root)
+    page = Page(path)
+    for run in runs:
+        assert run.path.name in page.shown and run.model in page.shown
+    pictures = [base64.b64decode(url.removeprefix("data:image/png;base64,"), validate=True) for url in page.loads]
+    titles = [values["alt"] for tag, values in page.tags if tag == "img"]
+    assert len(pictures) == len(titles) == len(set(titles))
+    for title in (
+        "All models side by side",
+        "The same images under every model",
+        "ROC curves",
+        "Samples of every class",
+    ):
+        assert title in titles
+    for picture in pictures:
+        Image.open(io.BytesIO(picture)).verify()
+    assert not re.search(r"url\(|@import|<script|<link|<iframe", page.text)
+    assert {link.removeprefix("#") for link in page.links} <= page.anchors and page.links
+    assert page.shown.count(style.NOTICE) >= 2
+    assert f"resnet50 is not explained: python run_guide.py explain {runs[1].id}" in page.shown
+    assert "10.34740/KAGGLE/DSV/2175623" in page.shown
+    before = path.read_bytes()
+    assert report.write_report(runs[::-1], path, root).read_bytes() == before
+    assert str(tmp_path) not in page.text and str(paths.PROJECT) not in page.text
+
+
+def test_hostile_names_are_words_and_nothing_else(root, tmp_path):
+    run = fakes.fake_run(root, "cnn", classes=HOSTILE, dataset="smears<b>")
+    page = Page(report.write_report([run], tmp_path / "report.html", root))
+    assert {tag for tag, _ in page.tags} & {"script", "b"} == set()
+    assert not [values for _, values in page.tags if any(name.startswith("on") for name in values)]
+    for name in HOSTILE:
+        assert name in page.shown
+    assert all(url.startswith("data:image/png;base64,") for url in page.loads)
+
+
+def test_settings_show_what_differs_apart_from_what_is_shared(root, tmp_path, quick):
+    runs = [
+        fakes.fake_run(root, "cnn", settings=["batch_size=16", "augmentation.flips=true"]),
+        fakes.fake_run(root, "vgg", weights="imagenet"),
+    ]
+    page = Page(report.write_report(runs, tmp_path / "report.html", root))
+    differing, shared = re.search("Settings that differ(.*)Settings that all runs share(.*)", page.shown).groups()
+    for field in ("batch_size", "augmentation.flips", "weights", "initialisation"):
+        assert field in differing and f" {field} " not in shared
+    for field in ("image_size", "packages.tensorflow", "cpu", "split_seed"):
+        assert field in shared and field not in differing
+
+
+def test_commands_name_every_setting_so_that_the_run_can_be_made_again(root, tmp_path, quick):
+    from models.base_config import ModelConfig, build_config
+
+    run = fakes.fake_run(root, "cnn", seed=7, settings=["batch_size=16", "augmentation.rotation=12.5", "epochs=3"])
+    page = Page(report.write_report([run], tmp_path / "report.html", root))
+    command = re.search(r"python run_guide.py train cnn (.*?) python run_guide.py report", page.shown).group(1)
+    assert command.startswith("--dataset synthetic --seed 7 --set")
+    settings = re.findall(r"--set (\S+)", command)
+    held = {name: value for name, value in run.config().items() if name != "initialisation"}
+    made = build_config(
+        ModelConfig, settings=settings, model="cnn", dataset="synthetic", seed=7, classes=held["classes"]
+    )
+    assert made.model_dump(mode="json") == held
+
+
+def test_runs_on_other_images_stand_in_a_part_of_their_own(root, tmp_path, quick):
+    runs = [fakes.fake_run(root, "cnn"), fakes.fake_run(root, "vgg", dataset="other", test_identity="e" * 16)]
+    page = Page(report.write_report(runs, tmp_path / "report.html", root))
+    heads = re.findall(r"<h2>(.*?)</h2>", page.text)
+    assert heads[:2] == ["synthetic: 40 test images", "other: 40 test images"] or heads[:2] == [
+        "other: 40 test images", "synthetic: 40 test images",
+    ]  # fmt: skip
+    assert {"set1-tables", "set2-tables"} <= page.anchors
+    assert "tested on 2 different sets of images" in page.shown
+
+
+def test_report_says_what_is_missing(root, tmp_path, quick):
+    run = fakes.fake_run(root, "cnn", heatmaps=True)
+    run.file(artifacts.HEATMAPS).write_bytes(b"no archive")
+    run.manifest_path().unlink()
+    shown = Page(report.write_report([run], tmp_path / "report.html", root)).shown
+    for line in (
+        "Only one run: there is nothing to compare it with.",
+        "No model was trained with several seeds",
+        "heatmaps.npz is damaged",
+        "The manifest of the split is not beside the runs",
+        "The images of 'synthetic' are not at hand",
+    ):
+        assert line in shown
+
+
+def test_report_says_that_synthetic_images_are_synthetic(root, tmp_path, quick):
+    run = fakes.fake_run(root, "cnn", dataset="drawn", pictures=True)
+    about = paths.raw_dir("drawn") / "dataset.json"
+    files.write_json(about, files.read_json(about) | {"synthetic": {"seed": 1}})
+    assert "The images are synthetic" in Page(report.write_report([run], tmp_path / "report.html", root)).shown
+
+
+def test_no_runs_and_an_unwritable_place_are_one_line(root, tmp_path, quick):
+    with pytest.raises(LeukoBenchError, match="There are no runs to compare"):
+        report.write_report([], tmp_path / "report.html", root)
+    (tmp_path / "taken").write_text("a file, no folder")
+    with pytest.raises(LeukoBenchError, match="Cannot write"):
+        report.write_report([fakes.fake_run(root)], tmp_path / "taken" / "report.html", root)
