@@ -49,10 +49,13 @@ def train(config: ModelConfig, root: Path, resume: Run | None = None) -> Run:
         KeyboardInterrupt: Ctrl-C; what finished epochs learned is kept.
     """
     runtime.start(config.seed)
+    import keras
     import tensorflow as tf
 
     try:
-        return _train(config, root, resume)
+        run = _train(config, root, resume)
+        keras.utils.clear_session()  # models hold themselves in circles: evaluation shall not stand on their memory
+        return run
     except tf.errors.ResourceExhaustedError:
         raise OutOfMemory(
             f"{config.model} ran out of memory on {runtime.device_name()} with batch_size={config.batch_size}. "
@@ -79,8 +82,7 @@ def _train(config: ModelConfig, root: Path, resume: Run | None) -> Run:
     if sum(sizes.values()) > budget:
         budget = 0
     images = {name: pipeline.read(split.path, name, config.classes, config.image_size, budget) for name in sizes}
-    session = Session(run, config, model, images["train"], images["val"])
-    session.train()
+    Session(run, config, model, images["train"], images["val"]).train()
     _record(run)
     shutil.rmtree(run.file(artifacts.STATE), ignore_errors=True)
     return run
