@@ -3,13 +3,12 @@
 import hashlib
 import json
 import re
-import shutil
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from data import arranging, images, index, integrity, layout, sources
+from data import arranging, images, index, integrity, sources, staging
 from data.index import Indexed
 from data.integrity import Progress
 from data.sources import Entry
@@ -73,10 +72,7 @@ def import_dataset(
         title = place.parent.name if place.name.lower() in ("original", "segmented") else place.name
         title = title[:-4] if title.lower().endswith(".zip") else title
         name = re.sub(r"[^A-Za-z0-9._-]+", "-", title).strip("-._")[:64] or "dataset"
-    elif not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", name):
-        raise LeukoBenchError(
-            f"'{name}' cannot name a dataset: use up to 64 letters, digits, dots, dashes or underscores."
-        )
+    staging.check_name(name)
     target = raw_dir(name)
     refuse_taken(name)
     with sources.open_source(path) as source:
@@ -85,24 +81,13 @@ def import_dataset(
             file, reason = source.refused[0]
             raise LeukoBenchError(f"{path} holds no usable image: {file}: {reason}. Nothing was imported.")
         entries = arranging.without_segmented(source.entries)
-        labelled = arranging.label(entries, path, as_is)
+        labelled = arranging.label(entries, path, as_is, source.refused)
         result.segmented = len(source.entries) - len(entries)
         result.outside = len(entries) - len(labelled)
         table = _read_groups(groups)
-        partial = layout.partial_of(target)
-        try:
-            layout.sweep(target)
-            partial.mkdir(parents=True)
+        with staging.staged(target) as partial:
             _copy(labelled, partial, table, result, progress)
             _describe(partial, source.title, table, groups, result)
-            partial.rename(target)
-        except OSError as error:
-            raise LeukoBenchError(
-                f"Cannot write {target}: {error.strerror or error}. "
-                "Free space or set LEUKOBENCH_DATA to another folder."
-            ) from error
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
     return result
 
 
@@ -169,7 +154,7 @@ def _copy(
     result.index.sort()
     result.grouped = len(members)
     if members:
-        _write(folder / index.GROUPS, files.csv_text(("image", "group"), sorted(members.items())))
+        staging.write(folder / index.GROUPS, files.csv_text(("image", "group"), sorted(members.items())))
     for label in sorted({label for label, _ in labelled} - {row.label for row in result.index}):
         prefix = next(entry.name for name, entry in labelled if name == label)
         reason = dict(result.quarantined)[prefix]
@@ -200,11 +185,6 @@ def _describe(folder: Path, title: str, groups: dict[str, str], groups_path: Pat
     counts = index.count(result.index)
     about = {"name": result.name, "classes": list(counts), "images": counts, "source": title, "synthetic": None}
     if result.quarantined:
-        _write(folder / integrity.QUARANTINE, files.csv_text(("file", "reason"), result.quarantined))
-    _write(folder / index.INDEX, index.text(result.index))
-    _write(folder / index.DATASET, json.dumps(about, indent=2) + "\n")
-
-
-def _write(path: Path, text: str) -> None:
-    """Write text; not atomically, since the whole folder is moved into place at the end."""
-    path.write_text(text, encoding="utf-8", newline="\n")
+        staging.write(folder / integrity.QUARANTINE, files.csv_text(("file", "reason"), result.quarantined))
+    staging.write(folder / index.INDEX, index.text(result.index))
+    staging.write(folder / index.DATASET, json.dumps(about, indent=2) + "\n")

@@ -20,8 +20,16 @@ def without_segmented(entries: Sequence[Entry]) -> list[Entry]:
     return list(entries)
 
 
-def label(entries: Sequence[Entry], path: Path, as_is: bool) -> list[tuple[str, Entry]]:
+def label(
+    entries: Sequence[Entry], path: Path, as_is: bool, refused: Sequence[tuple[str, str]] = ()
+) -> list[tuple[str, Entry]]:
     """Give each image its class by the folders it lies in; drop those without one.
+
+    Args:
+        entries: the images.
+        path: what holds them, for the errors.
+        as_is: take the folders' own names.
+        refused: (name, reason) of what could not be opened, which may be why a class is missing.
 
     Raises:
         LeukoBenchError: the classes are not there.
@@ -30,9 +38,12 @@ def label(entries: Sequence[Entry], path: Path, as_is: bool) -> list[tuple[str, 
         raise LeukoBenchError(f"{path} holds no images that can be read. Give a folder or zip with class folders.")
     labelled = _by_top_folder(entries) if as_is else _by_alias(entries)
     found = {label for label, _ in labelled}
+    unread = f" Not read: {refused[0][0]}: {refused[0][1]}." if refused else ""
     if as_is:
         if len(found) < 2:
-            raise LeukoBenchError(f"{path} holds {len(found)} class folders with images; at least 2 are needed.")
+            raise LeukoBenchError(
+                f"{path} holds {len(found)} class folders with images; at least 2 are needed.{unread}"
+            )
         return labelled
     missing = [name for name in classes.PUBLISHED if name not in found]
     if missing:
@@ -40,7 +51,7 @@ def label(entries: Sequence[Entry], path: Path, as_is: bool) -> list[tuple[str, 
         shown = ", ".join(folders[:6]) + (", ..." if len(folders) > 6 else "")
         raise LeukoBenchError(
             f"{path} holds no folder of the class {' or '.join(missing)}; its images lie in: {shown}. "
-            "For another dataset add --as-is."
+            f"For another dataset add --as-is.{unread}"
         )
     return labelled
 

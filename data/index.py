@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from data import images
 from utils import files
@@ -29,6 +30,19 @@ class Indexed:
     def label(self) -> str:
         """Class of the image, which is its folder."""
         return self.image.partition("/")[0]
+
+
+def about(folder: Path) -> dict[str, Any]:
+    """Read dataset.json of a dataset's folder: name, classes, images by class, source, synthetic.
+
+    Raises:
+        LeukoBenchError: the file is missing or damaged.
+    """
+    path = folder / DATASET
+    found = files.read_json(path)
+    if not isinstance(found, dict) or not isinstance(found.get("images"), dict):
+        raise LeukoBenchError(f"{path} is damaged, it says no counts. Delete {folder} and bring the dataset in again.")
+    return found
 
 
 def count(rows: Iterable[Indexed]) -> dict[str, int]:

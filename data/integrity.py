@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from data import images, index
 from data.index import Indexed
@@ -85,6 +86,7 @@ def check(dataset: str, progress: Progress = lambda done, total: None) -> Report
         LeukoBenchError: the folder cannot be read or written.
     """
     folder = raw_dir(dataset)
+    about = index.about(folder)
     had_index = (folder / index.INDEX).exists()
     known = {row.image: row.sha256 for row in index.read(folder)} if had_index else {}
     report = Report()
@@ -115,7 +117,7 @@ def check(dataset: str, progress: Progress = lambda done, total: None) -> Report
                     report.changed.append(name)
             progress(done, len(found))
         report.missing = sorted(known.keys() - found.keys())
-        _settle(folder, found, renamed, report)
+        _settle(folder, about, found, renamed, report)
     except OSError as error:
         raise LeukoBenchError(
             f"Cannot check {folder}: {error.strerror or error}. Make it readable and writable for you."
@@ -133,7 +135,9 @@ def _free_name(name: str, picture: images.Picture, taken: set[str]) -> str:
     return final
 
 
-def _settle(folder: Path, found: dict[str, Path], renamed: dict[str, str], report: Report) -> None:
+def _settle(
+    folder: Path, about: dict[str, Any], found: dict[str, Path], renamed: dict[str, str], report: Report
+) -> None:
     """Write what was found: the list of quarantined files first, then move them, then the index."""
     report.index.sort()
     if report.quarantined:
@@ -151,7 +155,6 @@ def _settle(folder: Path, found: dict[str, Path], renamed: dict[str, str], repor
         files.write_text(folder / index.GROUPS, files.csv_text(("image", "group"), rows))
     if not (folder / index.INDEX).exists() or index.read(folder) != report.index:
         index.write(folder, report.index)
-    about = files.read_json(folder / index.DATASET)
     counts = index.count(report.index)
-    if about.get("images") != counts:
+    if about["images"] != counts:
         files.write_json(folder / index.DATASET, about | {"classes": list(counts), "images": counts})

@@ -5,8 +5,8 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
+from data import staging
 from data.manifest import Manifest
-from utils import files
 from utils.errors import LeukoBenchError
 
 MANIFEST = "manifest.csv"
@@ -41,49 +41,23 @@ def build(path: Path, table: Manifest, source: Path, sizes: Mapping[str, int]) -
     Raises:
         LeukoBenchError: the folder cannot be written, the disk is full, or an image is missing; nothing is changed.
     """
-    partial = partial_of(path)
-    old = path.with_name(f".{os.getpid()}.{path.name}.old")
+    old = staging.hidden(path, "old")
     try:
-        sweep(path)
-        for subset, label in sorted({(row.split, row.label) for row in table.rows}):
-            (partial / subset / label).mkdir(parents=True)
-        for row in table.rows:
-            _place(source / row.image, partial / row.split / row.image)
-        files.write_text(partial / MANIFEST, table.text())
-        if is_whole(path, table, sizes):  # another process was faster
-            return
-        if path.exists():
-            path.rename(old)
-        partial.rename(path)
-    except OSError as error:
-        if is_whole(path, table, sizes):
-            return
-        if old.exists() and not path.exists():
-            old.rename(path)
-        reason = error.strerror or error
-        raise LeukoBenchError(
-            f"Cannot lay out {path}: {reason}. Free space or choose a folder you may write to."
-        ) from error
+        with staging.staged(path) as partial:
+            for subset, label in sorted({(row.split, row.label) for row in table.rows}):
+                (partial / subset / label).mkdir(parents=True)
+            for row in table.rows:
+                _place(source / row.image, partial / row.split / row.image)
+            staging.write(partial / MANIFEST, table.text())
+            if path.exists() and not is_whole(path, table, sizes):
+                path.rename(old)
+    except LeukoBenchError:
+        if not is_whole(path, table, sizes):  # else another process was faster
+            if old.exists() and not path.exists():
+                old.rename(path)
+            raise
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)
-
-
-def partial_of(target: Path) -> Path:
-    """Return the hidden folder beside `target` in which this process builds it."""
-    return target.with_name(f".{os.getpid()}.{target.name}.partial")
-
-
-def sweep(target: Path) -> None:
-    """Remove what killed processes left beside `target`."""
-    import psutil
-
-    for pattern in (f".*.{target.name}.partial", f".*.{target.name}.old"):
-        for rest in target.parent.glob(pattern):
-            pid = rest.name.split(".")[1]
-            # In containers a new process often has the number of the killed one.
-            if pid.isdigit() and (int(pid) == os.getpid() or not psutil.pid_exists(int(pid))):
-                shutil.rmtree(rest, ignore_errors=True)
 
 
 def _place(source: Path, target: Path) -> None:

@@ -48,7 +48,8 @@ def ensure_dataset(dataset: str) -> str:
     if not dataset:
         if len(there) > 1:
             raise LeukoBenchError(
-                f"There are several datasets: {', '.join(there)}. Name the one to use (train: --dataset NAME)."
+                f"There are several datasets: {', '.join(there)}. Name the one to use, as in: "
+                f"train cnn --dataset {there[0]}, or: data check {there[0]}"
             )
         if there:
             return there[0]
@@ -65,11 +66,19 @@ def ensure_dataset(dataset: str) -> str:
 
 
 def datasets() -> list[str]:
-    """List the datasets below data/raw."""
+    """List the datasets below data/raw.
+
+    Raises:
+        LeukoBenchError: that folder cannot be read.
+    """
     raw = data_dir() / "raw"
-    return sorted(
-        path.parent.name for path in raw.glob(f"*/{index.DATASET}") if not path.parent.name.startswith((".", "_"))
-    )
+    try:
+        places = sorted(raw.iterdir())
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise LeukoBenchError(f"Cannot read {raw}: {error.strerror}. Set LEUKOBENCH_DATA to another folder.") from None
+    return [place.name for place in places if not place.name.startswith((".", "_")) and _is_dataset(place)]
 
 
 def prepare_split(dataset: str, split: str = DEFAULT, seed: int = 42) -> SplitFolder:
@@ -144,6 +153,13 @@ def straddling(table: Manifest) -> list[list[str]]:
     for row in table.rows:
         same[row.sha256].append(row)
     return [[row.image for row in rows] for rows in same.values() if len({row.split for row in rows}) > 1]
+
+
+def _is_dataset(place: Path) -> bool:
+    try:
+        return (place / index.DATASET).is_file()
+    except PermissionError:  # the command that uses it says so
+        return True
 
 
 def _test_images(ordered: dict[str, list[list[Indexed]]], scheme: Scheme) -> set[str]:

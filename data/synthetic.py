@@ -1,21 +1,20 @@
-"""Make synthetic smears: the embedded default data set of the demo and the tests.
+"""Make synthetic smears: the embedded default dataset of the demo and the tests.
 
 Morphology carries the class. The stain either says nothing about it (independent) or follows it, as it does in the real
-data set (confounded). Nucleus masks and patients are written beside the images, as ground truth for audits.
+dataset (confounded). Nucleus masks and patients are written beside the images, as ground truth for audits.
 """
 
-import os
-import re
-import shutil
+import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from data import index, staging
 from data.synthetic_cells import MORPHOLOGIES, draw_scene
 from data.synthetic_stain import Patient, colour, patient_of
 from utils.errors import LeukoBenchError, nearest
-from utils.files import csv_text, read_json, write_json, write_text
+from utils.files import csv_text, read_json
 from utils.paths import raw_dir
 
 CLASSES = tuple(sorted(MORPHOLOGIES))
@@ -43,7 +42,7 @@ def make(
     stain: str = "independent",
     seed: int = 42,
 ) -> Path:
-    """Write a synthetic data set into data/raw/<name> and return that folder; one made the same way is kept.
+    """Write a synthetic dataset into data/raw/<name> and return that folder; one made the same way is kept.
 
     Image i of a class depends on (seed, class, i, patients, stain, size) alone: a larger set begins with the smaller.
     `patients` is the number of patients of each class; they take turns.
@@ -63,27 +62,18 @@ def make(
     target = raw_dir(name)
     if target.exists():
         return _reuse(target, wanted)
-    partial = target.with_name(f".{os.getpid()}.{name}.partial")
     try:
-        _sweep(target)
-        _write(partial, name, wanted)
-        partial.rename(target)
-    except OSError as error:
-        if target.exists():  # another process was faster
-            return _reuse(target, wanted)
-        raise LeukoBenchError(
-            f"Cannot write {target}: {error.strerror or error}. Free space or set LEUKOBENCH_DATA to another folder."
-        ) from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        with staging.staged(target) as partial:
+            _write(partial, name, wanted)
+    except LeukoBenchError:
+        if not target.exists():
+            raise
+        return _reuse(target, wanted)  # another process was faster
     return target
 
 
 def _check(name: str, images_per_class: int, size: int, patients: int, stain: str, seed: int) -> None:
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", name):
-        raise LeukoBenchError(
-            f"'{name}' cannot name a data set: use up to 64 letters, digits, dots, dashes or underscores."
-        )
+    staging.check_name(name)
     ranges = {
         "images-per-class": (images_per_class, 1, 100_000),
         "size": (size, 32, 1024),
@@ -100,7 +90,7 @@ def _check(name: str, images_per_class: int, size: int, patients: int, stain: st
 def _reuse(target: Path, wanted: dict[str, Any]) -> Path:
     """Return the existing folder if it was made with the same parameters and is whole; else say how to go on."""
     way_on = f"Choose another name, or delete {target} to make it anew."
-    about = read_json(target / "dataset.json") if (target / "dataset.json").is_file() else {}
+    about = read_json(target / index.DATASET) if (target / index.DATASET).is_file() else {}
     found = about.get("synthetic") if isinstance(about, dict) else None
     if not isinstance(found, dict):
         raise LeukoBenchError(f"{target} exists and holds no synthetic smears. {way_on}")
@@ -133,7 +123,7 @@ def _write(folder: Path, name: str, wanted: dict[str, Any]) -> None:
             Image.fromarray(picture).save(folder / label / file, compress_level=1)
             Image.fromarray(mask).save(folder / "_masks" / label / file)
             rows.append((f"{label}/{file}", patient.name))
-    write_text(folder / "groups.csv", csv_text(("image", "group"), rows))
+    staging.write(folder / index.GROUPS, csv_text(("image", "group"), rows))
     about = {
         "name": name,
         "classes": list(CLASSES),
@@ -141,14 +131,4 @@ def _write(folder: Path, name: str, wanted: dict[str, Any]) -> None:
         "source": "drawn by LeukoBench",
         "synthetic": wanted,
     }
-    write_json(folder / "dataset.json", about)
-
-
-def _sweep(target: Path) -> None:
-    """Remove what killed processes left of this data set."""
-    import psutil
-
-    for rest in target.parent.glob(f".*.{target.name}.partial"):
-        pid = rest.name.split(".")[1]
-        if pid.isdigit() and not psutil.pid_exists(int(pid)):
-            shutil.rmtree(rest, ignore_errors=True)
+    staging.write(folder / index.DATASET, json.dumps(about, indent=2) + "\n")

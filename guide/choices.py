@@ -7,7 +7,7 @@ from typing import Any
 
 import models
 from data import index, splitting
-from utils import artifacts, files
+from utils import artifacts
 from utils.errors import LeukoBenchError
 from utils.paths import PROJECT, raw_dir, runs_dir
 
@@ -42,8 +42,8 @@ def choices_for(name: str, answers: Mapping[str, Any], root: Path, runs: str) ->
     if name in ("model", "models"):
         return Choices(models.names(), [""] * len(models.names()))
     if name == "dataset":
-        counted = datasets()
-        return Choices(list(counted), [f"{count:,} images" for count in counted.values()]) if counted else None
+        known = datasets()
+        return Choices(list(known), list(known.values())) if known else None
     if name in ("run", "runs", "resume"):
         return _runs(root, runs)
     if name in ("true", "predicted"):
@@ -74,16 +74,16 @@ def check_answer(name: str, value: Any, answers: Mapping[str, Any]) -> None:
                 raise LeukoBenchError(f"There is no {path}.")
 
 
-def datasets() -> dict[str, int]:
-    """Return the datasets below data/raw with their numbers of images, real ones before synthetic ones."""
+def datasets() -> dict[str, str]:
+    """Return the datasets below data/raw with their numbers of images in words, real ones before synthetic ones."""
     found = []
     for name in splitting.datasets():
         try:
-            about = files.read_json(raw_dir(name) / index.DATASET)
-            found.append((bool(about.get("synthetic")), name, sum(about["images"].values())))
-        except (LeukoBenchError, KeyError, TypeError, AttributeError):
-            found.append((True, name, 0))  # damaged; the command that uses it says so
-    return {name: count for _, name, count in sorted(found)}
+            about = index.about(raw_dir(name))
+            found.append((bool(about.get("synthetic")), name, f"{sum(about['images'].values()):,} images"))
+        except (LeukoBenchError, TypeError):
+            found.append((True, name, "damaged"))  # the command that uses it says why
+    return {name: words for _, name, words in sorted(found)}
 
 
 def roots(current: Path) -> dict[Path, int]:

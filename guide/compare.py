@@ -1,6 +1,7 @@
 """Commands that look at finished runs: compare, confusion, report, runs."""
 
 from collections.abc import Sequence
+from itertools import groupby, zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -157,8 +158,12 @@ def _show(comparison: "Comparison", several: bool) -> None:
 
 
 def _print(table: "Table") -> None:
-    above = [None, *(row[0] for row in table.rows)]
-    rows = [["" if row[0] == name else row[0], *row[1:]] for name, row in zip(above, table.rows, strict=False)]
+    """Print a table; a name that stands for several rows is written once, its lines beside those rows."""
+    rows = []
+    for name, group in groupby(table.rows, key=lambda row: row[0]):
+        members = list(group)
+        lines = name.split("\n", len(members) - 1) if len(members) > 1 else [name]
+        rows += [[line, *row[1:]] for line, row in zip_longest(lines, members, fillvalue="")]
     console.table(table.title, table.columns, rows)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from utils import console, files
+from utils import console
 from utils.paths import raw_dir
 
 if TYPE_CHECKING:
@@ -65,9 +65,10 @@ def synth(
     """Make synthetic smears, drawn so that the shape of the cells tells the class."""
     from data import integrity, synthetic
 
+    made = "Kept, made before:" if raw_dir(name).exists() else "Made"
     folder = synthetic.make(name, images_per_class, size, patients, Stain(stain).value, seed)
     rows = integrity.current_index(name)
-    console.say(f"Made {len(rows)} synthetic smears of {size} px in {folder}")
+    console.say(f"{made} {len(rows)} synthetic smears of {size} px in {folder}")
     console.say(f"Next: python run_guide.py train cnn --dataset {name}")
 
 
@@ -78,7 +79,7 @@ def check(dataset: Dataset = "") -> None:
     name = splitting.ensure_dataset(dataset)
     with _progress("Checking") as progress:
         report = integrity.check(name, progress)
-    synthetic = files.read_json(raw_dir(name) / index.DATASET).get("synthetic")
+    synthetic = index.about(raw_dir(name)).get("synthetic")
     _say_counts(name, index.count(report.index), real=not synthetic)
     _say_files("Missing since the last check", report.missing)
     _say_files("New since the last check", report.added)

@@ -9,7 +9,7 @@ import typer
 from models.scripts import Root
 from utils import artifacts, console
 from utils.artifacts import FIGURES
-from utils.paths import runs_dir
+from utils.paths import raw_dir, runs_dir
 
 
 class Method(StrEnum):
@@ -45,5 +45,7 @@ def explain(
     else:
         explaining.explain(chosen, method.value)
         drawn = gradcam.draw_examples(chosen)
+        if not drawn:
+            console.warn(f"No figure: none of the images is in {raw_dir(chosen.config()['dataset'])}.")
     for path in drawn:
         console.say(f"  {path}")

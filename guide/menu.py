@@ -67,7 +67,7 @@ def show(root: Path) -> None:
 
 def status(root: Path) -> str:
     """Return one line or two: which datasets, how many runs, and where."""
-    found = [f"{name} ({count:,} images)" for name, count in datasets().items()]
+    found = [f"{name} ({words})" for name, words in datasets().items()]
     more = f" and {len(found) - 2} more" if len(found) > 2 else ""
     data = ", ".join(found[:2]) + more or "none yet (training makes synthetic smears)"
     every = artifacts.find_runs(root)

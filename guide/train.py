@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 import models
-from models import launching, scripts
+from models import backbones, launching, scripts
 from utils import artifacts, console
 from utils.errors import LeukoBenchError
 from utils.paths import runs_dir
@@ -25,6 +25,9 @@ def train(
     place = (root or runs_dir()).resolve()
     if resume:
         run = artifacts.open_run(resume, place)
+        others = scripts.given({"dataset": dataset, "split": split, "seed": seed})
+        if set_ or profile or others or (model and model != [run.model]):
+            raise LeukoBenchError(f"--resume goes on with the settings of {run.id}: give no others beside it.")
         names, options = [run.model], ["--resume", str(run.path.resolve())]
         batch_sizes = {}
     else:
@@ -32,16 +35,22 @@ def train(
         if not names:
             raise LeukoBenchError(f"Name at least one model: {', '.join(models.names())}.")
         # Every mistake is found before the first training starts.
-        batch_sizes = {name: models.config_for(name, profile, set_ or ()).batch_size for name in names}
+        configs = {name: models.config_for(name, profile, set_ or ()) for name in names}
+        for config in configs.values():
+            if config.weights not in ("imagenet", "none"):
+                backbones.check_weights_file(config.weights)
+        batch_sizes = {name: config.batch_size for name, config in configs.items()}
         options = ["--dataset", dataset, "--split", split, "--seed", str(seed), "--profile", profile]
         options += ["--root", str(place)] + [part for each in set_ or () for part in ("--set", each)]
     outcomes = launching.train_each(names, options, batch_sizes)
     failed = [outcome for outcome in outcomes if outcome.status]
     if len(names) > 1:
-        done = [outcome.model for outcome in outcomes if not outcome.status]
+        done = [outcome.name for outcome in outcomes if not outcome.status]
         console.say(f"Trained: {', '.join(done) or 'none'}.")
         if failed:
-            console.error(f"Not finished: {', '.join(outcome.model for outcome in failed)}; the reasons stand above.")
+            console.error(f"Not finished: {', '.join(outcome.name for outcome in failed)}; the reasons stand above.")
+        if len(outcomes) < len(names):
+            console.say(f"Not begun: {', '.join(names[len(outcomes) :])}.")
     if not failed:
         return 0
     return 130 if failed[-1].status == 130 else failed[-1].status if len(names) == 1 and failed[-1].status == 2 else 1
@@ -50,16 +59,16 @@ def train(
 def evaluate(
     runs: Annotated[list[str] | None, typer.Argument(help="Runs; none: the latest of every model.")] = None,
     root: scripts.Root = None,
-) -> None:
+) -> int:
     """Evaluate runs again: predictions, timing and metrics."""
-    from models import evaluation
+    from utils.compare_models import latest
 
     place = root or runs_dir()
-    chosen = [artifacts.open_run(name, place) for name in runs] if runs else artifacts.latest_runs(place)
+    chosen = [artifacts.open_run(name, place) for name in runs] if runs else latest(place, lambda run: run)[0]
     for run in chosen:
-        console.say(f"Evaluating {run.id}")
-        summary = evaluation.evaluate(run).metrics()["test"]
-        console.say(f"  test accuracy {summary['accuracy']:.4f} on {summary['images']} images")
+        models.config_for(run.model)  # a run of a model that is not in this checkout is said before the first starts
+    outcomes = launching.evaluate_each(chosen)
+    return max((outcome.status if outcome.status in (0, 130) else 1 for outcome in outcomes), default=0)
 
 
 def models_() -> None:

@@ -101,6 +101,22 @@ def prepare_phase(model: "keras.Model", phase: "Phase", pretrained: bool) -> Non
         layer.trainable = not (phase.base_frozen or keep)
 
 
+def with_frozen_base(model: "keras.Model") -> "keras.Model":
+    """Return a model of the same layers whose base stays in inference mode while the head trains.
+
+    Freezing weights alone leaves the dropout inside a backbone at work (EfficientNetV2 drops whole blocks).
+    """
+    import keras
+
+    base, head = split_at_head(model)
+
+    class FrozenBase(keras.layers.Layer):
+        def call(self, images: "keras.KerasTensor") -> "keras.KerasTensor":
+            return base(images, training=False)
+
+    return keras.Model(model.input, head(FrozenBase(name="frozen_base")(model.input)))
+
+
 def split_at_head(model: "keras.Model") -> tuple["keras.Model", "keras.Model"]:
     """Return the base (image to features) and the head (features to output), both sharing the model's layers.
 

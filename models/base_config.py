@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from utils import files
+from utils.artifacts import RANDOM_FEATURES
 from utils.errors import LeukoBenchError, nearest
 
 
@@ -98,8 +99,8 @@ class BackboneConfig(ModelConfig):
     """A model with a backbone that can start from pre-trained weights and be frozen."""
 
     weights: str = "imagenet"
-    freeze: Literal["auto", "always", "never"] = "auto"  # auto: frozen while the weights are pre-trained ones
-    head_epochs: int = Field(0, ge=0)  # epochs with the frozen base before it is unfrozen; 0: it never is
+    freeze: Literal["auto", "always", "never"] = "auto"  # auto: pre-trained weights are frozen, for head_epochs if any
+    head_epochs: int = Field(0, ge=0)  # under auto: epochs with the frozen base before it is unfrozen; 0: it never is
     fine_tune_learning_rate: float = Field(1e-4, gt=0, le=10)  # rate while the whole network learns
     fine_tune_class_weights: bool = False  # class weights in the phase that follows head_epochs
 
@@ -107,18 +108,19 @@ class BackboneConfig(ModelConfig):
     def initialisation(self) -> str:
         """Where the weights start; a base that is random and frozen gives random features."""
         start = super().initialisation
-        return "random features" if start == "random" and self.freeze == "always" else start
+        return RANDOM_FEATURES if start == "random" and self.freeze == "always" else start
 
     def phases(self) -> tuple[Phase, ...]:
         """Return one phase (always frozen, or never) or two: the head first, then the whole network."""
-        if self.freeze == "never" or (self.freeze == "auto" and self.weights == "none"):
-            weigh = self.class_weights or self.fine_tune_class_weights
-            return (Phase("train", self.epochs, self.fine_tune_learning_rate, False, weigh),)
-        head = Phase("head", self.head_epochs or self.epochs, self.learning_rate, True, self.class_weights)
-        if not 0 < self.head_epochs < self.epochs:
-            return (head.__class__("head", self.epochs, self.learning_rate, True, self.class_weights),)
         weigh = self.class_weights or self.fine_tune_class_weights
-        return (head, Phase("fine-tune", self.epochs - self.head_epochs, self.fine_tune_learning_rate, False, weigh))
+        if self.freeze == "never" or (self.freeze == "auto" and self.weights == "none"):
+            return (Phase("train", self.epochs, self.fine_tune_learning_rate, False, weigh),)
+        two = self.freeze == "auto" and 0 < self.head_epochs < self.epochs
+        first = self.head_epochs if two else self.epochs
+        head = Phase("head", first, self.learning_rate, True, self.class_weights)
+        if not two:
+            return (head,)
+        return (head, Phase("fine-tune", self.epochs - first, self.fine_tune_learning_rate, False, weigh))
 
 
 def build_config(cls: type[ModelConfig], profile: str = "", settings: Sequence[str] = (), **values: Any) -> ModelConfig:

@@ -7,7 +7,7 @@ import numpy as np
 
 import models
 from data import pipeline, splitting
-from models import measuring, runtime
+from models import backbones, measuring, runtime, weights
 from models.base_config import ModelConfig
 from utils import artifacts, files, metrics
 from utils.artifacts import Run
@@ -44,18 +44,9 @@ def open_model(run: Run, logits: bool = False) -> "keras.Model":
     """
     runtime.start()
     config = config_of(run)
-    weights = run.file(artifacts.WEIGHTS)
-    if not weights.is_file():
-        raise LeukoBenchError(
-            f"Run {run.id} has no {weights.name}. Copy it there, or train again: python run_guide.py train {run.model}"
-        )
     with runtime.dtype_policy("float32"):
         model = models.build(config, initial_weights=False, logits=logits)
-    try:
-        model.load_weights(weights)
-    except (ValueError, OSError, KeyError) as error:
-        reason = " ".join(str(error).split())[:120]
-        raise LeukoBenchError(f"{weights} is damaged or of another model ({reason}). Train again.") from None
+    weights.load(model, run, run.file(artifacts.WEIGHTS))
     return model
 
 
@@ -97,10 +88,11 @@ def evaluate(run: Run) -> Run:
             rows.append([name, subset, config.classes[label], *(f"{value:.9g}" for value in values)])
     header = ["image", "split", "label", *(f"p_{name}" for name in config.classes)]
     files.write_text(run.file(artifacts.PREDICTIONS), files.csv_text(header, rows))
+    # What is trainable is what the last phase of training learned.
+    backbones.prepare_phase(model, config.phases()[-1], config.weights != "none")
     inference = {"load_seconds": load_seconds} | measuring.inference(model, images, run.file(artifacts.WEIGHTS))
-    path = run.file(artifacts.TIMING)
-    before = files.read_json(path) if path.is_file() else {}
-    files.write_json(path, {"training": before.get("training", {}), "inference": inference})
+    costs = measuring.kept_timing(run).get("training") or measuring.training(run.history(), {}, here=False)
+    files.write_json(run.file(artifacts.TIMING), {"training": costs, "inference": inference})
     table = run.predictions()
     summary = {subset: metrics.summary(table[table["split"] == subset]) for subset in ("val", "test")}
     files.write_json(run.file(artifacts.METRICS), summary)

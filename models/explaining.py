@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -129,10 +130,11 @@ def explain(run: Run, method: str = "gradcam") -> Run:
         "map": maps.astype(np.float16),
     }
     path = run.file(artifacts.HEATMAPS)
-    if path.is_file():
-        with np.load(path, allow_pickle=False) as kept:
-            others = kept["method"] != method
-            rows = {name: np.concatenate([kept[name][others], value]) for name, value in rows.items()}
+    # A damaged file is made anew: heatmaps are derived.
+    damaged = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile)
+    with contextlib.suppress(*damaged), np.load(path, allow_pickle=False) as kept:
+        others = kept["method"] != method
+        rows = {name: np.concatenate([kept[name][others], value]) for name, value in rows.items()}
     with files.atomic(path) as temporary:
         np.savez_compressed(temporary, **rows)
     return run

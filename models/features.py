@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from data import pipeline
+from utils import files
 
 if TYPE_CHECKING:
     import keras
@@ -29,17 +30,18 @@ def extract(
 
     Returns:
         (n, features) float32, read from the file as needed.
+
+    Raises:
+        LeukoBenchError: the disk is full or cannot be written.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    store = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=(len(images), *base.output_shape[1:]))
-    start = 0
-    for pixels, _ in pipeline.fixed_batches(images, batch_size):
-        values = base.predict_on_batch(pixels)
-        store[start : start + len(values)] = values
-        start += len(values)
-        after_step()
-    store.flush()
-    return store
+    shape = (len(images), *base.output_shape[1:])
+    # Written as a stream: on a full disk, a file that is mapped for writing would end the process with a signal.
+    with files.atomic(path) as temporary, open(temporary, "wb") as store:
+        np.lib.format.write_array_header_1_0(store, {"descr": "<f4", "fortran_order": False, "shape": shape})
+        for pixels, _ in pipeline.fixed_batches(images, batch_size):
+            store.write(base.predict_on_batch(pixels).astype("<f4").tobytes())
+            after_step()
+    return np.load(path, mmap_mode="r")
 
 
 def batches(features: np.ndarray, images: "Images", batch_size: int, order: np.ndarray) -> "tf.data.Dataset":

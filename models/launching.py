@@ -1,4 +1,4 @@
-"""Run trainings as processes of their own, one after another: one that fails takes no other with it."""
+"""Run trainings and evaluations as processes of their own, one after another: one that fails takes no other with it."""
 
 import os
 import signal
@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from utils.artifacts import Run
 from utils.console import error, say
 from utils.paths import PROJECT
 
@@ -15,9 +16,9 @@ OUT_OF_GPU_MEMORY = 75  # exit status of a training that a smaller batch may sav
 
 @dataclass(frozen=True)
 class Outcome:
-    """How one training ended: exit status 0 is well, 130 is Ctrl-C, negative is a signal."""
+    """How one process ended: exit status 0 is well, 130 is Ctrl-C, negative is a signal."""
 
-    model: str
+    name: str
     status: int
 
 
@@ -36,28 +37,45 @@ def train_each(names: Sequence[str], options: Sequence[str], batch_sizes: dict[s
     for number, name in enumerate(names, start=1):
         if len(names) > 1:
             say(f"[{number}/{len(names)}] {name}")
-        status = _train(name, options)
+        status = _run(name, "train", options)
         size = batch_sizes.get(name, 1)
         while status == OUT_OF_GPU_MEMORY and size > 1:
             size //= 2
             say(f"  again with batch_size={size}")
-            status = _train(name, [*options, "--set", f"batch_size={size}"])
+            status = _run(name, "train", [*options, "--set", f"batch_size={size}"])
         if status < 0:
-            reason = signal.Signals(-status).name
-            hint = " The system was probably out of memory." if -status == signal.SIGKILL else ""
-            error(f"{name} was ended by {reason}.{hint} Finished epochs are kept: go on with train --resume.")
+            error(f"{name} was ended by {_reason(status)} Finished epochs are kept: go on with train --resume.")
         outcomes.append(Outcome(name, status))
         if status == 130:
             break
     return outcomes
 
 
-def _train(name: str, options: Sequence[str]) -> int:
+def evaluate_each(runs: Sequence[Run]) -> list[Outcome]:
+    """Evaluate runs one after another, so that none stands on the memory of another; return one outcome a run."""
+    outcomes = []
+    for run in runs:
+        say(f"Evaluating {run.id}")
+        status = _run(run.model, "evaluate", [str(run.path.resolve())])
+        if status < 0:
+            error(f"{run.id} was ended by {_reason(status)}")
+        outcomes.append(Outcome(run.id, status))
+        if status == 130:
+            break
+    return outcomes
+
+
+def _reason(status: int) -> str:
+    hint = " The system was probably out of memory." if -status == signal.SIGKILL else ""
+    return f"{signal.Signals(-status).name}.{hint}"
+
+
+def _run(name: str, script: str, options: Sequence[str]) -> int:
     path = os.pathsep.join(filter(None, [str(PROJECT), os.environ.get("PYTHONPATH")]))
-    command = [sys.executable, "-m", f"models.{name}.train", *options]
+    command = [sys.executable, "-m", f"models.{name}.{script}", *options]
     process = subprocess.Popen(command, env=os.environ | {"PYTHONPATH": path})
     while True:
         try:
             return process.wait()
         except KeyboardInterrupt:
-            continue  # the training hears Ctrl-C as well and ends after its step
+            continue  # the process hears Ctrl-C as well; a training ends after its step

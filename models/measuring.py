@@ -2,14 +2,17 @@
 
 import contextlib
 import io
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from data import pipeline
-from models import runtime
-from utils import environment, timing
+from models import runtime, schedule
+from utils import artifacts, environment, files, timing
+from utils.artifacts import Run
+from utils.errors import LeukoBenchError
 
 if TYPE_CHECKING:
     import keras
@@ -17,6 +20,42 @@ if TYPE_CHECKING:
     from data.pipeline import Images
 
 BATCHES = (1, 8, 32)
+
+
+def kept_timing(run: Run) -> dict[str, Any]:
+    """Return timing.json as far as it can be read: what is missing or damaged there is measured again."""
+    try:
+        held = files.read_json(run.file(artifacts.TIMING))
+    except LeukoBenchError:
+        return {}
+    return held if isinstance(held, dict) else {}
+
+
+def training(history: Sequence[dict[str, Any]], kept: dict[str, Any], here: bool) -> dict[str, Any]:
+    """Return the training half of timing.json.
+
+    Args:
+        history: rows of history.csv, which holds every second.
+        kept: what stood there before; the memory of an earlier process of the same training counts too.
+        here: whether this process trained, so that its memory belongs to the training.
+    """
+    best = int(schedule.best_epoch(history)["epoch"])
+    once = [row["feature_seconds"] for row in history]
+    phases = {row["phase"] for row in history if row["feature_seconds"]}
+    reused = sum(row["phase"] in phases for row in history)
+    peak, imports = kept.get("peak_memory_mb"), kept.get("import_memory_mb")
+    if here:
+        peak, imports = max(peak or 0, environment.peak_memory_mb()), environment.import_memory_mb()
+    return {
+        "seconds": sum(row["seconds"] for row in history),
+        "seconds_to_best": sum(row["seconds"] for row in history[:best]),
+        "epochs": len(history),
+        "best_epoch": best,
+        # Each of these epochs would have run the frozen base over the same images; a resume runs it once more.
+        "feature_reuse_saved_seconds": max(once) * reused - sum(once) if any(once) else None,
+        "peak_memory_mb": peak,
+        "import_memory_mb": imports,
+    }
 
 
 def inference(model: "keras.Model", images: "Images", weights: Path) -> dict[str, Any]:

@@ -84,9 +84,9 @@ class Bar:
     def end(self, row: dict[str, Any]) -> None:
         """Print the line of a finished epoch."""
         say(
-            f"  epoch {row['epoch']:>3}/{self._epochs} {row['phase']:<9} {row['seconds']:6.1f} s  "
-            f"loss {row['loss']:.3f}  acc {row['accuracy']:.3f}  "
-            f"val_loss {row['val_loss']:.3f}  val_acc {row['val_accuracy']:.3f}"
+            f"  epoch {row['epoch']:>2}/{self._epochs} {row['phase']:<9} {row['seconds']:5.1f} s  "
+            f"loss {row['loss']:.3f} acc {row['accuracy']:.3f}  "
+            f"val loss {row['val_loss']:.3f} acc {row['val_accuracy']:.3f}"
         )
 
 

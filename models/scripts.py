@@ -41,10 +41,13 @@ def run_train(name: str) -> None:
             started = artifacts.open_run(resume, root or runs_dir())
             if started.model != name:
                 raise LeukoBenchError(f"Run {started.id} is of {started.model}, not of {name}.")
+            if started.finished:
+                say(f"Run {started.id} is finished. Evaluate it again with: python run_guide.py evaluate {started.id}")
+                return 0
             config = evaluation.config_of(started)
         else:
             values = {"dataset": dataset, "split": split, "seed": seed}
-            config = models.config_for(name, profile, set_ or (), **_given(values))
+            config = models.config_for(name, profile, set_ or (), **given(values))
         say(f"Training {name} ({config.initialisation} initialisation, {config.image_size} px, seed {config.seed})")
         try:
             run = training.train(config, started.root if started else root or runs_dir(), started)
@@ -64,14 +67,18 @@ def run_evaluate(name: str) -> None:
     def evaluate(
         runs: Annotated[list[str] | None, typer.Argument(help="Runs; none: the latest.")] = None, root: Root = None
     ) -> None:
-        for run in runs or [name]:
-            _evaluate(artifacts.open_run(run, root or runs_dir()))
+        chosen = [artifacts.open_run(run, root or runs_dir()) for run in runs or [name]]
+        for run in chosen:
+            if run.model != name:
+                raise LeukoBenchError(f"Run {run.id} is of {run.model}, not of {name}.")
+        for run in chosen:
+            _evaluate(run)
 
     evaluate.__doc__ = f"Evaluate runs of {name}."
     _exit(evaluate)
 
 
-def _given(values: dict[str, object]) -> dict[str, object]:
+def given(values: dict[str, object]) -> dict[str, object]:
     """Keep the values that differ from the flags' defaults, so that a profile or --set decides the others."""
     defaults = {"dataset": "", "split": "64/16/20", "seed": 42}
     return {field: value for field, value in values.items() if value != defaults[field]}

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from data import pipeline
-from models import backbones, features, progress, schedule
+from models import backbones, features, progress, schedule, weights
 from models.base_config import BackboneConfig, ModelConfig, Phase
 from utils import artifacts, files
 from utils.artifacts import Run
@@ -38,7 +38,7 @@ class Session:
     validation: "Images"
 
     def __post_init__(self) -> None:
-        self.history = self.run.history() if self.run.file(artifacts.HISTORY).is_file() else []
+        self.history = history_of(self.run)
         self.phases = self.config.phases()
         self.pretrained = self.config.weights != "none"
 
@@ -49,8 +49,15 @@ class Session:
         if done:
             say(f"  going on after epoch {done}")
         with progress.training_bar(self.config.model, sum(p.epochs for p in self.phases)) as bar, stop.listening():
-            while phase := schedule.next_phase(self.history, self.phases, self.config.patience):
-                self._train_phase(phase, bar, stop)
+            try:
+                while phase := schedule.next_phase(self.history, self.phases, self.config.patience):
+                    self._train_phase(phase, bar, stop)
+                stop.check()
+            except progress.Interrupted:
+                done = len(self.history)
+                kept = f"stopped; {done} finished epochs are kept" if done else "stopped before the first epoch ended"
+                say(f"  {kept}. Go on with: python run_guide.py train --resume {self.run.id}")
+                raise
 
     def _train_phase(self, phase: Phase, bar: progress.Bar, stop: progress.StopSignal) -> None:
         import keras
@@ -58,11 +65,11 @@ class Session:
         backbones.prepare_phase(self.model, phase, self.pretrained)
         reuse = phase.base_frozen and not self.config.augmentation.active and isinstance(self.config, BackboneConfig)
         resumed = bool(self.history) and self.history[-1]["phase"] == phase.name
-        if self.history and not resumed:
+        if self.history:
             # A phase begins from the best weights so far, whether the one before ran now or in an earlier process.
-            self.model.load_weights(self.run.file(artifacts.WEIGHTS))
+            weights.load(self.model, self.run, self.run.file(artifacts.WEIGHTS))
         start = perf_counter()
-        source = _Features(self, stop) if reuse else _Pixels(self)
+        source = _Features(self, stop) if reuse else _Pixels(self, phase.base_frozen)
         feature_seconds = perf_counter() - start if reuse else 0.0
         trained = source.model
         trained.compile(
@@ -70,22 +77,24 @@ class Session:
         )
         if resumed:
             trained.optimizer.build(trained.trainable_variables)
-            trained.load_weights(self._checkpoint(len(self.history)))
-        weights = class_weights(self.training.labels) if phase.class_weights else None
+            weights.load(trained, self.run, self._checkpoint(len(self.history)))
+        weighed = class_weights(self.training.labels) if phase.class_weights else None
         callback = progress.step_callback(bar, stop)
         while schedule.next_phase(self.history, self.phases, self.config.patience) is phase:
+            stop.check()
             epoch = len(self.history) + 1
             start = perf_counter()
-            seed_dropout(trained, self.config.seed, epoch)
+            seed_dropout(self.model, self.config.seed, epoch)
             batches = source.epoch(epoch)
             bar.begin(epoch, int(batches.cardinality()))
             try:
                 fitted = trained.fit(
-                    batches, epochs=1, verbose=0, callbacks=[callback], class_weight=weights,
+                    batches, epochs=1, verbose=0, callbacks=[callback], class_weight=weighed,
                     validation_data=source.validation,
                 )  # fmt: skip
             except progress.Interrupted:
-                self._keep_first_steps()
+                if not self.history:  # the first steps are better than nothing
+                    weights.save(self.model, self.run.file(artifacts.WEIGHTS))
                 raise
             row = {
                 "epoch": epoch,
@@ -107,32 +116,23 @@ class Session:
             )
         history = [*self.history, row]
         if schedule.best_epoch(history) is row:
-            save_weights(self.model, self.run.file(artifacts.WEIGHTS))
-        with files.atomic(self._checkpoint(row["epoch"])) as temporary:
-            trained.save_weights(temporary)
+            weights.save(self.model, self.run.file(artifacts.WEIGHTS))
+        weights.save_state(trained, self._checkpoint(row["epoch"]))
         rows = ([r[name] for name in HISTORY_COLUMNS] for r in history)
         files.write_text(self.run.file(artifacts.HISTORY), files.csv_text(HISTORY_COLUMNS, rows))
         self.history = history
         self._checkpoint(row["epoch"] - 1).unlink(missing_ok=True)
-
-    def _keep_first_steps(self) -> None:
-        if not self.history:
-            save_weights(self.model, self.run.file(artifacts.WEIGHTS))
-        say(
-            f"  stopped in epoch {len(self.history) + 1}; {len(self.history)} finished epochs are kept. "
-            f"Go on with: python run_guide.py train --resume {self.run.id}"
-        )
 
     def _checkpoint(self, epoch: int) -> Path:
         return self.run.file(artifacts.STATE) / f"epoch-{epoch:04d}.weights.h5"
 
 
 class _Pixels:
-    """Train the whole model on images."""
+    """Train on images: the whole model, or its head on a base that is run each time."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, frozen: bool) -> None:
         self._session = session
-        self.model = session.model
+        self.model = backbones.with_frozen_base(session.model) if frozen else session.model
         self.validation = pipeline.fixed_batches(session.validation, session.config.batch_size)
 
     def epoch(self, number: int) -> "tf.data.Dataset":
@@ -160,13 +160,21 @@ class _Features:
         return features.batches(self._training, images, config.batch_size, order)
 
 
-def save_weights(model: "keras.Model", path: Path) -> None:
-    """Write the weights of a model, without any optimizer's state, atomically."""
-    import keras
+def history_of(run: Run) -> list[dict[str, Any]]:
+    """Return the finished epochs of a run that may have none yet.
 
-    with files.atomic(path) as temporary:
-        # A compiled model would save its optimizer's moments too, three times the size.
-        keras.Model(model.inputs, model.outputs).save_weights(temporary)
+    Raises:
+        LeukoBenchError: history.csv is damaged, or missing or cut although other files say what was trained.
+    """
+    rows = run.history() if run.file(artifacts.HISTORY).is_file() else []
+    kept = max((int(path.name[6:10]) for path in run.file(artifacts.STATE).glob("epoch-*.weights.h5")), default=0)
+    # A kill between a checkpoint and its row leaves the history one epoch behind, never more.
+    if kept > len(rows) + 1 or (not rows and run.file(artifacts.TIMING).is_file()):
+        raise LeukoBenchError(
+            f"{run.file(artifacts.HISTORY)} holds {len(rows)} epochs, but more were trained. Restore the file, or "
+            f"train again: python run_guide.py train {run.model}"
+        )
+    return rows
 
 
 def seed_dropout(model: "keras.Model", seed: int, epoch: int) -> None:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import models
 from data import pipeline, splitting
-from models import runtime, schedule
+from models import backbones, measuring, runtime, schedule
 from models.base_config import ModelConfig
-from models.session import Session
+from models.session import Session, history_of
 from utils import artifacts, environment, files
 from utils.artifacts import Run
 from utils.errors import LeukoBenchError
@@ -64,11 +64,20 @@ def train(config: ModelConfig, root: Path, resume: Run | None = None) -> Run:
 
 
 def _train(config: ModelConfig, root: Path, resume: Run | None) -> Run:
+    import tensorflow as tf
+
+    history = history_of(resume) if resume else []
+    if history and schedule.next_phase(history, config.phases(), config.patience) is None:
+        return _close(resume, trained_here=False)  # all epochs had ended; what is missing is the evaluation
+    if not history:
+        _check_initial_weights(config)
     config, split = prepare(config)
     manifest = split.manifest
-    precision = runtime.resolve_precision(config.precision)
+    # A resume keeps the precision of before, whatever "auto" would mean on this machine.
+    recorded = resume.environment().get("precision") if resume else None
+    precision = recorded or runtime.resolve_precision(config.precision)
     with runtime.dtype_policy(precision):
-        model = models.build(config)
+        model = models.build(config, initial_weights=not history)
     run = resume or artifacts.new_run(root, config.model, config.hash())
     if resume is None:
         _open(run, config, split, precision, model)
@@ -82,10 +91,31 @@ def _train(config: ModelConfig, root: Path, resume: Run | None) -> Run:
     if sum(sizes.values()) > budget:
         budget = 0
     images = {name: pipeline.read(split.path, name, config.classes, config.image_size, budget) for name in sizes}
-    Session(run, config, model, images["train"], images["val"]).train()
-    _record(run)
-    shutil.rmtree(run.file(artifacts.STATE), ignore_errors=True)
-    return run
+    try:
+        Session(run, config, model, images["train"], images["val"]).train()
+    except tf.errors.ResourceExhaustedError:
+        if not run.file(artifacts.HISTORY).is_file():
+            shutil.rmtree(run.path, ignore_errors=True)  # not one epoch fits: nothing to go on with
+        raise
+    return _close(run, trained_here=True)
+
+
+def _check_initial_weights(config: ModelConfig) -> None:
+    """Ask for the initial weights before any time goes into the data.
+
+    Raises:
+        LeukoBenchError: they cannot be had.
+    """
+    import keras
+
+    if config.weights == "none":
+        return
+    if config.weights != "imagenet":
+        backbones.check_weights_file(config.weights)
+        return
+    models.build(config.replace(classes=("one", "other")))
+    keras.utils.clear_session()
+    keras.utils.set_random_seed(config.seed)
 
 
 def _open(run: Run, config: ModelConfig, split: "splitting.SplitFolder", precision: str, model: "keras.Model") -> None:
@@ -113,22 +143,10 @@ def _open(run: Run, config: ModelConfig, split: "splitting.SplitFolder", precisi
     files.write_text(run.file(artifacts.ARCHITECTURE), model.to_json())
 
 
-def _record(run: Run) -> None:
-    """Write the training half of timing.json from history.csv and this process's memory."""
-    history = run.history()
-    best = int(schedule.best_epoch(history)["epoch"])
-    once = sum(row["feature_seconds"] for row in history)
-    reused = sum(1 for row in history if row["phase"] == "head")
-    training = {
-        "seconds": sum(row["seconds"] for row in history),
-        "seconds_to_best": sum(row["seconds"] for row in history[:best]),
-        "epochs": len(history),
-        "best_epoch": best,
-        # Every epoch but the first would have run the frozen base over the same images again.
-        "feature_reuse_saved_seconds": once * (reused - 1) if once else None,
-        "peak_memory_mb": environment.peak_memory_mb(),
-        "import_memory_mb": environment.import_memory_mb(),
-    }
-    path = run.file(artifacts.TIMING)
-    before = files.read_json(path) if path.is_file() else {}
-    files.write_json(path, before | {"training": training})
+def _close(run: Run, trained_here: bool) -> Run:
+    """Write the training half of timing.json and remove what only a resume needs."""
+    kept = measuring.kept_timing(run)
+    costs = measuring.training(run.history(), kept.get("training") or {}, trained_here)
+    files.write_json(run.file(artifacts.TIMING), kept | {"training": costs})
+    shutil.rmtree(run.file(artifacts.STATE), ignore_errors=True)
+    return run

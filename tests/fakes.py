@@ -8,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
+import models
 from data import manifest as manifests
 from models.base_config import BackboneConfig, ModelConfig, build_config
-from utils import artifacts, files, paths
+from utils import artifacts, environment, files, paths
 from utils.artifacts import Run
 
 CLASSES = ("Benign", "Early", "Pre", "Pro")
@@ -86,9 +87,7 @@ def fake_run(
     probabilities = np.concatenate(
         [_probabilities([r.label for r in rows if r.split == s], classes, accuracy, random) for s in ("val", "test")]
     )
-    table = [
-        [r.image, r.split, r.label, *(repr(float(p)) for p in ps)] for r, ps in zip(rows, probabilities, strict=True)
-    ]
+    table = [[r.image, r.split, r.label, *(f"{p:.9g}" for p in ps)] for r, ps in zip(rows, probabilities, strict=True)]
     header = ["image", "split", "label", *(f"p_{name}" for name in classes)]
     files.write_text(run.file(artifacts.PREDICTIONS), files.csv_text(header, table))
     files.write_json(run.file(artifacts.TIMING), _timing(epochs, random))
@@ -122,7 +121,7 @@ def write_heatmaps(run: Run, method: str = "gradcam", side: int = 8) -> Path:
             temporary,
             image=table["image"].to_numpy()[index].astype(str),
             method=np.full(len(index), method),
-            layer=np.full(len(index), "block3_conv"),
+            layer=np.full(len(index), run.config()["heatmap_layer"]),
             target=predicted,
             predicted=predicted,
             purpose=np.array([purpose for _, purpose in chosen]),
@@ -132,9 +131,10 @@ def write_heatmaps(run: Run, method: str = "gradcam", side: int = 8) -> Path:
 
 
 def _config(model, seed, classes, dataset, weights, settings) -> ModelConfig:
-    kind = ModelConfig if model == "cnn" else BackboneConfig
     fields = {"model": model, "seed": seed, "classes": classes, "dataset": dataset, "weights": weights}
-    return build_config(kind, settings=settings, **fields)
+    if model in models.names():
+        return models.config_for(model, settings=settings, **fields)
+    return build_config(BackboneConfig, settings=settings, **fields)
 
 
 def _manifest(classes: tuple[str, ...], images: int, salt: str) -> manifests.Manifest:
@@ -184,18 +184,19 @@ def _environment(manifest: manifests.Manifest, identity: str, dataset: str) -> d
         "manifest": manifest.hash,
         "test_identity": identity,
         "split_folder": f"{dataset}-64-16-20-seed42",
-        "leukobench": {"git_commit": "0123456789abcdef0123456789abcdef01234567", "git_dirty": False},
+        "precision": "float32",
+        "device": "CPU",
+        "threads": 2,
+        "deterministic": True,
+        "started": "2026-01-01T00:00:00Z",
+        "git_commit": "0123456789abcdef0123456789abcdef01234567",
+        "git_dirty": False,
         "python": "3.11.7",
-        "platform": "Linux-6.1-x86_64",
+        "platform": "Linux x86_64",
         "cpu": "Example CPU @ 2.60GHz",
         "cores": 2,
-        "threads": 2,
         "memory_gb": 8.0,
-        "packages": {"tensorflow": "2.21.0", "keras": "3.15.1", "numpy": "2.4.0"},
-        "device": "CPU",
-        "precision": "float32",
-        "deterministic": True,
-        "started": "2026-01-01T00:00:00+00:00",
+        "packages": dict.fromkeys(environment.PACKAGES, "1.2.3"),
     }
 
 

@@ -362,6 +362,13 @@ def test_unreadable_sources_and_unwritable_folders_are_one_line(shared):
         out, err = run(AS_ANOTHER, path, shared / "home2", "other").communicate()
         assert out == f"Cannot read {path}: permission denied. Make it readable for you.\n", err
     assert list((shared / "home").iterdir()) == []
+    source.chmod(0o755)
+    (source / "Pro").chmod(0)
+    out, err = run(AS_ANOTHER, source, shared / "home2", "other").communicate()
+    assert out == (
+        f"{source} holds no folder of the class Pro; its images lie in: Benign, Early, Pre. "
+        "For another dataset add --as-is. Not read: Pro: folder cannot be read (permission denied).\n"
+    ), err
 
 
 def test_a_file_that_cannot_be_written_whole_leaves_nothing(shared):

@@ -10,6 +10,7 @@ from conftest import PROJECT
 from fakes import fake_run
 
 from utils import artifacts, files, timing
+from utils.compare_models import latest
 from utils.errors import LeukoBenchError
 
 
@@ -28,7 +29,9 @@ def test_runs_are_found_in_order_and_other_folders_are_not_runs(root):
     assert [run.model for run in runs] == ["cnn", "cnn", "cnn", "resnet50"]
     assert [run.finished for run in runs] == [True, True, False, True]
     assert artifacts.find_runs(root, "cnn", finished=False) == [runs[2]]
-    assert artifacts.latest_runs(root) == [runs[1], runs[3]]
+    usable, left_out = latest(root, lambda run: run)
+    assert usable == [runs[1], runs[3]]
+    assert len(left_out) == 1 and runs[2].id in left_out[0], "the newest run of cnn is not finished"
     assert artifacts.find_runs(root / "nowhere") == []
 
 
@@ -55,8 +58,8 @@ def test_a_wrong_run_is_one_line(root, name, line):
 def test_an_empty_root_says_how_to_begin(tmp_path):
     with pytest.raises(LeukoBenchError, match=r"^There is no run 'cnn': \S+ holds no runs\. Train one: "):
         artifacts.open_run("cnn", tmp_path)
-    with pytest.raises(LeukoBenchError, match=r"holds no finished runs\. Train one: "):
-        artifacts.latest_runs(tmp_path)
+    with pytest.raises(LeukoBenchError, match=r"holds no finished runs that can be compared\. Train one: "):
+        latest(tmp_path)
 
 
 def test_two_runs_in_one_second_get_two_folders(tmp_path):

@@ -290,3 +290,15 @@ def test_a_dataset_without_an_index_that_holds_broken_files_says_so_once(folder)
         "Run the command again to go on without them."
     )
     assert len(integrity.current_index("smears")) == 7
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"images": 3}'])
+def test_a_damaged_description_is_one_line_and_nothing_is_moved(tmp_path, monkeypatch, text):
+    monkeypatch.setenv("LEUKOBENCH_DATA", str(tmp_path))
+    folder = synthetic.make("x", 1, 32, 1)
+    (folder / "dataset.json").write_text(text)
+    (folder / "Pro" / "broken.png").write_bytes(b"")
+    with pytest.raises(LeukoBenchError, match=r"dataset\.json is damaged, it "):
+        integrity.check("x")
+    assert (folder / "Pro" / "broken.png").exists()
+    assert not (folder / "index.csv").exists()

@@ -59,6 +59,22 @@ def test_screen(folders):
     assert shown.endswith(STEP + "q\nLeft LeukoBench.\n")
 
 
+def test_damaged_dataset_is_named_and_an_unreadable_place_is_one_line(folders):
+    place = folders / "data" / "raw" / "x"
+    place.mkdir(parents=True)
+    (place / "dataset.json").write_text("{")
+    assert "Data: x (damaged)" in drive("q")
+    (folders / "file").write_text("")
+    done = subprocess.run(
+        [sys.executable, "run_guide.py"], cwd=PROJECT, env=os.environ | {"LEUKOBENCH_DATA": str(folders / "file")},
+        input="q\n", capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr == (
+        f"Error: Cannot read {folders / 'file' / 'raw'}: Not a directory. Set LEUKOBENCH_DATA to another folder.\n"
+    )
+
+
 def test_steps_can_be_told_apart():
     keys = [step.key for step in STEPS]
     assert len({*keys, menu.FOLDER_KEY, "b", "q"}) == len(keys) + 3

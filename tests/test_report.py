@@ -3,13 +3,16 @@
 import base64
 import io
 import re
+import shlex
 from html.parser import HTMLParser
+from itertools import pairwise
 from pathlib import Path
 
 import fakes
 import pytest
 from PIL import Image
 
+import models
 from utils import artifacts, files, paths
 from utils.errors import LeukoBenchError
 from visualization import report, style
@@ -103,22 +106,19 @@ def test_settings_show_what_differs_apart_from_what_is_shared(root, tmp_path, qu
     differing, shared = re.search("Settings that differ(.*)Settings that all runs share(.*)", page.shown).groups()
     for field in ("batch_size", "augmentation.flips", "weights", "initialisation"):
         assert field in differing and f" {field} " not in shared
-    for field in ("image_size", "packages.tensorflow", "cpu", "split_seed"):
+    for field in ("cores", "packages.tensorflow", "cpu", "split_seed"):
         assert field in shared and field not in differing
 
 
 def test_commands_name_every_setting_so_that_the_run_can_be_made_again(root, tmp_path, quick):
-    from models.base_config import ModelConfig, build_config
-
     run = fakes.fake_run(root, "cnn", seed=7, settings=["batch_size=16", "augmentation.rotation=12.5", "epochs=3"])
     page = Page(report.write_report([run], tmp_path / "report.html", root))
     command = re.search(r"python run_guide.py train cnn (.*?) python run_guide.py report", page.shown).group(1)
     assert command.startswith("--dataset synthetic --seed 7 --set")
-    settings = re.findall(r"--set (\S+)", command)
+    words = shlex.split(command)
+    settings = [value for flag, value in pairwise(words) if flag == "--set"]
     held = {name: value for name, value in run.config().items() if name != "initialisation"}
-    made = build_config(
-        ModelConfig, settings=settings, model="cnn", dataset="synthetic", seed=7, classes=held["classes"]
-    )
+    made = models.config_for("cnn", settings=settings, dataset="synthetic", seed=7, classes=held["classes"])
     assert made.model_dump(mode="json") == held
 
 

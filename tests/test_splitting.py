@@ -211,7 +211,7 @@ def test_a_failed_layout_leaves_the_old_one(smears, place, monkeypatch):
     with pytest.raises(LeukoBenchError) as error:
         splitting.prepare_split(smears)
     assert str(error.value) == (
-        f"Cannot lay out {split.path}: No space left on device. Free space or choose a folder you may write to."
+        f"Cannot write {split.path}: No space left on device. Free space or set LEUKOBENCH_DATA to another folder."
     )
     assert [p.name for p in (place / "splits").iterdir()] == [split.path.name]
     assert len(list(split.path.glob("*/*/*"))) == 39
@@ -241,10 +241,15 @@ def test_which_dataset(place, monkeypatch):
     assert splitting.ensure_dataset("") == "synthetic"
     (place / "raw" / "_junk").mkdir()
     (place / "raw" / "not-a-dataset").mkdir()
+    (place / "raw" / "file").write_text("")
     assert splitting.ensure_dataset("synthetic") == "synthetic"
     synthetic.make("other")
     for name, message in (
-        ("", "There are several datasets: other, synthetic. Name the one to use (train: --dataset NAME)."),
+        (
+            "",
+            "There are several datasets: other, synthetic. Name the one to use, as in: "
+            "train cnn --dataset other, or: data check other",
+        ),
         (
             "synthetc",
             "There is no dataset 'synthetc'. Did you mean 'synthetic'? There are: other, synthetic. "

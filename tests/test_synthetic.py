@@ -220,10 +220,10 @@ def test_an_interrupted_run_leaves_nothing(data_folder: Path, monkeypatch: pytes
 
 def test_what_a_killed_run_left_is_swept_away(data_folder: Path) -> None:
     raw = data_folder / "raw"
-    for pid in (2**22 + 1, os.getppid()):  # no process has the first number; the second is alive
-        (raw / f".{pid}.swept.partial" / "Benign").mkdir(parents=True)
+    for pid in (2**22 + 1, os.getpid(), os.getppid()):  # no process has the first number; the last is alive
+        (raw / f".{pid}.cut.partial" / "Benign").mkdir(parents=True)
     synthetic.make("swept", 1, 32, 1)
-    assert sorted(path.name for path in raw.iterdir()) == [f".{os.getppid()}.swept.partial", "swept"]
+    assert sorted(path.name for path in raw.iterdir()) == [f".{os.getppid()}.cut.partial", "swept"]
 
 
 def test_an_unwritable_place_is_one_line(data_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -246,11 +246,11 @@ def test_an_unwritable_place_is_one_line(data_folder: Path, monkeypatch: pytest.
         ),
         (
             {"name": "../else"},
-            "'../else' cannot name a data set: use up to 64 letters, digits, dots, dashes or underscores.",
+            "'../else' cannot name a dataset: use up to 64 letters, digits, dots, dashes or underscores.",
         ),
         (
             {"name": "_hidden"},
-            "'_hidden' cannot name a data set: use up to 64 letters, digits, dots, dashes or underscores.",
+            "'_hidden' cannot name a dataset: use up to 64 letters, digits, dots, dashes or underscores.",
         ),
     ],
 )

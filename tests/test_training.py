@@ -5,13 +5,26 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 from conftest import PROJECT
 
 import models
-from models import evaluation, explaining, progress, runtime, schedule, session, training
+from models import (
+    backbones,
+    evaluation,
+    explaining,
+    launching,
+    layers,
+    progress,
+    runtime,
+    schedule,
+    session,
+    training,
+    weights,
+)  # fmt: skip
 from utils import artifacts
 from utils.artifacts import Run
 from utils.errors import LeukoBenchError
@@ -32,6 +45,10 @@ def only_run(root):
 
 def without_seconds(run):
     return [{k: v for k, v in row.items() if "seconds" not in k} for row in run.history()]
+
+
+def finished_files(run):
+    return {p: p.read_bytes() for p in run.path.rglob("*") if p.is_file() and not p.name.startswith("features-")}
 
 
 def start(root, *options):
@@ -97,8 +114,8 @@ def test_a_run_folder_is_whole(uninterrupted):
 def test_parameters_and_flops_are_those_of_the_network(uninterrupted):
     measured = uninterrupted[0].timing()["inference"]
     convolutions = [(32, 3, 4), (16, 4, 8), (8, 8, 8)]
-    weights = sum(9 * i * o + o for _, i, o in convolutions) + (4 * 4 * 8 * 8 + 8) + (8 * 4 + 4)
-    assert measured["parameters"] == measured["trainable_parameters"] == weights
+    count = sum(9 * i * o + o for _, i, o in convolutions) + (4 * 4 * 8 * 8 + 8) + (8 * 4 + 4)
+    assert measured["parameters"] == measured["trainable_parameters"] == count
     multiply_adds = sum(s * s * 9 * i * o for s, i, o in convolutions) + 4 * 4 * 8 * 8 + 8 * 4
     assert 2 * multiply_adds < measured["flops"] < 2.5 * multiply_adds
 
@@ -127,6 +144,157 @@ def test_killed_and_resumed_equals_uninterrupted_byte_for_byte(uninterrupted, ho
     assert without_seconds(run) == without_seconds(straight)
     assert run.file("predictions.csv").read_bytes() == straight.file("predictions.csv").read_bytes()
     assert not run.file("state").exists()
+
+
+class Killed(Exception):
+    pass
+
+
+@pytest.fixture
+def small_backbone(monkeypatch, tmp_path):
+    """Put a tiny network with BatchNorm and dropout in its base in the place of ResNet50; return a configuration."""
+
+    def build(config, initial_weights=True, logits=False):
+        import keras
+
+        inputs = layers.image_input(config)
+        x = keras.layers.Rescaling(1 / 255, name="rescale")(inputs)
+        x = keras.layers.Conv2D(6, 3, strides=2, name="conv")(x)
+        x = keras.layers.Activation("relu", name="relu")(keras.layers.BatchNormalization(name="norm")(x))
+        x = keras.layers.Dropout(0.3, noise_shape=(None, 1, 1, 1), name="drop")(x)
+        x = keras.layers.GlobalAveragePooling2D(name="pool")(x)
+        return keras.Model(inputs, layers.classifier(x, config, logits, dense=8), name="small")
+
+    monkeypatch.setattr(models, "build", build)
+    file = tmp_path / "initial.weights.h5"
+    file.write_bytes(b"the stand-in reads no file")
+    fields = {"dataset": "tiny", "image_size": 32, "weights": str(file), "head_epochs": 3, "epochs": 6, "batch_size": 8}
+    return models.config_for("resnet50", **fields, fine_tune_learning_rate=1e-2)
+
+
+@pytest.mark.parametrize(
+    ("precision", "augmented", "cuts"),
+    [("float32", False, (2, 3, 4)), ("float32", True, (2,)), ("mixed_float16", False, (5,))],
+)
+def test_a_resume_in_either_phase_equals_the_uninterrupted_run(
+    home, small_backbone, monkeypatch, tmp_path, precision, augmented, cuts
+):
+    config = small_backbone.replace(precision=precision, augmentation={"flips": augmented})
+    straight = evaluation.evaluate(training.train(config, tmp_path / "straight"))
+    assert [row["phase"] for row in straight.history()] == 3 * ["head"] + 3 * ["fine-tune"]
+    finish = session.Session._finish_epoch
+    for cut in cuts:
+
+        def die(self, row, trained, cut=cut):
+            finish(self, row, trained)
+            if row["epoch"] == cut:
+                raise Killed
+
+        monkeypatch.setattr(session.Session, "_finish_epoch", die)
+        with pytest.raises(Killed):
+            training.train(config, tmp_path / f"cut{cut}")
+        monkeypatch.setattr(session.Session, "_finish_epoch", finish)
+        run = only_run(tmp_path / f"cut{cut}")
+        training.train(evaluation.config_of(run), run.root, run)
+        evaluation.evaluate(run)
+        assert without_seconds(run) == without_seconds(straight)
+        assert run.file("predictions.csv").read_bytes() == straight.file("predictions.csv").read_bytes()
+        saved = run.timing()["training"]["feature_reuse_saved_seconds"]
+        assert (saved is None) == augmented
+
+
+def test_a_frozen_base_trains_in_inference_mode_and_counts_as_not_trainable(home, small_backbone, tmp_path):
+    config = small_backbone.replace(freeze="always", epochs=2, augmentation={"flips": True})
+    run = evaluation.evaluate(training.train(config, tmp_path))
+    assert {row["phase"] for row in run.history()} == {"head"}
+    measured = run.timing()["inference"]
+    head = (6 * 8 + 8) + (8 * 4 + 4)
+    assert measured["trainable_parameters"] == head < measured["parameters"]
+    runtime.start(config.seed)
+    model = models.build(evaluation.config_of(run))
+    frozen = backbones.with_frozen_base(model)
+    pixels = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3)).astype(np.float32)
+    base, head_alone = backbones.split_at_head(model)
+    session.seed_dropout(model, 1, 1)
+    expected = head_alone(base(pixels, training=False), training=True)
+    session.seed_dropout(model, 1, 1)
+    np.testing.assert_allclose(frozen(pixels, training=True), expected, atol=1e-6)
+
+
+def test_what_a_resume_needs_and_lost_is_said_in_one_line(home, small_backbone, monkeypatch, tmp_path):
+    finish = session.Session._finish_epoch
+
+    def die(self, row, trained):
+        finish(self, row, trained)
+        if row["epoch"] == 5:
+            raise Killed
+
+    monkeypatch.setattr(session.Session, "_finish_epoch", die)
+    with pytest.raises(Killed):
+        training.train(small_backbone, tmp_path)
+    run = only_run(tmp_path)
+    config = evaluation.config_of(run)
+    for name in ("history.csv", "model.weights.h5", "state/epoch-0005.weights.h5", "environment.json"):
+        kept = run.file(name).rename(tmp_path / "kept")
+        before = finished_files(run)
+        with pytest.raises(LeukoBenchError, match=r"has no |more were trained") as caught:
+            training.train(config, run.root, run)
+        assert Path(name).name in str(caught.value) and "\n" not in str(caught.value)
+        assert finished_files(run) == before, "nothing finished is lost"
+        kept.rename(run.file(name))
+
+
+def test_a_smaller_batch_is_tried_while_the_gpu_is_too_small(monkeypatch):
+    calls = []
+
+    def run(name, script, options):
+        calls.append((name, [o for o in options if o.startswith("batch_size")][-1:]))
+        if name == "cnn":
+            return launching.OUT_OF_GPU_MEMORY if len(calls) < 3 else 0
+        return -signal.SIGKILL
+
+    monkeypatch.setattr(launching, "_run", run)
+    outcomes = launching.train_each(["cnn", "resnet50"], [], {"cnn": 32, "resnet50": 32})
+    assert calls == [("cnn", []), ("cnn", ["batch_size=16"]), ("cnn", ["batch_size=8"]), ("resnet50", [])]
+    assert [outcome.status for outcome in outcomes] == [0, -signal.SIGKILL]
+
+
+def test_a_first_batch_that_does_not_fit_leaves_no_run_behind(home, small_backbone, monkeypatch, tmp_path):
+    import tensorflow as tf
+
+    def too_large(self):
+        raise tf.errors.ResourceExhaustedError(None, None, "OOM")
+
+    monkeypatch.setattr(session.Session, "train", too_large)
+    with pytest.raises(training.OutOfMemory, match=r"^resnet50 ran out of memory on CPU with batch_size=8\."):
+        training.train(small_backbone, tmp_path)
+    assert not artifacts.find_runs(tmp_path)
+
+
+def test_a_full_disk_is_one_line(home, small_backbone, tmp_path):
+    runtime.start()
+    model = models.build(small_backbone.replace(classes=("a", "b")))
+    with pytest.raises(OSError):
+        weights._reserve(tmp_path / "x.weights.h5", 10**18)
+    weights.save(model, tmp_path / "new" / "x.weights.h5")
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["x.weights.h5"]
+
+
+def test_a_finished_training_is_only_evaluated_and_a_finished_run_left_alone(uninterrupted, guide, home):
+    run, _ = uninterrupted
+    root = ("--root", str(home / "straight"))
+    before = {path.name: path.read_bytes() for path in run.path.iterdir()}
+    done = guide("train", "--resume", run.id, *root)
+    assert done.returncode == 0 and "is finished" in done.stdout
+    assert {path.name: path.read_bytes() for path in run.path.iterdir()} == before
+    run.file("metrics.json").unlink()
+    done = guide("train", "--resume", run.id, *root)
+    assert done.returncode == 0 and run.finished and "epoch" not in done.stdout
+    for name in ("history.csv", "predictions.csv", "metrics.json", "model.weights.h5"):
+        assert run.file(name).read_bytes() == before[name]
+    assert run.timing()["training"] == artifacts.files.json.loads(before["timing.json"])["training"]
+    done = guide("train", "--resume", run.id, "--set", "epochs=9", *root)
+    assert done.returncode == 1 and "--resume goes on with the settings of" in done.stderr
 
 
 def test_another_seed_is_another_result_on_the_same_test_images(uninterrupted, home):
@@ -167,9 +335,9 @@ def test_non_finite_loss_stops_and_leaves_the_last_good_weights(home):
 
 
 def test_a_model_that_fails_does_not_stop_the_next(uninterrupted, home, guide):
-    weights = uninterrupted[0].file("model.weights.h5")
+    file = uninterrupted[0].file("model.weights.h5")
     options = ("--dataset", "tiny", "--set", "image_size=32", "--set", "epochs=1", "--root", str(home / "several"))
-    done = guide("train", "resnet50", "cnn", *options, "--set", f"weights={weights}")
+    done = guide("train", "resnet50", "cnn", *options, "--set", f"weights={file}")
     assert done.returncode == 1
     assert "does not fit the backbone of resnet50" in done.stderr
     assert "does not fit cnn" in done.stderr, "the second model is tried as well"
@@ -182,7 +350,7 @@ def test_frozen_features_give_what_ordinary_training_gives(home, monkeypatch):
     )
     reused = evaluation.evaluate(train_eagerly(config, home / "reused"))
     assert reused.timing()["training"]["feature_reuse_saved_seconds"] > 0
-    monkeypatch.setattr(session, "_Features", lambda running, stop: session._Pixels(running))
+    monkeypatch.setattr(session, "_Features", lambda running, stop: session._Pixels(running, frozen=True))
     ordinary = evaluation.evaluate(train_eagerly(config, home / "ordinary"))
     for subset in ("val", "test"):
         a, b = (run.predictions(subset).filter(like="p_").to_numpy() for run in (reused, ordinary))

@@ -262,7 +262,7 @@ def test_heatmaps_carry_label_and_probability_of_the_predictions(root):
         assert heatmap.probability == table.loc[heatmap.image, f"p_{heatmap.predicted}"]
         assert heatmap.right == (heatmap.predicted == table.loc[heatmap.image, "label"])
     run.file(artifacts.HEATMAPS).write_bytes(b"PK\x03\x04 cut off")
-    with pytest.raises(LeukoBenchError, match=f"is damaged .* explain {run.id}"):
+    with pytest.raises(LeukoBenchError, match=f"is damaged\\. .* explain {run.id}"):
         heatmaps.read(run, "panel")
 
 

@@ -28,6 +28,8 @@ HEATMAPS = "heatmaps.npz"
 FIGURES = "figures"
 STATE = "state"
 
+RANDOM_FEATURES = "random features"  # initialisation of a base that is frozen although its weights are random
+
 
 @dataclass(frozen=True, order=True)
 class Run:
@@ -49,6 +51,11 @@ class Run:
     def id(self) -> str:
         """Name that `open_run` takes: `<model>/<stamp>-<hash>`."""
         return f"{self.model}/{self.path.name}"
+
+    def label(self) -> str:
+        """Return the model's name, and that its base gave random features where it did: that is another thing."""
+        initialisation = self.config().get("initialisation")
+        return f"{self.model} ({RANDOM_FEATURES})" if initialisation == RANDOM_FEATURES else self.model
 
     @property
     def finished(self) -> bool:
@@ -123,7 +130,10 @@ class Run:
     def _object(self, name: str, keys: Sequence[str]) -> dict[str, Any]:
         path = self.file(name)
         self._need(path)
-        value = files.read_json(path)
+        try:
+            value = files.read_json(path)
+        except LeukoBenchError as error:
+            raise LeukoBenchError(f"{error} {self._remedy(name)}.") from None
         missing = [key for key in keys if not isinstance(value, dict) or key not in value]
         if missing:
             raise LeukoBenchError(f"{path} lacks '{missing[0]}'. Restore the file, or evaluate or train the run again.")
@@ -131,12 +141,12 @@ class Run:
 
     def _need(self, path: Path) -> None:
         if not path.is_file():
-            remedy = {
-                CONFIG: "Restore it or train again",
-                ENVIRONMENT: "Restore it or train again",
-                HISTORY: "Restore it or train again",
-            }.get(path.name, f"Make it with: python run_guide.py evaluate {self.id}")
-            raise LeukoBenchError(f"Run {self.id} has no {path.name}. {remedy}.")
+            raise LeukoBenchError(f"Run {self.id} has no {path.name}. {self._remedy(path.name)}.")
+
+    def _remedy(self, name: str) -> str:
+        if name in (CONFIG, ENVIRONMENT, HISTORY):
+            return "Restore it or train again"
+        return f"Make it with: python run_guide.py evaluate {self.id}"
 
 
 def new_run(root: Path, model: str, config_hash: str) -> Run:
@@ -189,15 +199,3 @@ def open_run(name: str, root: Path) -> Run:
     valid = [run.id for run in runs] + sorted({run.model for run in runs})
     shown = ", ".join(run.id for run in runs[-5:]) + (", ..." if len(runs) > 5 else "")
     raise LeukoBenchError(f"There is no run '{name}' in {root}.{nearest(name, valid)} Runs there: {shown}.")
-
-
-def latest_runs(root: Path) -> list[Run]:
-    """Return the latest finished run of every model.
-
-    Raises:
-        LeukoBenchError: no run is finished.
-    """
-    latest = {run.model: run for run in find_runs(root, finished=True)}
-    if not latest:
-        raise LeukoBenchError(f"{root} holds no finished runs. Train one: python run_guide.py train cnn")
-    return list(latest.values())

@@ -1,16 +1,18 @@
 """The comparison of runs, computed from their folders alone: no Keras, no images."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, stdev
-from typing import Any
+from typing import Any, TypeVar
 
 from utils import artifacts
 from utils.artifacts import Run
 from utils.errors import LeukoBenchError
 from utils.run_records import MACHINE, Record, identity, measure, recipe
+
+Found = TypeVar("Found")
 
 TIMES = ("training_seconds", "training_seconds_to_best", "latency_ms_p50", "latency_ms_p95")
 MEANS = (
@@ -53,19 +55,20 @@ def compare(runs: Sequence[Run]) -> list[Comparison]:
     return group([measure(run) for run in runs])
 
 
-def latest(root: Path) -> tuple[list[Record], list[str]]:
-    """Measure the latest usable run of every model and test set.
+def latest(root: Path, read: Callable[[Run], Found] = measure) -> tuple[list[Found], list[str]]:
+    """Read the latest usable run of every model and test set.
 
     Args:
         root: folder of the runs.
+        read: what is wanted of a run; one for which it fails is not usable.
 
     Returns:
-        The records, and one line for each run that had to be left out.
+        What `read` gave, in the order of the runs, and one line for each run that had to be left out.
 
     Raises:
         LeukoBenchError: no run is usable.
     """
-    chosen: dict[tuple[str, str], Record] = {}
+    chosen: dict[tuple[str, str], tuple[Run, Found]] = {}
     cut: set[str] = set()
     problems: list[str] = []
     for run in reversed(artifacts.find_runs(root)):
@@ -73,7 +76,7 @@ def latest(root: Path) -> tuple[list[Record], list[str]]:
             if run.finished:
                 key = run.model, identity(run)
                 if key not in chosen:
-                    chosen[key] = measure(run)
+                    chosen[key] = run, read(run)
             elif run.model not in cut and all(model != run.model for model, _ in chosen):
                 cut.add(run.model)  # only the newest is missed, and none that is older than a usable run
                 measure(run)
@@ -82,7 +85,7 @@ def latest(root: Path) -> tuple[list[Record], list[str]]:
     if not chosen:
         first = f"{problems[0][0].upper()}{problems[0][1:]}" if problems else "Train one: python run_guide.py train cnn"
         raise LeukoBenchError(f"{root} holds no finished runs that can be compared. {first}")
-    return sorted(chosen.values(), key=lambda record: record.run), problems[::-1]
+    return [found for _, found in sorted(chosen.values(), key=lambda pair: pair[0])], problems[::-1]
 
 
 def add_seeds(records: Sequence[Record], root: Path) -> tuple[list[Record], list[str]]:
@@ -146,7 +149,10 @@ def _comparison(members: list[Record]) -> Comparison:
 
 
 def _labels(records: Sequence[Record]) -> dict[Run, str]:
-    """Name each run as shortly as tells it from the others: model, and where needed seed, config hash or folder."""
+    """Name each run as shortly as tells it from the others: model, and where needed seed, config hash or folder.
+
+    A base that gave random features is named so wherever the run is shown.
+    """
     texts = {
         record.run: (
             record.run.model,
@@ -157,7 +163,12 @@ def _labels(records: Sequence[Record]) -> dict[Run, str]:
         for record in records
     }
     tally = Counter(text for names in texts.values() for text in dict.fromkeys(names))
-    return {run: next((text for text in names if tally[text] == 1), run.id) for run, names in texts.items()}
+    frozen = {record.run for record in records if record.row["initialisation"] == artifacts.RANDOM_FEATURES}
+    return {
+        run: next((text for text in names if tally[text] == 1), run.id)
+        + (f" ({artifacts.RANDOM_FEATURES})" if run in frozen else "")
+        for run, names in texts.items()
+    }
 
 
 def _over_seeds(ordered: Sequence[Record]) -> list[dict[str, Any]]:

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from utils import tables
+from utils.artifacts import RANDOM_FEATURES
 from utils.compare_models import Comparison
 from utils.run_records import MACHINE
 from utils.tables import Table, interval, number, percent, quantity, spread
@@ -155,11 +156,16 @@ def seeds(comparison: Comparison) -> Table:
 
 
 def _who(row: dict[str, Any]) -> list[str]:
-    return [_name(row), row["initialisation"].replace(" ", "\n")]
+    # The column beside it says "random features" already.
+    plain = row | {"name": row["name"].removesuffix(f" ({RANDOM_FEATURES})")}
+    return [_name(plain), row["initialisation"].replace(" ", "\n")]
 
 
 def _name(row: dict[str, Any]) -> str:
-    return row["name"].replace(" ", "\n", 1)  # on screen in two lines; the written files join them again
+    # On screen in several lines; the written files join them again.
+    frozen = f" ({RANDOM_FEATURES})"
+    name, mark, _ = row["name"].partition(frozen)
+    return name.replace(" ", "\n", 1) + mark.replace(" ", "\n")
 
 
 def _time(seconds: float | None) -> str:

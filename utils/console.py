@@ -47,12 +47,14 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> 
         rows: one cell a column; floats should come as formatted text.
     """
     cells = [["–" if cell is None else cell for cell in row] for row in rows]
-    shown = Table(title=Text(title) if title else None, title_justify="left", header_style="bold")
+    shown = Table(header_style="bold")
     for position, heading in enumerate(columns):
         numeric = bool(cells) and all(_numeric(row[position]) for row in cells)
         shown.add_column(Text(str(heading)), justify="right" if numeric else "left", overflow="fold")
     for row in cells:
         shown.add_row(*(Text(str(cell)) for cell in row))
+    if title:  # not the table's own title, which would be folded to the width of the columns
+        say(title, style="italic")
     if not console.is_terminal:  # a file has no edge: give every column the room it needs
         natural = Console(width=PIPE_WIDTH).measure(shown).maximum
         with_room = Console(width=max(console.width, natural), file=console.file, markup=False, emoji=False)
@@ -148,6 +150,7 @@ def _stopped() -> None:
 
 def _usage(problem: Exception) -> str:
     text = problem.format_message() if hasattr(problem, "format_message") else str(problem)
+    text = text.replace("Value error, ", "")  # pydantic's words
     context = getattr(problem, "ctx", None)
     if context is None:
         return text

@@ -4,7 +4,7 @@ import csv
 import io
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -103,6 +103,6 @@ def read_csv(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
         raise LeukoBenchError(f"{path} is damaged, it is no readable CSV ({error}).") from None
 
 
-def compact(mapping: Mapping[str, Any]) -> str:
-    """Return the canonical JSON of a mapping, for hashing: sorted keys, no spaces."""
-    return json.dumps(mapping, sort_keys=True, separators=(",", ":"))
+def compact(value: Any) -> str:
+    """Return the canonical JSON of a value, for hashing: sorted keys, no spaces."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"))

@@ -54,7 +54,7 @@ def examples(run: Run, name: str = "") -> "list[tuple[str, Figure]]":
                 cells[0].set_ylabel(style.wrap(label, 14), fontsize=10)
         layer = of_method[0].layer
         about = f"{dataset}, split {config['split']}, test images, layer {layer}. {style.NOTICE}"
-        title = f"{METHODS.get(method, method)} of {name or run.model}: a right and a wrong example of each class"
+        title = f"{METHODS.get(method, method)} of {name or run.label()}: a right and a wrong example of each class"
         style.head(figure, title, about)
         drawn.append((method, figure))
     return drawn
@@ -88,7 +88,7 @@ def draw_panel(runs: Sequence[Run], folder: Path) -> Path | None:
 
 def _names(runs: Sequence[Run]) -> list[str]:
     """Name each run by its model, and by its seed or folder too where the model stands there twice."""
-    for name in (lambda run: run.model, lambda run: f"{run.model} seed {run.config()['seed']}"):
+    for name in (Run.label, lambda run: f"{run.label()} seed {run.config()['seed']}"):
         names = [name(run) for run in runs]
         if len(set(names)) == len(names):
             return names
@@ -110,7 +110,7 @@ def panel(runs: Sequence[Run], names: Sequence[str]) -> "Figure | None":
     datasets = list(dict.fromkeys(run.config()["dataset"] for run in runs))
     images = list(dict.fromkeys((h.label, h.image) for _, heatmaps in columns for h in heatmaps))
     images.sort(key=lambda pair: pair[0])
-    size = SIDE if len(columns) <= 6 else 128
+    size = pictures.SIDE  # thumbnails: the panel is shown, and published, beside results
     held = {image: pictures.of_datasets(datasets, image, size) for _, image in images}
     if all(pixels is None for pixels in held.values()):
         return None
@@ -183,5 +183,5 @@ def draw_images(
             cells[2].set_xlim(0, 1.18)
             cells[2].set_xticks([0, 0.5, 1])
             cells[2].set_xlabel("Probability")
-    style.head(figure, style.NOTICE, f"{run.model}, trained on {config['dataset']}, split {config['split']}")
+    style.head(figure, style.NOTICE, f"{run.label()}, trained on {config['dataset']}, split {config['split']}")
     return style.save(figure, path)

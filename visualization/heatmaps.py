@@ -65,8 +65,8 @@ def read(run: Run, purpose: str) -> list[Heatmap]:
     try:
         with np.load(path, allow_pickle=False) as arrays:
             columns = [arrays[name] for name in COLUMNS]
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise LeukoBenchError(f"{path} is damaged ({error}). {again}") from None
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        raise LeukoBenchError(f"{path} is damaged. {again}") from None
     if len({len(column) for column in columns}) != 1 or columns[-1].ndim != 3:
         raise LeukoBenchError(f"{path} is damaged (its columns differ in length). {again}")
     known = {row["image"]: row for row in run.predictions("test").to_dict("records")}

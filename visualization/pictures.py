@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-SIDE = 160  # pixels of a thumbnail's longer side
+SIDE = 112  # pixels of a thumbnail's longer side
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def show(axes: "Axes", pixels: "np.ndarray | None", missing: str = "image not\na
     for spine in axes.spines.values():
         spine.set_visible(False)
     if pixels is not None:
-        axes.imshow(pixels, interpolation="nearest")
+        axes.imshow(pixels, interpolation="antialiased")
         return
     axes.set_aspect("equal")
     axes.set_facecolor("#f2f2f2")

@@ -105,7 +105,7 @@ def _plain(settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def _value(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    return value if isinstance(value, str) else files.compact(value)
 
 
 def _place(root: Path) -> list[str]:

@@ -87,7 +87,7 @@ class TradeoffDisplay:
         """Write the names beside the points, once the figure has its final size."""
         points = [(cost, 100 * value) for cost, value in zip(self.costs, self.accuracies, strict=True)]
         spans = [(100 * low, 100 * high) for low, high in self.intervals]
-        labels.label_points(self.axes_, points, [style.short(name, 28) for name in self.names], spans)
+        labels.label_points(self.axes_, points, [style.short(name, 34) for name in self.names], spans)
 
 
 def draw(subjects: Sequence[Subject], about: str) -> "Figure":

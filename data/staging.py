@@ -1,0 +1,64 @@
+"""Folders that are there whole or not at all: built hidden beside their place, then moved there."""
+
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from utils.errors import LeukoBenchError
+
+
+@contextmanager
+def staged(target: Path) -> Iterator[Path]:
+    """Yield a new folder beside `target`; it becomes `target` when the block ends well, and goes when it does not.
+
+    Raises:
+        LeukoBenchError: it cannot be written, or there is a `target` by then; nothing is left behind.
+    """
+    partial = hidden(target, "partial")
+    try:
+        _sweep(target.parent)
+        partial.mkdir(parents=True)
+        yield partial
+        partial.rename(target)
+    except OSError as error:
+        raise LeukoBenchError(
+            f"Cannot write {target}: {error.strerror or error}. Free space or set LEUKOBENCH_DATA to another folder."
+        ) from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def hidden(target: Path, kind: str) -> Path:
+    """Return where this process keeps the folder that is built ("partial") or replaced ("old"), beside `target`."""
+    return target.with_name(f".{os.getpid()}.{target.name}.{kind}")
+
+
+def write(path: Path, text: str) -> None:
+    """Write UTF-8 text into a staged folder; not atomically, since the whole folder is moved."""
+    path.write_text(text, encoding="utf-8", newline="\n")
+
+
+def check_name(name: str) -> None:
+    """Refuse a name that is no plain folder name.
+
+    Raises:
+        LeukoBenchError: says which names are.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", name):
+        raise LeukoBenchError(
+            f"'{name}' cannot name a dataset: use up to 64 letters, digits, dots, dashes or underscores."
+        )
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what killed processes left in a folder."""
+    import psutil
+
+    for rest in [*folder.glob(".*.partial"), *folder.glob(".*.old")]:
+        pid = rest.name.split(".")[1]
+        # In containers a new process often has the number of the killed one.
+        if pid.isdigit() and (int(pid) == os.getpid() or not psutil.pid_exists(int(pid))):
+            shutil.rmtree(rest, ignore_errors=True)
