@@ -12,7 +12,7 @@ from utils.errors import LeukoBenchError
 if TYPE_CHECKING:
     import tensorflow as tf
 
-    from models.base_config import Augmentation
+    from data.augmentation import Augmentation
 
 # Numbers drawn for an image in an epoch; the order is part of what makes a run repeatable.
 DRAWS = (

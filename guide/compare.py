@@ -10,7 +10,7 @@ import typer
 from guide.matrices import SUBSETS, class_named, show_images, show_matrix
 from models.scripts import Root
 from utils import artifacts, console
-from utils.artifacts import FIGURES, HEATMAPS, Run
+from utils.artifacts import FIGURES, Run
 from utils.errors import LeukoBenchError, nearest
 from utils.paths import runs_dir
 
@@ -44,7 +44,11 @@ def compare(
         console.say(f"Tables: {', '.join(path.name for path in written if path.suffix == '.csv')} in {folder}")
         console.say("(and the same as .md, .tex and .html)")
         if figures:
-            drawn = _draw(comparison.runs, folder / FIGURES)
+            from visualization import comparison as pictures
+
+            drawn, notes = pictures.draw_all(comparison, folder / FIGURES)
+            for note in notes:
+                console.warn(note)
             console.say(f"Figures: {len(drawn)} in {folder / FIGURES}")
     console.say("Research only, not a diagnosis.")
 
@@ -76,11 +80,11 @@ def confusion(
 
 def report(runs: Runs = None, all_seeds: AllSeeds = False, root: Root = None) -> None:
     """Write one self-contained HTML page with the tables, figures and heatmaps of the runs."""
+    from utils.compare_models import group
     from visualization import report as page
 
     place = root or runs_dir()
-    records = _records(runs, place, all_seeds)
-    path = page.write_report([record.run for record in records], place / FOLDER / REPORT, place)
+    path = page.write_report(group(_records(runs, place, all_seeds)), place / FOLDER / REPORT, place)
     console.say(f"Report: {path}")
 
 
@@ -123,22 +127,6 @@ def _records(names: Sequence[str] | None, root: Path, all_seeds: bool) -> list["
 def _folders(comparisons: Sequence["Comparison"], root: Path) -> list[tuple["Comparison", Path]]:
     """Give the first comparison <root>/comparison, each further test set a folder below it."""
     return [(c, root / FOLDER / c.short if index else root / FOLDER) for index, c in enumerate(comparisons)]
-
-
-def _draw(runs: Sequence[Run], folder: Path) -> list[Path]:
-    """Draw every figure, and the shared heatmaps of the runs that were explained."""
-    from visualization import comparison, gradcam
-
-    drawn = comparison.draw_all(runs, folder)
-    explained = []
-    for run in runs:
-        try:
-            if run.file(HEATMAPS).is_file() and gradcam.read(run, "panel"):
-                explained.append(run)
-        except LeukoBenchError as error:  # heatmaps are derived: damaged ones keep nothing else from being drawn
-            console.warn(f"left out of the heatmaps: {error}")
-    panel = gradcam.draw_panel(explained, folder) if explained else None
-    return [*drawn, panel] if panel else drawn
 
 
 def _show(comparison: "Comparison", several: bool) -> None:

@@ -91,8 +91,8 @@ class Parameter:
         except ValueError:
             raise LeukoBenchError(f"{self.label} takes a {kind}; received '{text}'.") from None
         if not self.low <= number <= self.high:
-            low = "" if math.isinf(self.low) else f" from {self.low:g}"
-            high = "" if math.isinf(self.high) else f" up to {self.high:g}"
+            low = "" if math.isinf(self.low) else f" from {_plain(self.low)}"
+            high = "" if math.isinf(self.high) else f" up to {_plain(self.high)}"
             raise LeukoBenchError(f"{self.label} takes a {kind}{low}{high}; received {text}.")
         return number
 
@@ -144,3 +144,7 @@ def _parameter(given: inspect.Parameter, hint: Any) -> Parameter:
         low=-math.inf if low is None else low,
         high=math.inf if high is None else high,
     )
+
+
+def _plain(number: float) -> str:
+    return str(int(number)) if number == int(number) else f"{number:g}"

@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 import models
+from data import schemes, splitting
 from models import backbones, launching, scripts
 from utils import artifacts, console
 from utils.errors import LeukoBenchError
@@ -35,8 +36,12 @@ def train(
         if not names:
             raise LeukoBenchError(f"Name at least one model: {', '.join(models.names())}.")
         # Every mistake is found before the first training starts.
-        configs = {name: models.config_for(name, profile, set_ or ()) for name in names}
+        values = scripts.given({"dataset": dataset, "split": split, "seed": seed})
+        configs = {name: models.config_for(name, profile, set_ or (), **values) for name in names}
         for config in configs.values():
+            schemes.parse(config.split)
+            if config.dataset:
+                splitting.ensure_dataset(config.dataset)
             if config.weights not in ("imagenet", "none"):
                 backbones.check_weights_file(config.weights)
         batch_sizes = {name: config.batch_size for name, config in configs.items()}
@@ -64,7 +69,12 @@ def evaluate(
     from utils.compare_models import latest
 
     place = root or runs_dir()
-    chosen = [artifacts.open_run(name, place) for name in runs] if runs else latest(place, lambda run: run)[0]
+    if runs:
+        chosen = [artifacts.open_run(name, place) for name in runs]
+    else:
+        chosen, problems = latest(place, lambda run: run)
+        for problem in problems:
+            console.warn(problem)
     for run in chosen:
         models.config_for(run.model)  # a run of a model that is not in this checkout is said before the first starts
     outcomes = launching.evaluate_each(chosen)

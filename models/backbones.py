@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from models.layers import HEAD
 from utils.errors import LeukoBenchError
@@ -18,7 +18,6 @@ def load_application(
     inputs: "keras.KerasTensor",
     config: "ModelConfig",
     initial: bool,
-    **options: Any,
 ) -> "keras.Model":
     """Build a backbone of keras.applications on `inputs` without its classifier.
 
@@ -27,7 +26,6 @@ def load_application(
         inputs: tensor that the family's own preprocessing expects or has been applied to.
         config: gives `weights`: "imagenet", "none" or a file of the backbone's weights.
         initial: False ignores `weights`.
-        options: passed to the application.
 
     Raises:
         LeukoBenchError: the weights cannot be downloaded or do not fit.
@@ -36,7 +34,7 @@ def load_application(
     if weights not in (None, "imagenet"):
         check_weights_file(weights)
     try:
-        return application(include_top=False, weights=weights, input_tensor=inputs, **options)
+        return application(include_top=False, weights=weights, input_tensor=inputs)
     except Exception as error:
         if weights is None:
             raise

@@ -9,29 +9,10 @@ from typing import Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from data.augmentation import Augmentation
 from utils import files
 from utils.artifacts import RANDOM_FEATURES
 from utils.errors import LeukoBenchError, nearest
-
-
-class Augmentation(BaseModel):
-    """Random changes of a training image, drawn anew each epoch; a zero or false switches one off."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    flips: bool = False  # left-right and up-down, each with probability one half
-    quarter_turns: bool = False  # by 0, 90, 180 or 270 degrees
-    rotation: float = Field(0.0, ge=0, le=180)  # at most this many degrees either way
-    zoom: float = Field(0.0, ge=0, lt=1)  # scale between 1 - zoom and 1 + zoom
-    shift: float = Field(0.0, ge=0, lt=1)  # at most this share of the side, along each axis
-    brightness: float = Field(0.0, ge=0, le=1)  # adds at most this share of 255
-    contrast: float = Field(0.0, ge=0, lt=1)  # times 1 - contrast to 1 + contrast around the image's mean
-    colour: float = Field(0.0, ge=0, lt=1)  # saturation times 1 - colour to 1 + colour, and each channel likewise
-
-    @property
-    def active(self) -> bool:
-        """Whether any change is switched on."""
-        return any(self.model_dump().values())
 
 
 @dataclass(frozen=True)
@@ -43,6 +24,7 @@ class Phase:
     learning_rate: float
     base_frozen: bool
     class_weights: bool
+    rate_field: str = "learning_rate"  # the field that the rate came from
 
 
 class ModelConfig(BaseModel):
@@ -101,7 +83,7 @@ class BackboneConfig(ModelConfig):
     weights: str = "imagenet"
     freeze: Literal["auto", "always", "never"] = "auto"  # auto: pre-trained weights are frozen, for head_epochs if any
     head_epochs: int = Field(0, ge=0)  # under auto: epochs with the frozen base before it is unfrozen; 0: it never is
-    fine_tune_learning_rate: float = Field(1e-4, gt=0, le=10)  # rate while the whole network learns
+    fine_tune_learning_rate: float = Field(1e-4, gt=0, le=10)  # while the whole network learns; else learning_rate
     fine_tune_class_weights: bool = False  # class weights in the phase that follows head_epochs
 
     @property
@@ -113,14 +95,15 @@ class BackboneConfig(ModelConfig):
     def phases(self) -> tuple[Phase, ...]:
         """Return one phase (always frozen, or never) or two: the head first, then the whole network."""
         weigh = self.class_weights or self.fine_tune_class_weights
+        whole = "fine_tune_learning_rate"
         if self.freeze == "never" or (self.freeze == "auto" and self.weights == "none"):
-            return (Phase("train", self.epochs, self.fine_tune_learning_rate, False, weigh),)
+            return (Phase("train", self.epochs, self.fine_tune_learning_rate, False, weigh, whole),)
         two = self.freeze == "auto" and 0 < self.head_epochs < self.epochs
         first = self.head_epochs if two else self.epochs
         head = Phase("head", first, self.learning_rate, True, self.class_weights)
         if not two:
             return (head,)
-        return (head, Phase("fine-tune", self.epochs - first, self.fine_tune_learning_rate, False, weigh))
+        return (head, Phase("fine-tune", self.epochs - first, self.fine_tune_learning_rate, False, weigh, whole))
 
 
 def build_config(cls: type[ModelConfig], profile: str = "", settings: Sequence[str] = (), **values: Any) -> ModelConfig:
@@ -163,6 +146,8 @@ def _validated(cls: type[ModelConfig], fields: dict[str, Any]) -> ModelConfig:
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"])
+        if not name:  # fields that do not fit each other
+            raise LeukoBenchError(f"{first['msg'].removeprefix('Value error, ')}.") from None
         if first["type"] == "extra_forbidden":
             nested = len(first["loc"]) > 1
             valid = list(Augmentation.model_fields if nested else cls.model_fields)

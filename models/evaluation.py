@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from data.pipeline import Images
 
+ELSEWHERE = "Close what else uses the GPU, or use the CPU: set CUDA_VISIBLE_DEVICES=-1 and run it again."
 BATCH = 32  # images a step while predicting; fixed, so that predictions do not depend on the training batch
 
 
@@ -74,7 +75,7 @@ def evaluate(run: Run) -> Run:
         LeukoBenchError: weights or data are missing or do not fit the run.
     """
     runtime.start()
-    config = config_of(run)
+    config, history = config_of(run), run.history()
     split = split_of(run)
     start = perf_counter()
     model = open_model(run)
@@ -90,8 +91,10 @@ def evaluate(run: Run) -> Run:
     files.write_text(run.file(artifacts.PREDICTIONS), files.csv_text(header, rows))
     # What is trainable is what the last phase of training learned.
     backbones.prepare_phase(model, config.phases()[-1], config.weights != "none")
-    inference = {"load_seconds": load_seconds} | measuring.inference(model, images, run.file(artifacts.WEIGHTS))
-    costs = measuring.kept_timing(run).get("training") or measuring.training(run.history(), {}, here=False)
+    with runtime.enough_memory(f"Timing {model.name}", ELSEWHERE):
+        measured = measuring.inference(model, images, run.file(artifacts.WEIGHTS))
+    inference = {"load_seconds": load_seconds} | measured
+    costs = measuring.kept_timing(run).get("training") or measuring.training(history, {}, here=False)
     files.write_json(run.file(artifacts.TIMING), {"training": costs, "inference": inference})
     table = run.predictions()
     summary = {subset: metrics.summary(table[table["split"] == subset]) for subset in ("val", "test")}
@@ -101,5 +104,6 @@ def evaluate(run: Run) -> Run:
 
 def predict(model: "keras.Model", images: "Images") -> np.ndarray:
     """Return (n, classes) float32 outputs in the order of `images.names`."""
-    outputs = [model.predict_on_batch(pixels) for pixels, _ in pipeline.fixed_batches(images, BATCH)]
+    with runtime.enough_memory(f"Predicting with {model.name}", ELSEWHERE):
+        outputs = [model.predict_on_batch(pixels) for pixels, _ in pipeline.fixed_batches(images, BATCH)]
     return np.concatenate(outputs) if outputs else np.empty((0, images.classes), np.float32)

@@ -13,7 +13,7 @@ from data import images as image_files
 from data import pipeline
 from data.manifest import Manifest
 from models import runtime
-from models.evaluation import config_of, open_model, split_of
+from models.evaluation import ELSEWHERE, config_of, open_model, split_of
 from utils import artifacts, files
 from utils.artifacts import Run
 from utils.errors import LeukoBenchError, nearest
@@ -48,9 +48,7 @@ def heatmaps(model: "keras.Model", pixels: np.ndarray, targets: Sequence[int], m
         LeukoBenchError: unknown method or layer.
     """
     check_method(method)
-    layers = [each.name for each in model.layers]
-    if layer not in layers:
-        raise LeukoBenchError(f"{model.name} has no layer '{layer}'.{nearest(layer, layers)}")
+    check_layer(model, layer)
     from tf_keras_vis.gradcam import Gradcam
     from tf_keras_vis.gradcam_plus_plus import GradcamPlusPlus
     from tf_keras_vis.scorecam import Scorecam
@@ -76,6 +74,16 @@ def check_method(method: str) -> None:
     if method not in METHODS:
         raise LeukoBenchError(
             f"Unknown method '{method}'.{nearest(method, METHODS)} Valid methods: {', '.join(METHODS)}."
+        )
+
+
+def check_layer(model: "keras.Model", layer: str) -> None:
+    """Raise LeukoBenchError unless the model has a layer of that name whose output has rows and columns."""
+    spatial = [each.name for each in model.layers if len(getattr(each.output, "shape", ())) == 4]
+    if layer not in spatial:
+        raise LeukoBenchError(
+            f"Field 'heatmap_layer' received '{layer}': {model.name} has no such layer with rows and columns."
+            f"{nearest(layer, spatial)} The last ones: {', '.join(spatial[-4:])}."
         )
 
 
@@ -161,7 +169,8 @@ def _explain(run: Run, pixels: np.ndarray, method: str) -> tuple[np.ndarray, np.
     logits = np.concatenate(
         [model.predict_on_batch(pixels[i : i + BATCH].astype(np.float32)) for i in range(0, len(pixels), BATCH)]
     )
-    return heatmaps(model, pixels, logits.argmax(1), method, config_of(run).heatmap_layer), logits
+    with runtime.enough_memory(f"Explaining {model.name}", ELSEWHERE):
+        return heatmaps(model, pixels, logits.argmax(1), method, config_of(run).heatmap_layer), logits
 
 
 def load_image(path: Path, size: int) -> np.ndarray:

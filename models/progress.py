@@ -90,7 +90,12 @@ class Bar:
         )
 
 
-def step_callback(bar: Bar, stop: StopSignal) -> "keras.callbacks.Callback":
+def steadier(rate_field: str) -> str:
+    """Return what to do about a loss that is not finite, where `rate_field` is the field the rate came from."""
+    return f"Try a lower --set {rate_field}, or --set precision=float32."
+
+
+def step_callback(bar: Bar, stop: StopSignal, rate_field: str) -> "keras.callbacks.Callback":
     """Return the Keras callback that moves the bar, stops on a non-finite loss and heeds Ctrl-C after a step."""
     import keras
     import numpy as np
@@ -101,7 +106,7 @@ def step_callback(bar: Bar, stop: StopSignal) -> "keras.callbacks.Callback":
             if not np.isfinite(values["loss"]):
                 raise LeukoBenchError(
                     f"The loss became {values['loss']} at step {batch + 1}; training stops and the weights of the best "
-                    "finished epoch are kept. Try a lower --set learning_rate, or --set precision=float32."
+                    f"finished epoch are kept. {steadier(rate_field)}"
                 )
             bar.step(batch + 1, values)
             stop.check()

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from utils import environment
+from utils.errors import LeukoBenchError
 
 # TensorFlow and abseil write walls of start-up notes to stderr; errors still come through.
 QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3", "GRPC_VERBOSITY": "ERROR"}
@@ -78,6 +79,25 @@ def resolve_precision(precision: str) -> str:
     # Tensor cores came with compute capability 7.0 (Volta).
     tensor_cores = bool(details) and all(d.get("compute_capability", (0, 0)) >= (7, 0) for d in details)
     return "mixed_float16" if tensor_cores else "float32"
+
+
+class OutOfMemory(LeukoBenchError):
+    """The device has too little memory."""
+
+
+@contextmanager
+def enough_memory(doing: str, remedy: str) -> Iterator[None]:
+    """Say in one line what ran out of the device's memory, and what to do.
+
+    Raises:
+        OutOfMemory: TensorFlow could not place a tensor.
+    """
+    import tensorflow as tf
+
+    try:
+        yield
+    except tf.errors.ResourceExhaustedError:
+        raise OutOfMemory(f"{doing} ran out of memory on {device_name()}. {remedy}") from None
 
 
 @contextmanager

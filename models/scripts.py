@@ -9,13 +9,13 @@ import typer
 import models
 from models.launching import OUT_OF_GPU_MEMORY
 from utils import artifacts
-from utils.console import error, run_app, say
+from utils.console import STOPPED, error, run_app, say
 from utils.errors import LeukoBenchError
 from utils.paths import runs_dir
 
 Dataset = Annotated[str, typer.Option(help="Dataset below data/raw; empty: the only one, or synthetic smears.")]
 Split = Annotated[str, typer.Option(help="Train/val/test in percent, or kfold:K:I.")]
-Seed = Annotated[int, typer.Option(help="Seed of weights, order, augmentation and dropout.")]
+Seed = Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Seed of weights, order, augmentation, dropout.")]
 Settings = Annotated[list[str] | None, typer.Option("--set", help="Override a field of the config: field=value.")]
 Profile = Annotated[str, typer.Option(help="Named settings of the model, such as demo.")]
 Root = Annotated[Path | None, typer.Option(help="Folder of the runs.", show_default="runs")]
@@ -34,7 +34,7 @@ def run_train(name: str) -> None:
         root: Root = None,
         resume: Resume = "",
     ) -> int:
-        from models import evaluation, runtime, training
+        from models import evaluation, progress, runtime, training
 
         started = None
         if resume:
@@ -51,9 +51,11 @@ def run_train(name: str) -> None:
         say(f"Training {name} ({config.initialisation} initialisation, {config.image_size} px, seed {config.seed})")
         try:
             run = training.train(config, started.root if started else root or runs_dir(), started)
-        except training.OutOfMemory as problem:
+        except runtime.OutOfMemory as problem:
             error(str(problem))
             return 1 if runtime.device_name() == "CPU" else OUT_OF_GPU_MEMORY
+        except progress.Interrupted:
+            sys.exit(STOPPED)  # where it stopped has been said; "Stopped." comes from the command that started this
         _evaluate(run)
         return 0
 

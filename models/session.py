@@ -79,7 +79,7 @@ class Session:
             trained.optimizer.build(trained.trainable_variables)
             weights.load(trained, self.run, self._checkpoint(len(self.history)))
         weighed = class_weights(self.training.labels) if phase.class_weights else None
-        callback = progress.step_callback(bar, stop)
+        callback = progress.step_callback(bar, stop, phase.rate_field)
         while schedule.next_phase(self.history, self.phases, self.config.patience) is phase:
             stop.check()
             epoch = len(self.history) + 1
@@ -87,15 +87,10 @@ class Session:
             seed_dropout(self.model, self.config.seed, epoch)
             batches = source.epoch(epoch)
             bar.begin(epoch, int(batches.cardinality()))
-            try:
-                fitted = trained.fit(
-                    batches, epochs=1, verbose=0, callbacks=[callback], class_weight=weighed,
-                    validation_data=source.validation,
-                )  # fmt: skip
-            except progress.Interrupted:
-                if not self.history:  # the first steps are better than nothing
-                    weights.save(self.model, self.run.file(artifacts.WEIGHTS))
-                raise
+            fitted = trained.fit(
+                batches, epochs=1, verbose=0, callbacks=[callback], class_weight=weighed,
+                validation_data=source.validation,
+            )  # fmt: skip
             row = {
                 "epoch": epoch,
                 "phase": phase.name,
@@ -104,15 +99,15 @@ class Session:
                 "feature_seconds": feature_seconds,
             } | {name: float(fitted.history[name][0]) for name in HISTORY_COLUMNS[5:]}
             feature_seconds = 0.0
-            self._finish_epoch(row, trained)
+            self._finish_epoch(row, trained, phase)
             bar.end(row)
 
-    def _finish_epoch(self, row: dict[str, Any], trained: "keras.Model") -> None:
+    def _finish_epoch(self, row: dict[str, Any], trained: "keras.Model", phase: Phase) -> None:
         """Keep an epoch: best weights, then the checkpoint, then its row. A kill in between repeats the epoch."""
         if not np.isfinite(row["val_loss"]):
             raise LeukoBenchError(
                 f"The validation loss became {row['val_loss']} in epoch {row['epoch']}; training stops and the weights "
-                "of the best finished epoch are kept. Try a lower --set learning_rate, or --set precision=float32."
+                f"of the best finished epoch are kept. {progress.steadier(phase.rate_field)}"
             )
         history = [*self.history, row]
         if schedule.best_epoch(history) is row:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import models
 from data import pipeline, splitting
-from models import backbones, measuring, runtime, schedule
+from models import backbones, explaining, measuring, runtime, schedule
 from models.base_config import ModelConfig
 from models.session import Session, history_of
 from utils import artifacts, environment, files
@@ -18,10 +18,6 @@ if TYPE_CHECKING:
     import keras
 
     from data.manifest import Manifest
-
-
-class OutOfMemory(LeukoBenchError):
-    """The device has too little memory for a batch."""
 
 
 def prepare(config: ModelConfig) -> tuple[ModelConfig, splitting.SplitFolder]:
@@ -50,17 +46,12 @@ def train(config: ModelConfig, root: Path, resume: Run | None = None) -> Run:
     """
     runtime.start(config.seed)
     import keras
-    import tensorflow as tf
 
-    try:
+    remedy = "Use a smaller --set batch_size or image_size."
+    with runtime.enough_memory(f"{config.model} with batch_size={config.batch_size}", remedy):
         run = _train(config, root, resume)
-        keras.utils.clear_session()  # models hold themselves in circles: evaluation shall not stand on their memory
-        return run
-    except tf.errors.ResourceExhaustedError:
-        raise OutOfMemory(
-            f"{config.model} ran out of memory on {runtime.device_name()} with batch_size={config.batch_size}. "
-            "Use a smaller --set batch_size or image_size."
-        ) from None
+    keras.utils.clear_session()  # models hold themselves in circles: evaluation shall not stand on their memory
+    return run
 
 
 def _train(config: ModelConfig, root: Path, resume: Run | None) -> Run:
@@ -78,6 +69,7 @@ def _train(config: ModelConfig, root: Path, resume: Run | None) -> Run:
     precision = recorded or runtime.resolve_precision(config.precision)
     with runtime.dtype_policy(precision):
         model = models.build(config, initial_weights=not history)
+    explaining.check_layer(model, config.heatmap_layer)
     run = resume or artifacts.new_run(root, config.model, config.hash())
     if resume is None:
         _open(run, config, split, precision, model)

@@ -118,6 +118,7 @@ def test_percentiles_are_nearest_rank():
     ordered = [float(n) for n in range(1, 41)]
     assert timing.percentile(ordered, 0.5) == 20
     assert timing.percentile(ordered, 0.95) == 38
+    assert timing.percentile(ordered[:10], 0.5) == 5
     assert timing.percentile([3.0], 0.95) == 3
 
 

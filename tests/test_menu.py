@@ -136,7 +136,7 @@ def test_an_error_of_a_command_leads_back_to_the_menu(folders):
 def test_settings_are_checked_before_the_command_runs(folders):
     shown = drive("t", "cnn resnet50", "", "y", "", "ten", "-1", "", "epoch=3", "dense=64", "b", "b", "b", "b", "q")
     assert "Error: seed takes a whole number; received 'ten'." in shown
-    assert "Error: Field 'seed' received -1" in shown
+    assert "Error: seed takes a whole number from 0 up to 2147483647; received -1." in shown
     assert "Did you mean 'epochs'?" in shown
     assert "Error: Unknown field 'dense'" in shown  # which cnn has and resnet50 has not
     assert "$ python" not in shown
@@ -158,9 +158,9 @@ def test_nothing_to_choose_from(tmp_path, monkeypatch):
 
 def test_another_folder_of_runs(folders):
     fake_run(folders / "runs" / "demo", "efficientnetv2s")
-    shown = drive("f", "x", "2", "m", "1", "", "", "", "q")
+    shown = drive("f", "x", str(folders / "runs" / "demo"), "m", "1", "", "", "", "q")
     assert "Error: x holds no runs." in shown
-    assert f"Runs: 1 finished in {folders / 'runs' / 'demo'}; 2 in {folders / 'runs'} (f)" in shown
+    assert f"Runs: 1 finished in {folders / 'runs' / 'demo'}; 2 in {folders / 'runs'}" in shown
     assert f"--root {folders / 'runs' / 'demo'}" in shown
     assert "Done." in shown
 

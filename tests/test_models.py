@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import models
-from models import backbones, layers, runtime, schedule
+from models import backbones, layers, runtime, schedule, training
 from models.base_config import BackboneConfig, Phase
 from utils.errors import LeukoBenchError
 
@@ -126,6 +126,9 @@ def test_best_epoch_breaks_ties_by_loss_then_by_time():
         (["epochs=0"], "Field 'epochs' received 0: Input should be greater than or equal to 1."),
         (["precision=half"], "Field 'precision' received 'half': Input should be 'auto', 'float32'"),
         (["augmentation.flip=true"], "Unknown field 'augmentation.flip' (received True). Did you mean 'flips'?"),
+        (["dense=0"], "Field 'dense' received 0: Input should be greater than or equal to 1."),
+        (["filters=[]"], "Field 'filters' received []: Tuple should have at least 1 item"),
+        (["image_size=16", "filters=[8,8,8,8,8]"], "5 blocks leave nothing of images of 16 px."),
         (["epochs"], "--set takes field=value; received 'epochs'."),
     ],
 )
@@ -134,6 +137,15 @@ def test_a_wrong_setting_is_one_line_that_names_it(settings, line):
         models.config_for("cnn", settings=settings)
     assert str(caught.value).startswith(line)
     assert "\n" not in str(caught.value)
+
+
+def test_a_heatmap_layer_that_is_not_there_is_said_before_any_training(home, tmp_path):
+    config = small("cnn", dataset="tiny", filters=(4, 8), heatmap_layer="conv3")
+    with pytest.raises(
+        LeukoBenchError, match=r"^Field 'heatmap_layer' received 'conv3': cnn has no such layer .* Did you"
+    ):
+        training.train(config, tmp_path)
+    assert not list(tmp_path.iterdir())
 
 
 def test_settings_go_over_the_profile_and_keep_its_other_values():

@@ -3,7 +3,7 @@ import pytest
 from PIL import Image
 
 from data import pipeline
-from models.base_config import Augmentation
+from data.augmentation import Augmentation
 from utils.errors import LeukoBenchError
 
 CLASSES = ("a", "b")

@@ -14,8 +14,10 @@ from PIL import Image
 
 import models
 from utils import artifacts, files, paths
+from utils.compare_models import compare
 from utils.errors import LeukoBenchError
 from visualization import report, style
+from visualization import report_notes as notes
 
 HOSTILE = ("<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "Pre", "Pro")
 
@@ -61,7 +63,7 @@ def test_report_holds_every_run_and_figure_and_loads_nothing(root, tmp_path):
         fakes.fake_run(root, "cnn", accuracy=0.8, dataset="smears", pictures=True, heatmaps=True),
         fakes.fake_run(root, "resnet50", accuracy=0.9, dataset="smears", weights="imagenet"),
     ]
-    path = report.write_report(runs, tmp_path / "page" / "report.html", root)
+    path = report.write_report(compare(runs), tmp_path / "page" / "report.html", root)
     page = Page(path)
     for run in runs:
         assert run.path.name in page.shown and run.model in page.shown
@@ -83,13 +85,13 @@ def test_report_holds_every_run_and_figure_and_loads_nothing(root, tmp_path):
     assert f"resnet50 is not explained: python run_guide.py explain {runs[1].id}" in page.shown
     assert "10.34740/KAGGLE/DSV/2175623" in page.shown
     before = path.read_bytes()
-    assert report.write_report(runs[::-1], path, root).read_bytes() == before
+    assert report.write_report(compare(runs[::-1]), path, root).read_bytes() == before
     assert str(tmp_path) not in page.text and str(paths.PROJECT) not in page.text
 
 
 def test_hostile_names_are_words_and_nothing_else(root, tmp_path):
     run = fakes.fake_run(root, "cnn", classes=HOSTILE, dataset="smears<b>")
-    page = Page(report.write_report([run], tmp_path / "report.html", root))
+    page = Page(report.write_report(compare([run]), tmp_path / "report.html", root))
     assert {tag for tag, _ in page.tags} & {"script", "b"} == set()
     assert not [values for _, values in page.tags if any(name.startswith("on") for name in values)]
     for name in HOSTILE:
@@ -102,7 +104,7 @@ def test_settings_show_what_differs_apart_from_what_is_shared(root, tmp_path, qu
         fakes.fake_run(root, "cnn", settings=["batch_size=16", "augmentation.flips=true"]),
         fakes.fake_run(root, "vgg", weights="imagenet"),
     ]
-    page = Page(report.write_report(runs, tmp_path / "report.html", root))
+    page = Page(report.write_report(compare(runs), tmp_path / "report.html", root))
     differing, shared = re.search("Settings that differ(.*)Settings that all runs share(.*)", page.shown).groups()
     for field in ("batch_size", "augmentation.flips", "weights", "initialisation"):
         assert field in differing and f" {field} " not in shared
@@ -112,7 +114,7 @@ def test_settings_show_what_differs_apart_from_what_is_shared(root, tmp_path, qu
 
 def test_commands_name_every_setting_so_that_the_run_can_be_made_again(root, tmp_path, quick):
     run = fakes.fake_run(root, "cnn", seed=7, settings=["batch_size=16", "augmentation.rotation=12.5", "epochs=3"])
-    page = Page(report.write_report([run], tmp_path / "report.html", root))
+    page = Page(report.write_report(compare([run]), tmp_path / "report.html", root))
     command = re.search(r"python run_guide.py train cnn (.*?) python run_guide.py report", page.shown).group(1)
     assert command.startswith("--dataset synthetic --seed 7 --set")
     words = shlex.split(command)
@@ -122,9 +124,31 @@ def test_commands_name_every_setting_so_that_the_run_can_be_made_again(root, tmp
     assert made.model_dump(mode="json") == held
 
 
+def test_commands_name_each_explained_run_with_its_methods_and_all_seeds_where_there_are_several(root, tmp_path):
+    runs = [fakes.fake_run(root, "cnn", seed=seed, heatmaps=True) for seed in (1, 2, 3)]
+    fakes.write_heatmaps(runs[1], "scorecam")
+    runs[2].file(artifacts.HEATMAPS).write_bytes(b"no archive")
+    (both,) = compare(runs)
+    assert sorted(notes.commands(both, root)[3:]) == [
+        f"python run_guide.py explain {runs[0].id}",
+        f"python run_guide.py explain {runs[1].id} --method scorecam",
+        f"python run_guide.py explain {runs[2].id}",
+        "python run_guide.py report --all-seeds",
+    ]
+    assert notes.commands(compare(runs[:1])[0], root)[-1] == "python run_guide.py report"
+
+
+@pytest.mark.parametrize("content", ["[]", "null", '"text"', "{", ""])
+def test_a_damaged_dataset_json_says_no_origin(root, content):
+    path = paths.raw_dir("smears") / "dataset.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(content)
+    assert notes.origin("smears") == ""
+
+
 def test_runs_on_other_images_stand_in_a_part_of_their_own(root, tmp_path, quick):
     runs = [fakes.fake_run(root, "cnn"), fakes.fake_run(root, "vgg", dataset="other", test_identity="e" * 16)]
-    page = Page(report.write_report(runs, tmp_path / "report.html", root))
+    page = Page(report.write_report(compare(runs), tmp_path / "report.html", root))
     heads = re.findall(r"<h2>(.*?)</h2>", page.text)
     assert heads[:2] == ["synthetic: 40 test images", "other: 40 test images"] or heads[:2] == [
         "other: 40 test images", "synthetic: 40 test images",
@@ -137,7 +161,7 @@ def test_report_says_what_is_missing(root, tmp_path, quick):
     run = fakes.fake_run(root, "cnn", heatmaps=True)
     run.file(artifacts.HEATMAPS).write_bytes(b"no archive")
     run.manifest_path().unlink()
-    shown = Page(report.write_report([run], tmp_path / "report.html", root)).shown
+    shown = Page(report.write_report(compare([run]), tmp_path / "report.html", root)).shown
     for line in (
         "Only one run: there is nothing to compare it with.",
         "No model was trained with several seeds",
@@ -152,12 +176,10 @@ def test_report_says_that_synthetic_images_are_synthetic(root, tmp_path, quick):
     run = fakes.fake_run(root, "cnn", dataset="drawn", pictures=True)
     about = paths.raw_dir("drawn") / "dataset.json"
     files.write_json(about, files.read_json(about) | {"synthetic": {"seed": 1}})
-    assert "The images are synthetic" in Page(report.write_report([run], tmp_path / "report.html", root)).shown
+    assert "The images are synthetic" in Page(report.write_report(compare([run]), tmp_path / "report.html", root)).shown
 
 
-def test_no_runs_and_an_unwritable_place_are_one_line(root, tmp_path, quick):
-    with pytest.raises(LeukoBenchError, match="There are no runs to compare"):
-        report.write_report([], tmp_path / "report.html", root)
+def test_an_unwritable_place_is_one_line(root, tmp_path, quick):
     (tmp_path / "taken").write_text("a file, no folder")
     with pytest.raises(LeukoBenchError, match="Cannot write"):
-        report.write_report([fakes.fake_run(root)], tmp_path / "taken" / "report.html", root)
+        report.write_report(compare([fakes.fake_run(root)]), tmp_path / "taken" / "report.html", root)

@@ -12,6 +12,7 @@ import pytest
 from conftest import PROJECT
 
 import models
+from data import pipeline
 from models import (
     backbones,
     evaluation,
@@ -25,7 +26,7 @@ from models import (
     training,
     weights,
 )  # fmt: skip
-from utils import artifacts
+from utils import artifacts, files
 from utils.artifacts import Run
 from utils.errors import LeukoBenchError
 
@@ -169,7 +170,7 @@ def small_backbone(monkeypatch, tmp_path):
     file = tmp_path / "initial.weights.h5"
     file.write_bytes(b"the stand-in reads no file")
     fields = {"dataset": "tiny", "image_size": 32, "weights": str(file), "head_epochs": 3, "epochs": 6, "batch_size": 8}
-    return models.config_for("resnet50", **fields, fine_tune_learning_rate=1e-2)
+    return models.config_for("resnet50", **fields, fine_tune_learning_rate=1e-2, heatmap_layer="relu")
 
 
 @pytest.mark.parametrize(
@@ -185,8 +186,8 @@ def test_a_resume_in_either_phase_equals_the_uninterrupted_run(
     finish = session.Session._finish_epoch
     for cut in cuts:
 
-        def die(self, row, trained, cut=cut):
-            finish(self, row, trained)
+        def die(self, row, trained, phase, cut=cut):
+            finish(self, row, trained, phase)
             if row["epoch"] == cut:
                 raise Killed
 
@@ -224,8 +225,8 @@ def test_a_frozen_base_trains_in_inference_mode_and_counts_as_not_trainable(home
 def test_what_a_resume_needs_and_lost_is_said_in_one_line(home, small_backbone, monkeypatch, tmp_path):
     finish = session.Session._finish_epoch
 
-    def die(self, row, trained):
-        finish(self, row, trained)
+    def die(self, row, trained, phase):
+        finish(self, row, trained, phase)
         if row["epoch"] == 5:
             raise Killed
 
@@ -266,18 +267,24 @@ def test_a_first_batch_that_does_not_fit_leaves_no_run_behind(home, small_backbo
         raise tf.errors.ResourceExhaustedError(None, None, "OOM")
 
     monkeypatch.setattr(session.Session, "train", too_large)
-    with pytest.raises(training.OutOfMemory, match=r"^resnet50 ran out of memory on CPU with batch_size=8\."):
+    with pytest.raises(
+        runtime.OutOfMemory, match=r"^resnet50 with batch_size=8 ran out of memory on CPU\. Use a smaller"
+    ):
         training.train(small_backbone, tmp_path)
     assert not artifacts.find_runs(tmp_path)
 
 
-def test_a_full_disk_is_one_line(home, small_backbone, tmp_path):
+def test_a_full_disk_is_one_line_and_keeps_the_weights_of_before(home, small_backbone, tmp_path, monkeypatch):
     runtime.start()
     model = models.build(small_backbone.replace(classes=("a", "b")))
-    with pytest.raises(OSError):
-        weights._reserve(tmp_path / "x.weights.h5", 10**18)
-    weights.save(model, tmp_path / "new" / "x.weights.h5")
-    assert [path.name for path in (tmp_path / "new").iterdir()] == ["x.weights.h5"]
+    path = tmp_path / "new" / "x.weights.h5"
+    weights.save(model, path)
+    before = path.read_bytes()
+    reserve = weights._reserve
+    monkeypatch.setattr(weights, "_reserve", lambda place, size: reserve(place, 10**18))  # more than any disk has
+    with pytest.raises(LeukoBenchError, match=rf"^Cannot write {path}: .*\. Free space or choose a folder"):
+        weights.save(model, path)
+    assert path.read_bytes() == before and list(path.parent.iterdir()) == [path]
 
 
 def test_a_finished_training_is_only_evaluated_and_a_finished_run_left_alone(uninterrupted, guide, home):
@@ -319,19 +326,27 @@ def test_ctrl_c_ends_after_the_step_and_keeps_what_was_learned(home, guide):
     assert done.returncode == 0 and run.finished
 
 
-def test_non_finite_loss_stops_and_leaves_the_last_good_weights(home):
-    root = home / "overflow"
-    run = training.train(tiny(epochs=1), root)
-    before = run.file("model.weights.h5").read_bytes()
-    import keras
+@pytest.mark.parametrize("where", ["in a step", "in the validation"])
+def test_non_finite_loss_stops_and_leaves_the_last_good_weights(home, monkeypatch, where):
+    finish = session.Session._finish_epoch
+    kept = {}
 
-    model = evaluation.open_model(run)
-    model.set_weights([np.full(w.shape, np.nan, np.float32) for w in model.get_weights()])
-    model.save_weights(home / "nan.weights.h5")
-    with pytest.raises(LeukoBenchError, match=r"^The loss became nan at step 1; training stops and the weights of the"):
-        training.train(tiny(weights=str(home / "nan.weights.h5")), root)
-    assert run.file("model.weights.h5").read_bytes() == before
-    del keras
+    def spoil_after_the_first(self, row, trained, phase):
+        if row["epoch"] == 2:  # reached only where the validation is spoiled
+            row = row | {"val_loss": float("nan")}
+        finish(self, row, trained, phase)
+        kept.update({name: self.run.file(name).read_bytes() for name in ("model.weights.h5", "history.csv")})
+        if where == "in a step":
+            trained.set_weights([np.full(w.shape, np.nan, np.float32) for w in trained.get_weights()])
+
+    monkeypatch.setattr(session.Session, "_finish_epoch", spoil_after_the_first)
+    root = home / f"overflow {where}"
+    line = "The loss became nan at step 1;" if where == "in a step" else "The validation loss became nan in epoch 2;"
+    with pytest.raises(LeukoBenchError, match=rf"^{line} .* are kept\. Try a lower --set learning_rate, or --set prec"):
+        training.train(tiny(), root)
+    run = only_run(root)
+    assert len(run.history()) == 1
+    assert all(run.file(name).read_bytes() == content for name, content in kept.items())
 
 
 def test_a_model_that_fails_does_not_stop_the_next(uninterrupted, home, guide):
@@ -348,13 +363,14 @@ def test_frozen_features_give_what_ordinary_training_gives(home, monkeypatch):
     config = models.config_for(
         "resnet50", dataset="tiny", image_size=32, weights="none", freeze="always", epochs=3, learning_rate=1e-4
     )
-    reused = evaluation.evaluate(train_eagerly(config, home / "reused"))
-    assert reused.timing()["training"]["feature_reuse_saved_seconds"] > 0
+    reused = train_eagerly(config, home / "reused")
+    assert files.read_json(reused.file("timing.json"))["training"]["feature_reuse_saved_seconds"] > 0
     monkeypatch.setattr(session, "_Features", lambda running, stop: session._Pixels(running, frozen=True))
-    ordinary = evaluation.evaluate(train_eagerly(config, home / "ordinary"))
-    for subset in ("val", "test"):
-        a, b = (run.predictions(subset).filter(like="p_").to_numpy() for run in (reused, ordinary))
-        np.testing.assert_allclose(a, b, atol=1e-4)
+    ordinary = train_eagerly(config, home / "ordinary")
+    folder, classes = evaluation.split_of(reused).path, reused.config()["classes"]
+    images = pipeline.read(folder, "test", classes, 32, 10**9)
+    a, b = (evaluation.predict(evaluation.open_model(run), images) for run in (reused, ordinary))
+    np.testing.assert_allclose(a, b, atol=1e-4)
     assert np.ptp(a, axis=0).max() > 1e-3, "a head that learned nothing would agree as well"
 
 

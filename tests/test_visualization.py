@@ -1,5 +1,6 @@
 """Figures: the numbers they store, the files they make, and what they do when something is not at hand."""
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -171,40 +172,83 @@ def test_names_of_points_cover_neither_each_other_nor_a_point():
 def test_every_figure_is_drawn_and_drawn_again_to_the_same_bytes(root, tmp_path, classes):
     settings = {"classes": classes, "dataset": "smears", "heatmaps": True, "pictures": classes != HOSTILE}
     runs = [fakes.fake_run(root, name, accuracy=a, **settings) for name, a in (("cnn", 0.8), ("resnet50", 0.95))]
-    made = comparison.draw_all(runs, tmp_path / "figures")
+    made, notes = comparison.draw_all(compare(runs)[0], tmp_path / "figures")
+    assert notes == []
     names = {path.stem for path in made}
     expected = {"accuracy", "metrics", "radar", "class-f1", "tradeoff", "training", "roc", "precision-recall"}
     expected |= {"confusion", "confusion-cnn", "confusion-resnet50", "distribution"}
     assert expected <= names
     if classes == fakes.CLASSES:
-        assert names - expected == {"mistakes-cnn", "mistakes-resnet50", "samples"}
-        made.append(gradcam.draw_panel(runs, tmp_path / "figures"))
+        assert names - expected == {"mistakes-cnn", "mistakes-resnet50", "samples", "gradcam-panel"}
         made += gradcam.draw_examples(runs[0])
     for path in made:
         opened(path)
     if classes == HOSTILE:
         return
     before = {path: path.read_bytes() for path in made}
-    stale = tmp_path / "figures" / "confusion-gone.png"
-    stale.write_bytes(b"of a model that is no longer compared")
-    again = comparison.draw_all(runs[::-1], tmp_path / "figures")
-    assert not stale.exists()
+    again, _ = comparison.draw_all(compare(runs[::-1])[0], tmp_path / "figures")
     assert {path: path.read_bytes() for path in again} == {path: before[path] for path in again}
+
+
+STALE = {"confusion-gone", "examples-gone", "mistakes-gone"}
+
+
+def planted(folder: Path) -> None:
+    """Add figures of models that are no longer compared, and a file that is no figure."""
+    for name in STALE:
+        (folder / f"{name}.png").write_bytes(b"stale")
+    (folder / "notes.txt").write_text("mine")
+
+
+def test_figures_that_were_not_drawn_this_time_are_removed(root, tmp_path):
+    first = fakes.fake_run(root, "cnn", accuracy=0.8, dataset="smears", pictures=True, heatmaps=True)
+    second = fakes.fake_run(root, "resnet50", accuracy=0.9, dataset="smears")
+    before, _ = comparison.draw_all(compare([first, second])[0], tmp_path)
+    assert {"confusion", "mistakes-cnn", "gradcam-panel"} <= {path.stem for path in before}
+    planted(tmp_path)
+    made, notes = comparison.draw_all(compare([second])[0], tmp_path)  # one run, which is not explained
+    assert sorted(tmp_path.glob("*.png")) == sorted(made) and notes == []
+    assert not {"confusion", "mistakes-cnn", "gradcam-panel"} & {path.stem for path in made}
+    assert (tmp_path / "notes.txt").is_file()
+    perfect = fakes.fake_run(root, "resnet50", accuracy=1.0, dataset="smears")
+    comparison.draw_all(compare([perfect])[0], tmp_path)
+    assert not (tmp_path / "mistakes-resnet50.png").exists()  # it makes none any more
+
+
+@pytest.mark.parametrize("gone", ["images", "manifest"])
+def test_figures_that_cannot_be_drawn_again_here_are_kept(root, tmp_path, gone):
+    runs = [
+        fakes.fake_run(root, name, accuracy=0.8, dataset="smears", pictures=True, heatmaps=True)
+        for name in ("cnn", "resnet50")
+    ]
+    figures = tmp_path / "figures"
+    before = {path.name: path.read_bytes() for path in comparison.draw_all(compare(runs)[0], figures)[0]}
+    planted(figures)
+    if gone == "images":
+        shutil.rmtree(paths.raw_dir("smears"))
+        kept = ["gradcam-panel.png", "mistakes-cnn.png", "mistakes-gone.png", "mistakes-resnet50.png", "samples.png"]
+    else:
+        runs[0].manifest_path().unlink()
+        kept = ["distribution.png", "mistakes-gone.png", "samples.png"]
+    made, notes = comparison.draw_all(compare(runs)[0], figures)
+    assert notes == [
+        f"kept in {figures}, as the images or the manifest that they need are not at hand: {', '.join(kept)}"
+    ]
+    assert {path.name for path in figures.glob("*.png")} == {path.name for path in made} | set(kept)
+    now = {path.name: path.read_bytes() for path in figures.glob("*.png")}
+    assert {name: now[name] for name in before} == before
+    _, (note,) = comparison.draw_all(compare(runs[:1])[0], figures)
+    assert "mistakes-resnet50.png" in note or gone == "manifest"
+    assert not (figures / "confusion.png").exists() and (figures / "samples.png").read_bytes() == before["samples.png"]
 
 
 def test_one_run_without_images_or_manifest_still_gives_its_figures(root, tmp_path):
     run = fakes.fake_run(root, epochs=1)
     run.manifest_path().unlink()
-    names = {path.stem for path in comparison.draw_all([run], tmp_path)}
+    names = {path.stem for path in comparison.draw_all(compare([run])[0], tmp_path)[0]}
     assert "confusion-cnn" in names
     assert not names & {"confusion", "distribution", "samples", "mistakes-cnn"}
     assert confusion.misclassified_sheet(run, "", "", tmp_path) is None
-
-
-def test_runs_on_different_images_are_refused(root, tmp_path):
-    runs = [fakes.fake_run(root, "cnn"), fakes.fake_run(root, "vgg", test_identity="f" * 16)]
-    with pytest.raises(LeukoBenchError, match="tested on 2 different sets of images; figures show one"):
-        comparison.draw_all(runs, tmp_path)
 
 
 def test_sheet_of_a_cell_shows_its_images_worst_first(root, tmp_path, monkeypatch):
@@ -230,16 +274,14 @@ def test_distribution_counts_the_manifest(root):
     assert widths == [display.counts[s][c] for s in display.counts for c in display.classes]
 
 
-def test_dataset_figures_before_any_split_count_dataset_json(root, tmp_path):
-    fakes.fake_run(root, dataset="smears", pictures=True)
-    made = dataset.draw_all("smears", tmp_path / "figures")
+def test_dataset_figures_are_the_distribution_and_where_images_are_at_hand_samples(root, tmp_path):
+    manifest = fakes.fake_run(root, dataset="smears", pictures=True).manifest_path()
+    made = dataset.draw_all("smears", tmp_path / "figures", manifest)
     assert [path.name for path in made] == ["distribution.png", "samples.png"]
-    about = files.read_json(paths.raw_dir("smears") / "dataset.json")
-    assert dataset.DistributionDisplay.from_dataset("smears").counts == {"all": about["images"]}
     for image in paths.raw_dir("smears").glob("*/*.png"):
         image.unlink()
     made[1].unlink()
-    assert [path.name for path in dataset.draw_all("smears", tmp_path / "figures")] == ["distribution.png"]
+    assert [path.name for path in dataset.draw_all("smears", tmp_path / "figures", manifest)] == ["distribution.png"]
 
 
 def test_overlay_leaves_what_the_map_does_not_mark():
@@ -266,18 +308,29 @@ def test_heatmaps_carry_label_and_probability_of_the_predictions(root):
         heatmaps.read(run, "panel")
 
 
-def test_panel_shows_each_run_that_is_explained_and_only_those(root, tmp_path, monkeypatch):
+def test_panel_shows_each_run_that_is_explained_and_only_those(root):
     runs = [
         fakes.fake_run(root, name, seed=seed, dataset="smears", pictures=True, heatmaps=name != "vgg")
         for name, seed in (("cnn", 1), ("cnn", 2), ("vgg", 1))
     ]
-    shown = []
-    monkeypatch.setattr(style, "save", lambda figure, path: shown.append(figure) or path)
-    assert gradcam.draw_panel(runs, tmp_path) == tmp_path / "gradcam-panel.png"
-    heads = [axes.get_title() for axes in shown[0].axes if axes.get_title()]
-    assert heads == ["Image", "cnn seed 1", "cnn seed 2"]
-    assert style.NOTICE in shown[0].get_suptitle()
-    assert gradcam.draw_panel(runs[2:], tmp_path) is None
+    explained, problems = comparison.explained(compare(runs)[0])
+    drawing = next(iter(comparison.heatmap_drawings(explained)))
+    assert drawing.name == "gradcam-panel" and problems == []
+    figure = drawing.draw()
+    heads = [axes.get_title() for axes in figure.axes if axes.get_title()]
+    assert heads[0] == "Image" and sorted(heads[1:]) == ["cnn seed 1", "cnn seed 2"]
+    assert style.NOTICE in figure.get_suptitle()
+    assert not list(comparison.heatmap_drawings(comparison.explained(compare(runs[2:])[0])[0]))
+
+
+def test_damaged_heatmaps_leave_only_themselves_out(root, tmp_path):
+    good, bad = (fakes.fake_run(root, name, dataset="smears", pictures=True, heatmaps=True) for name in ("good", "bad"))
+    bad.file(artifacts.HEATMAPS).write_bytes(b"PK")
+    found, _ = comparison.explained(compare([good, bad])[0])
+    assert [subject.run for subject in found] == [good]
+    made, (note,) = comparison.draw_all(compare([good, bad])[0], tmp_path)
+    assert "gradcam-panel" in {path.stem for path in made}
+    assert note.startswith("left out of the heatmaps: ") and bad.id in note
 
 
 def test_foreign_images_show_all_probabilities_and_the_notice(root, tmp_path, monkeypatch):
@@ -304,12 +357,11 @@ def test_drawing_imports_no_keras_and_touches_no_pyplot_figure(root, tmp_path):
     fakes.fake_run(root, dataset="smears", pictures=True, heatmaps=True)
     code = (
         "import sys; from pathlib import Path; from utils.artifacts import find_runs\n"
-        "from visualization import comparison, gradcam, report\n"
+        "from visualization import comparison, report\n"
         "from utils.compare_models import compare\n"
         "assert not {'matplotlib', 'pandas', 'sklearn', 'jinja2', 'PIL'} & set(sys.modules)\n"
         "runs = find_runs(Path(sys.argv[1])); out = Path(sys.argv[2])\n"
-        "assert [d.draw() for d in comparison.drawings(compare(runs)[0])]\n"
-        "gradcam.draw_panel(runs, out)\n"
+        "comparison.draw_all(compare(runs)[0], out); assert (out / 'gradcam-panel.png').is_file()\n"
         "bad = {'keras', 'tensorflow', 'tf_keras_vis', 'models'} & {n.partition('.')[0] for n in sys.modules}\n"
         "assert not bad, bad\n"
         "import matplotlib.pyplot as plt; assert not plt.get_fignums()\n"

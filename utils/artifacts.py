@@ -1,5 +1,6 @@
 """The run folder: its file names, how one is found and opened. Everything shown anywhere is read from here."""
 
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -166,7 +167,12 @@ def find_runs(root: Path, model: str | None = None, finished: bool | None = None
         root: folder of the runs; one that does not exist holds none.
         model: only this model's.
         finished: only finished (True) or unfinished (False) ones; None lists both.
+
+    Raises:
+        LeukoBenchError: the root may not be read.
     """
+    if Path(root).is_dir() and not os.access(root, os.R_OK | os.X_OK):
+        raise LeukoBenchError(f"Cannot read {root}: permission denied. Choose a folder you may read with --root.")
     folders = [Path(root) / model] if model else sorted(p for p in Path(root).glob("*") if p.is_dir())
     runs = [Run(p) for folder in folders for p in sorted(folder.glob("*")) if p.is_dir() and FOLDER.match(p.name)]
     return [run for run in runs if finished is None or run.finished == finished]

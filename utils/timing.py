@@ -1,5 +1,6 @@
 """Repeated timing of a call, with warm-up."""
 
+import math
 from collections.abc import Callable
 from time import perf_counter
 
@@ -21,4 +22,4 @@ def repeat(call: Callable[[], object], warmup: int = WARMUP, iterations: int = I
 
 def percentile(ordered: list[float], share: float) -> float:
     """Return the nearest-rank percentile of sorted values; `share` in 0..1."""
-    return ordered[min(len(ordered) - 1, max(0, round(share * len(ordered) + 0.5) - 1))]
+    return ordered[max(0, math.ceil(share * len(ordered)) - 1)]

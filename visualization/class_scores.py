@@ -1,4 +1,4 @@
-"""One score of every model and class, as a heatmap."""
+"""F1 of every model and class, as a heatmap."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 @dataclass
 class ClassScoresDisplay:
-    """Store one score of every model and class and draw it as a heatmap on demand.
+    """Store the F1 of every model and class and draw it as a heatmap on demand.
 
     Attributes:
-        values: one list a model, in class order; None where the score is not defined.
+        values: one list a model, in class order; None where F1 is not defined.
         supports: test images of each class.
     """
 
@@ -26,17 +26,14 @@ class ClassScoresDisplay:
     classes: list[str]
     supports: list[int]
     values: list[list[float | None]]
-    score: str = "f1"
     axes_: Any = field(default=None, repr=False)
 
     @classmethod
-    def from_subjects(cls, subjects: Sequence[Subject], score: str = "f1") -> Self:
-        """Take "f1", "precision", "recall" or "auc" of a comparison's rows by class."""
+    def from_subjects(cls, subjects: Sequence[Subject]) -> Self:
+        """Take the F1 of a comparison's rows by class."""
         first = subjects[0].per_class
-        values = [[row[score] for row in s.per_class] for s in subjects]
-        return cls(
-            [s.name for s in subjects], [r["class"] for r in first], [r["support"] for r in first], values, score
-        )
+        values = [[row["f1"] for row in s.per_class] for s in subjects]
+        return cls([s.name for s in subjects], [r["class"] for r in first], [r["support"] for r in first], values)
 
     def plot(self, *, ax: "Axes | None" = None) -> Self:
         """Draw models down, classes across; "–" where a class has no image and was never predicted."""
@@ -52,7 +49,7 @@ class ClassScoresDisplay:
             sns.heatmap(
                 values, annot=True, fmt=".3f" if shape[1] <= 8 else ".2f", cmap="viridis", vmin=low, vmax=1, ax=ax,
                 linewidths=0.6, linecolor="white", annot_kws={"fontsize": 10 if shape[1] <= 8 else 9},
-                cbar_kws={"label": f"{self.score.upper()}, colours from {low:g} to 1", "fraction": 0.05, "pad": 0.02},
+                cbar_kws={"label": f"F1, colours from {low:g} to 1", "fraction": 0.05, "pad": 0.02},
             )  # fmt: skip
             ax.set_facecolor("#f2f2f2")
             for i, k in np.argwhere(np.isnan(values)):

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from data import manifest as manifests
-from utils.artifacts import Run
-from utils.compare_models import Comparison, compare
+from utils import metrics
+from utils.artifacts import HEATMAPS
+from utils.compare_models import Comparison
 from utils.errors import LeukoBenchError
 from visualization import (
     class_scores,
@@ -26,7 +27,7 @@ from visualization import subjects as members
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-PER_MODEL = ("confusion-", "mistakes-")  # beginnings of the files that each model has one of
+OF_IMAGES = ("samples", "mistakes-", "gradcam-panel")  # beginnings of the files that show images of the dataset
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class Drawing:
         section: part of the report it belongs to.
         title: what it shows.
         words: how to read it.
-        draw: makes the figure; None where what it needs is not at hand.
+        draw: makes the figure; None where the images or the manifest that it needs are not at hand.
     """
 
     name: str
@@ -48,29 +49,52 @@ class Drawing:
     draw: "Callable[[], Figure | None]"
 
 
-def draw_all(runs: Sequence[Run], folder: Path) -> list[Path]:
-    """Draw every figure of runs that share their test images; return the files.
+def draw_all(comparison: Comparison, folder: Path) -> tuple[list[Path], list[str]]:
+    """Draw every figure of a comparison and the shared heatmaps, and remove from the folder what was not drawn.
 
-    Figures of models that are no longer compared are removed from the folder.
+    What cannot be made again here is kept: without the manifest or the images all figures that show images, also those
+    of runs that are not compared now.
+
+    Returns:
+        The files, and one line for each thing that was left out or kept.
 
     Raises:
-        LeukoBenchError: the runs were tested on different images, one is damaged, or the folder cannot be written.
+        LeukoBenchError: the folder cannot be written.
     """
-    groups = compare(runs)
-    if len(groups) > 1:
-        raise LeukoBenchError(
-            f"These runs were tested on {len(groups)} different sets of images; figures show one: "
-            + "; ".join(f"{g.short}: {', '.join(run.id for run in g.runs)}" for g in groups)
-        )
-    made = []
-    for drawing in drawings(groups[0]):
+    runs, damaged = explained(comparison)
+    notes = [f"left out of the heatmaps: {problem}" for problem in damaged]
+    made, lost = [], set()
+    for drawing in (*drawings(comparison), *_panel(runs)):
         figure = drawing.draw()
-        if figure is not None:
+        if figure is None:
+            lost.add(f"{drawing.name}.png")
+        else:
             made.append(style.save(figure, folder / f"{drawing.name}.png"))
-    for path in folder.glob("*.png"):
-        if path.name.startswith(PER_MODEL) and path not in made:
-            path.unlink()
-    return made
+    kept = []
+    for path in sorted(set(folder.glob("*.png")) - set(made)):
+        if path.name in lost or (lost and path.name.startswith(OF_IMAGES)):
+            kept.append(path.name)
+        else:
+            path.unlink(missing_ok=True)
+    if kept:
+        notes.append(
+            f"kept in {folder}, as the images or the manifest that they need are not at hand: {', '.join(kept)}"
+        )
+    return made, notes
+
+
+def explained(comparison: Comparison) -> tuple[list[members.Subject], list[str]]:
+    """Return the runs whose heatmaps can be read, and one sentence for each run whose heatmaps are damaged."""
+    found, problems = [], []
+    for subject in members.subjects(comparison):
+        if subject.run.file(HEATMAPS).is_file():
+            try:
+                heatmaps.read(subject.run)
+            except LeukoBenchError as error:
+                problems.append(str(error))
+            else:
+                found.append(subject)
+    return found, problems
 
 
 def drawings(comparison: Comparison) -> Iterator[Drawing]:
@@ -82,18 +106,10 @@ def drawings(comparison: Comparison) -> Iterator[Drawing]:
     yield from _of_data(comparison)
 
 
-def heatmap_drawings(explained: Sequence[members.Subject]) -> Iterator[Drawing]:
+def heatmap_drawings(runs: Sequence[members.Subject]) -> Iterator[Drawing]:
     """Return the shared panel and the examples of runs that have been explained, undrawn."""
-    if not explained:
-        return
-    yield Drawing(
-        "gradcam-panel", "Where the models looked", "The same images under every model",
-        "Yellow marks what spoke for the predicted class, under each picture. A model that reads the cells lights up "
-        "the nucleus; one that lights up the background, the edge or a corner reads something else, however "
-        "accurate it is.",
-        lambda: gradcam.panel([s.run for s in explained], [s.name for s in explained]),
-    )  # fmt: skip
-    for subject in explained:
+    yield from _panel(runs)
+    for subject in runs:
         for method in dict.fromkeys(h.method for h in heatmaps.read(subject.run, "example")):
             yield Drawing(
                 f"examples-{style.slug(subject.name)}-{style.slug(method)}", "Where the models looked",
@@ -102,6 +118,17 @@ def heatmap_drawings(explained: Sequence[members.Subject]) -> Iterator[Drawing]:
                 "surest about and got wrong, each beside its heatmap.",
                 lambda subject=subject, method=method: dict(gradcam.examples(subject.run, subject.name)).get(method),
             )  # fmt: skip
+
+
+def _panel(runs: Sequence[members.Subject]) -> Iterator[Drawing]:
+    if any(heatmaps.read(subject.run, "panel") for subject in runs):
+        yield Drawing(
+            "gradcam-panel", "Where the models looked", "The same images under every model",
+            "Yellow marks what spoke for the predicted class, under each picture. A model that reads the cells lights "
+            "up the nucleus; one that lights up the background, the edge or a corner reads something else, however "
+            "accurate it is.",
+            lambda: gradcam.panel(runs),
+        )  # fmt: skip
 
 
 def _of_scores(subjects: list[members.Subject], about: str) -> Iterator[Drawing]:
@@ -157,6 +184,8 @@ def _of_matrices(subjects: list[members.Subject], about: str) -> Iterator[Drawin
             ),
         )  # fmt: skip
     for subject in subjects:
+        if metrics.cell(subject.table).empty:
+            continue
         yield Drawing(
             f"mistakes-{style.slug(subject.name)}", "Mistakes", f"Mistakes of {subject.name}",
             "The wrong answers that the model was surest of come first: what they have in common says more than "
@@ -189,20 +218,19 @@ def _of_curves(subjects: list[members.Subject], about: str) -> Iterator[Drawing]
 
 def _of_data(comparison: Comparison) -> Iterator[Drawing]:
     path = members.manifest_of(comparison)
-    if path is None:
-        return
-    manifest = manifests.read(path)
-    display = dataset.DistributionDisplay.from_manifest(manifest, comparison.dataset)
+    manifest = manifests.read(path) if path else None
     splits = " and ".join(sorted({str(row["split"]) for row in comparison.rows}))
-    about = f"split {splits}, {len(manifest.rows):,} images, {len(manifest.classes)} classes"
+    about = f"split {splits}, {len(manifest.rows):,} images, {len(manifest.classes)} classes" if manifest else ""
     yield Drawing(
         "distribution", "Data", "Images by class and subset",
         "Models learn from the training images, the kept epoch is chosen on the validation images, and every score "
         "here comes from the test images, which no model saw before.",
-        lambda: dataset.distribution(display, about),
+        lambda: manifest
+        and dataset.distribution(dataset.DistributionDisplay.from_manifest(manifest, comparison.dataset), about),
     )  # fmt: skip
     yield Drawing(
         "samples", "Data", "Samples of every class",
         "Training images, picked without looking at them.",
-        lambda: dataset.sample_sheet(comparison.dataset, dataset.samples_of(manifest), f"training images, {about}"),
+        lambda: manifest
+        and dataset.sample_sheet(comparison.dataset, dataset.samples_of(manifest), f"training images, {about}"),
     )  # fmt: skip

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from data import manifest as manifests
 from data.manifest import Manifest
-from utils import artifacts, files, paths
+from utils import artifacts
 from visualization import pictures, style
 
 if TYPE_CHECKING:
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
 PER_CLASS = 6  # images of a sample sheet
 TRIES = 4  # unreadable images that are passed over for each one shown
-WHOLE = "all"
 TOTAL = "#5b7a99"  # bars that belong to no subset
 
 
@@ -26,7 +25,7 @@ class DistributionDisplay:
 
     Attributes:
         classes: class names in order.
-        counts: images by subset and class, {"train": {"Benign": 322, ...}, ...}; {"all": ...} before splitting.
+        counts: images by subset and class, {"train": {"Benign": 322, ...}, ...}.
         title: name of the dataset.
     """
 
@@ -41,19 +40,7 @@ class DistributionDisplay:
         counts = manifest.counts()
         known = [name for name in artifacts.SUBSETS if name in counts]
         named = {name: counts[name] for name in (*known, *(n for n in counts if n and n not in known))}
-        return cls(manifest.classes, named or {WHOLE: next(iter(counts.values()))}, title)
-
-    @classmethod
-    def from_dataset(cls, dataset: str) -> Self:
-        """Count the images of an imported dataset, before any split.
-
-        Raises:
-            LeukoBenchError: the dataset has no readable dataset.json.
-        """
-        about = files.read_json(paths.raw_dir(dataset) / "dataset.json")
-        return cls(
-            about["classes"], {WHOLE: {name: about["images"].get(name, 0) for name in about["classes"]}}, dataset
-        )
+        return cls(manifest.classes, named, title)
 
     @property
     def totals(self) -> dict[str, int]:
@@ -107,25 +94,19 @@ class DistributionDisplay:
 
 def distribution(display: DistributionDisplay, about: str) -> "Figure":
     """Draw images by class, by class and subset, and the share of the subsets."""
-    split = len(display.counts) > 1
     count = len(display.classes)
-    figure = style.new(9 if split else 7, 1.8 + (count * 0.95 if split else count * 0.42 + 0.4))
-    if split:
-        figure.set_figheight(max(6.4, 2 + 0.62 * count + 3.2))
+    figure = style.new(9, max(6.4, 2 + 0.62 * count + 3.2))
     with style.look():
-        if not split:
-            display.plot(ax=figure.subplots())
-        else:
-            upper, lower = figure.subfigures(2, 1, height_ratios=(max(2.6, 0.27 * count), max(3, 0.5 * count)))
-            left, right = upper.subplots(1, 2, width_ratios=(1.25, 1))
-            display.plot(ax=left)
-            left.set_title("All images by class")
-            display.plot_pie(ax=right)
-            right.set_title("Share of the subsets")
-            axes = lower.subplots()
-            display.plot(ax=axes, subset="grouped")
-            axes.set_title("By class and subset")
-            axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+        upper, lower = figure.subfigures(2, 1, height_ratios=(max(2.6, 0.27 * count), max(3, 0.5 * count)))
+        left, right = upper.subplots(1, 2, width_ratios=(1.25, 1))
+        display.plot(ax=left)
+        left.set_title("All images by class")
+        display.plot_pie(ax=right)
+        right.set_title("Share of the subsets")
+        axes = lower.subplots()
+        display.plot(ax=axes, subset="grouped")
+        axes.set_title("By class and subset")
+        axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
     style.head(figure, f"Images of {display.title}" if display.title else "Images", about)
     return figure
 
@@ -173,38 +154,24 @@ def _readable(dataset: str, candidates: Sequence[str]) -> list:
 
 def samples_of(manifest: Manifest, subset: str = "train") -> dict[str, list[str]]:
     """Return the images of a subset by class, in the order of their hashes, which is no order at all."""
-    rows = sorted(manifest.subset(subset) or manifest.rows, key=lambda row: row.sha256)
+    rows = sorted(manifest.subset(subset), key=lambda row: row.sha256)
     return {name: [row.image for row in rows if row.label == name] for name in manifest.classes}
 
 
-def _samples_on_disk(dataset: str, classes: Sequence[str]) -> dict[str, list[str]]:
-    chosen = {}
-    for name in classes:
-        found = sorted(p.name for p in (paths.raw_dir(dataset) / name).glob("*") if p.is_file())
-        step = max(1, len(found) // PER_CLASS)
-        chosen[name] = [f"{name}/{file}" for file in (*found[::step], *found)]
-    return chosen
-
-
-def draw_all(dataset: str, folder: Path, manifest: Path | None = None) -> list[Path]:
-    """Draw the distribution and the sample sheet of an imported dataset; return the files.
+def draw_all(dataset: str, folder: Path, manifest: Path) -> list[Path]:
+    """Draw the distribution and the sample sheet of a split; return the files.
 
     Args:
         dataset: folder below data/raw.
         folder: where the files go.
-        manifest: of a split; None counts the images before any split.
+        manifest: of the split.
 
     Raises:
-        LeukoBenchError: dataset.json or the manifest cannot be read, or the folder cannot be written.
+        LeukoBenchError: the manifest cannot be read, or the folder cannot be written.
     """
-    if manifest:
-        rows = manifests.read(manifest)
-        display, samples = DistributionDisplay.from_manifest(rows, dataset), samples_of(rows)
-        about = f"split of {sum(display.totals.values()):,} images, {len(display.classes)} classes"
-    else:
-        display = DistributionDisplay.from_dataset(dataset)
-        samples = _samples_on_disk(dataset, display.classes)
-        about = f"{sum(display.totals.values()):,} images, {len(display.classes)} classes, not split"
+    rows = manifests.read(manifest)
+    display, samples = DistributionDisplay.from_manifest(rows, dataset), samples_of(rows)
+    about = f"split of {sum(display.totals.values()):,} images, {len(display.classes)} classes"
     made = [style.save(distribution(display, about), folder / "distribution.png")]
     sheet = sample_sheet(dataset, samples, about)
     if sheet:

@@ -8,6 +8,7 @@ from utils import artifacts
 from utils.artifacts import Run
 from visualization import pictures, style
 from visualization.heatmaps import Heatmap, overlay, read
+from visualization.subjects import Subject
 
 if TYPE_CHECKING:
     import numpy as np
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 METHODS = {"gradcam": "Grad-CAM", "gradcam++": "Grad-CAM++", "scorecam": "Score-CAM"}
-PANEL = "gradcam-panel.png"
 SIDE = 224  # pixels of a picture
 
 
@@ -73,41 +73,12 @@ def _example(pair: "Sequence[Axes]", found: Heatmap | None, held: dict, right: b
     pair[1].set_title(found.words, fontsize=8.5, fontweight="normal")
 
 
-def draw_panel(runs: Sequence[Run], folder: Path) -> Path | None:
-    """Draw the same images under every explained run, one column a run; return the file.
-
-    Returns:
-        None where no run is explained or no image is at hand.
-
-    Raises:
-        LeukoBenchError: a heatmaps.npz is damaged, or the folder cannot be written.
-    """
-    figure = panel(runs, _names(runs))
-    return style.save(figure, folder / PANEL) if figure else None
-
-
-def _names(runs: Sequence[Run]) -> list[str]:
-    """Name each run by its model, and by its seed or folder too where the model stands there twice."""
-    for name in (Run.label, lambda run: f"{run.label()} seed {run.config()['seed']}"):
-        names = [name(run) for run in runs]
-        if len(set(names)) == len(names):
-            return names
-    return [run.id for run in runs]
-
-
-def panel(runs: Sequence[Run], names: Sequence[str]) -> "Figure | None":
-    """Draw the shared panel; None where no run is explained or no image is at hand."""
-    columns = []
-    for run, name in zip(runs, names, strict=True):
-        if run.file(artifacts.HEATMAPS).is_file():
-            heatmaps = read(run, "panel")
-            if heatmaps:
-                columns.append((name, heatmaps))
-    if not columns:
-        return None
+def panel(subjects: Sequence[Subject]) -> "Figure | None":
+    """Draw the same images under every explained run, one column a run; None where no image is at hand."""
+    columns = [(subject.name, found) for subject in subjects if (found := read(subject.run, "panel"))]
     methods = [method for _, heatmaps in columns for method in dict.fromkeys(h.method for h in heatmaps)]
     common = max(dict.fromkeys(methods), key=methods.count)
-    datasets = list(dict.fromkeys(run.config()["dataset"] for run in runs))
+    datasets = list(dict.fromkeys(s.run.config()["dataset"] for s in subjects))
     images = list(dict.fromkeys((h.label, h.image) for _, heatmaps in columns for h in heatmaps))
     images.sort(key=lambda pair: pair[0])
     size = pictures.SIDE  # thumbnails: the panel is shown, and published, beside results
@@ -131,7 +102,7 @@ def panel(runs: Sequence[Run], names: Sequence[str]) -> "Figure | None":
                 _panel_cell(grid[i, k], held[image], by_image.get(image))
             top = style.wrap(name, letters) + ("" if method == common else f"\n({METHODS.get(method, method)})")
             grid[0, k].set_title(top, fontsize=9)
-    config = runs[0].config()
+    config = subjects[0].run.config()
     about = f"{datasets[0]}, split {config['split']}, {len(images)} test images. {style.NOTICE}"
     style.head(figure, f"{METHODS.get(common, common)}: where every model looked", about)
     return figure

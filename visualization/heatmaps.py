@@ -11,7 +11,7 @@ from visualization import style
 if TYPE_CHECKING:
     import numpy as np
 
-COLUMNS = ("image", "method", "layer", "target", "predicted", "purpose", "map")
+COLUMNS = ("image", "method", "layer", "predicted", "purpose", "map")
 STRONGEST = 0.72  # how much of the picture the strongest place covers
 
 
@@ -20,7 +20,7 @@ class Heatmap:
     """One row of heatmaps.npz, with what predictions.csv says about its image.
 
     Attributes:
-        target: class that the map explains.
+        predicted: class that the map explains.
         values: (h, w) in 0..1.
         label: true class.
         probability: of the predicted class; None where the image is no test image.
@@ -29,7 +29,6 @@ class Heatmap:
     image: str
     method: str
     layer: str
-    target: str
     predicted: str
     purpose: str
     values: "np.ndarray"
@@ -48,8 +47,8 @@ class Heatmap:
         return f"{style.short(self.predicted, 20)}{known}"
 
 
-def read(run: Run, purpose: str) -> list[Heatmap]:
-    """Read the heatmaps of a run with the purpose "panel" or "example".
+def read(run: Run, purpose: str | None = None) -> list[Heatmap]:
+    """Read the heatmaps of a run with the purpose "panel" or "example"; None reads all.
 
     Raises:
         LeukoBenchError: heatmaps.npz is missing or damaged.
@@ -72,13 +71,13 @@ def read(run: Run, purpose: str) -> list[Heatmap]:
     known = {row["image"]: row for row in run.predictions("test").to_dict("records")}
     heatmaps = []
     for *texts, values in zip(*columns, strict=True):
-        image, method, layer, target, predicted, kind = map(str, texts)
-        if kind != purpose:
+        image, method, layer, predicted, kind = map(str, texts)
+        if purpose not in (None, kind):
             continue
         row = known.get(image, {})
         label = row.get("label", image.rpartition("/")[0])
         probability = row.get(metrics.PREFIX + predicted)
-        heatmaps.append(Heatmap(image, method, layer, target, predicted, kind, values, label, probability))
+        heatmaps.append(Heatmap(image, method, layer, predicted, kind, values, label, probability))
     return heatmaps
 
 

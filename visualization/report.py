@@ -7,14 +7,12 @@ from pathlib import Path
 
 from utils import comparison_tables as views
 from utils import files
-from utils.artifacts import HEATMAPS, Run
-from utils.compare_models import Comparison, compare
+from utils.compare_models import Comparison
 from utils.errors import LeukoBenchError
 from utils.tables import Table
 from visualization import comparison as figures
-from visualization import heatmaps, style
 from visualization import report_notes as notes
-from visualization.subjects import Subject, subjects
+from visualization import style
 
 TEMPLATE = Path(__file__).parent / "templates" / "report.html"
 
@@ -53,34 +51,34 @@ class Part:
     origin: str
 
 
-def write_report(runs: Sequence[Run], path: Path, root: Path) -> Path:
-    """Write the report of runs as one self-contained HTML page and return its path; the same runs give the same bytes.
+def write_report(comparisons: Sequence[Comparison], path: Path, root: Path) -> Path:
+    """Write comparisons as one self-contained HTML page and return its path; the same runs give the same bytes.
 
     Args:
-        runs: finished runs; those on other test images stand in a part of their own.
+        comparisons: of all runs; each stands in a part of its own.
         path: HTML file to write.
         root: folder of the runs, for the commands that the page shows.
 
     Raises:
-        LeukoBenchError: there are no runs, one is damaged, or the file cannot be written.
+        LeukoBenchError: a run is damaged, or the file cannot be written.
     """
     from jinja2 import Environment, FileSystemLoader
 
-    groups = compare(runs)
-    parts = [_part(group, f"set{k}", root) for k, group in enumerate(groups, 1)]
+    parts = [_part(group, f"set{k}", root) for k, group in enumerate(comparisons, 1)]
     environment = Environment(loader=FileSystemLoader(TEMPLATE.parent), autoescape=True, trim_blocks=True)
     environment.filters["joined"] = lambda text: " ".join(str(text).split())
     template = environment.get_template(TEMPLATE.name)
-    page = template.render(parts=parts, notice=style.NOTICE, citation=notes.citation(groups))
+    page = template.render(parts=parts, notice=style.NOTICE, citation=notes.citation(comparisons))
     files.write_text(path, "\n".join(line.rstrip() for line in page.splitlines() if line.strip()) + "\n")
     return path
 
 
 def _part(comparison: Comparison, anchor: str, root: Path) -> Part:
     sections = [_tables(comparison, anchor)]
-    missing = notes.missing(comparison)
+    explained, damaged = figures.explained(comparison)
+    missing = [*notes.missing(comparison), *damaged]
     by_title: dict[str, Section] = {}
-    for drawing in (*figures.drawings(comparison), *figures.heatmap_drawings(_explained(comparison, missing))):
+    for drawing in (*figures.drawings(comparison), *figures.heatmap_drawings(explained)):
         try:
             figure = drawing.draw()
         except LeukoBenchError as error:
@@ -99,20 +97,6 @@ def _part(comparison: Comparison, anchor: str, root: Path) -> Part:
         anchor, comparison.title, views.about(comparison), sections, missing, notes.commands(comparison, root),
         notes.origin(comparison.dataset),
     )  # fmt: skip
-
-
-def _explained(comparison: Comparison, missing: list[str]) -> list[Subject]:
-    """Return the runs whose heatmaps can be read; add a sentence to `missing` for each that is damaged."""
-    found = []
-    for subject in subjects(comparison):
-        if subject.run.file(HEATMAPS).is_file():
-            try:
-                heatmaps.read(subject.run, "panel")
-            except LeukoBenchError as error:
-                missing.append(str(error))
-            else:
-                found.append(subject)
-    return found
 
 
 def _tables(comparison: Comparison, anchor: str) -> Section:

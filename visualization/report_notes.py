@@ -11,6 +11,7 @@ from utils.artifacts import HEATMAPS, Run
 from utils.compare_models import Comparison
 from utils.errors import LeukoBenchError
 from utils.tables import Table
+from visualization import heatmaps
 from visualization import subjects as members
 
 HIDDEN = frozenset({"started", "test_identity", "model", "classes"})  # said elsewhere, or different in every run
@@ -90,11 +91,24 @@ def commands(comparison: Comparison, root: Path) -> list[str]:
         words += [word for text in given for word in ("--set", text)]
         train.append(shlex.join(["python", "run_guide.py", *words, *place]))
     explain = [
-        shlex.join(["python", "run_guide.py", "explain", run.model, *place])
+        shlex.join(["python", "run_guide.py", "explain", run.id, *options, *place])
         for run in comparison.runs
-        if run.file(HEATMAPS).is_file()
+        for options in _methods(run)
     ]
-    return [*train, *dict.fromkeys(explain), shlex.join(["python", "run_guide.py", "report", *place])]
+    seeds = {(row["model"], row["seed"]) for row in comparison.rows}
+    several = ["--all-seeds"] if len(seeds) > len({model for model, _ in seeds}) else []
+    return [*train, *explain, shlex.join(["python", "run_guide.py", "report", *several, *place])]
+
+
+def _methods(run: Run) -> list[list[str]]:
+    """Return the options of each `explain` that the heatmaps of a run come from."""
+    if not run.file(HEATMAPS).is_file():
+        return []
+    try:
+        methods = dict.fromkeys(heatmap.method for heatmap in heatmaps.read(run))
+    except LeukoBenchError:
+        return [[]]
+    return [[] if method == "gradcam" else ["--method", method] for method in methods]
 
 
 def _plain(settings: dict[str, Any]) -> dict[str, Any]:
@@ -122,6 +136,8 @@ def origin(dataset: str) -> str:
     try:
         about = files.read_json(paths.raw_dir(dataset) / "dataset.json")
     except LeukoBenchError:
+        return ""
+    if not isinstance(about, dict):
         return ""
     if about.get("synthetic"):
         return (

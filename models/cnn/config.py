@@ -1,8 +1,11 @@
 """Configuration of `cnn`, the three-block network that studies of this dataset use as a baseline."""
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
-from models.base_config import Augmentation, ModelConfig
+from pydantic import Field, PositiveInt, model_validator
+
+from data.augmentation import Augmentation
+from models.base_config import ModelConfig
 
 
 class Config(ModelConfig):
@@ -14,6 +17,12 @@ class Config(ModelConfig):
     }
 
     image_size: int = 128  # the baseline's size
-    filters: tuple[int, ...] = (32, 64, 128)  # one block each
-    dense: int = 128  # units of the hidden layer
+    filters: tuple[PositiveInt, ...] = Field((32, 64, 128), min_length=1)  # one block each, which halves the side
+    dense: int = Field(128, ge=1)  # units of the hidden layer
     heatmap_layer: str = "conv3"  # the last convolution
+
+    @model_validator(mode="after")
+    def _blocks_fit(self) -> Self:
+        if self.image_size >> len(self.filters) < 1:
+            raise ValueError(f"{len(self.filters)} blocks leave nothing of images of {self.image_size} px")
+        return self

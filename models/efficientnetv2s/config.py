@@ -2,6 +2,8 @@
 
 from typing import Any, ClassVar
 
+from pydantic import Field
+
 from models.base_config import BackboneConfig
 
 
@@ -16,5 +18,5 @@ class Config(BackboneConfig):
     image_size: int = 224  # as the published runs on this dataset
     head_epochs: int = 8  # phase one, of up to 20 epochs in all
     fine_tune_class_weights: bool = True  # phase two weighs the classes
-    dense: int = 128  # units of the hidden layer
+    dense: int = Field(128, ge=1)  # units of the hidden layer
     heatmap_layer: str = "top_activation"  # output of the last convolutional block
