@@ -24,7 +24,9 @@ format: $(STAMP)
 
 venv: $(STAMP)
 
-# A python without ensurepip (Debian without python3-venv) still makes an environment; pip is then fetched into it.
+# A python without ensurepip (Debian without python3-venv) still makes an environment; pip is then taken from Debian's
+# package of it, which any user may download.
+PIP_OF_DEBIAN := { apt-get download python3-pip-whl || { apt-get update && apt-get download python3-pip-whl; }; } && dpkg -x python3-pip-whl_*.deb .
 $(STAMP): requirements.txt requirements-dev.txt
 	@set -e; \
 	fits='import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))'; \
@@ -39,7 +41,7 @@ $(STAMP): requirements.txt requirements-dev.txt
 	  rm -rf $(VENV); \
 	  if ! "$$found" -m venv $(VENV) >/dev/null 2>&1 && ! "$$found" -m virtualenv --quiet $(VENV) >/dev/null 2>&1; then \
 	    rm -rf $(VENV); \
-	    if ! { "$$found" -m venv --without-pip $(VENV) && $(PY) -c "$$GET_PIP" && $(PY) $(VENV)/pip.whl/pip install --quiet --force-reinstall pip; } >/dev/null 2>&1; then \
+	    if ! { "$$found" -m venv --without-pip $(VENV) && (cd $(VENV) && $(PIP_OF_DEBIAN)) && $(PY) $$(ls $(VENV)/usr/share/python-wheels/pip-*.whl)/pip install --quiet --force-reinstall pip; } >/dev/null 2>&1; then \
 	      rm -rf $(VENV); echo "Error: $$found cannot make an environment with pip. Run: sudo apt install python3-venv" >&2; exit 1; \
 	    fi; \
 	  fi; \
@@ -47,11 +49,3 @@ $(STAMP): requirements.txt requirements-dev.txt
 	echo "Installing the packages of requirements.txt into $(VENV) (minutes, once)"; \
 	$(PY) $(PIP) -r requirements-dev.txt; \
 	touch $@
-
-define GET_PIP
-import json, urllib.request as web, urllib.parse
-index = "https://pypi.org/pypi/pip/json"
-wheel = next(f["url"] for f in json.load(web.urlopen(index, timeout=60))["urls"] if f["url"].endswith(".whl"))
-web.urlretrieve(urllib.parse.urljoin(index, wheel), "$(VENV)/pip.whl")
-endef
-export GET_PIP
