@@ -6,6 +6,7 @@ from fractions import Fraction
 
 from utils.errors import LeukoBenchError
 
+DEFAULT = "64/16/20"  # train/val/test in percent
 VALIDATION = Fraction(1, 5)  # share of what is not test where a split does not say it
 
 

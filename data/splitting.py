@@ -16,13 +16,10 @@ from pathlib import Path
 from data import index, integrity, layout, manifest
 from data.index import Indexed
 from data.manifest import Manifest, Row
-from data.schemes import Scheme, parse
+from data.schemes import DEFAULT, Scheme, parse
 from utils import files
 from utils.errors import LeukoBenchError, nearest
 from utils.paths import data_dir, raw_dir, splits_dir
-
-DEFAULT = "64/16/20"
-SUBSETS = ("train", "val", "test")
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from utils import console
+from data import schemes
+from utils import artifacts, console
 from utils.paths import raw_dir
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ def check(dataset: Dataset = "") -> None:
 
 def split(
     dataset: Dataset = "",
-    split: Split = "64/16/20",
+    split: Split = schemes.DEFAULT,
     seed: Seed = 42,
 ) -> None:
     """Split a dataset into training, validation and test images, stratified by class."""
@@ -105,7 +106,7 @@ def split(
     counts = folder.manifest.counts()
     rows = [
         (subset, sum(counts[subset].values()), *(counts[subset][label] for label in folder.manifest.classes))
-        for subset in splitting.SUBSETS
+        for subset in artifacts.SUBSETS
     ]
     console.table(f"{name}, split {split}, seed {seed}", ("subset", "images", *folder.manifest.classes), rows)
     cut = splitting.straddling(folder.manifest)
@@ -116,7 +117,7 @@ def split(
 
 def figures(
     dataset: Dataset = "",
-    split: Split = "64/16/20",
+    split: Split = schemes.DEFAULT,
     seed: Seed = 42,
     output: Annotated[Path | None, typer.Option(help="Folder of the figures.", show_default="runs/figures")] = None,
 ) -> None:

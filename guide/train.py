@@ -15,7 +15,7 @@ from utils.paths import runs_dir
 def train(
     model: Annotated[list[str] | None, typer.Argument(help="Models to train, one after another.")] = None,
     dataset: scripts.Dataset = "",
-    split: scripts.Split = "64/16/20",
+    split: scripts.Split = schemes.DEFAULT,
     seed: scripts.Seed = 42,
     set_: scripts.Settings = None,
     profile: scripts.Profile = "",

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from data import schemes
 from data.augmentation import Augmentation
 from utils import files
 from utils.artifacts import RANDOM_FEATURES
@@ -36,7 +37,7 @@ class ModelConfig(BaseModel):
 
     model: str = ""  # name of the model's folder
     dataset: str = ""  # folder below data/raw; empty: the only one there, or synthetic smears where there is none
-    split: str = "64/16/20"  # shares of train/val/test in percent, or "kfold:5:1" for fold 1 of 5
+    split: str = schemes.DEFAULT  # shares of train/val/test in percent, or "kfold:5:1" for fold 1 of 5
     split_seed: int = 42  # seed of the split, apart from `seed` so that seeds share one test set
     seed: int = Field(42, ge=0, lt=2**31)  # initial weights, order, augmentation, dropout
     classes: tuple[str, ...] = ()  # class names in probability order; filled in from the manifest

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 import models
+from data import schemes
 from models.launching import OUT_OF_GPU_MEMORY
 from utils import artifacts
 from utils.console import STOPPED, error, run_app, say
@@ -27,7 +28,7 @@ def run_train(name: str) -> None:
 
     def train(
         dataset: Dataset = "",
-        split: Split = "64/16/20",
+        split: Split = schemes.DEFAULT,
         seed: Seed = 42,
         set_: Settings = None,
         profile: Profile = "",
@@ -82,8 +83,9 @@ def run_evaluate(name: str) -> None:
 
 def given(values: dict[str, object]) -> dict[str, object]:
     """Keep the values that differ from the flags' defaults, so that a profile or --set decides the others."""
-    defaults = {"dataset": "", "split": "64/16/20", "seed": 42}
-    return {field: value for field, value in values.items() if value != defaults[field]}
+    from models.base_config import ModelConfig
+
+    return {field: value for field, value in values.items() if value != ModelConfig.model_fields[field].default}
 
 
 def _evaluate(run: artifacts.Run) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 
 from data import pipeline
 from models import backbones, features, progress, schedule, weights
-from models.base_config import BackboneConfig, ModelConfig, Phase
+from models.base_config import ModelConfig, Phase
 from utils import artifacts, files
 from utils.artifacts import Run
 from utils.console import say
@@ -63,7 +63,7 @@ class Session:
         import keras
 
         backbones.prepare_phase(self.model, phase, self.pretrained)
-        reuse = phase.base_frozen and not self.config.augmentation.active and isinstance(self.config, BackboneConfig)
+        reuse = phase.base_frozen and not self.config.augmentation.active
         resumed = bool(self.history) and self.history[-1]["phase"] == phase.name
         if self.history:
             # A phase begins from the best weights so far, whether the one before ran now or in an earlier process.

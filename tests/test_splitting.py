@@ -8,6 +8,7 @@ import pytest
 
 from data import acquire, integrity, layout, schemes, splitting, synthetic
 from data.index import Indexed
+from utils import artifacts
 from utils.errors import LeukoBenchError
 
 PUBLISHED = {"Benign": 504, "Early": 985, "Pre": 963, "Pro": 804}
@@ -44,7 +45,7 @@ def deal(rows, text="64/16/20", seed=42):
 
 
 def sizes(table):
-    return {subset: len(table.subset(subset)) for subset in splitting.SUBSETS}
+    return {subset: len(table.subset(subset)) for subset in artifacts.SUBSETS}
 
 
 def test_the_published_counts_give_the_published_split(place):
@@ -66,7 +67,7 @@ def test_the_real_dataset_is_split_as_published(place):
     assert splitting.straddling(split.manifest) == []
     assert split.manifest.hash == "5981e8c9d7b78b52"
     folder = Path(split.path)
-    assert {s: len(list((folder / s).glob("*/*"))) for s in splitting.SUBSETS} == sizes(split.manifest)
+    assert {s: len(list((folder / s).glob("*/*"))) for s in artifacts.SUBSETS} == sizes(split.manifest)
 
 
 @pytest.mark.parametrize(

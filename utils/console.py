@@ -9,7 +9,7 @@ from typing import Any
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -63,22 +63,17 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> 
         console.print(shown)
 
 
-def progress(*extra: str | ProgressColumn) -> Progress:
-    """Return a progress display: description, bar, count, time left, then `extra` columns.
+def progress() -> Progress:
+    """Return a progress display: description, bar, count, time left.
 
     In a pipe it shows nothing, so what matters must also be said with `say`. Remove nothing by hand: use it as a
     context manager, `with progress() as bar: task = bar.add_task("Decoding", total=n); bar.advance(task)`.
-
-    Args:
-        extra: further columns, or texts with task fields in them ("{task.fields[loss]}").
     """
-    more = (TextColumn(column) if isinstance(column, str) else column for column in extra)
     return Progress(
         TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=24),
         MofNCompleteColumn(),
         TimeRemainingColumn(compact=True),
-        *more,
         console=console,
         disable=not console.is_terminal,
     )
