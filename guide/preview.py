@@ -1,0 +1,125 @@
+"""The command that shows what the dataset variants do to the images."""
+
+from collections.abc import Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from guide.data import Dataset
+from utils import console
+from utils.errors import LeukoBenchError, nearest
+from utils.paths import raw_dir, runs_dir
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from data.manifest import Manifest
+
+MASKS = ("nuclei", "masked")
+
+
+class Changed(StrEnum):
+    """Names of `data.preprocessing` but the images as they are."""
+
+    clahe = "clahe"
+    gray = "gray"
+    masked = "masked"
+    nuclei = "nuclei"
+    reinhard = "reinhard"
+    macenko = "macenko"
+
+
+def preview(
+    dataset: Dataset = "",
+    variant: Annotated[
+        list[Changed] | None, typer.Option(help="Variant to show, as often as wanted.", show_default="all")
+    ] = None,
+    count: Annotated[int, typer.Option(min=1, max=20, help="Images of each class.")] = 3,
+    reference: Annotated[
+        str,
+        typer.Option(help="Image whose stain is the aim: <Class>/<file> or any file; empty: as in training."),
+    ] = "",
+    output: Annotated[Path | None, typer.Option(help="Folder of the sheet.", show_default="runs/figures")] = None,
+) -> None:
+    """Draw images before and after the dataset variants; on synthetic smears, measure the masks as well."""
+    from data import index, preprocessing, splitting
+    from visualization import dataset as samples
+    from visualization import style, variants
+
+    names = list(dict.fromkeys(Changed(each).value for each in variant or Changed))
+    name = splitting.ensure_dataset(dataset)
+    folder, split = raw_dir(name), splitting.prepare_split(name)
+    shown = [image for found in samples.samples_of(split.manifest).values() for image in found[:count]]
+    examples = [variants.Example(_pixels(folder / image), _caption(*image.split("/"))) for image in shown]
+    chosen = [preprocessing.Variant(name=each) for each in names]
+    if any(map(preprocessing.needs_reference, chosen)):
+        path = _reference(folder, split.manifest, reference)
+        aim = _pixels(path)
+        chosen = [preprocessing.with_reference(each, aim, path.name) for each in chosen]
+        examples.insert(0, variants.Example(aim, _caption("reference", path.name)))
+    console.table(
+        "Dataset variants", ("variant", "what it shows"), [(each, preprocessing.DESCRIPTIONS[each]) for each in names]
+    )
+    about = "Training images of each class, in the order of their hashes"
+    sheet = variants.variant_sheet(examples, chosen, f"Dataset variants of {name}", about)
+    place = (output or runs_dir() / "figures" / name) / "variants.png"
+    if index.about(folder).get("synthetic") and set(names) & set(MASKS):
+        _measure(folder, [row.image for row in split.manifest.rows])
+    console.say(f"Drew {style.save(sheet, place)}")
+
+
+def _reference(folder: Path, manifest: "Manifest", asked: str) -> Path:
+    """Return the image asked for, or the one that training on the default split would take."""
+    from data import preprocessing
+
+    known = [row.image for row in manifest.rows]
+    if asked in known:
+        return folder / asked
+    if asked and Path(asked).is_file():
+        return Path(asked)
+    if asked:
+        raise LeukoBenchError(
+            f"There is no image '{asked}' to take as the reference.{nearest(asked, known)} "
+            "Give <Class>/<file> of the dataset, or the path of an image."
+        )
+    paths = [folder / row.image for row in manifest.subset("train")]
+    return paths[preprocessing.choose_reference(paths)]
+
+
+def _measure(folder: Path, images: Sequence[str]) -> None:
+    """Say how well the nuclei are found, on smears whose true masks were drawn with them."""
+    from data import nuclei
+
+    scores: dict[str, list[tuple[float, float]]] = {}
+    for image in images:
+        mask = folder / "_masks" / image
+        if mask.is_file():
+            overlap = nuclei.overlap(nuclei.nucleus_mask(_pixels(folder / image)), _pixels(mask)[:, :, 0] > 127)
+            scores.setdefault(image.partition("/")[0], []).append(overlap)
+    if not scores:
+        return
+    rows = [(label, *_row(values)) for label, values in sorted(scores.items())]
+    rows.append(("all", *_row([pair for values in scores.values() for pair in values])))
+    columns = ("class", "images", "Dice", "IoU", "lowest Dice")
+    console.table("Nuclei found against the true masks of the synthetic smears", columns, rows)
+
+
+def _row(values: Sequence[tuple[float, float]]) -> tuple[int, str, str, str]:
+    dice, union = zip(*values, strict=True)
+    return len(values), f"{sum(dice) / len(dice):.3f}", f"{sum(union) / len(union):.3f}", f"{min(dice):.3f}"
+
+
+def _caption(first: str, second: str) -> str:
+    from visualization import style
+
+    return f"{style.short(first, 28)}\n{style.short(second, 28)}"
+
+
+def _pixels(path: Path) -> "np.ndarray":
+    import numpy as np
+
+    from data.images import open_rgb
+
+    return np.asarray(open_rgb(path))

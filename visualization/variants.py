@@ -1,0 +1,54 @@
+"""Dataset variants beside the images they are made from."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from data.preprocessing import Variant, apply
+from visualization import pictures, style
+
+if TYPE_CHECKING:
+    import numpy as np
+    from matplotlib.figure import Figure
+
+SIDE = 168  # pixels of an image's longer side: large enough to see the edge of a nucleus
+
+
+@dataclass(frozen=True)
+class Example:
+    """One row of a sheet: (h, w, 3) uint8 RGB pixels, and the short lines beside them."""
+
+    pixels: "np.ndarray"
+    caption: str
+
+
+def variant_sheet(examples: Sequence[Example], variants: Sequence[Variant], title: str, about: str) -> "Figure":
+    """Draw a row an image: as it is, then in each variant, made at the image's own size and shown smaller.
+
+    Raises:
+        LeukoBenchError: a stain normalisation has no reference.
+    """
+    figure = style.new(max(5, 1.5 * (len(variants) + 1) + 0.4), 1.5 * len(examples) + 1.0)
+    with style.look():
+        for k, (axes_row, example) in enumerate(
+            zip(figure.subplots(len(examples), len(variants) + 1, squeeze=False), examples, strict=True)
+        ):
+            for axes, variant in zip(axes_row, (Variant(), *variants), strict=True):
+                pictures.show(axes, _small(apply(variant, example.pixels)))
+                if not k:
+                    axes.set_title("original" if variant.name == "rgb" else variant.label, fontsize=9.5)
+            axes_row[0].set_ylabel(example.caption, fontsize=7)
+    style.head(figure, title, about)
+    return figure
+
+
+def _small(pixels: "np.ndarray") -> "np.ndarray":
+    import numpy as np
+    from PIL import Image
+
+    height, width = pixels.shape[:2]
+    factor = SIDE / max(height, width)
+    if factor >= 1:
+        return pixels
+    size = (max(1, round(width * factor)), max(1, round(height * factor)))
+    return np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.LANCZOS))
