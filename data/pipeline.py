@@ -1,12 +1,15 @@
 """From a split folder to batches: decoded once, cached as uint8 below a budget, augmented by (seed, epoch, image)."""
 
+import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from data.preprocessing import Variant, apply
 from utils.errors import LeukoBenchError
 
 if TYPE_CHECKING:
@@ -42,6 +45,7 @@ class Images:
         classes: number of classes.
         size: side in pixels after resizing.
         paths: (n,) files.
+        variant: what is done to every image before it is resized.
         pixels: (n, size, size, 3) uint8 tensor, or None where the memory budget says to decode each epoch.
     """
 
@@ -50,14 +54,23 @@ class Images:
     classes: int
     size: int
     paths: list[str]
+    variant: Variant
     pixels: "tf.Tensor | None"
 
     def __len__(self) -> int:
         return len(self.names)
 
 
-def read(folder: Path, subset: str, classes: Sequence[str], size: int, budget: int) -> Images:
-    """Read one subset with `image_dataset_from_directory`, resized to (size, size).
+def read(
+    folder: Path,
+    subset: str,
+    classes: Sequence[str],
+    size: int,
+    budget: int,
+    variant: Variant = Variant(),  # noqa: B008  # frozen
+    copies: Path | None = None,
+) -> Images:
+    """Read one subset with `image_dataset_from_directory`, each image in its variant, resized to (size, size).
 
     Args:
         folder: split folder that holds train/, val/ and test/.
@@ -65,51 +78,64 @@ def read(folder: Path, subset: str, classes: Sequence[str], size: int, budget: i
         classes: class names in probability order.
         size: side in pixels.
         budget: bytes that the decoded images may take; above it they are decoded again each time.
+        variant: see `data.preprocessing`.
+        copies: another folder with a folder for each class, whose images come after those of the subset.
 
     Raises:
         LeukoBenchError: the subset holds no images.
     """
-    import keras
     import tensorflow as tf
 
-    try:
-        dataset = keras.utils.image_dataset_from_directory(
-            folder / subset, label_mode="int", class_names=list(classes), image_size=(size, size),
-            batch_size=None, shuffle=False, verbose=False,
-        )  # fmt: skip
-    except (ValueError, OSError) as error:
-        raise LeukoBenchError(
-            f"{folder / subset} cannot be read ({error}). Remove {folder} and run it again."
-        ) from None
-    paths = list(dataset.file_paths)
+    found = [_listed(place, classes, size) for place in (folder / subset, *([copies] if copies else []))]
+    paths = [path for dataset in found for path in dataset.file_paths]
     names = [f"{Path(path).parent.name}/{Path(path).name}" for path in paths]
     index = {name: position for position, name in enumerate(classes)}
     labels = np.array([index[Path(path).parent.name] for path in paths])
     pixels = None
     if len(paths) * size * size * 3 <= budget:
         store = np.empty((len(paths), size, size, 3), np.uint8)
-        start = 0
-        for batch in dataset.map(lambda image, _: _to_uint8(image), num_parallel_calls=2).batch(64).prefetch(1):
-            store[start : start + len(batch)] = batch
-            start += len(batch)
+        if variant.name == "rgb":
+            start = 0
+            for dataset in found:
+                for batch in dataset.map(lambda image, _: _to_uint8(image), num_parallel_calls=2).batch(64).prefetch(1):
+                    store[start : start + len(batch)] = batch
+                    start += len(batch)
+        else:
+            with ThreadPoolExecutor(os.cpu_count()) as pool:
+                for position, image in enumerate(pool.map(lambda path: decode(path, size, variant).numpy(), paths)):
+                    store[position] = image
         with tf.device("CPU:0"):
             pixels = tf.constant(store)
-    return Images(names, labels, len(classes), size, paths, pixels)
+    return Images(names, labels, len(classes), size, paths, variant, pixels)
 
 
-def decode(path: "tf.Tensor | str", size: int) -> "tf.Tensor":
-    """Decode one image file as `read` does: (size, size, 3) uint8 RGB, resized bilinearly."""
+def _listed(place: Path, classes: Sequence[str], size: int) -> "tf.data.Dataset":
+    import keras
+
+    try:
+        return keras.utils.image_dataset_from_directory(
+            place, label_mode="int", class_names=list(classes), image_size=(size, size),
+            batch_size=None, shuffle=False, verbose=False,
+        )  # fmt: skip
+    except (ValueError, OSError) as error:
+        raise LeukoBenchError(f"{place} cannot be read ({error}). Remove {place.parent} and run it again.") from None
+
+
+def decode(path: "tf.Tensor | str", size: int, variant: Variant = Variant()) -> "tf.Tensor":  # noqa: B008
+    """Decode one image file as `read` does: (size, size, 3) uint8 RGB in its variant, resized bilinearly."""
     import tensorflow as tf
 
     image = tf.io.decode_image(tf.io.read_file(path), channels=3, expand_animations=False)
-    image.set_shape((None, None, 3))
-    return resize(image, size)
+    return prepared(image, size, variant)
 
 
-def resize(image: "tf.Tensor | np.ndarray", size: int) -> "tf.Tensor":
-    """Resize (h, w, 3) uint8 RGB bilinearly to (size, size, 3) uint8."""
+def prepared(image: "tf.Tensor | np.ndarray", size: int, variant: Variant) -> "tf.Tensor":
+    """Bring (h, w, 3) uint8 RGB into its variant at its own size, then resize it bilinearly to (size, size, 3) uint8."""
     import tensorflow as tf
 
+    if variant.name != "rgb":
+        image = tf.numpy_function(lambda pixels: apply(variant, pixels), [image], tf.uint8, stateful=False)
+    image = tf.ensure_shape(image, (None, None, 3))
     return _to_uint8(tf.image.resize(image, (size, size), method="bilinear"))
 
 
@@ -166,13 +192,17 @@ def _gather(images: Images, index: "tf.Tensor") -> tuple["tf.Tensor", "tf.Tensor
         pixels = tf.gather(images.pixels, index)
     else:
         paths = tf.gather(tf.constant(images.paths), index)
-        pixels = tf.map_fn(lambda path: decode(path, images.size), paths, fn_output_signature=tf.uint8)
+        pixels = tf.map_fn(lambda path: decode(path, images.size, images.variant), paths, fn_output_signature=tf.uint8)
         pixels.set_shape((None, images.size, images.size, 3))
     return tf.cast(pixels, tf.float32), labels
 
 
-def affine(draws: np.ndarray, augmentation: "Augmentation", size: int) -> np.ndarray:
-    """Return (n, 8) projective transforms, output to input pixel, for drawn numbers in 0..1 (n, len(DRAWS))."""
+def affine(draws: np.ndarray, augmentation: "Augmentation", width: int, height: int = 0) -> np.ndarray:
+    """Return (n, 8) projective transforms, output to input pixel, for drawn numbers in 0..1 (n, len(DRAWS)).
+
+    Images are `width` x `height` pixels, square without a height.
+    """
+    height = height or width
     drawn = dict(zip(DRAWS, draws.T.astype(np.float64), strict=True))
     angle = np.radians(augmentation.rotation) * (2 * drawn["angle"] - 1)
     if augmentation.quarter_turns:
@@ -183,13 +213,47 @@ def affine(draws: np.ndarray, augmentation: "Augmentation", size: int) -> np.nda
     cos, sin = np.cos(angle), np.sin(angle)
     a, b = cos * mirror_x / scale, -sin * mirror_y / scale
     c, d = sin * mirror_x / scale, cos * mirror_y / scale
-    centre = (size - 1) / 2
-    shift_x = augmentation.shift * size * (2 * drawn["shift_x"] - 1)
-    shift_y = augmentation.shift * size * (2 * drawn["shift_y"] - 1)
-    x = centre - a * centre - b * centre + shift_x
-    y = centre - c * centre - d * centre + shift_y
+    centre_x, centre_y = (width - 1) / 2, (height - 1) / 2
+    shift_x = augmentation.shift * width * (2 * drawn["shift_x"] - 1)
+    shift_y = augmentation.shift * height * (2 * drawn["shift_y"] - 1)
+    x = centre_x - a * centre_x - b * centre_y + shift_x
+    y = centre_y - c * centre_x - d * centre_y + shift_y
     zero = np.zeros_like(a)
     return np.stack([a, b, x, c, d, y, zero, zero], axis=1).astype(np.float32)
+
+
+def opened(path: Path) -> np.ndarray:
+    """Decode one image file as training does, at its own size: (h, w, 3) uint8 RGB."""
+    import tensorflow as tf
+
+    return tf.io.decode_image(tf.io.read_file(str(path)), channels=3, expand_animations=False).numpy()
+
+
+def augmented(pixels: np.ndarray, draws: np.ndarray, augmentation: "Augmentation") -> np.ndarray:
+    """Change one image as `training_batches` does, at its own size.
+
+    Args:
+        pixels: (h, w, 3) uint8 RGB.
+        draws: (len(DRAWS),) float32 numbers in 0..1.
+        augmentation: what is changed.
+
+    Returns:
+        (h, w, 3) uint8 RGB; (w, h, 3) after a quarter turn, so that none of the image is lost.
+    """
+    import tensorflow as tf
+
+    if augmentation.quarter_turns:
+        turns = int(4 * draws[DRAWS.index("turn")])
+        pixels, draws = np.rot90(pixels, turns), draws.copy()
+        x, y = DRAWS.index("shift_x"), DRAWS.index("shift_y")
+        for _ in range(turns):  # the shift is along the axes of the image as it was
+            draws[x], draws[y] = draws[y], 1 - draws[x]
+        augmentation = augmentation.model_copy(update={"quarter_turns": False})
+    height, width = pixels.shape[:2]
+    transform = affine(draws[None], augmentation, width, height)
+    with tf.device("CPU:0"):  # the same bytes with and without a GPU
+        changed = _augment(tf.cast(pixels[None], tf.float32), tf.constant(draws[None]), transform, augmentation)
+        return _to_uint8(changed[0]).numpy()
 
 
 def _augment(

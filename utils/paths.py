@@ -21,6 +21,16 @@ def splits_dir() -> Path:
     return data_dir() / "splits"
 
 
+def features_dir() -> Path:
+    """Return the folder that keeps what frozen bases gave, <data>/features; it may be deleted at any time."""
+    return data_dir() / "features"
+
+
+def augmented_dir() -> Path:
+    """Return the folder that keeps copies of training images, <data>/augmented; it may be deleted at any time."""
+    return data_dir() / "augmented"
+
+
 def runs_dir() -> Path:
     """Return the default root of the runs: $LEUKOBENCH_RUNS, else runs/ of the checkout."""
     return Path(os.environ.get("LEUKOBENCH_RUNS") or PROJECT / "runs")

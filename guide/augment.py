@@ -1,0 +1,57 @@
+"""The command that makes copies of training images before any training."""
+
+import shlex
+from collections import Counter
+from typing import Annotated
+
+import typer
+
+from data import schemes
+from guide.data import Dataset, Seed, Split
+from utils import console
+from utils.errors import LeukoBenchError
+
+
+def augment(
+    dataset: Dataset = "",
+    copies: Annotated[int, typer.Option(min=0, max=100, help="Changed copies of each training image.")] = 3,
+    balance: Annotated[bool, typer.Option(help="Fill every class up to the largest with more copies.")] = False,
+    seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Seed of the changes.")] = 42,
+    split: Split = schemes.DEFAULT,
+    split_seed: Seed = 42,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="Change one of the changes: flips=false, rotation=30.")
+    ] = None,
+) -> None:
+    """Make changed copies of the training images beforehand, never of validation or test images."""
+    from data import offline, splitting
+    from data.offline import Offline
+    from models import runtime
+    from models.base_config import ModelConfig, build_config
+
+    asked = {"copies": copies, "balance": balance, "seed": seed}
+    given = {key: value for key, value in asked.items() if value != Offline.model_fields[key].default}
+    settings = [f"offline.{key}={str(value).lower()}" for key, value in given.items()]
+    settings += [f"offline.augmentation.{each}" for each in set_ or ()]
+    wanted = build_config(ModelConfig, settings=settings).offline
+    if not wanted.active:
+        raise LeukoBenchError("No copies are asked for: give --copies of at least 1, or --balance.")
+    name = splitting.ensure_dataset(dataset)
+    folder = splitting.prepare_split(name, split, split_seed)
+    runtime.start()
+    with console.progress() as bar:
+        task = bar.add_task("Copying", total=None)
+        made = offline.prepare(folder, wanted, lambda done, total: bar.update(task, completed=done, total=total))
+    copied = Counter(label for _, label in offline.files(made))
+    images = folder.manifest.counts()["train"]
+    rows = [(label, count, copied[label], count + copied[label]) for label, count in images.items()]
+    rows.append(("all", *(sum(row[k] for row in rows) for k in (1, 2, 3))))
+    console.table(f"{name}: training images of the split {split}", ("class", "images", "copies", "together"), rows)
+    if not copied:
+        console.say("Every class has as many images already: there is nothing to copy.")
+        return
+    size = sum(path.stat().st_size for path, _ in offline.files(made))
+    console.say(f"Copies: {size / 1e6:,.1f} MB in {made}")
+    words = ["train", "cnn", "--dataset", name, *(["--split", split] if split != schemes.DEFAULT else [])]
+    settings += [f"split_seed={split_seed}"] * (split_seed != 42)
+    console.say(f"Next: python run_guide.py {shlex.join([*words, *(w for each in settings for w in ('--set', each))])}")
