@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from utils.artifacts import APPLICATION
 from utils.errors import LeukoBenchError, nearest
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ def config_for(name: str, profile: str = "", settings: Sequence[str] = (), **val
     """Return a model's configuration.
 
     Args:
-        name: a folder of models/.
+        name: a folder of models/, or "keras:" and an architecture of keras.applications.
         profile: a named set of overrides of that model, such as "demo".
         settings: "field=value" texts as `--set` takes them, laid over the profile.
         values: fields by name, laid over the settings.
@@ -49,7 +50,21 @@ def build(config: "ModelConfig", initial_weights: bool = True, logits: bool = Fa
     return _module(config.model, "model").build(config, initial_weights=initial_weights, logits=logits)
 
 
+def command(name: str, script: str) -> list[str]:
+    """Return what runs `script`, "train" or "evaluate", of a model in a process of its own, after `python`."""
+    if name.startswith(APPLICATION):
+        return ["-m", "models.applications", script, name]
+    return ["-m", f"models.{name}.{script}"]
+
+
 def _module(name: str, part: str) -> Any:
+    if name.startswith(APPLICATION):
+        applications = importlib.import_module("models.applications")
+        applications.check(name)
+        return applications
     if name not in names():
-        raise LeukoBenchError(f"Unknown model '{name}'.{nearest(name, names())} Valid models: {', '.join(names())}.")
+        raise LeukoBenchError(
+            f"Unknown model '{name}'.{nearest(name, names())} Valid models: {', '.join(names())}, "
+            f"and {APPLICATION}NAME for any architecture of keras.applications."
+        )
     return importlib.import_module(f"models.{name}.{part}")

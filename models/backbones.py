@@ -1,14 +1,17 @@
-"""Models on a keras.applications backbone: one flat graph, initial weights, freezing."""
+"""Models on a backbone of keras.applications or keras-hub: initial weights, freezing."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
 
 from models.layers import HEAD
 from utils.errors import LeukoBenchError
 
 if TYPE_CHECKING:
     import keras
+    import numpy as np
 
     from models.base_config import ModelConfig, Phase
 
@@ -33,8 +36,56 @@ def load_application(
     weights = config.weights if initial and config.weights != "none" else None
     if weights not in (None, "imagenet"):
         check_weights_file(weights)
-    try:
+    with _one_line(config, weights):
         return application(include_top=False, weights=weights, input_tensor=inputs)
+
+
+def load_hub(backbone: "keras.Model", preset: str, config: "ModelConfig", initial: bool) -> None:
+    """Fill a keras-hub backbone, made by its constructor so that building needs no download, with its initial weights.
+
+    Args:
+        backbone: with random weights; they stay where `weights` is "none".
+        preset: name of the ImageNet preset.
+        config: gives `weights`: "imagenet", "none", a folder that holds a preset, or a file of the backbone's weights.
+        initial: False ignores `weights`.
+
+    Raises:
+        LeukoBenchError: the weights cannot be downloaded or do not fit.
+    """
+    if not initial or config.weights == "none":
+        return
+    if config.weights != "imagenet":
+        check_weights_file(config.weights)
+    with _one_line(config, config.weights):
+        if Path(config.weights).is_file():
+            backbone.load_weights(config.weights)
+            return
+        # A whole path: a folder may have the name of a preset, which would be downloaded.
+        folder = preset if config.weights == "imagenet" else str(Path(config.weights).resolve())
+        source = type(backbone).from_preset(folder)
+        # Copied, not taken: the preset brings its own image size and precision.
+        values = zip(source.weights, backbone.weights, strict=True)
+        backbone.set_weights([_resized(old.numpy(), new.shape) for old, new in values])
+
+
+def _resized(values: "np.ndarray", shape: tuple[int, ...]) -> "np.ndarray":
+    """Bring position embeddings (class token, then grid) to another image size, as Dosovitskiy et al. 2021 do."""
+    import numpy as np
+
+    grids = [round((length - 1) ** 0.5) for length in (len(values), shape[0])]
+    if values.shape == shape or len(shape) != 2 or [g * g + 1 for g in grids] != [len(values), shape[0]]:
+        return values
+    import tensorflow as tf
+
+    grid = tf.image.resize(values[1:].reshape(grids[0], grids[0], -1), (grids[1], grids[1]), method="bicubic")
+    return np.concatenate([values[:1], np.reshape(grid, (grids[1] ** 2, -1))])
+
+
+@contextmanager
+def _one_line(config: "ModelConfig", weights: str | None) -> Iterator[None]:
+    """Turn whatever goes wrong with initial weights into one line; without any, a defect stays one."""
+    try:
+        yield
     except Exception as error:
         if weights is None:
             raise
@@ -50,8 +101,51 @@ def load_application(
         ) from None
 
 
-def load_whole(model: "keras.Model", config: "ModelConfig") -> "keras.Model":
+def copy_graph(
+    model: "keras.Model",
+    inputs: "keras.KerasTensor",
+    tensor: "keras.KerasTensor",
+    after: Callable[["keras.Layer", "keras.KerasTensor"], "keras.KerasTensor"] | None = None,
+) -> "keras.Model":
+    """Copy a functional model, weights included, into the flat graph that begins at other inputs.
+
+    A model that is called becomes one layer of the calling graph, and Grad-CAM finds "Graph disconnected" behind it.
+    Calling its layers once more is no better: their `output` stays that of the first graph. So the layers are new.
+
+    Args:
+        model: of one input and one output.
+        inputs: made with `keras.Input`.
+        tensor: computed from `inputs`, or the same; takes the place of the model's input.
+        after: called with each new layer and its output; what it returns goes on in the place of that output.
+
+    Returns:
+        The model from `inputs` to the copy of the model's output.
+    """
+    import keras
+
+    def call(layer: "keras.Layer", *args: Any, **kwargs: Any) -> "keras.KerasTensor":
+        x = layer(*(tensor if value is inputs else value for value in args), **kwargs)
+        return after(layer, x) if after else x
+
+    place = [inputs] if isinstance(model.input, list) else inputs
+    copy = keras.models.clone_model(model, input_tensors=place, call_function=call)
+    copy.set_weights(model.get_weights())
+    for layer in copy.layers:
+        if isinstance(layer, keras.layers.Normalization):
+            layer.finalize_state()  # it computes with a copy of its weights
+    return copy
+
+
+def load_whole(model: "keras.Model", config: "ModelConfig", base_alone: bool = False) -> "keras.Model":
     """Load `config.weights`, a file of the whole model's weights, into a model that has no backbone of its own.
+
+    Args:
+        model: all of it, with its head.
+        config: gives `weights`: "none" or a file.
+        base_alone: leave the head as it is, so that the file may be of a model with other classes.
+
+    Returns:
+        The model.
 
     Raises:
         LeukoBenchError: ImageNet was asked for, or the file is missing or does not fit.
@@ -62,7 +156,7 @@ def load_whole(model: "keras.Model", config: "ModelConfig") -> "keras.Model":
         raise LeukoBenchError(f"There are no ImageNet weights for {config.model}. Valid: --set weights=none or a file.")
     check_weights_file(config.weights)
     try:
-        model.load_weights(config.weights)
+        (split_at_head(model)[0] if base_alone else model).load_weights(config.weights)
     except Exception as error:
         raise LeukoBenchError(
             f"{config.weights} does not fit {config.model} ({_reason(error)}). Give the model.weights.h5 of a run of "
@@ -72,10 +166,11 @@ def load_whole(model: "keras.Model", config: "ModelConfig") -> "keras.Model":
 
 
 def check_weights_file(weights: str) -> None:
-    """Raise LeukoBenchError unless `weights` is a file."""
-    if not Path(weights).is_file():
+    """Raise LeukoBenchError unless `weights` is a file, or a folder that holds a preset of keras-hub."""
+    if not Path(weights).is_file() and not Path(weights, "config.json").is_file():
         raise LeukoBenchError(
-            f"Field 'weights' received '{weights}', which is no file. Valid: imagenet, none, or the path of a .h5 file."
+            f"Field 'weights' received '{weights}', which is no file. Valid: imagenet, none, the path of a .h5 file, "
+            "or the folder of a keras-hub preset."
         )
 
 
@@ -85,7 +180,7 @@ def _reason(error: Exception) -> str:
 
 
 def prepare_phase(model: "keras.Model", phase: "Phase", pretrained: bool) -> None:
-    """Freeze or unfreeze the base of a flat model for a phase.
+    """Freeze or unfreeze the base of a model for a phase.
 
     BatchNormalization of a pre-trained base stays in inference mode when the base is unfrozen: its statistics come from
     far more images than a batch of smears. With random weights they must be learned.
@@ -95,8 +190,10 @@ def prepare_phase(model: "keras.Model", phase: "Phase", pretrained: bool) -> Non
     for layer in model.layers:
         if layer.name.startswith(HEAD):
             continue
-        keep = pretrained and isinstance(layer, keras.layers.BatchNormalization)
-        layer.trainable = not (phase.base_frozen or keep)
+        layer.trainable = not phase.base_frozen  # of a nested backbone: of all that it holds
+        for each in (layer, *getattr(layer, "layers", ())):
+            if pretrained and isinstance(each, keras.layers.BatchNormalization):
+                each.trainable = False
 
 
 def with_frozen_base(model: "keras.Model") -> "keras.Model":

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from data import schemes
 from data.augmentation import Augmentation
+from data.offline import Offline
+from data.preprocessing import Variant
 from utils import files
 from utils.artifacts import RANDOM_FEATURES
 from utils.errors import LeukoBenchError, nearest
@@ -34,6 +36,7 @@ class ModelConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), coerce_numbers_to_str=True)
 
     PROFILES: ClassVar[dict[str, dict[str, Any]]] = {}  # named sets of overrides, such as "demo"
+    SMALLEST: ClassVar[int] = 16  # side in pixels below which the graph has nothing left of an image
 
     model: str = ""  # name of the model's folder
     dataset: str = ""  # folder below data/raw; empty: the only one there, or synthetic smears where there is none
@@ -42,17 +45,24 @@ class ModelConfig(BaseModel):
     seed: int = Field(42, ge=0, lt=2**31)  # initial weights, order, augmentation, dropout
     classes: tuple[str, ...] = ()  # class names in probability order; filled in from the manifest
     image_size: int = Field(224, ge=16, le=1024)  # side in pixels that images are resized to
+    variant: Variant = Variant()  # what is done to every image before the model sees it, in training and ever after
     batch_size: int = Field(32, ge=1, le=4096)
     epochs: int = Field(20, ge=1, le=10_000)  # at most this many, over all phases
     learning_rate: float = Field(1e-3, gt=0, le=10)  # Adam
+    weight_decay: float = Field(0.0, ge=0, lt=1)  # decoupled from the gradient (Loshchilov and Hutter 2019)
+    rate_drop_every: int = Field(0, ge=0)  # epochs of a phase after which its rate is multiplied by rate_drop; 0: never
+    rate_drop: float = Field(0.1, gt=0, le=1)
     patience: int = Field(10, ge=1)  # epochs without a better validation accuracy before stopping
+    dense: int = Field(0, ge=0)  # units of the head's hidden layer; 0: none
     dropout: float = Field(0.5, ge=0, lt=1)
     weights: str = "none"  # initial weights: "imagenet", "none" or a file
     class_weights: bool = False  # weigh classes by inverse frequency in the loss
     augmentation: Augmentation = Augmentation()
+    offline: Offline = Offline()  # copies of training images made beforehand
     precision: Literal["auto", "float32", "mixed_float16", "mixed_bfloat16"] = "auto"
     cache_mb: int = Field(400, ge=0)  # keep decoded images in memory below this many megabytes
-    heatmap_layer: str = ""  # layer whose activations Grad-CAM reads: the last convolutional block
+    heatmap_layer: str = ""  # layer whose activations a heatmap reads; empty: the last one with rows and columns
+    heatmap_method: str = "gradcam"  # what `explain` draws unless it is told otherwise
 
     @property
     def initialisation(self) -> str:
@@ -60,6 +70,19 @@ class ModelConfig(BaseModel):
         if self.weights == "none":
             return "random"
         return "ImageNet" if self.weights == "imagenet" else f"file {Path(self.weights).name}"
+
+    @property
+    def flavour(self) -> tuple[str, ...]:
+        """What tells a run of this configuration from the model's plain one, in words for every table."""
+        return () if self.variant.name == "rgb" else (self.variant.name,)
+
+    @model_validator(mode="after")
+    def _large_enough(self) -> Self:
+        if self.image_size < self.SMALLEST:
+            raise ValueError(
+                f"image_size {self.image_size} is too small for {self.model or 'this model'}: use at least {self.SMALLEST}"
+            )
+        return self
 
     def phases(self) -> tuple[Phase, ...]:
         """Return the phases of training, in order."""
@@ -81,6 +104,8 @@ class ModelConfig(BaseModel):
 class BackboneConfig(ModelConfig):
     """A model with a backbone that can start from pre-trained weights and be frozen."""
 
+    SMALLEST: ClassVar[int] = 32
+
     weights: str = "imagenet"
     freeze: Literal["auto", "always", "never"] = "auto"  # auto: pre-trained weights are frozen, for head_epochs if any
     head_epochs: int = Field(0, ge=0)  # under auto: epochs with the frozen base before it is unfrozen; 0: it never is
@@ -92,6 +117,12 @@ class BackboneConfig(ModelConfig):
         """Where the weights start; a base that is random and frozen gives random features."""
         start = super().initialisation
         return RANDOM_FEATURES if start == "random" and self.freeze == "always" else start
+
+    @property
+    def flavour(self) -> tuple[str, ...]:
+        """The variant, and whether the base is only an extractor of features, random ones or trained ones."""
+        frozen = RANDOM_FEATURES if self.initialisation == RANDOM_FEATURES else "frozen"
+        return super().flavour + ((frozen,) if self.freeze == "always" else ())
 
     def phases(self) -> tuple[Phase, ...]:
         """Return one phase (always frozen, or never) or two: the head first, then the whole network."""
@@ -125,13 +156,24 @@ def build_config(cls: type[ModelConfig], profile: str = "", settings: Sequence[s
             raise LeukoBenchError(f"--set takes field=value; received '{setting}'.")
         outer, dot, inner = name.strip().partition(".")
         value = _parsed(text.strip())
-        if dot:  # one entry of a nested object: the others stay as the profile or the model's default has them
-            held = fields.get(outer, cls.model_fields[outer].default if outer in cls.model_fields else {})
-            value = (
-                held.model_dump() if isinstance(held, BaseModel) else dict(held) if isinstance(held, dict) else {}
-            ) | {inner: value}
+        if dot:  # one entry of a nested object: the others stay as set before, or as the model's default has them
+            *between, last = inner.split(".")
+            held = merged = _plain(
+                fields.get(outer, cls.model_fields[outer].default if outer in cls.model_fields else {})
+            )
+            for step in between:
+                held[step] = held = _plain(held.get(step, {}))
+            held[last] = value
+            value = merged
         fields[outer] = value
     return _validated(cls, fields | values)
+
+
+def _plain(value: Any) -> dict[str, Any]:
+    """Return a nested object as a dict of its own; a text is the name of one, as `variant=clahe`."""
+    if isinstance(value, BaseModel):
+        return value.model_dump()
+    return dict(value) if isinstance(value, dict) else {"name": value} if isinstance(value, str) else {}
 
 
 def _parsed(text: str) -> Any:
@@ -150,8 +192,10 @@ def _validated(cls: type[ModelConfig], fields: dict[str, Any]) -> ModelConfig:
         if not name:  # fields that do not fit each other
             raise LeukoBenchError(f"{first['msg'].removeprefix('Value error, ')}.") from None
         if first["type"] == "extra_forbidden":
-            nested = len(first["loc"]) > 1
-            valid = list(Augmentation.model_fields if nested else cls.model_fields)
+            holder: Any = cls
+            for outer in first["loc"][:-1]:
+                holder = holder.model_fields[outer].annotation
+            valid = list(holder.model_fields)
             raise LeukoBenchError(
                 f"Unknown field '{name}' (received {first['input']!r}).{nearest(str(first['loc'][-1]), valid)} "
                 f"Valid fields: {', '.join(valid)}."

@@ -29,7 +29,8 @@ def config_of(run: Run) -> ModelConfig:
         LeukoBenchError: config.json is missing or damaged, or the model is not in this checkout.
     """
     fields = run.config()
-    fields.pop("initialisation", None)
+    for said in ("initialisation", "flavour"):  # which the fields decide
+        fields.pop(said, None)
     return models.config_for(fields.pop("model"), **fields)
 
 
@@ -82,7 +83,7 @@ def evaluate(run: Run) -> Run:
     load_seconds = perf_counter() - start
     rows, images = [], None
     for subset in ("val", "test"):
-        images = pipeline.read(split.path, subset, config.classes, config.image_size, config.cache_mb * 1_000_000)
+        images = read(config, split, subset)
         probabilities = predict(model, images)
         for name, label, values in zip(images.names, images.labels, probabilities, strict=True):
             # Nine digits bring every float32 back exactly.
@@ -100,6 +101,12 @@ def evaluate(run: Run) -> Run:
     summary = {subset: metrics.summary(table[table["split"] == subset]) for subset in ("val", "test")}
     files.write_json(run.file(artifacts.METRICS), summary)
     return run
+
+
+def read(config: ModelConfig, split: splitting.SplitFolder, subset: str) -> "Images":
+    """Read a subset of a run's split as its configuration says."""
+    budget = config.cache_mb * 1_000_000
+    return pipeline.read(split.path, subset, config.classes, config.image_size, budget, config.variant)
 
 
 def predict(model: "keras.Model", images: "Images") -> np.ndarray:

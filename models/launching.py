@@ -4,9 +4,11 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
+import models
 from utils.artifacts import Run
 from utils.console import error, say
 from utils.paths import PROJECT
@@ -51,6 +53,26 @@ def train_each(names: Sequence[str], options: Sequence[str], batch_sizes: dict[s
     return outcomes
 
 
+def train_quietly(name: str, options: Sequence[str], batch_size: int, log: Path, watch: Callable[[], None]) -> int:
+    """Train one model with what it says in a file; return its exit status.
+
+    Args:
+        name: of the model.
+        options: of `python -m models.<name>.train`.
+        batch_size: images a step, halved when a GPU runs out of memory.
+        log: file that the output is added to.
+        watch: called every second.
+    """
+    status = _run(name, "train", options, log, watch)
+    while status == OUT_OF_GPU_MEMORY and batch_size > 1:
+        batch_size //= 2
+        status = _run(name, "train", [*options, "--set", f"batch_size={batch_size}"], log, watch)
+    if status < 0:
+        with open(log, "a", encoding="utf-8") as handle:
+            handle.write(f"Error: The training was ended by {_reason(status)}\n")
+    return status
+
+
 def evaluate_each(runs: Sequence[Run]) -> list[Outcome]:
     """Evaluate runs one after another, so that none stands on the memory of another; return one outcome a run."""
     outcomes = []
@@ -70,12 +92,18 @@ def _reason(status: int) -> str:
     return f"{signal.Signals(-status).name}.{hint}"
 
 
-def _run(name: str, script: str, options: Sequence[str]) -> int:
+def _run(
+    name: str, script: str, options: Sequence[str], log: Path | None = None, watch: Callable[[], None] | None = None
+) -> int:
     path = os.pathsep.join(filter(None, [str(PROJECT), os.environ.get("PYTHONPATH")]))
-    command = [sys.executable, "-m", f"models.{name}.{script}", *options]
-    process = subprocess.Popen(command, env=os.environ | {"PYTHONPATH": path})
+    command = [sys.executable, *models.command(name, script), *options]
+    with open(log or os.devnull, "ab") as handle:
+        output = {"stdout": handle, "stderr": subprocess.STDOUT} if log else {}
+        process = subprocess.Popen(command, env=os.environ | {"PYTHONPATH": path}, **output)
     while True:
         try:
-            return process.wait()
+            return process.wait(1 if watch else None)
+        except subprocess.TimeoutExpired:
+            watch()
         except KeyboardInterrupt:
             continue  # the process hears Ctrl-C as well; a training ends after its step

@@ -17,16 +17,13 @@ def image_input(config: "ModelConfig") -> "keras.KerasTensor":
     return keras.Input((config.image_size, config.image_size, 3), name="image", dtype="float32")
 
 
-def classifier(
-    features: "keras.KerasTensor", config: "ModelConfig", logits: bool, dense: int = 0
-) -> "keras.KerasTensor":
+def classifier(features: "keras.KerasTensor", config: "ModelConfig", logits: bool) -> "keras.KerasTensor":
     """Add the head: an optional dense layer, dropout, and one unit a class, all in float32.
 
     Args:
         features: (batch, n) tensor.
-        config: gives classes and dropout.
+        config: gives `classes`, `dropout` and `dense`, the units of a ReLU layer before the dropout (0 for none).
         logits: leave the softmax away.
-        dense: units of a ReLU layer before the dropout; 0 for none.
 
     Returns:
         (batch, classes) probabilities, or logits.
@@ -34,8 +31,8 @@ def classifier(
     import keras
 
     x = features
-    if dense:
-        x = keras.layers.Dense(dense, activation="relu", dtype="float32", name=f"{HEAD}dense")(x)
+    if config.dense:
+        x = keras.layers.Dense(config.dense, activation="relu", dtype="float32", name=f"{HEAD}dense")(x)
     x = keras.layers.Dropout(config.dropout, dtype="float32", name=f"{HEAD}dropout")(x)
     # Softmax in half precision overflows, so the head is float32 whatever the policy is.
     return keras.layers.Dense(

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ from utils.errors import LeukoBenchError
 
 if TYPE_CHECKING:
     import keras
+    import tensorflow as tf
 
     from data.pipeline import Images
 
@@ -31,18 +33,23 @@ def kept_timing(run: Run) -> dict[str, Any]:
     return held if isinstance(held, dict) else {}
 
 
-def training(history: Sequence[dict[str, Any]], kept: dict[str, Any], here: bool) -> dict[str, Any]:
+def training(
+    history: Sequence[dict[str, Any]], kept: dict[str, Any], here: bool, extraction: dict[str, Any] | None = None
+) -> dict[str, Any]:
     """Return the training half of timing.json.
 
     Args:
         history: rows of history.csv, which holds every second.
         kept: what stood there before; the memory of an earlier process of the same training counts too.
         here: whether this process trained, so that its memory belongs to the training.
+        extraction: what one pass over the frozen base cost and gave, {"features", "seconds"}, where there was one.
     """
     best = int(schedule.best_epoch(history)["epoch"])
     once = [row["feature_seconds"] for row in history]
     phases = {row["phase"] for row in history if row["feature_seconds"]}
     reused = sum(row["phase"] in phases for row in history)
+    extraction = extraction or {}
+    passed = extraction.get("seconds") or kept.get("feature_pass_seconds") or max(once) or None
     peak, imports = kept.get("peak_memory_mb"), kept.get("import_memory_mb")
     if here:
         peak, imports = max(peak or 0, environment.peak_memory_mb()), environment.import_memory_mb()
@@ -51,8 +58,10 @@ def training(history: Sequence[dict[str, Any]], kept: dict[str, Any], here: bool
         "seconds_to_best": sum(row["seconds"] for row in history[:best]),
         "epochs": len(history),
         "best_epoch": best,
-        # Each of these epochs would have run the frozen base over the same images; a resume runs it once more.
-        "feature_reuse_saved_seconds": max(once) * reused - sum(once) if any(once) else None,
+        # Each of these epochs would have run the frozen base over the same images.
+        "feature_reuse_saved_seconds": passed * reused - sum(once) if passed and any(once) else None,
+        "feature_pass_seconds": passed,
+        "features": extraction.get("features", kept.get("features")),
         "peak_memory_mb": peak,
         "import_memory_mb": imports,
     }
@@ -99,4 +108,14 @@ def flops(model: "keras.Model") -> int:
         tf.compat.v1.profiler.ProfileOptionBuilder.float_operation()
     ).with_empty_output()
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-        return int(tf.compat.v1.profiler.profile(graph, options=options.build()).total_float_ops)
+        counted = int(tf.compat.v1.profiler.profile(graph, options=options.build()).total_float_ops)
+    # The profiler passes over Einsum, with which attention multiplies.
+    return counted + sum(_einsum_flops(each) for each in graph.get_operations() if each.type == "Einsum")
+
+
+def _einsum_flops(operation: "tf.Operation") -> int:
+    equation = operation.get_attr("equation").decode()
+    sides: dict[str, int] = {}
+    for letters, tensor in zip(equation.partition("->")[0].split(","), operation.inputs, strict=True):
+        sides.update(zip(letters, tensor.shape, strict=True))
+    return 2 * math.prod(sides.values())

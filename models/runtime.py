@@ -34,6 +34,8 @@ def start(seed: int | None = None) -> None:
         if not tf.config.experimental.get_memory_growth(gpu):
             tf.config.experimental.set_memory_growth(gpu, True)
     tf.config.experimental.enable_op_determinism()
+    # Newer GPUs round float32 products to ten bits by default; then a run would not verify on another machine.
+    tf.config.experimental.enable_tensor_float_32_execution(False)
     if seed is not None:
         keras.utils.set_random_seed(seed)
 

@@ -13,6 +13,12 @@ def best_epoch(history: Sequence[Row]) -> Row:
     return max(history, key=lambda row: (row["val_accuracy"], -row["val_loss"], -row["epoch"]))
 
 
+def rate(history: Sequence[Row], phase: Phase, every: int, drop: float) -> float:
+    """Return the learning rate of the next epoch: the phase's, times `drop` for each `every` epochs of it that passed."""
+    passed = sum(row["phase"] == phase.name for row in history)
+    return phase.learning_rate * drop ** (passed // every) if every else phase.learning_rate
+
+
 def next_phase(history: Sequence[Row], phases: Sequence[Phase], patience: int) -> Phase | None:
     """Return the phase of the next epoch, or None when training is over.
 

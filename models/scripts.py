@@ -20,6 +20,10 @@ Seed = Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Seed of weights, 
 Settings = Annotated[list[str] | None, typer.Option("--set", help="Override a field of the config: field=value.")]
 Profile = Annotated[str, typer.Option(help="Named settings of the model, such as demo.")]
 Root = Annotated[Path | None, typer.Option(help="Folder of the runs.", show_default="runs")]
+ConfigFile = Annotated[
+    Path | None,
+    typer.Option("--config", help="JSON file of fields, laid under --set (best.json of tune)."),
+]
 Resume = Annotated[str, typer.Option(help="Go on with this run after its last finished epoch.")]
 
 
@@ -32,10 +36,12 @@ def run_train(name: str) -> None:
         seed: Seed = 42,
         set_: Settings = None,
         profile: Profile = "",
+        config_file: ConfigFile = None,
         root: Root = None,
         resume: Resume = "",
+        evaluate: Annotated[bool, typer.Option(hidden=True)] = True,
     ) -> int:
-        from models import evaluation, progress, runtime, training
+        from models import config_files, evaluation, progress, runtime, training
 
         started = None
         if resume:
@@ -48,7 +54,8 @@ def run_train(name: str) -> None:
             config = evaluation.config_of(started)
         else:
             values = {"dataset": dataset, "split": split, "seed": seed}
-            config = models.config_for(name, profile, set_ or (), **given(values))
+            laid = config_files.settings(config_file, name, profile) if config_file else []
+            config = models.config_for(name, profile, [*laid, *(set_ or ())], **given(values))
         say(f"Training {name} ({config.initialisation} initialisation, {config.image_size} px, seed {config.seed})")
         try:
             run = training.train(config, started.root if started else root or runs_dir(), started)
@@ -57,7 +64,8 @@ def run_train(name: str) -> None:
             return 1 if runtime.device_name() == "CPU" else OUT_OF_GPU_MEMORY
         except progress.Interrupted:
             sys.exit(STOPPED)  # where it stopped has been said; "Stopped." comes from the command that started this
-        _evaluate(run)
+        if evaluate:  # trials of a search are not: the test images take no part in it
+            _evaluate(run)
         return 0
 
     train.__doc__ = f"Train {name} and evaluate it."

@@ -72,8 +72,11 @@ class Session:
         source = _Features(self, stop) if reuse else _Pixels(self, phase.base_frozen)
         feature_seconds = perf_counter() - start if reuse else 0.0
         trained = source.model
+        decay = self.config.weight_decay or None
         trained.compile(
-            keras.optimizers.Adam(phase.learning_rate), keras.losses.CategoricalCrossentropy(), metrics=["accuracy"]
+            keras.optimizers.Adam(phase.learning_rate, weight_decay=decay),
+            keras.losses.CategoricalCrossentropy(),
+            metrics=["accuracy"],
         )
         if resumed:
             trained.optimizer.build(trained.trainable_variables)
@@ -85,6 +88,8 @@ class Session:
             epoch = len(self.history) + 1
             start = perf_counter()
             seed_dropout(self.model, self.config.seed, epoch)
+            rate = schedule.rate(self.history, phase, self.config.rate_drop_every, self.config.rate_drop)
+            trained.optimizer.learning_rate.assign(rate)
             batches = source.epoch(epoch)
             bar.begin(epoch, int(batches.cardinality()))
             fitted = trained.fit(
@@ -94,7 +99,7 @@ class Session:
             row = {
                 "epoch": epoch,
                 "phase": phase.name,
-                "learning_rate": phase.learning_rate,
+                "learning_rate": rate,
                 "seconds": perf_counter() - start + feature_seconds,
                 "feature_seconds": feature_seconds,
             } | {name: float(fitted.history[name][0]) for name in HISTORY_COLUMNS[5:]}
@@ -143,10 +148,17 @@ class _Features:
     def __init__(self, session: Session, stop: progress.StopSignal) -> None:
         self._session = session
         base, self.model = backbones.split_at_head(session.model)
-        state, size = session.run.file(artifacts.STATE), session.config.batch_size
-        say(f"  running the frozen base once over {len(session.training) + len(session.validation)} images")
-        self._training = features.extract(base, session.training, size, state / "features-train.npy", stop.check)
-        held_out = features.extract(base, session.validation, size, state / "features-val.npy", stop.check)
+        size = session.config.batch_size
+        place = features.place(base, session.config.variant)
+        kept = [features.path(place, images) for images in (session.training, session.validation)]
+        known = all(path.is_file() for path in kept)
+        count = len(session.training) + len(session.validation)
+        say(f"  features of {count} images: " + ("kept from before" if known else "running the frozen base once"))
+        self._training = features.extract(base, session.training, size, kept[0], stop.check)
+        held_out = features.extract(base, session.validation, size, kept[1], stop.check)
+        seconds = [features.seconds_of(path) for path in kept]
+        cost = {"features": int(np.prod(base.output_shape[1:])), "seconds": None if None in seconds else sum(seconds)}
+        files.write_json(session.run.file(artifacts.FEATURES), cost)
         self.validation = features.batches(held_out, session.validation, size, np.arange(len(session.validation)))
 
     def epoch(self, number: int) -> "tf.data.Dataset":
@@ -173,11 +185,13 @@ def history_of(run: Run) -> list[dict[str, Any]]:
 
 
 def seed_dropout(model: "keras.Model", seed: int, epoch: int) -> None:
-    """Set the random state of every layer that has one from (seed, epoch, layer name)."""
-    for layer in model.layers:
+    """Set the random state of every layer that has one, nested ones too, from (seed, epoch, layer name)."""
+    outer = {id(layer) for layer in model.layers}
+    for position, layer in enumerate(model._flatten_layers(include_self=False)):
         generator = getattr(layer, "seed_generator", None)
         if generator is not None:
-            generator.state.assign([zlib.crc32(f"{seed}/{layer.name}".encode()) & 0x7FFFFFFF, epoch])
+            name = layer.name if id(layer) in outer else f"{layer.name}/{position}"  # names inside a backbone repeat
+            generator.state.assign([zlib.crc32(f"{seed}/{name}".encode()) & 0x7FFFFFFF, epoch])
 
 
 def class_weights(labels: np.ndarray) -> dict[int, float]:

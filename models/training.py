@@ -1,18 +1,23 @@
 """Train one configuration into a run folder: phases, best weights, resume, feature reuse for frozen bases."""
 
+import json
 import shutil
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 import models
-from data import pipeline, splitting
+from data import images, offline, pipeline, preprocessing, splitting
+from data.preprocessing import Variant
 from models import backbones, explaining, measuring, runtime, schedule
 from models.base_config import ModelConfig
 from models.session import Session, history_of
 from utils import artifacts, environment, files
 from utils.artifacts import Run
-from utils.errors import LeukoBenchError
+from utils.console import say
+from utils.errors import LeukoBenchError, nearest
 
 if TYPE_CHECKING:
     import keras
@@ -21,14 +26,38 @@ if TYPE_CHECKING:
 
 
 def prepare(config: ModelConfig) -> tuple[ModelConfig, splitting.SplitFolder]:
-    """Fill in what the data decides (dataset, classes), making the dataset and the split where they are missing.
+    """Fill in what the data decides (dataset, classes, reference of the stain), making dataset and split if missing.
 
     Raises:
         LeukoBenchError: the dataset or the split cannot be had.
     """
     dataset = splitting.ensure_dataset(config.dataset)
     split = splitting.prepare_split(dataset, config.split, config.split_seed)
-    return config.replace(dataset=dataset, classes=split.manifest.classes), split
+    config = config.replace(dataset=dataset, classes=split.manifest.classes)
+    return config.replace(variant=with_reference(config.variant, split)), split
+
+
+def with_reference(variant: Variant, split: splitting.SplitFolder) -> Variant:
+    """Look up the image that a stain normalisation takes as its reference; a training image unless one is named.
+
+    Raises:
+        LeukoBenchError: there is no such image.
+    """
+    if not preprocessing.needs_reference(variant) or variant.statistics:
+        return variant
+    rows = {row.image: row for row in split.manifest.rows}
+    if variant.reference and variant.reference not in rows:
+        raise LeukoBenchError(
+            f"Field 'variant.reference' received '{variant.reference}', which is no image of this dataset."
+            f"{nearest(variant.reference, rows)} Give one as <Class>/<file>, or none."
+        )
+    if variant.reference:
+        name = variant.reference
+    else:
+        names = [row.image for row in split.manifest.subset("train")]
+        name = names[preprocessing.choose_reference([split.path / "train" / image for image in names])]
+    picture = np.asarray(images.open_rgb(split.path / rows[name].split / name))
+    return preprocessing.with_reference(variant, picture, name)
 
 
 def train(config: ModelConfig, root: Path, resume: Run | None = None) -> Run:
@@ -78,18 +107,29 @@ def _train(config: ModelConfig, root: Path, resume: Run | None) -> Run:
             f"Run {run.id} was trained on manifest {run.environment()['manifest']}, the data is now {manifest.hash}. "
             "Train a new run, or bring the dataset of before back."
         )
-    budget = config.cache_mb * 1_000_000
-    sizes = {name: len(manifest.subset(name)) * config.image_size**2 * 3 for name in ("train", "val")}
-    if sum(sizes.values()) > budget:
-        budget = 0
-    images = {name: pipeline.read(split.path, name, config.classes, config.image_size, budget) for name in sizes}
     try:
-        Session(run, config, model, images["train"], images["val"]).train()
+        Session(run, config, model, *_pixels(config, split)).train()
     except tf.errors.ResourceExhaustedError:
         if not run.file(artifacts.HISTORY).is_file():
             shutil.rmtree(run.path, ignore_errors=True)  # not one epoch fits: nothing to go on with
         raise
     return _close(run, trained_here=True)
+
+
+def _pixels(config: ModelConfig, split: splitting.SplitFolder) -> "tuple[pipeline.Images, pipeline.Images]":
+    """Read the training images, with their copies, and the validation images; in memory where the budget allows both."""
+    copies, made = None, 0
+    if config.offline.active:
+        folder = offline.prepare(split, config.offline)
+        made = len(offline.files(folder))
+        copies = folder / "train" if made else None
+        say(f"  {made} copies of training images, made beforehand")
+    count = len(split.manifest.subset("train")) + len(split.manifest.subset("val")) + made
+    budget = config.cache_mb * 1_000_000
+    if count * config.image_size**2 * 3 > budget:
+        budget = 0
+    given = config.classes, config.image_size, budget, config.variant
+    return pipeline.read(split.path, "train", *given, copies), pipeline.read(split.path, "val", *given)
 
 
 def _check_initial_weights(config: ModelConfig) -> None:
@@ -116,7 +156,8 @@ def _open(run: Run, config: ModelConfig, split: "splitting.SplitFolder", precisi
     if not kept.is_file():
         manifest.write(kept)
     files.write_json(
-        run.file(artifacts.CONFIG), config.model_dump(mode="json") | {"initialisation": config.initialisation}
+        run.file(artifacts.CONFIG),
+        config.model_dump(mode="json") | {"initialisation": config.initialisation, "flavour": config.flavour},
     )
     files.write_json(
         run.file(artifacts.ENVIRONMENT),
@@ -132,13 +173,26 @@ def _open(run: Run, config: ModelConfig, split: "splitting.SplitFolder", precisi
         }
         | environment.describe(),
     )
-    files.write_text(run.file(artifacts.ARCHITECTURE), model.to_json())
+    files.write_text(run.file(artifacts.ARCHITECTURE), files.compact(_architecture(model)) + "\n")
+
+
+def _architecture(model: "keras.Model") -> dict[str, Any]:
+    """Return the graph as Keras describes it, with the output shape of every layer, so that no diagram needs Keras."""
+    shapes = {layer.name: [list(each.shape) for each in _outputs(layer)] for layer in model.layers}
+    return json.loads(model.to_json()) | {"output_shapes": {name: all_[0] for name, all_ in shapes.items() if all_}}
+
+
+def _outputs(layer: "keras.Layer") -> list["keras.KerasTensor"]:
+    import keras
+
+    return keras.tree.flatten(layer.output)
 
 
 def _close(run: Run, trained_here: bool) -> Run:
     """Write the training half of timing.json and remove what only a resume needs."""
     kept = measuring.kept_timing(run)
-    costs = measuring.training(run.history(), kept.get("training") or {}, trained_here)
+    extraction = files.read_json(run.file(artifacts.FEATURES)) if run.file(artifacts.FEATURES).is_file() else None
+    costs = measuring.training(run.history(), kept.get("training") or {}, trained_here, extraction)
     files.write_json(run.file(artifacts.TIMING), kept | {"training": costs})
     shutil.rmtree(run.file(artifacts.STATE), ignore_errors=True)
     return run

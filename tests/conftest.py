@@ -39,3 +39,46 @@ def guide(home: Path) -> Callable[..., subprocess.CompletedProcess]:
         )  # fmt: skip
 
     return run
+
+
+@pytest.fixture
+def small_backbone(monkeypatch, tmp_path):
+    """Put a tiny network with BatchNorm and dropout in its base in the place of ResNet50; return a configuration."""
+
+    import models
+    from models import layers
+
+    def build(config, initial_weights=True, logits=False):
+        import keras
+
+        inputs = layers.image_input(config)
+        x = keras.layers.Rescaling(1 / 255, name="rescale")(inputs)
+        x = keras.layers.Conv2D(6, 3, strides=2, name="conv")(x)
+        x = keras.layers.Activation("relu", name="relu")(keras.layers.BatchNormalization(name="norm")(x))
+        x = keras.layers.Dropout(0.3, noise_shape=(None, 1, 1, 1), name="drop")(x)
+        x = keras.layers.GlobalAveragePooling2D(name="pool")(x)
+        return keras.Model(inputs, layers.classifier(x, config, logits), name="small")
+
+    monkeypatch.setattr(models, "build", build)
+    file = tmp_path / "initial.weights.h5"
+    file.write_bytes(b"the stand-in reads no file")
+    fields = {
+        "dataset": "tiny",
+        "image_size": 32,
+        "weights": str(file),
+        "head_epochs": 3,
+        "epochs": 6,
+        "batch_size": 8,
+        "dense": 8,
+    }
+    return models.config_for("resnet50", **fields, fine_tune_learning_rate=1e-2, heatmap_layer="relu")
+
+
+@pytest.fixture(scope="session")
+def small_run(home):
+    """Train and evaluate a tiny network once: a finished run below a root of its own. Copy it to change its files."""
+    import models
+    from models import evaluation, training
+
+    fields = {"dataset": "tiny", "image_size": 32, "filters": (4, 8, 8), "dense": 8, "epochs": 1, "batch_size": 8}
+    return evaluation.evaluate(training.train(models.config_for("cnn", **fields), home / "small-runs"))

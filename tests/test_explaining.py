@@ -6,8 +6,9 @@ from PIL import Image
 
 import models
 from data import pipeline
-from models import evaluation, explaining, runtime, training
-from utils import artifacts
+from guide import faithfulness as command
+from models import evaluation, explaining, faithfulness, runtime, training
+from utils import artifacts, files
 from utils.errors import LeukoBenchError
 from utils.paths import raw_dir
 
@@ -73,13 +74,18 @@ def test_a_jpeg_is_decoded_as_in_training(patched, tmp_path):
     assert explaining.load_image(tmp_path / "grey.png", SIDE).shape == (SIDE, SIDE, 3)
 
 
-def test_examples_are_the_surest_right_and_wrong_of_each_class(patched):
+def test_examples_are_the_surest_right_and_wrong_and_the_least_sure_of_each_class(patched):
     table = patched.predictions("test")
     chosen = explaining.examples(patched)
     assert len(chosen) == len(set(chosen))
+    two = np.sort(table.filter(like="p_").to_numpy(), axis=1)[:, -2:]
+    table = table.assign(margin=two[:, 1] - two[:, 0], likeliest=table.filter(like="p_").idxmax(axis=1))
     for name in PATTERNS:
-        right = table[(table["label"] == name) & (table.filter(like="p_").idxmax(axis=1) == f"p_{name}")]
-        assert right.sort_values([f"p_{name}", "image"], ascending=[False, True])["image"].iloc[0] in chosen
+        of_class = table[table["label"] == name]
+        right = of_class[of_class["likeliest"] == f"p_{name}"]
+        surest = right.sort_values([f"p_{name}", "image"], ascending=[False, True])["image"].iloc[0]
+        assert (surest, "example") in chosen
+        assert (of_class.sort_values(["margin", "image"])["image"].iloc[0], "unsure") in chosen
 
 
 def test_explaining_again_replaces_its_rows_and_keeps_other_methods(patched):
@@ -128,3 +134,19 @@ def test_opening_does_not_ask_for_the_initial_weights_again(patched):
     runtime.start()
     config = evaluation.config_of(patched).replace(weights="gone.weights.h5")
     assert models.build(config, initial_weights=False).count_params() > 0
+
+
+def test_faithfulness_is_measured_for_every_method_that_fits(patched, capsys):
+    command.faithfulness(str(patched.path), images=12)
+    rows = files.read_csv(patched.file("faithfulness.csv"), faithfulness.HEADER)
+    assert {row["method"] for row in rows} == {"gradcam", "gradcam++", "scorecam", "random"}
+    assert rows[-1]["method"] == "random" and {row["images"] for row in rows} == {"12"}
+    means = {row["method"]: float(row["deletion_auc_mean"]) for row in rows}
+    assert means["gradcam"] < means["random"], "the corner decides, and the map points at it"
+    shown = capsys.readouterr().out
+    assert "deletion AUC on 12 test images" in shown and f"Most faithful: {rows[0]['method']}." in shown
+    before = patched.file("faithfulness.csv").read_bytes()
+    faithfulness.measure(patched, 12, ["gradcam"])
+    assert patched.file("faithfulness.csv").read_bytes().splitlines()[1] in before.splitlines()
+    with pytest.raises(LeukoBenchError, match=r"^Method 'rollout' does not fit cnn, a convolutional model\. "):
+        faithfulness.measure(patched, 12, ["rollout"])

@@ -4,16 +4,22 @@ import numpy as np
 import pytest
 
 import models
-from models import backbones, layers, runtime, schedule, training
-from models.base_config import BackboneConfig, Phase
+from models import backbones, heatmaps, layers, runtime, schedule, training
+from models.base_config import Phase
 from utils.errors import LeukoBenchError
 
 CLASSES = ("Benign", "Early", "Pre", "Pro")
 
 
 def small(name, **values):
-    settings = {"classes": CLASSES, "image_size": 32, "weights": "none"} | values
-    return models.config_for(name, **settings)
+    plain = type(models.config_for(name))
+    size = max(32, plain.SMALLEST)
+    settings = {"classes": CLASSES, "image_size": size, "weights": "none", "dense": 8} | values
+    return models.config_for(name, "tiny" if "tiny" in plain.PROFILES else "", **settings)
+
+
+def some_pixels(model, count=2):
+    return np.random.default_rng(0).integers(0, 256, (count, *model.input_shape[1:])).astype(np.float32)
 
 
 @pytest.fixture(scope="module", params=models.names())
@@ -23,17 +29,20 @@ def built(request):
     return config, models.build(config)
 
 
-def first_convolution(model):
+def seen_first(model, pixels):
+    """Return what reaches the first layer that learns: a convolution, or a nested backbone."""
     import keras
 
-    layer = next(layer for layer in model.layers if isinstance(layer, keras.layers.Conv2D))
-    return keras.Model(model.inputs, layer.input)
+    number, layer = next((number, layer) for number, layer in enumerate(model.layers) if layer.weights)
+    # The input of a nested backbone is that of its own graph.
+    seen = model.layers[number - 1].output if hasattr(layer, "layers") else layer.input
+    return np.asarray(keras.Model(model.inputs, seen)(pixels))
 
 
 def test_raw_pixels_are_scaled_once(built):
     _, model = built
-    ramp = np.linspace(0, 255, 32 * 32 * 3, dtype=np.float32).reshape(1, 32, 32, 3)
-    scaled = np.asarray(first_convolution(model)(ramp))
+    shape = (1, *model.input_shape[1:])
+    scaled = seen_first(model, np.linspace(0, 255, np.prod(shape), dtype=np.float32).reshape(shape))
     # Scaled twice, the whole range shrinks to a hundredth; not scaled at all, it stays 0 to 255.
     assert np.ptp(scaled) > 0.9
     assert np.abs(scaled).max() < 160
@@ -41,16 +50,114 @@ def test_raw_pixels_are_scaled_once(built):
 
 def test_output_is_a_probability_for_each_class(built):
     _, model = built
-    pixels = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3)).astype(np.float32)
+    pixels = some_pixels(model, 3)
     outputs = np.asarray(model(pixels, training=False))
     assert outputs.shape == (3, 4)
     np.testing.assert_allclose(outputs.sum(1), 1, atol=1e-5)
     np.testing.assert_allclose(model.predict_on_batch(pixels), outputs, atol=1e-5)
 
 
-def test_heatmap_layer_is_in_the_graph_and_spatial(built):
+def test_the_heatmap_layer_is_one_that_can_be_read(built):
     config, model = built
-    assert len(model.get_layer(config.heatmap_layer).output.shape) == 4
+    assert heatmaps.check_layer(model, config.heatmap_layer) == config.heatmap_layer or not config.heatmap_layer
+
+
+def test_a_graph_that_was_copied_is_saved_and_loaded_like_any_other(tmp_path):
+    runtime.start(4)
+    import keras
+
+    config = small("resnet18")
+    model = models.build(config)
+    pixels = some_pixels(model)
+    expected = np.asarray(model(pixels))
+    model.save(tmp_path / "model.keras")
+    np.testing.assert_array_equal(keras.saving.load_model(tmp_path / "model.keras")(pixels), expected)
+    model.save_weights(tmp_path / "model.weights.h5")
+    again = models.build(config, initial_weights=False)
+    again.load_weights(tmp_path / "model.weights.h5")
+    np.testing.assert_array_equal(again(pixels), expected)
+    assert np.isfinite(keras.Model(again.input, again.get_layer(config.heatmap_layer).output)(pixels)).all()
+
+
+@pytest.mark.parametrize(
+    ("name", "lowest", "highest"),
+    [
+        ("vgg16", (-103.939, -116.779, -123.68), (151.061, 138.221, 131.32)),  # BGR minus the means
+        ("resnet18", (-2.1179, -2.0357, -1.8044), (2.2489, 2.4286, 2.64)),  # mean and spread by channel
+        ("alexnet", (-1, -1, -1), (1, 1, 1)),
+    ],
+)
+def test_a_model_sees_black_and_white_as_its_family_does(name, lowest, highest):
+    runtime.start()
+    model = models.build(small(name))
+    images = np.stack([np.full(model.input_shape[1:], value, np.float32) for value in (0, 255)])
+    np.testing.assert_allclose(seen_first(model, images)[:, 9, 9], [lowest, highest], atol=1e-3)
+
+
+def test_resnet18_is_the_preset_behind_its_own_preprocessing(tmp_path):
+    runtime.start(5)
+    import keras_hub
+
+    hub = keras_hub.models.ResNetBackbone(
+        [64], [7], [64, 128, 256, 512], [2, 2, 2, 2], [1, 2, 2, 2], block_type="basic_block"
+    )
+    hub.get_layer("conv1_bn").moving_mean.assign(np.linspace(-1, 1, 64))
+    hub.save_to_preset(str(tmp_path / "resnet_18_imagenet"))
+    hub.save_weights(tmp_path / "base.weights.h5")
+    mean, spread = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+    # as keras-hub converts timm's model, whose preset it is
+    converter = keras_hub.layers.ResNetImageConverter(
+        scale=[1 / 255 / s for s in spread], offset=[-m / s for m, s in zip(mean, spread, strict=True)]
+    )
+    for weights in (tmp_path / "resnet_18_imagenet", tmp_path / "base.weights.h5"):
+        model = models.build(small("resnet18", weights=str(weights)))
+        pixels = some_pixels(model)
+        features = backbones.split_at_head(model)[0](pixels)
+        expected = np.asarray(hub(converter(pixels))).mean(axis=(1, 2))
+        np.testing.assert_allclose(features, expected, rtol=1e-3, atol=1e-4)
+    (tmp_path / "resnet_18_imagenet" / "model.weights.h5").write_bytes(b"cut")
+    with pytest.raises(LeukoBenchError, match=r"resnet_18_imagenet does not fit the backbone of resnet18 \("):
+        models.build(small("resnet18", weights=str(tmp_path / "resnet_18_imagenet")))
+
+
+def test_alexnet_has_the_papers_layers_and_begins_from_the_convolutions_of_a_file(tmp_path):
+    runtime.start(1)
+    import keras
+
+    whole = models.config_for("alexnet", classes=CLASSES, weights="none")
+    source = models.build(small("alexnet"))
+    convolutions = [layer for layer in source.layers if isinstance(layer, keras.layers.Conv2D)]
+    assert [layer.filters for layer in convolutions] == [96, 256, 384, 384, 256]
+    assert [layer.kernel_size[0] for layer in convolutions] == [11, 5, 3, 3, 3]
+    assert (whole.image_size, whole.dense, whole.dropout) == (227, 4096, 0.5)
+    assert [phase.base_frozen for phase in whole.phases()] == [False]
+    assert source.get_layer("pool5").output.shape[1:] == (1, 1, 256), "the smallest image leaves one pixel"
+    source.save_weights(tmp_path / "model.weights.h5")
+    config = small("alexnet", weights=str(tmp_path / "model.weights.h5"), classes=("one", "other"))
+    loaded = models.build(config)
+    for layer in convolutions:
+        np.testing.assert_array_equal(layer.kernel, loaded.get_layer(layer.name).kernel)
+    assert [phase.base_frozen for phase in config.phases()] == [True, False]
+    with pytest.raises(LeukoBenchError, match=r"^image_size 66 is too small for alexnet: use at least 67\.$"):
+        small("alexnet", image_size=66)
+
+
+def test_densenet121_is_trained_as_published():
+    config = models.config_for("densenet121")
+    (phase,) = config.phases()
+    assert (phase.base_frozen, phase.learning_rate, config.weight_decay) == (False, 1e-4, 1e-5)
+    assert (config.variant.name, config.variant.clip, config.variant.tiles) == ("clahe", 2.0, 8)
+    assert (config.rate_drop_every, config.rate_drop, config.patience, config.batch_size) == (7, 0.1, 5, 32)
+    assert config.augmentation.flips and config.augmentation.rotation and config.augmentation.colour
+
+
+@pytest.mark.parametrize("name", ["vgg16", "resnet18"])
+def test_an_extractor_has_two_regimes(name):
+    config = models.config_for(name)
+    assert [(p.name, p.base_frozen) for p in config.phases()] == [("head", True), ("fine-tune", False)]
+    frozen = models.config_for(name, settings=["freeze=always"])
+    assert [p.base_frozen for p in frozen.phases()] == [True] and frozen.flavour == ("frozen",)
+    assert config.dense == frozen.dense == 256
 
 
 def test_head_is_float32_under_mixed_precision():
@@ -159,7 +266,9 @@ def test_settings_go_over_the_profile_and_keep_its_other_values():
 
 
 def test_unknown_model_names_the_nearest():
-    with pytest.raises(LeukoBenchError, match=r"^Unknown model 'resnet'\. Did you mean 'resnet50'\? Valid models: cnn"):
+    with pytest.raises(
+        LeukoBenchError, match=r"^Unknown model 'resnet'\. Did you mean 'resnet50'\? Valid models: alex"
+    ):
         models.config_for("resnet")
 
 
@@ -170,19 +279,42 @@ def test_configs_differ_in_hash_and_survive_json():
     assert models.config_for(fields.pop("model"), **fields) == one
 
 
-@pytest.mark.parametrize("name", [n for n in models.names() if isinstance(models.config_for(n), BackboneConfig)])
-def test_imagenet_out_of_reach_is_one_line_with_three_ways_on(name, guide, tmp_path):
+THREE_WAYS = ("connect to the internet", "--set weights=FILE", "--set weights=none")
+
+
+@pytest.mark.parametrize("name", ["resnet50", "resnet18"])
+def test_no_internet_is_one_line_with_three_ways_on(name, guide, tmp_path):
+    """One of keras.applications, one of keras-hub."""
     dead = "http://127.0.0.1:9"
     done = guide(
-        "train", name, "--dataset", "tiny", "--set", "image_size=32",
-        KERAS_HOME=str(tmp_path), https_proxy=dead, HTTPS_PROXY=dead, http_proxy=dead,
+        "train", name, "--dataset", "tiny", "--set", "image_size=32", KERAS_HOME=str(tmp_path),
+        KAGGLEHUB_CACHE=str(tmp_path), https_proxy=dead, HTTPS_PROXY=dead, http_proxy=dead,
     )  # fmt: skip
     assert done.returncode == 1
     errors = [line for line in done.stderr.splitlines() if line]
     assert len(errors) == 1, done.stderr
     assert errors[0].startswith(f"Error: The ImageNet weights of {name} cannot be downloaded (")
-    for way in ("connect to the internet", "--set weights=FILE", "--set weights=none"):
-        assert way in errors[0]
+    assert all(way in errors[0] for way in THREE_WAYS)
+
+
+@pytest.mark.parametrize("name", [n for n in models.names() if models.config_for(n).weights == "imagenet"])
+def test_imagenet_out_of_reach_is_said_alike_by_every_model(name, monkeypatch):
+    def fail(*_, **__):
+        raise OSError("no route to host")
+
+    runtime.start()
+    import keras
+    import keras_hub
+
+    for architecture in dir(keras.applications):
+        if architecture[0].isupper():
+            monkeypatch.setattr(keras.applications, architecture, fail)
+    monkeypatch.setattr(keras_hub.models.Backbone, "from_preset", fail)
+    config = models.config_for(name, classes=CLASSES, image_size=32)
+    with pytest.raises(LeukoBenchError) as caught:
+        models.build(config)
+    assert str(caught.value).startswith(f"The ImageNet weights of {name} cannot be downloaded (no route to host)")
+    assert all(way in str(caught.value) for way in THREE_WAYS)
 
 
 def test_initial_weights_come_from_a_file_of_the_backbone_or_fail_in_one_line(tmp_path):

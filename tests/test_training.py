@@ -151,28 +151,6 @@ class Killed(Exception):
     pass
 
 
-@pytest.fixture
-def small_backbone(monkeypatch, tmp_path):
-    """Put a tiny network with BatchNorm and dropout in its base in the place of ResNet50; return a configuration."""
-
-    def build(config, initial_weights=True, logits=False):
-        import keras
-
-        inputs = layers.image_input(config)
-        x = keras.layers.Rescaling(1 / 255, name="rescale")(inputs)
-        x = keras.layers.Conv2D(6, 3, strides=2, name="conv")(x)
-        x = keras.layers.Activation("relu", name="relu")(keras.layers.BatchNormalization(name="norm")(x))
-        x = keras.layers.Dropout(0.3, noise_shape=(None, 1, 1, 1), name="drop")(x)
-        x = keras.layers.GlobalAveragePooling2D(name="pool")(x)
-        return keras.Model(inputs, layers.classifier(x, config, logits, dense=8), name="small")
-
-    monkeypatch.setattr(models, "build", build)
-    file = tmp_path / "initial.weights.h5"
-    file.write_bytes(b"the stand-in reads no file")
-    fields = {"dataset": "tiny", "image_size": 32, "weights": str(file), "head_epochs": 3, "epochs": 6, "batch_size": 8}
-    return models.config_for("resnet50", **fields, fine_tune_learning_rate=1e-2, heatmap_layer="relu")
-
-
 @pytest.mark.parametrize(
     ("precision", "augmented", "cuts"),
     [("float32", False, (2, 3, 4)), ("float32", True, (2,)), ("mixed_float16", False, (5,))],
@@ -380,10 +358,10 @@ def test_every_precision_trains_reloads_in_float32_and_explains(home, precision)
     assert run.environment()["precision"] == precision
     model = evaluation.open_model(run)
     assert {layer.compute_dtype for layer in model.layers} == {"float32"}
-    for method in explaining.METHODS:
+    for method in heatmap_methods.names(heatmap_methods.CONVOLUTIONS):
         explaining.explain(run, method)
     with np.load(run.file("heatmaps.npz"), allow_pickle=False) as kept:
-        assert set(kept["method"]) == set(explaining.METHODS)
+        assert set(kept["method"]) == set(heatmap_methods.names(heatmap_methods.CONVOLUTIONS))
         assert kept["map"].shape[1:] == (32, 32) and np.isfinite(kept["map"]).all()
         assert kept["map"].min() >= 0 and kept["map"].max() == 1
         panel = kept["image"][(kept["purpose"] == "panel") & (kept["method"] == "gradcam")]
@@ -395,7 +373,10 @@ def large_runs(home) -> dict[str, Run]:
     """Train every large model once."""
     runs = {}
     for name in LARGE:
-        config = models.config_for(name, dataset="tiny", image_size=32, weights="none", epochs=1, batch_size=52)
+        profile = "tiny" if "tiny" in type(models.config_for(name)).PROFILES else ""
+        fields = {"dataset": "tiny", "weights": "none", "epochs": 1, "batch_size": 52}
+        smallest = max(32, type(models.config_for(name)).SMALLEST)
+        config = models.config_for(name, profile, image_size=smallest, augmentation={}, rate_drop_every=0, **fields)
         runs[name] = evaluation.evaluate(train_eagerly(config, home / "large"))
     return runs
 
@@ -432,6 +413,60 @@ def test_dropout_is_a_function_of_seed_and_epoch():
         outputs.append(np.asarray(model(pixels, training=True)))
     np.testing.assert_array_equal(outputs[0], outputs[3])
     assert not np.array_equal(outputs[0], outputs[1]) and not np.array_equal(outputs[0], outputs[2])
+
+
+def test_dropout_inside_a_backbone_is_a_function_of_seed_and_epoch_too():
+    import keras
+
+    runtime.start(1)
+    inner = keras.Sequential([keras.Input((8,)), keras.layers.Dropout(0.5), keras.layers.Dropout(0.5)], name="inner")
+    inputs = keras.Input((8,))
+    model = keras.Model(inputs, inner(keras.layers.Dropout(0.5)(inputs)))
+    pixels = np.ones((64, 8), np.float32)
+    outputs = []
+    for seed, epoch in ((1, 1), (1, 2), (1, 1)):
+        session.seed_dropout(model, seed, epoch)
+        outputs.append(np.asarray(model(pixels, training=True)))
+    np.testing.assert_array_equal(outputs[0], outputs[2])
+    assert not np.array_equal(outputs[0], outputs[1])
+    session.seed_dropout(model, 1, 1)
+    states = {tuple(np.asarray(layer.seed_generator.state)) for layer in inner.layers}
+    assert len(states) == 2, "layers draw apart from each other"
+
+
+def test_the_rate_drops_within_a_phase_and_starts_anew_in_the_next(home, small_backbone, tmp_path):
+    config = small_backbone.replace(rate_drop_every=2, rate_drop=0.1, learning_rate=1e-2, fine_tune_learning_rate=1e-3)
+    run = training.train(config, tmp_path)
+    rates = [row["learning_rate"] for row in run.history()]
+    assert rates == pytest.approx([1e-2, 1e-2, 1e-3, 1e-3, 1e-3, 1e-4])
+
+
+def test_weight_decay_shrinks_weights(home, tmp_path):
+    norms = []
+    for decay in (0.0, 0.9):
+        run = training.train(tiny(epochs=1, weight_decay=decay, learning_rate=1e-2), tmp_path / str(decay))
+        norms.append(sum(float(np.square(w).sum()) for w in evaluation.open_model(run).get_weights()))
+    assert norms[1] / norms[0] == pytest.approx((1 - 1e-2 * 0.9) ** 4, abs=0.01)  # two steps, squared
+
+
+def test_a_variant_is_what_training_and_evaluation_see_and_names_its_reference(home, tmp_path):
+    run = evaluation.evaluate(training.train(tiny(variant="reinhard", epochs=1), tmp_path))
+    config, split = evaluation.config_of(run), evaluation.split_of(run)
+    rows = {row.image: row.split for row in split.manifest.rows}
+    assert rows[config.variant.reference] == "train" and len(config.variant.statistics) == 6
+    assert run.label() == "cnn (reinhard)"
+    again = training.train(
+        tiny(variant={"name": "reinhard", "reference": config.variant.reference}, epochs=1), tmp_path
+    )
+    assert evaluation.config_of(again).variant == config.variant
+    seen = evaluation.read(config, split, "test")
+    plain = pipeline.read(split.path, "test", config.classes, 32, 10**9)
+    assert seen.names == plain.names and not np.array_equal(seen.pixels, plain.pixels)
+    streamed = evaluation.read(config.replace(cache_mb=0), split, "test")
+    cached, decoded = (next(iter(pipeline.fixed_batches(each, 4)))[0].numpy() for each in (seen, streamed))
+    np.testing.assert_array_equal(cached, decoded)
+    with pytest.raises(LeukoBenchError, match=r"^Field 'variant\.reference' received 'Pro/no\.png', which is no image"):
+        training.prepare(tiny(variant={"name": "macenko", "reference": "Pro/no.png"}))
 
 
 def test_class_weights_are_the_balanced_ones():

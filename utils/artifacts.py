@@ -28,8 +28,15 @@ METRICS = "metrics.json"
 HEATMAPS = "heatmaps.npz"
 FIGURES = "figures"
 STATE = "state"
+FEATURES = "state/features.json"  # what the pass over a frozen base cost, until the training is closed
 
 RANDOM_FEATURES = "random features"  # initialisation of a base that is frozen although its weights are random
+APPLICATION = "keras:"  # before the name of an architecture of keras.applications; a folder has "keras-"
+
+
+def folder_of(model: str) -> str:
+    """Return the name of a model's folder of runs: no file system of Windows takes the colon of "keras:VGG19"."""
+    return model.replace(":", "-")
 
 
 @dataclass(frozen=True, order=True)
@@ -41,7 +48,8 @@ class Run:
     @property
     def model(self) -> str:
         """Name of the model, which is the folder above."""
-        return self.path.parent.name
+        name = self.path.parent.name
+        return name.replace("-", ":", 1) if name.startswith(folder_of(APPLICATION)) else name
 
     @property
     def root(self) -> Path:
@@ -54,9 +62,11 @@ class Run:
         return f"{self.model}/{self.path.name}"
 
     def label(self) -> str:
-        """Return the model's name, and that its base gave random features where it did: that is another thing."""
-        initialisation = self.config().get("initialisation")
-        return f"{self.model} ({RANDOM_FEATURES})" if initialisation == RANDOM_FEATURES else self.model
+        """Return the model's name with what tells this run from the model's plain one: "cnn (clahe)"."""
+        config = self.config()
+        before = [RANDOM_FEATURES] if config.get("initialisation") == RANDOM_FEATURES else []
+        flavour = config.get("flavour", before)  # runs from before there were flavours have none
+        return f"{self.model} ({', '.join(map(str, flavour))})" if flavour else self.model
 
     @property
     def finished(self) -> bool:
@@ -154,7 +164,7 @@ def new_run(root: Path, model: str, config_hash: str) -> Run:
     """Name a run folder by the time and the configuration; the folder is made when its first file is written."""
     stamp = datetime.now(UTC)
     for milliseconds in ("", f"{stamp.microsecond // 1000:03d}"):
-        path = Path(root) / model / f"{stamp:%Y%m%dT%H%M%S}{milliseconds}Z-{config_hash[:8]}"
+        path = Path(root) / folder_of(model) / f"{stamp:%Y%m%dT%H%M%S}{milliseconds}Z-{config_hash[:8]}"
         if not path.exists():
             break
     return Run(path)
@@ -173,7 +183,7 @@ def find_runs(root: Path, model: str | None = None, finished: bool | None = None
     """
     if Path(root).is_dir() and not os.access(root, os.R_OK | os.X_OK):
         raise LeukoBenchError(f"Cannot read {root}: permission denied. Choose a folder you may read with --root.")
-    folders = [Path(root) / model] if model else sorted(p for p in Path(root).glob("*") if p.is_dir())
+    folders = [Path(root) / folder_of(model)] if model else sorted(p for p in Path(root).glob("*") if p.is_dir())
     runs = [Run(p) for folder in folders for p in sorted(folder.glob("*")) if p.is_dir() and FOLDER.match(p.name)]
     return [run for run in runs if finished is None or run.finished == finished]
 

@@ -22,5 +22,5 @@ def build(config: "Config", initial_weights: bool = True, logits: bool = False) 
         x = keras.layers.Conv2D(filters, 3, padding="same", activation="relu", name=f"conv{number}")(x)
         x = keras.layers.MaxPooling2D(name=f"pool{number}")(x)
     x = keras.layers.Flatten(name="flatten")(x)
-    model = keras.Model(inputs, classifier(x, config, logits, dense=config.dense), name="cnn")
+    model = keras.Model(inputs, classifier(x, config, logits), name="cnn")
     return load_whole(model, config) if initial_weights else model

@@ -19,4 +19,4 @@ def build(config: "Config", initial_weights: bool = True, logits: bool = False) 
     # This family's graph rescales by itself: 0-255 goes in.
     base = load_application(keras.applications.EfficientNetV2S, inputs, config, initial_weights)
     x = keras.layers.GlobalAveragePooling2D(name="pool")(base.output)
-    return keras.Model(inputs, classifier(x, config, logits, dense=config.dense), name="efficientnetv2s")
+    return keras.Model(inputs, classifier(x, config, logits), name="efficientnetv2s")

@@ -1,0 +1,1 @@
+"""AlexNet, from the paper."""

@@ -1,0 +1,1 @@
+"""DenseNet121 on contrast-enhanced smears, fine-tuned as a whole."""

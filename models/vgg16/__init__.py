@@ -1,0 +1,1 @@
+"""VGG16 with a deep classifier: a frozen extractor first, then the whole network."""

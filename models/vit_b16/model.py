@@ -1,0 +1,31 @@
+"""The network of `vit_b16`."""
+
+from typing import TYPE_CHECKING
+
+from models.backbones import load_hub
+from models.layers import classifier, image_input
+
+if TYPE_CHECKING:
+    import keras
+
+    from models.vit_b16.config import Config
+
+SIZES = {
+    "b16": {"patch_size": 16, "num_layers": 12, "num_heads": 12, "hidden_dim": 768, "mlp_dim": 3072},
+    "tiny": {"patch_size": 8, "num_layers": 4, "num_heads": 3, "hidden_dim": 96, "mlp_dim": 192, "dropout_rate": 0.1},
+}
+
+
+def build(config: "Config", initial_weights: bool = True, logits: bool = False) -> "keras.Model":
+    """Build the model; see `models.build`. The backbone stays nested: unrolled, it could not be read back."""
+    import keras
+    from keras_hub.models import ViTBackbone
+
+    inputs = image_input(config)
+    x = keras.layers.Rescaling(1 / 127.5, -1, name="scale")(inputs)  # the family's rule: -1 to 1
+    backbone = ViTBackbone((config.image_size, config.image_size, 3), **SIZES[config.size], name="backbone")
+    load_hub(backbone, "vit_base_patch16_224_imagenet", config, initial_weights)
+    tokens = backbone(x)
+    x = keras.layers.Cropping1D((0, tokens.shape[1] - 1), name="class_token")(tokens)  # which comes first
+    x = keras.layers.Flatten(name="features")(x)
+    return keras.Model(inputs, classifier(x, config, logits), name="vit_b16")

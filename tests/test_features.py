@@ -1,0 +1,62 @@
+"""Features of a frozen base: one pass for each base and set of images, whoever asks, and never those of another."""
+
+import numpy as np
+import pytest
+
+import models
+from data.preprocessing import Variant
+from models import backbones, features, runtime, training
+from utils import files
+
+
+@pytest.fixture
+def frozen(home, small_backbone, monkeypatch, tmp_path):
+    """A configuration whose base stays frozen; features go to a folder of this test."""
+    monkeypatch.setattr(features, "features_dir", lambda: tmp_path / "features")
+    return small_backbone.replace(freeze="always", epochs=2, classes=("a", "b"))
+
+
+def test_a_base_is_known_by_its_weights_and_variant_whatever_head_stands_on_it(frozen):
+    def place(seed=1, variant=Variant(), **values):  # noqa: B008
+        runtime.start(seed)
+        return features.place(backbones.split_at_head(models.build(frozen.replace(**values)))[0], variant)
+
+    assert place() == place() == place(dense=0, dropout=0.1)
+    assert len({place(), place(seed=2), place(variant=Variant(name="gray"))}) == 3
+
+
+def test_a_second_head_costs_no_second_pass(frozen, tmp_path, capsys):
+    first = training.train(frozen, tmp_path)
+    kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "features").rglob("*.npy")}
+    second = training.train(frozen.replace(dense=4), tmp_path)
+    assert len(kept) == 2  # training and validation images
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "features").rglob("*.npy")} == kept
+    said = capsys.readouterr().out
+    assert "running the frozen base once" in said and "kept from before" in said
+    one, two = (files.read_json(run.file("timing.json"))["training"] for run in (first, second))
+    assert one["features"] == two["features"] == 6
+    assert one["feature_pass_seconds"] == two["feature_pass_seconds"] > 0
+    assert not first.file("state").exists()
+    assert second.config()["flavour"] == ["frozen"] and second.label() == "resnet50 (frozen)"
+
+
+def test_a_damaged_file_of_features_is_made_again(tmp_path, home):
+    runtime.start(1)
+    import keras
+
+    base = keras.Sequential([keras.Input((4, 4, 3)), keras.layers.Flatten()])
+
+    class Pictures:
+        size, paths, names, labels, classes, variant = 4, ["a", "b"], ["a", "b"], np.zeros(2, int), 2, Variant()
+        pixels = np.arange(96, dtype=np.uint8).reshape(2, 4, 4, 3)
+
+        def __len__(self):
+            return 2
+
+    path = tmp_path / "x.npy"
+    whole = np.array(features.extract(base, Pictures(), 1, path, lambda: None))
+    assert whole.shape == (2, 48) and whole[1, 0] == 48
+    content = path.read_bytes()
+    for broken in (content[:-8], content[:20], b""):
+        path.write_bytes(broken)
+        np.testing.assert_array_equal(features.extract(base, Pictures(), 1, path, lambda: None), whole)
