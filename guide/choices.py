@@ -7,6 +7,7 @@ from typing import Any
 
 import models
 from data import index, splitting
+from models import config_files
 from utils import artifacts
 from utils.errors import LeukoBenchError
 from utils.paths import PROJECT, raw_dir, runs_dir
@@ -40,17 +41,20 @@ def choices_for(name: str, answers: Mapping[str, Any], root: Path, runs: str) ->
         LeukoBenchError: there is nothing to choose from; the line says how to get it.
     """
     if name in ("model", "models"):
-        return Choices(models.names(), [""] * len(models.names()))
+        # "keras:NAME" is typed: dozens of architectures would push the models of this project off the screen.
+        return Choices(models.names(), [""] * len(models.names()), models.config_for)
     if name == "dataset":
         known = datasets()
         return Choices(list(known), list(known.values())) if known else None
     if name in ("run", "runs", "resume"):
         return _runs(root, runs)
-    if name in ("true", "predicted"):
+    if name in ("true", "predicted", "class_") and answers.get("run"):
         classes = list(artifacts.open_run(answers["run"], root).config()["classes"])
         return Choices(classes, [""] * len(classes))
+    if name == "subset":
+        return Choices(["test", "val"], ["test images", "validation images"], lambda text: None)  # some know more
     if name == "profile":
-        chosen = answers.get("model") or models.names()
+        chosen = _models(answers) or models.names()
         found = [type(models.config_for(model)).PROFILES for model in chosen]
         shared = [profile for profile in found[0] if all(profile in each for each in found)]
         return Choices(shared, [""] * len(shared)) if shared else None
@@ -63,14 +67,17 @@ def check_answer(name: str, value: Any, answers: Mapping[str, Any]) -> None:
     Raises:
         LeukoBenchError: it is wrong.
     """
-    for model in answers.get("model") or ():
+    for model in _models(answers):
         if name in ("set_", "seed") and value is not None:
-            models.config_for(model, answers["profile"], **{"settings" if name == "set_" else name: value})
+            models.config_for(model, answers.get("profile", ""), **{"settings" if name == "set_" else name: value})
+        if name == "config" and value is not None:
+            config_files.settings(value, model, answers.get("profile", ""))
     if name == "split":
         splitting.parse(value)
-    if name in ("path", "image", "groups"):
+    if name in ("path", "paths", "image", "groups"):
         for path in value if isinstance(value, list) else [value]:
-            if path is not None and not path.exists():
+            pattern = name == "paths" and set("*?[") & set(str(path))
+            if path is not None and not pattern and not path.exists():
                 raise LeukoBenchError(f"There is no {path}.")
 
 
@@ -103,6 +110,12 @@ def short(path: Path) -> str:
         return path.resolve().relative_to(PROJECT).as_posix()
     except ValueError:
         return str(path)
+
+
+def _models(answers: Mapping[str, Any]) -> list[str]:
+    """Return the models answered so far; some commands take one, others a list."""
+    given = answers.get("model")  # REQUIRED until it has been asked for
+    return [given] if isinstance(given, str) else given if isinstance(given, list) else []
 
 
 def _runs(root: Path, which: str) -> Choices:

@@ -1,13 +1,13 @@
 """Commands that look at finished runs: compare, confusion, report, runs."""
 
 from collections.abc import Sequence
-from itertools import groupby, zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from guide.matrices import SUBSETS, class_named, show_images, show_matrix
+from guide.matrices import SUBSETS, check_subset, class_named, show_images, show_matrix
+from guide.views import MAIN, chosen_views, show_comparison
 from models.scripts import Root
 from utils import artifacts, console
 from utils.artifacts import FIGURES, Run
@@ -17,12 +17,12 @@ from utils.paths import runs_dir
 if TYPE_CHECKING:
     from utils.compare_models import Comparison
     from utils.run_records import Record
-    from utils.tables import Table
 
 FOLDER = "comparison"
 REPORT = "report.html"
 
-Runs = Annotated[list[str] | None, typer.Argument(help="Runs or models; none: the latest run of every model.")]
+Runs = Annotated[list[str] | None, typer.Argument(help="Runs or models; none: the latest of every model and variant.")]
+Against = Annotated[str, typer.Option(help="Run that the best is held against, by its name in the tables.")]
 AllSeeds = Annotated[bool, typer.Option("--all-seeds", help="Add the runs that differ only in their seed.")]
 
 
@@ -30,17 +30,26 @@ def compare(
     runs: Runs = None,
     figures: Annotated[bool, typer.Option(help="Draw the figures too.")] = True,
     all_seeds: AllSeeds = False,
+    tables: Annotated[str, typer.Option(help="On screen: main, all, or names with commas; files hold all.")] = MAIN,
+    baseline: Against = "cnn",
     root: Root = None,
 ) -> None:
     """Compare runs: quality, cost and seeds as tables on screen and in files, and as figures."""
+    from data import published
     from utils import comparison_tables
     from utils.compare_models import group
 
+    wanted = chosen_views(tables)
     place = root or runs_dir()
     comparisons = group(_records(runs, place, all_seeds))
+    _check_baseline(comparisons, baseline)
     for comparison, folder in _folders(comparisons, place):
-        _show(comparison, len(comparisons) > 1)
-        written = comparison_tables.write(comparison, folder)
+        show_comparison(comparison, wanted, baseline, len(comparisons) > 1)
+        written = comparison_tables.write(comparison, folder, baseline)
+        if published.concerns(comparison):
+            written += published.write(folder)
+        else:
+            comparison_tables.remove(folder, published.NAME)
         console.say(f"Tables: {', '.join(path.name for path in written if path.suffix == '.csv')} in {folder}")
         console.say("(and the same as .md, .tex and .html)")
         if figures:
@@ -63,8 +72,7 @@ def confusion(
     """Print a run's confusion matrix, or list and draw the images of one of its cells."""
     from utils import metrics
 
-    if subset not in SUBSETS:
-        raise LeukoBenchError(f"Unknown subset '{subset}'.{nearest(subset, SUBSETS)} Valid: {', '.join(SUBSETS)}.")
+    check_subset(subset)
     chosen = artifacts.open_run(run, root or runs_dir())
     classes = chosen.config()["classes"]
     true, predicted = (class_named(name, classes) for name in (true, predicted))
@@ -78,13 +86,15 @@ def confusion(
         show_images(chosen, table, classes, true, predicted, subset)
 
 
-def report(runs: Runs = None, all_seeds: AllSeeds = False, root: Root = None) -> None:
+def report(runs: Runs = None, all_seeds: AllSeeds = False, baseline: Against = "cnn", root: Root = None) -> None:
     """Write one self-contained HTML page with the tables, figures and heatmaps of the runs."""
     from utils.compare_models import group
     from visualization import report as page
 
     place = root or runs_dir()
-    path = page.write_report(group(_records(runs, place, all_seeds)), place / FOLDER / REPORT, place)
+    comparisons = group(_records(runs, place, all_seeds))
+    _check_baseline(comparisons, baseline)
+    path = page.write_report(comparisons, place / FOLDER / REPORT, place, baseline)
     console.say(f"Report: {path}")
 
 
@@ -104,7 +114,7 @@ def runs_(root: Root = None) -> None:
 
 
 def _records(names: Sequence[str] | None, root: Path, all_seeds: bool) -> list["Record"]:
-    """Measure the named runs, or the latest of every model and test set; say which ones had to be left out."""
+    """Measure the named runs, or the latest of every model, flavour and test set; say which ones had to be left out."""
     from utils.compare_models import add_seeds, latest
     from utils.run_records import measure
 
@@ -129,30 +139,13 @@ def _folders(comparisons: Sequence["Comparison"], root: Path) -> list[tuple["Com
     return [(c, root / FOLDER / c.short if index else root / FOLDER) for index, c in enumerate(comparisons)]
 
 
-def _show(comparison: "Comparison", several: bool) -> None:
-    from utils import comparison_tables as views
+def _check_baseline(comparisons: Sequence["Comparison"], name: str) -> None:
+    """Refuse a baseline that was asked for and is nowhere; the usual one may be missing."""
+    from utils import baseline
 
-    console.say()
-    console.say(comparison.title + (f" (test set {comparison.test_identity[:8]})" if several else ""), style="bold")
-    for line in views.about(comparison):
-        console.say(line)
-    shown = [views.quality, views.averages, views.per_class, views.training, views.cost]
-    tables = [view(comparison) for view in shown] + views.machines(comparison)
-    if comparison.seeds:
-        tables.append(views.seeds(comparison))
-    for table in [*tables, views.runs(comparison)]:
-        console.say()
-        _print(table)
-
-
-def _print(table: "Table") -> None:
-    """Print a table; a name that stands for several rows is written once, its lines beside those rows."""
-    rows = []
-    for name, group in groupby(table.rows, key=lambda row: row[0]):
-        members = list(group)
-        lines = name.split("\n", len(members) - 1) if len(members) > 1 else [name]
-        rows += [[line, *row[1:]] for line, row in zip_longest(lines, members, fillvalue="")]
-    console.table(table.title, table.columns, rows)
+    if name != baseline.DEFAULT and all(baseline.find(comparison, name) is None for comparison in comparisons):
+        names = [row["name"] for comparison in comparisons for row in comparison.rows]
+        raise LeukoBenchError(f"Unknown baseline '{name}'.{nearest(name, names)} Valid: {', '.join(names)}.")
 
 
 def _state(run: Run) -> tuple[str, str, str, str]:

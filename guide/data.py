@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -121,14 +121,22 @@ def figures(
     seed: Seed = 42,
     output: Annotated[Path | None, typer.Option(help="Folder of the figures.", show_default="runs/figures")] = None,
 ) -> None:
-    """Draw the class distribution and a sheet of sample images."""
-    from data import splitting
+    """Describe a dataset: table by class, class distribution, sample images, mean colours."""
+    from data import describing, splitting
+    from utils import tables
     from utils.paths import runs_dir
     from visualization import dataset as pictures
 
     name = splitting.ensure_dataset(dataset)
     folder = splitting.prepare_split(name, split, seed)
-    for path in pictures.draw_all(name, output or runs_dir() / "figures" / folder.path.name, folder.manifest_path):
+    with _progress("Measuring") as progress:
+        measured = describing.measure(name, progress)
+    rows = describing.summary(measured, folder.manifest)
+    _say_summary(f"{name}, split {split}, seed {seed}", rows)
+    target = output or runs_dir() / "figures" / folder.path.name
+    tables.write_csv(target / "dataset.csv", rows)
+    console.say(f"Wrote {target / 'dataset.csv'}")
+    for path in pictures.draw_all(name, target, folder.manifest_path, measured):
         console.say(f"Drew {path}")
 
 
@@ -167,6 +175,27 @@ def _say_counts(name: str, counts: dict[str, int], real: bool = True) -> None:
     difference = classes.published_difference(counts) if real else None
     if difference:
         console.warn(difference)
+
+
+def _say_summary(title: str, rows: list[dict[str, Any]]) -> None:
+    """Print what `data.describing.summary` found, in two tables that fit a terminal."""
+    heads = ("Class", *artifacts.SUBSETS, "Images", "Share", "Pixels", "kB", "Format")
+    shown = []
+    for row in rows:
+        low, high = (f"{row[f'width_{end}']} × {row[f'height_{end}']}" for end in ("min", "max"))
+        weights = (f"{row[f'bytes_{part}'] / 1000:.0f}" for part in ("min", "median", "max"))
+        shown.append(
+            (row["class"], *(row[subset] for subset in artifacts.SUBSETS), row["images"], f"{row['share']:.1%}",
+             low if low == high else f"{low} to {high}", " / ".join(weights), row["formats"])
+        )  # fmt: skip
+    console.table(f"{title} (kB: smallest / median / largest file)", heads, shown)
+    from data.describing import CHANNELS
+
+    colours = [
+        (row["class"], *(f"{row[f'{key}_mean']:.0f} ± {row[f'{key}_sd']:.0f}" for key in CHANNELS)) for row in rows
+    ]
+    heads = ("Class", *(key.capitalize() for key in CHANNELS))
+    console.table("Mean colour of the images, 0 to 255 (± standard deviation over the images)", heads, colours)
 
 
 def _say_files(title: str, names: list[str]) -> None:

@@ -7,17 +7,11 @@ from typing import Annotated
 import typer
 
 from models.scripts import Root
-from utils import artifacts, console
+from utils import artifacts, console, heatmap_methods
 from utils.artifacts import FIGURES
 from utils.paths import raw_dir, runs_dir
 
-
-class Method(StrEnum):
-    """Methods of `models.explaining.heatmaps`."""
-
-    GRADCAM = "gradcam"
-    GRADCAM_PLUS_PLUS = "gradcam++"
-    SCORECAM = "scorecam"
+Method = StrEnum("Method", {name.upper(): name for name in heatmap_methods.names()})
 
 
 def explain(
@@ -25,25 +19,26 @@ def explain(
     image: Annotated[
         list[Path] | None, typer.Argument(help="Image files; none: examples from the test images.")
     ] = None,
-    method: Annotated[Method, typer.Option(help="Way to compute the heatmap.")] = Method.GRADCAM,
+    method: Annotated[Method | None, typer.Option(help="Way to compute the heatmap; none: the model's own.")] = None,
     root: Root = None,
 ) -> None:
-    """Draw Grad-CAM heatmaps: a right and a wrong example a class, or any image."""
-    from models import explaining
+    """Draw heatmaps: a right and a wrong example a class, or any image."""
+    from models import evaluation, explaining
     from visualization import gradcam
 
     chosen = artifacts.open_run(run, root or runs_dir())
+    way = method.value if method else evaluation.config_of(chosen).heatmap_method
     if image:
-        maps, probabilities = explaining.explain_images(chosen, image, method.value)
+        maps, probabilities = explaining.explain_images(chosen, image, way)
         classes = chosen.config()["classes"]
         for path, values in zip(image, probabilities, strict=True):
             shown = ", ".join(f"{name} {value:.3f}" for name, value in zip(classes, values, strict=True))
             console.say(f"  {path.name}: {shown}")
-        target = chosen.file(FIGURES) / f"explain-{image[0].stem}-{method.value}.png"
+        target = chosen.file(FIGURES) / f"explain-{image[0].stem}-{way}.png"
         drawn = [gradcam.draw_images(chosen, image, maps, probabilities, target)]
         console.say("Research only, not a diagnosis.")
     else:
-        explaining.explain(chosen, method.value)
+        explaining.explain(chosen, way)
         drawn = gradcam.draw_examples(chosen)
         if not drawn:
             console.warn(f"No figure: none of the images is in {raw_dir(chosen.config()['dataset'])}.")

@@ -1,6 +1,6 @@
 """How a confusion matrix and the images of one of its cells are shown on the terminal."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 from utils import console
@@ -68,8 +68,14 @@ def show_images(
         console.warn(f"No sheet: none of these images is in {raw_dir(run.config()['dataset'])}.")
 
 
-def class_named(name: str, classes: Sequence[str]) -> str:
-    """Return the class that a person means, whatever the case; "" stays "".
+def check_subset(subset: str, valid: Collection[str] = tuple(SUBSETS)) -> None:
+    """Raise LeukoBenchError unless a subset is one of the valid ones; the line names the nearest one and all."""
+    if subset not in valid:
+        raise LeukoBenchError(f"Unknown subset '{subset}'.{nearest(subset, valid)} Valid: {', '.join(valid)}.")
+
+
+def class_named(name: str, classes: Sequence[str], whose: str = "this run") -> str:
+    """Return the class that a person means, whatever the case; "" stays "". The error says whose classes they are.
 
     Raises:
         LeukoBenchError: there is no such class; the line names the nearest one and all.
@@ -83,7 +89,7 @@ def class_named(name: str, classes: Sequence[str]) -> str:
     close = nearest(wanted, folded)
     for low, label in folded.items():
         close = close.replace(f"'{low}'", f"'{label}'")
-    raise LeukoBenchError(f"Unknown class '{name}'.{close} Classes of this run: {', '.join(classes)}.")
+    raise LeukoBenchError(f"Unknown class '{name}'.{close} Classes of {whose}: {', '.join(classes)}.")
 
 
 def _show_plainly(heading: str, classes: Sequence[str], cells: Sequence[Sequence[str]]) -> None:

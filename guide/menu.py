@@ -4,13 +4,13 @@ import contextlib
 import dataclasses
 import functools
 import sys
-from itertools import groupby
+from itertools import groupby, zip_longest
 from pathlib import Path
 from typing import Any
 
 from rich.text import Text
 
-from guide.choices import check_answer, choices_for, datasets, roots, short
+from guide.choices import Choices, check_answer, choices_for, datasets, roots, short
 from guide.parameters import REQUIRED, Parameter, command_line, parameters
 from guide.questions import Back, Leave, ask, confirm, read
 from guide.steps import STEPS, Step
@@ -19,7 +19,8 @@ from utils.console import console, error, run_safely, say
 from utils.errors import LeukoBenchError, nearest
 from utils.paths import runs_dir
 
-FOLDER_KEY, FOLDER_TITLE = "f", "Look at another folder of runs"
+FOLDER_KEY, FOLDER_TITLE = "f", "Other folder of runs"
+COLUMN = 40  # characters of a column of the menu: group, number, one letter or two, a title of at most 25
 
 
 def run() -> None:
@@ -57,12 +58,26 @@ def show(root: Path) -> None:
     )
     say(status(root))
     console.print()
-    number = 0
+    lines = _lines()
+    if console.width < 2 * COLUMN:
+        for line in lines:
+            console.print(line)
+        return
+    starts = [row for row, line in enumerate(lines) if not line.plain.startswith(" ")]
+    half = min(starts, key=lambda row: (max(row, len(lines) - row), -row))  # the group that begins the right column
+    for left, right in zip_longest(lines[:half], lines[half:], fillvalue=Text()):
+        if right:
+            left.pad_right(COLUMN - left.cell_len)
+        console.print(left + right)
+
+
+def _lines() -> list[Text]:
+    """Return one line a step, the first of a group with its name, and one for the folder of runs."""
+    lines = []
     for group, steps in groupby(STEPS, key=lambda step: step.group):
         for position, step in enumerate(steps):
-            number += 1
-            _line(group if position == 0 else "", number, step.key, step.title)
-    _line("", number + 1, FOLDER_KEY, FOLDER_TITLE)
+            lines.append(_line("" if position else group, len(lines) + 1, step.key, step.title))
+    return [*lines, _line("", len(lines) + 1, FOLDER_KEY, FOLDER_TITLE)]
 
 
 def status(root: Path) -> str:
@@ -129,9 +144,9 @@ def collect(step: Step, asked: list[Parameter], root: Path) -> dict[str, Any]:
             if parameter is None:
                 questions[position + 1 :] = later if confirm(_other_settings(later)) else []
             else:
-                offered = choices_for(parameter.name, values, root, step.runs)
-                if parameter.name in ("dataset", "profile") and offered is None:
-                    pass  # none there yet: the command's own default does
+                offered, there = _offered(parameter, values, root, step.runs)
+                if not there:
+                    pass  # nothing to choose from yet: the command's own default does
                 else:
                     values[parameter.name] = ask(parameter, offered, functools.partial(_check, parameter, values))
             position += 1
@@ -160,10 +175,21 @@ def _check(parameter: Parameter, answers: dict[str, Any], value: Any) -> None:
     check_answer(parameter.name, value, answers)
 
 
+def _offered(parameter: Parameter, answers: dict[str, Any], root: Path, runs: str) -> tuple[Choices | None, bool]:
+    """Return what can be chosen, and whether it makes sense to ask."""
+    try:
+        offered = choices_for(parameter.name, answers, root, runs)
+    except LeukoBenchError:
+        if parameter.name == "run" and not parameter.required:
+            return None, False
+        raise
+    return offered, offered is not None or parameter.name not in ("dataset", "profile")
+
+
 def _other_settings(later: list[Parameter]) -> str:
     names = ", ".join(parameter.label for parameter in later)
     return f"Change other settings ({names})?"
 
 
-def _line(group: str, number: int, key: str, title: str) -> None:
-    console.print(Text.assemble((f" {group:<12}", "bold"), (f"{number:>2} {key}", "bold cyan"), f"  {title}"))
+def _line(group: str, number: int, key: str, title: str) -> Text:
+    return Text.assemble((f"{group:<8}", "bold"), (f"{number:>2} {key:<2}", "bold cyan"), f" {title}")

@@ -4,10 +4,26 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from guide import compare, data, demo, explain, train
+from guide import (
+    ablation,
+    augment,
+    classification,
+    compare,
+    data,
+    demo,
+    diagram,
+    explain,
+    faithfulness,
+    predict,
+    preview,
+    samples,
+    train,
+    tune,
+    verify,
+)
 
 # A resumed training keeps its settings, so they are not asked for.
-KEPT = ("model", "dataset", "split", "seed", "set_", "profile")
+KEPT = ("model", "dataset", "split", "seed", "set_", "profile", "config")
 
 
 @dataclass(frozen=True)
@@ -16,9 +32,9 @@ class Step:
 
     Attributes:
         group: heading in the menu.
-        key: letter that chooses it.
+        key: the one letter or two that choose it.
         command: words of the command line ("data import"); "" for a step that only the menu words in its own way.
-        title: what it does, at most 60 characters.
+        title: what it does, at most 25 characters: the menu has two columns on 80.
         function: the command.
         ask: parameters with a default that the menu asks for at once; the others come on request.
         need: parameters with a default that the menu wants an answer for all the same.
@@ -43,26 +59,39 @@ class Step:
 
 
 STEPS = (
-    Step("Start", "d", "demo", "Demo: everything, small, on synthetic smears", demo.demo),
-    Step("Data", "i", "data import", "Import a folder or a zip of images", data.import_, ("name",)),
-    Step("Data", "w", "data download", "Download the real dataset from Kaggle", data.download),
+    Step("Start", "d", "demo", "Demo: everything, small", demo.demo),
+    Step("Data", "i", "data import", "Import a folder or zip", data.import_, ("name",)),
+    Step("Data", "w", "data download", "Download from Kaggle", data.download),
     Step("Data", "y", "data synth", "Make synthetic smears", data.synth, ("name",)),
-    Step("Data", "k", "data check", "Check the images, put broken ones aside", data.check, ("dataset",)),
-    Step("Data", "s", "data split", "Split into training, validation and test", data.split, ("dataset", "split")),
-    Step("Data", "v", "data figures", "Draw the class distribution and samples", data.figures, ("dataset",)),
+    Step("Data", "k", "data check", "Check the images", data.check, ("dataset",)),
+    Step("Data", "s", "data split", "Split train, val and test", data.split, ("dataset", "split")),
+    Step(
+        "Data", "au", "data augment", "Make changed copies", augment.augment,
+        ask=("dataset", "copies", "balance"),
+    ),
+    Step("Data", "v", "data figures", "Draw classes and samples", data.figures, ("dataset",)),
+    Step("Data", "va", "data preview", "Preview image variants", preview.preview, ("dataset", "variant")),
     Step("Models", "l", "models", "List the models", train.models_),
     Step(
         "Models", "t", "train", "Train and evaluate models", train.train,
         ask=("dataset", "profile"), need=("model",), leave=("resume",),
     ),
     Step(
-        "Models", "u", "", "Resume a training that was cut short", train.train,
+        "Models", "u", "", "Resume a training", train.train,
         need=("resume",), leave=KEPT, runs="unfinished",
     ),
+    Step("Models", "tu", "tune", "Tune a model's settings", tune.tune, ask=("dataset", "profile", "trials", "epochs")),
+    Step("Models", "ab", "ablation", "Compare augmentations", ablation.ablation, ask=("dataset", "settings")),
     Step("Models", "e", "evaluate", "Evaluate runs again", train.evaluate, ask=("runs",), runs="all"),
+    Step("Models", "ve", "verify", "Verify runs by weights", verify.verify, ("runs",)),
     Step("Results", "r", "runs", "List the runs", compare.runs_),
-    Step("Results", "c", "compare", "Compare runs: tables and figures", compare.compare, ("runs",)),
-    Step("Results", "m", "confusion", "Look into a confusion matrix", compare.confusion, ("true", "predicted")),
-    Step("Results", "h", "explain", "Explain predictions with heatmaps", explain.explain, ("image", "method")),
-    Step("Results", "p", "report", "Write the report, one HTML page", compare.report, ("runs",)),
+    Step("Results", "c", "compare", "Compare: tables, figures", compare.compare, ("runs",)),
+    Step("Results", "m", "confusion", "Look into confusions", compare.confusion, ("true", "predicted")),
+    Step("Results", "cl", "classification", "Scores of every class", classification.classification, ("subset",)),
+    Step("Results", "h", "explain", "Explain with heatmaps", explain.explain, ("image", "method")),
+    Step("Results", "fa", "faithfulness", "Judge the heatmaps", faithfulness.faithfulness, ("images", "method")),
+    Step("Results", "pr", "predict", "Predict new images", predict.predict, ("output",)),
+    Step("Results", "sa", "samples", "Find example images", samples.samples, ("run", "outcome", "class_", "count")),
+    Step("Results", "di", "diagram", "Draw architectures", diagram.diagram, ("runs", "detail"), runs="all"),
+    Step("Results", "p", "report", "Write the HTML report", compare.report, ("runs",)),
 )  # fmt: skip

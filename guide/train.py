@@ -6,7 +6,7 @@ import typer
 
 import models
 from data import schemes, splitting
-from models import backbones, launching, scripts
+from models import backbones, config_files, launching, scripts
 from utils import artifacts, console
 from utils.errors import LeukoBenchError
 from utils.paths import runs_dir
@@ -19,6 +19,7 @@ def train(
     seed: scripts.Seed = 42,
     set_: scripts.Settings = None,
     profile: scripts.Profile = "",
+    config: scripts.ConfigFile = None,
     resume: scripts.Resume = "",
     root: scripts.Root = None,
 ) -> int:
@@ -27,25 +28,28 @@ def train(
     if resume:
         run = artifacts.open_run(resume, place)
         others = scripts.given({"dataset": dataset, "split": split, "seed": seed})
-        if set_ or profile or others or (model and model != [run.model]):
+        if set_ or profile or config or others or (model and model != [run.model]):
             raise LeukoBenchError(f"--resume goes on with the settings of {run.id}: give no others beside it.")
         names, options = [run.model], ["--resume", str(run.path.resolve())]
         batch_sizes = {}
     else:
-        names = model or []
+        named = config_files.read(config).get("model") if config else None
+        names = model or ([str(named)] if named else [])
         if not names:
             raise LeukoBenchError(f"Name at least one model: {', '.join(models.names())}.")
         # Every mistake is found before the first training starts.
         values = scripts.given({"dataset": dataset, "split": split, "seed": seed})
-        configs = {name: models.config_for(name, profile, set_ or (), **values) for name in names}
-        for config in configs.values():
-            schemes.parse(config.split)
-            if config.dataset:
-                splitting.ensure_dataset(config.dataset)
-            if config.weights not in ("imagenet", "none"):
-                backbones.check_weights_file(config.weights)
-        batch_sizes = {name: config.batch_size for name, config in configs.items()}
+        laid = {name: config_files.settings(config, name, profile) if config else [] for name in names}
+        configs = {name: models.config_for(name, profile, laid[name] + (set_ or []), **values) for name in names}
+        for each in configs.values():
+            schemes.parse(each.split)
+            if each.dataset:
+                splitting.ensure_dataset(each.dataset)
+            if each.weights not in ("imagenet", "none"):
+                backbones.check_weights_file(each.weights)
+        batch_sizes = {name: each.batch_size for name, each in configs.items()}
         options = ["--dataset", dataset, "--split", split, "--seed", str(seed), "--profile", profile]
+        options += ["--config", str(config.resolve())] if config else []
         options += ["--root", str(place)] + [part for each in set_ or () for part in ("--set", each)]
     outcomes = launching.train_each(names, options, batch_sizes)
     failed = [outcome for outcome in outcomes if outcome.status]

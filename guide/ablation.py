@@ -1,0 +1,147 @@
+"""The command that trains one model over a list of augmentations and shows what each of them brought."""
+
+from collections.abc import Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+import models
+from data import schemes, splitting
+from models import backbones, launching, scripts
+from utils import artifacts, console
+from utils.console import STOPPED
+from utils.errors import LeukoBenchError
+from utils.paths import runs_dir
+
+if TYPE_CHECKING:
+    from models.ablating import Arm
+    from models.base_config import ModelConfig
+
+FOLDER = "ablation"  # of the runs, apart from all others: no comparison takes one of them for the model's latest
+
+
+class Setting(StrEnum):
+    """What is changed in a training image; models.ablating says how much."""
+
+    none = "none"
+    flips = "flips"
+    geometry = "geometry"
+    colour = "colour"
+    all = "all"
+
+
+ALL = list(Setting)
+SEEDS = [42]
+
+
+def ablation(
+    model: Annotated[str, typer.Argument(help="Model to train.")],
+    dataset: scripts.Dataset = "",
+    settings: Annotated[list[Setting], typer.Option(help="Changes to compare; by default every one.")] = ALL,
+    offline: Annotated[bool, typer.Option(help="Train with copies made beforehand as well.")] = True,
+    copies: Annotated[int, typer.Option(min=1, max=100, help="Copies of each image, made beforehand.")] = 3,
+    split: scripts.Split = schemes.DEFAULT,
+    seeds: Annotated[list[int], typer.Option("--seed", min=0, max=2**31 - 1, help="Seeds of the trainings.")] = SEEDS,
+    set_: scripts.Settings = None,
+    profile: scripts.Profile = "",
+    table_only: Annotated[bool, typer.Option("--table-only", help="Train nothing, show what is there.")] = False,
+    root: scripts.Root = None,
+) -> int:
+    """Train a model with and without augmentation, on the fly and beforehand, and show what it brings."""
+    from models import ablating
+
+    place = (root or runs_dir()).resolve()
+    place = place if place.name == FOLDER else place / FOLDER
+    config = _config(model, dataset, split, set_, profile, not table_only)
+    chosen = [str(Setting(each).value) for each in settings]
+    arms = ablating.arms(config, chosen, seeds, copies if offline else 0)
+    options = ["--profile", profile] + [part for each in set_ or () for part in ("--set", each)]
+    failed: list[str] = []
+    status = 0
+    if not table_only:
+        status, failed = _train(arms, place, options)
+    if len(failed) < len(arms) and status != STOPPED:
+        _show(arms, place)
+    if failed:
+        console.error(f"Not finished: {'; '.join(failed)}. Run it again: what is finished is not trained again.")
+    return status or int(bool(failed))
+
+
+def _config(
+    model: str, dataset: str, split: str, set_: Sequence[str] | None, profile: str, training: bool
+) -> "ModelConfig":
+    """Return what is trained, every mistake found before the first training starts."""
+    from models.ablating import DECIDED
+
+    for each in set_ or ():
+        if each.partition("=")[0].partition(".")[0].strip() in (*DECIDED, "seed"):
+            raise LeukoBenchError(
+                f"An ablation sets augmentation, offline and seed itself; received --set '{each}'. "
+                "Choose with --settings, --copies and --seed."
+            )
+    values = scripts.given({"dataset": dataset, "split": split})
+    config = models.config_for(model, profile, set_ or (), **values)
+    schemes.parse(config.split)
+    if not training:
+        return config
+    if config.weights not in ("imagenet", "none"):
+        backbones.check_weights_file(config.weights)
+    return config.replace(dataset=splitting.ensure_dataset(config.dataset))
+
+
+def _train(arms: Sequence["Arm"], place: Path, options: list[str]) -> tuple[int, list[str]]:
+    """Train every arm that has no finished run; return the last exit status and the names of those that failed."""
+    from models import ablating
+
+    config = arms[0].config
+    manifest = splitting.prepare_split(config.dataset, config.split, config.split_seed).manifest.hash
+    failed = []
+    for position, arm in enumerate(arms, start=1):
+        title = f"[{position}/{len(arms)}] {arm.name}"
+        there = ablating.find(place, arm, manifest)
+        if there:
+            console.say(f"{title}: trained before, {there.id}")
+            continue
+        console.say(title)
+        begun = ablating.find(place, arm, manifest, finished=False)
+        if begun:
+            words = ["--resume", str(begun.path)]
+        else:
+            words = ["--root", str(place), "--dataset", config.dataset, "--split", config.split, *options]
+            words += ["--seed", str(arm.config.seed)]
+            words += [part for each in arm.overrides for part in ("--set", each)]
+        outcome = launching.train_each([config.model], words, {config.model: config.batch_size})[-1]
+        if outcome.status == STOPPED:
+            return STOPPED, failed
+        if outcome.status:
+            failed.append(arm.name)
+    return 0, failed
+
+
+def _show(arms: Sequence["Arm"], place: Path) -> None:
+    from models import ablating
+    from utils import ablation_tables as views
+    from utils.run_records import measure
+    from visualization import ablation as pictures
+
+    measured = {(arm.setting, arm.copies): [] for arm in arms}
+    for arm in arms:
+        run = ablating.find(place, arm)
+        if run:
+            measured[arm.setting, arm.copies].append(measure(run))
+    found = views.rows([views.Measured(*key, tuple(records)) for key, records in measured.items()])
+    if not found:
+        raise LeukoBenchError(f"{place} holds no finished runs of this ablation. Train them: leave --table-only away.")
+    first = found[0]
+    title = f"Ablation of augmentation: {first['model']} on {first['dataset']}, {first['images']:,} test images"
+    shown = views.table(found, title)
+    console.say()
+    console.table(shown.title, shown.columns, shown.rows)
+    for sentence in views.sentences(found):
+        console.say(sentence)
+    folder = place / "comparison" / f"{artifacts.folder_of(first['model'])}-{first['dataset']}"
+    written = views.write(folder, found, title)
+    console.say(f"Table: {', '.join(path.name for path in written)} in {folder}")
+    console.say(f"Figure: {pictures.draw(found, folder / artifacts.FIGURES / 'ablation.png')}")

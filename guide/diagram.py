@@ -1,0 +1,39 @@
+"""The command that draws how models are built."""
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from models.scripts import Root
+from utils import artifacts, console
+from utils.errors import LeukoBenchError
+from utils.paths import runs_dir
+
+
+class Detail(StrEnum):
+    """What a box of the diagram is; see `visualization.diagrams`."""
+
+    layers = "layers"
+    blocks = "blocks"
+
+
+def diagram(
+    runs: Annotated[
+        list[str] | None, typer.Argument(help="Runs or models; none: the latest run of every model.")
+    ] = None,
+    detail: Annotated[
+        Detail, typer.Option(help="A box for every layer, or for every block of layers.")
+    ] = Detail.layers,
+    root: Root = None,
+) -> None:
+    """Draw the architecture of runs with the shapes of all layers, as SVG and PNG, without Keras."""
+    from visualization import diagrams
+
+    place = root or runs_dir()
+    names = runs or list(dict.fromkeys(run.model for run in artifacts.find_runs(place)))
+    if not names:
+        raise LeukoBenchError(f"{place} holds no runs. Train one: python run_guide.py train cnn")
+    for name in names:
+        for path in diagrams.draw(artifacts.open_run(name, place), detail.value):
+            console.say(f"Drew {path}")

@@ -1,0 +1,76 @@
+"""The command that searches a model's settings."""
+
+from typing import Annotated, Any
+
+import typer
+
+import models
+from data import schemes
+from models import backbones, scripts
+from utils import console
+from utils.artifacts import FIGURES
+from utils.errors import LeukoBenchError
+from utils.paths import runs_dir
+
+BEST_ROWS = 5
+
+
+def tune(
+    model: Annotated[str, typer.Argument(help="Model to tune.")],
+    dataset: scripts.Dataset = "",
+    split: scripts.Split = schemes.DEFAULT,
+    seed: scripts.Seed = 42,
+    set_: scripts.Settings = None,
+    profile: scripts.Profile = "",
+    trials: Annotated[int, typer.Option(min=1, max=10_000, help="Trials in all, those of before included.")] = 20,
+    epochs: Annotated[int, typer.Option(min=0, max=10_000, help="Epochs a trial; 0: as many as the model has.")] = 0,
+    timeout: Annotated[float, typer.Option(min=0, help="Minutes after which no trial begins; 0: no limit.")] = 0,
+    root: scripts.Root = None,
+) -> int:
+    """Search learning rate, dropout, head width, weight decay and augmentation strength of a model.
+
+    Trials are judged on the validation images alone. The same command goes on with the search where it stopped, and
+    what --set names stays as it is. The best settings are written to best.json, for train --config.
+    """
+    from models import tuning
+    from visualization import tuning as drawing
+
+    config = models.config_for(
+        model, profile, set_ or (), **scripts.given({"dataset": dataset, "split": split, "seed": seed})
+    )
+    schemes.parse(config.split)
+    if config.weights not in ("imagenet", "none"):
+        backbones.check_weights_file(config.weights)
+    study = tuning.open_study(config, set_ or (), epochs, (root or runs_dir()).resolve())
+    before = len(study.rows())
+    names = [each.name for each in study.space]
+    console.say(f"Tuning {model} on {study.whole.dataset}, validation images alone: {', '.join(names)}")
+    console.say(f"  {study.path}" + (f", trials from before: {before}" if before else ""))
+    ended = study.search(trials, timeout)
+    rows = study.rows()
+    best = tuning.finished(rows)
+    if best:
+        _table(best[:BEST_ROWS], names, len(rows))
+        if shares := study.importances():
+            words = ", ".join(f"{name} {share:.0%}" for name, share in shares.items())
+            console.say(f"Share of the variation that each explains: {words}")
+        console.say(f"  {drawing.write(study.path / tuning.TRIALS, study.path / FIGURES / 'tuning.png')}")
+        console.say(f"  {study.path / tuning.BEST}")
+        console.say(f"Train with them: python run_guide.py train {model} --config {study.path / tuning.BEST}")
+    if ended and not best:
+        raise LeukoBenchError(f"None of {len(rows)} trials ended well, the last one: {rows[-1]['reason']}")
+    if not ended:
+        console.say("The trial that was cut off goes on when the same command is given again.")
+        return console.STOPPED
+    return 0
+
+
+def _table(rows: list[dict[str, Any]], names: list[str], trials: int) -> None:
+    """Print the best trials, one row each."""
+    columns = ("trial", "val\naccuracy", "val\nloss", "epochs", *(name.replace("_", "\n") for name in names))
+    cells = [
+        [row["trial"], f"{row['val_accuracy']:.4f}", f"{row['val_loss']:.4f}", row["epochs"]]
+        + [f"{row[name]:g}" for name in names]
+        for row in rows
+    ]
+    console.table(f"The best of {trials} trials", columns, cells)

@@ -1,0 +1,102 @@
+"""What each augmentation brought: test accuracy by setting, on the fly beside copies made beforehand."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from visualization import style
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+WAYS = ("without", "on the fly", "made beforehand")
+
+
+@dataclass
+class AblationDisplay:
+    """Store the accuracies of an ablation and draw them on demand.
+
+    Attributes:
+        settings: names, from top to bottom.
+        points: (setting, way, mean accuracy, low, high, accuracy of each seed), shares in 0..1; low and high are the
+            95 % Wilson interval of one run, or one standard deviation around the mean of several.
+    """
+
+    settings: list[str]
+    points: list[tuple[str, str, float, float, float, list[float]]]
+    axes_: Any = field(default=None, repr=False)
+
+    @classmethod
+    def from_rows(cls, rows: Sequence[dict[str, Any]]) -> Self:
+        """Take the rows of `utils.ablation_tables.rows`."""
+        points = []
+        for row in rows:
+            way = "without" if row["setting"] == "none" else WAYS[2] if row["copies"] else WAYS[1]
+            value = row["accuracy"]
+            if row["accuracy_sd"] is None:
+                low, high = row["accuracy_low"], row["accuracy_high"]
+            else:
+                low, high = value - row["accuracy_sd"], value + row["accuracy_sd"]
+            seeds = [float(part) for part in row["accuracies"].split()]
+            points.append((row["setting"], way, value, low, high, seeds))
+        return cls(list(dict.fromkeys(row["setting"] for row in rows)), points)
+
+    def plot(self, *, ax: "Axes | None" = None) -> Self:
+        """Draw a point with its interval for each setting and way; the dotted line is the accuracy without."""
+        ax = ax or style.new(7.5, 0.7 * len(self.settings) + 1.4).subplots()
+        ways = [way for way in WAYS if any(point[1] == way for point in self.points)]
+        with style.look():
+            for setting, way, value, low, high, seeds in self.points:
+                pair = sum(point[0] == setting for point in self.points) > 1
+                y = self.settings.index(setting) + (0.17 if way == WAYS[2] else -0.17) * pair
+                k = WAYS.index(way)
+                several = len(seeds) > 1
+                ax.errorbar(
+                    100 * value, y, xerr=[[100 * (value - low)], [100 * (high - value)]], color=style.colour(k),
+                    marker=style.marker(k), markersize=8, capsize=0 if several else 4, elinewidth=1.8, linestyle="none",
+                )  # fmt: skip
+                if several:
+                    ax.plot([100 * each for each in seeds], [y] * len(seeds), "|", color="black", markersize=9)
+                spread = f"± {100 * (high - value):.2f}" if several else f"({100 * low:.1f}–{100 * high:.1f})"
+                words = f"{100 * value:.2f}  {spread}"
+                ax.text(1.02, y, words, transform=ax.get_yaxis_transform(), va="center", fontsize=9)
+                if way == WAYS[0]:
+                    ax.axvline(100 * value, color=style.GREY, linestyle=":", linewidth=1.2, zorder=0)
+            for way in ways:
+                k = WAYS.index(way)
+                ax.plot([], [], color=style.colour(k), marker=style.marker(k), linestyle="none", label=way)
+            ax.set_yticks(range(len(self.settings)), self.settings)
+            ax.set_ylim(len(self.settings) - 0.5, -0.5)
+            ax.set_xlim(None, min(100.4, ax.get_xlim()[1]))
+            single = all(len(point[5]) == 1 for point in self.points)
+            about = "with its 95 % Wilson interval" if single else "mean ± standard deviation; ticks: seeds"
+            ax.set_xlabel(f"Test accuracy in percent, {about}")
+            ax.grid(True, axis="x")
+        self.axes_ = ax
+        return self
+
+
+def figure(rows: Sequence[dict[str, Any]]) -> "Figure":
+    """Draw an ablation with its legend and heading."""
+    display = AblationDisplay.from_rows(rows)
+    drawn = style.new(8.6, 0.62 * len(display.settings) + 2.4)
+    with style.look():
+        display.plot(ax=drawn.subplots())
+        drawn.legend(
+            *display.axes_.get_legend_handles_labels(), loc="outside lower center", ncols=len(WAYS)
+        )  # fmt: skip
+    first = rows[0]
+    about = f"{first['model']} on {first['dataset']}, {first['images']:,} test images. {style.NOTICE}"
+    style.head(drawn, "What augmentation brings", about)
+    return drawn
+
+
+def draw(rows: Sequence[dict[str, Any]], path: Path) -> Path:
+    """Draw an ablation into a PNG file and return its path.
+
+    Raises:
+        LeukoBenchError: the file cannot be written.
+    """
+    return style.save(figure(rows), path)
