@@ -14,6 +14,7 @@ from models.base_config import BackboneConfig, ModelConfig, build_config
 from utils import artifacts, environment, files, paths
 from utils.artifacts import Run
 
+PASS, FEATURES = 4.25, 512  # seconds of one pass over a frozen base, and numbers that it gives for an image
 CLASSES = ("Benign", "Early", "Pre", "Pro")
 FILES = (
     artifacts.CONFIG,
@@ -43,6 +44,7 @@ def fake_run(
     heatmaps: bool = False,
     pictures: bool = False,
     settings: Sequence[str] = (),
+    head_epochs: int = 0,
 ) -> Run:
     """Write a run folder and return its Run; calls for one model get later and later stamps.
 
@@ -61,22 +63,25 @@ def fake_run(
         heatmaps: also write heatmaps.npz (a panel of one image a class, and examples).
         pictures: also write a small PNG of every image into paths.raw_dir(dataset).
         settings: "field=value" texts for the config.
+        head_epochs: so many first epochs had a frozen base, whose features were computed once.
     """
     classes = tuple(sorted(classes))
     config = _config(model, seed, classes, dataset, weights, settings)
     manifest = _manifest(classes, images, test_identity or "")
-    earlier = len(list((Path(root) / model).glob("*Z-*")))
+    folder = Path(root) / artifacts.folder_of(model)
+    earlier = len(list(folder.glob("*Z-*")))
     stamp = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(minutes=earlier)
-    run = Run(Path(root) / model / f"{stamp:%Y%m%dT%H%M%S}Z-{config.hash()[:8]}")
+    run = Run(folder / f"{stamp:%Y%m%dT%H%M%S}Z-{config.hash()[:8]}")
 
     manifest.write(Path(root) / "manifests" / f"{manifest.hash}.csv")
     if pictures:
         _write_pictures(manifest, dataset)
-    fields = config.model_dump(mode="json") | {"initialisation": config.initialisation}
+    fields = config.model_dump(mode="json")
+    fields |= {"initialisation": config.initialisation, "flavour": list(config.flavour)}
     files.write_json(run.file(artifacts.CONFIG), fields)
     identity = test_identity or manifest.test_identity
     files.write_json(run.file(artifacts.ENVIRONMENT), _environment(manifest, identity, dataset))
-    files.write_text(run.file(artifacts.HISTORY), _history(epochs, config.learning_rate, accuracy))
+    files.write_text(run.file(artifacts.HISTORY), _history(epochs, config.learning_rate, accuracy, head_epochs))
     files.write_bytes(run.file(artifacts.WEIGHTS), b"\x89HDF\r\n\x1a\n made-up weights")
     files.write_text(run.file(artifacts.ARCHITECTURE), json.dumps(_architecture(config)))
     if not finished:
@@ -90,7 +95,7 @@ def fake_run(
     table = [[r.image, r.split, r.label, *(f"{p:.9g}" for p in ps)] for r, ps in zip(rows, probabilities, strict=True)]
     header = ["image", "split", "label", *(f"p_{name}" for name in classes)]
     files.write_text(run.file(artifacts.PREDICTIONS), files.csv_text(header, table))
-    files.write_json(run.file(artifacts.TIMING), _timing(epochs, random))
+    files.write_json(run.file(artifacts.TIMING), _timing(epochs, random, head_epochs))
     if heatmaps:
         write_heatmaps(run)
     from utils.metrics import summary
@@ -200,7 +205,7 @@ def _environment(manifest: manifests.Manifest, identity: str, dataset: str) -> d
     }
 
 
-def _history(epochs: int, learning_rate: float, accuracy: float) -> str:
+def _history(epochs: int, learning_rate: float, accuracy: float, head_epochs: int) -> str:
     header = (
         "epoch",
         "phase",
@@ -216,13 +221,14 @@ def _history(epochs: int, learning_rate: float, accuracy: float) -> str:
     for epoch in range(1, epochs + 1):
         reached = min(epoch, max(epochs - 1, 1)) / max(epochs - 1, 1)
         value = round(0.25 + (accuracy - 0.25) * reached - (0.01 if epoch == epochs > 1 else 0), 4)
-        rows.append(
-            (epoch, "train", learning_rate, 10.5, 0.0, round(1.4 - value, 4), value, round(1.5 - value, 4), value)
-        )
+        phase = "head" if epoch <= head_epochs else "fine-tune" if head_epochs else "train"
+        rate = learning_rate / 10 if phase == "fine-tune" else learning_rate
+        once = PASS if epoch == 1 and head_epochs else 0.0
+        rows.append((epoch, phase, rate, 10.5, once, round(1.4 - value, 4), value, round(1.5 - value, 4), value))
     return files.csv_text(header, rows)
 
 
-def _timing(epochs: int, random: np.random.Generator) -> dict:
+def _timing(epochs: int, random: np.random.Generator, head_epochs: int) -> dict:
     best = max(epochs - 1, 1)
     latency = round(float(random.uniform(5, 50)), 3)
     return {
@@ -231,7 +237,9 @@ def _timing(epochs: int, random: np.random.Generator) -> dict:
             "seconds_to_best": 10.5 * best,
             "epochs": epochs,
             "best_epoch": best,
-            "feature_reuse_saved_seconds": None,
+            "feature_reuse_saved_seconds": PASS * (head_epochs - 1) if head_epochs else None,
+            "feature_pass_seconds": PASS if head_epochs else None,
+            "features": FEATURES if head_epochs else None,
             "peak_memory_mb": 1100.5,
             "import_memory_mb": 700.25,
         },

@@ -29,6 +29,8 @@ HEAVY = (
     "PIL",
     "kagglehub",
     "jinja2",
+    "optuna",
+    "sqlalchemy",
 )
 COMMANDS = [step.command for step in STEPS if step.command]
 

@@ -12,7 +12,7 @@ from fakes import FILES, fake_run
 
 import visualization
 from guide import compare as commands
-from utils import artifacts, compare_models, comparison_tables, files, metrics
+from utils import artifacts, compare_models, cost_tables, files, metrics
 from utils.console import run_safely
 from utils.errors import LeukoBenchError
 from utils.paths import PROJECT
@@ -117,6 +117,44 @@ def test_of_a_damaged_run_the_one_before_is_taken_and_said(tmp_path):
     assert problem.startswith(f"left out: Run {damaged.id} has no timing.json.")
 
 
+def test_variants_and_regimes_of_a_model_stand_side_by_side_under_their_labels(tmp_path, capsys):
+    fake_run(tmp_path, "cnn", accuracy=0.5, settings=["variant=clahe"])
+    kept = [fake_run(tmp_path, "cnn", accuracy=0.8, settings=["variant=clahe"]), fake_run(tmp_path, "cnn")]
+    regimes = {"weights": "imagenet", "accuracy": 0.7}
+    kept.append(fake_run(tmp_path, "resnet50", **regimes, settings=["freeze=always"], head_epochs=4))
+    kept.append(fake_run(tmp_path, "resnet50", **regimes, settings=["freeze=always", "variant=gray"], head_epochs=4))
+    records, _ = compare_models.latest(tmp_path)
+    assert [record.run for record in records] == sorted(kept)
+    commands.compare(figures=False, root=tmp_path)
+    rows = read(tmp_path / "comparison/table.csv")
+    names = {"cnn": "rgb", "cnn (clahe)": "clahe", "resnet50 (frozen)": "rgb", "resnet50 (gray, frozen)": "gray"}
+    assert {row["name"]: row["variant"] for row in rows} == names
+    assert list(rows[0])[4:8] == ["seed", "initialisation", "variant", "image_size"]
+    assert {row["name"]: row["variant"] for row in read(tmp_path / "comparison/per_class.csv")} == names
+    assert "cnn (clahe)" in (tmp_path / "comparison/table.md").read_text()
+    assert capsys.readouterr().out.count("(clahe)") == 6  # quality, per class, training, complexity, speed, runs
+
+
+def test_seeds_of_a_variant_keep_its_label(tmp_path):
+    runs = [fake_run(tmp_path, seed=seed, settings=["variant=clahe"]) for seed in (1, 2)] + [fake_run(tmp_path)]
+    comparison = compare_models.compare(runs)[0]
+    assert {row["name"] for row in comparison.rows} == {"cnn", "cnn seed 1 (clahe)", "cnn seed 2 (clahe)"}
+    (row,) = comparison.seeds
+    assert (row["name"], row["variant"]) == ("cnn (clahe)", "clahe")
+    assert list(row)[:4] == ["name", "model", "initialisation", "variant"]
+
+
+def test_a_run_from_before_there_were_variants_is_rgb(tmp_path):
+    run = fake_run(tmp_path, "resnet50", settings=["freeze=always"])
+    config = run.config()
+    for name in ("variant", "flavour", "offline", "dense", "weight_decay", "rate_drop_every", "rate_drop"):
+        config.pop(name)
+    files.write_json(run.file("config.json"), config)
+    (row,) = compare_models.compare([run])[0].rows
+    assert (row["name"], row["variant"]) == ("resnet50 (random features)", "rgb")
+    commands.compare(figures=False, tables="all", root=tmp_path)
+
+
 def test_of_many_unfinished_runs_the_newest_is_named(tmp_path):
     fake_run(tmp_path, "resnet50")
     cut = [fake_run(tmp_path, finished=False) for _ in range(3)]
@@ -170,7 +208,7 @@ def test_times_of_different_machines_are_not_averaged(tmp_path):
     comparison = compare_models.compare(runs)[0]
     assert comparison.seeds[0]["training_seconds_mean"] is None
     assert comparison.seeds[0]["accuracy_mean"] is not None
-    assert [row[1] for row in comparison_tables.machines(comparison)[0].rows] == [
+    assert [row[1] for row in cost_tables.machines(comparison)[0].rows] == [
         f"Example CPU @ 2.60GHz, {threads} threads, float32" for threads in (row["threads"] for row in comparison.rows)
     ]
 
@@ -182,7 +220,8 @@ def test_the_same_runs_give_the_same_bytes(tmp_path):
     names = [run.id for run in artifacts.find_runs(tmp_path)]
     commands.compare(names, figures=False, root=tmp_path)
     first = snapshot(tmp_path / "comparison")
-    assert set(first) == {f"{n}.{s}" for n in ("table", "per_class", "seeds") for s in ("csv", "md", "tex", "html")}
+    stems = ("table", "per_class", "seeds", "baseline", "hyperparameters")
+    assert set(first) == {f"{stem}.{suffix}" for stem in stems for suffix in ("csv", "md", "tex", "html")}
     for path in (tmp_path / "comparison").iterdir():
         path.unlink()
     done = run_guide("compare", *names[::-1], "--no-figures", "--root", tmp_path)
@@ -349,9 +388,19 @@ def test_the_table_needs_neither_keras_nor_figures(tmp_path):
 @pytest.mark.parametrize("all_seeds", [False, True])
 def test_on_screen_every_table_fits_80_columns(tmp_path, monkeypatch, capsys, all_seeds):
     monkeypatch.setenv("NO_COLOR", "1")
+    changes = ["flips=true", "rotation=15", "zoom=0.1", "brightness=0.1", "colour=0.25", "shift=0.05"]
+    heavy = [
+        *("variant=reinhard", "variant.reference=Early/train-000.png", "freeze=always", "weight_decay=1e-05"),
+        *("rate_drop_every=7", "fine_tune_class_weights=true", "offline.copies=3", "offline.balance=true"),
+        *(f"augmentation.{change}" for change in changes),
+    ]
     for seed in (42, 43):
-        fake_run(tmp_path, "efficientnetv2s", seed=seed, accuracy=1.0, settings=["freeze=always"])
-    commands.compare(figures=False, all_seeds=all_seeds, root=tmp_path)
+        fake_run(tmp_path, "efficientnetv2s", seed=seed, accuracy=1.0, settings=heavy, head_epochs=4)
+        fake_run(tmp_path, "keras:InceptionResNetV2", seed=seed, accuracy=1.0, weights="imagenet", head_epochs=2)
+        fake_run(tmp_path, "cnn", seed=seed, dataset="ALL_dataset")
+    about = artifacts.find_runs(tmp_path)[0]
+    files.write_json(about.file("environment.json"), about.environment() | {"precision": "mixed_bfloat16"})
+    commands.compare(figures=False, all_seeds=all_seeds, tables="all", root=tmp_path)
     ruled = [line for line in capsys.readouterr().out.splitlines() if line and line[0] in "│┃┏┡└|+"]
     assert ruled and max(map(len, ruled)) <= 80
 
@@ -425,7 +474,7 @@ def test_report_is_given_the_runs_and_their_root(tmp_path, stub, capsys):
     commands.report(root=tmp_path)
     ((name, (comparison,), *places),) = stub
     assert (name, comparison.runs) == ("write_report", [run])
-    assert places == [tmp_path / "comparison/report.html", tmp_path]
+    assert places == [tmp_path / "comparison/report.html", tmp_path, "cnn"]
     assert "Report: report.html" in capsys.readouterr().out
 
 

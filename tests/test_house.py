@@ -12,7 +12,8 @@ import models
 PROJECT = Path(__file__).resolve().parent.parent
 ROOMS = {"run_guide": 6, "guide": 5, "webapp": 4, "models": 3, "visualization": 3, "data": 2, "utils": 1}
 KERAS = {"keras", "tensorflow", "tf_keras_vis", "keras_hub"}
-SLOW = KERAS | {"pandas", "sklearn", "matplotlib", "scipy", "seaborn", "PIL", "kagglehub", "jinja2"}
+SLOW = KERAS | {"pandas", "sklearn", "matplotlib", "scipy", "seaborn", "PIL", "kagglehub", "jinja2", "optuna"}
+SLOW |= {"sqlalchemy", "cv2", "skimage"}
 FILES = [PROJECT / "run_guide.py", *(path for room in ROOMS for path in sorted((PROJECT / room).rglob("*.py")))]
 
 
@@ -93,7 +94,13 @@ def test_nobody_lists_the_models_by_hand():
 
 
 def test_every_package_that_is_imported_is_required():
-    names = {"tf_keras_vis": "tf-keras-vis", "PIL": "pillow", "sklearn": "scikit-learn"}
+    names = {
+        "tf_keras_vis": "tf-keras-vis",
+        "PIL": "pillow",
+        "sklearn": "scikit-learn",
+        "cv2": "opencv-python-headless",
+        "skimage": "scikit-image",
+    }
     lines = (PROJECT / "requirements.txt").read_text(encoding="utf-8").splitlines()
     required = {re.match(r"[\w-]+", line)[0]: line for line in lines if line and not line.startswith("#")}
     used = {module.partition(".")[0] for path in FILES for module, _ in imports(path)}

@@ -50,13 +50,25 @@ def drive(*answers, **variables):
 def test_screen(folders):
     shown = drive("q")
     first, _, _ = shown.partition(STEP)
-    assert len(first.splitlines()) <= 24
+    assert len(first.splitlines()) < 24  # the question stands on the last line of a terminal of 24
     assert max(len(line) for line in first.splitlines() if str(folders) not in line) <= 80  # a terminal wraps paths
     assert "Runs: 2 finished, 1 not finished in " in first
     assert "Data: none yet" in first
     for number, step in enumerate(STEPS, start=1):
-        assert re.search(rf"\b{number} {step.key}  {re.escape(step.title)}$", first, re.MULTILINE)
+        assert re.search(rf"\b{number} {step.key:<2} {re.escape(step.title)}( |$)", first, re.MULTILINE)
+    assert re.search(r"^Start    1 d  Demo.*Results +\d+ r  List the runs$", first, re.MULTILINE)
     assert shown.endswith(STEP + "q\nLeft LeukoBench.\n")
+
+
+def test_narrow_screen_has_one_column(folders):
+    lines = drive("q", COLUMNS="79").partition(STEP)[0].splitlines()
+    numbers = [int(found[1]) for line in lines if (found := re.match(r"(?:\w+ +| +)(\d+) \w", line))]
+    assert numbers == list(range(1, len(STEPS) + 2))
+
+
+def test_titles_fit_a_column():
+    widest = [line.plain for line in menu._lines() if line.cell_len >= menu.COLUMN]
+    assert not widest, "a title has at most 25 characters, a letter at most 2"
 
 
 def test_damaged_dataset_is_named_and_an_unreadable_place_is_one_line(folders):
@@ -134,12 +146,30 @@ def test_an_error_of_a_command_leads_back_to_the_menu(folders):
 
 
 def test_settings_are_checked_before_the_command_runs(folders):
-    shown = drive("t", "cnn resnet50", "", "y", "", "ten", "-1", "", "epoch=3", "dense=64", "b", "b", "b", "b", "q")
+    shown = drive("t", "cnn resnet50", "", "y", "", "ten", "-1", "", "epoch=3", "filters=[8]", "b", "b", "b", "b", "q")
     assert "Error: seed takes a whole number; received 'ten'." in shown
     assert "Error: seed takes a whole number from 0 up to 2147483647; received -1." in shown
     assert "Did you mean 'epochs'?" in shown
-    assert "Error: Unknown field 'dense'" in shown  # which cnn has and resnet50 has not
+    assert "Error: Unknown field 'filters'" in shown  # which cnn has and resnet50 has not
     assert "$ python" not in shown
+
+
+def test_file_of_settings_is_checked_before_the_command_runs(folders):
+    from guide.choices import check_answer
+    from utils.errors import LeukoBenchError
+
+    path = folders / "best.json"
+    path.write_text('{"model": "cnn", "epoch": 3}')
+    for value, model, words in [
+        (path, "cnn", f"{path}: Unknown field 'epoch' (received 3). Did you mean 'epochs'?"),
+        (path, "resnet50", f"{path} holds settings of cnn, not of resnet50."),
+        (folders / "no.json", "cnn", f"There is no {folders / 'no.json'}. Give --config"),
+    ]:
+        with pytest.raises(LeukoBenchError, match=re.escape(words)):
+            check_answer("config", value, {"model": [model], "profile": ""})
+    path.write_text('{"epochs": 3}')
+    check_answer("config", path, {"model": ["cnn"], "profile": "demo"})
+    check_answer("config", None, {"model": ["cnn"], "profile": ""})
 
 
 def test_resume_offers_unfinished_runs_alone(folders):
@@ -270,6 +300,17 @@ def test_lists_take_numbers_names_and_all(monkeypatch):
     ]:  # fmt: skip
         answered(monkeypatch, text)
         assert ask(wanted, models, lambda value: None) == expected
+
+
+def test_an_architecture_of_keras_is_typed(monkeypatch, capsys):
+    from guide.choices import choices_for
+    from guide.tune import tune
+
+    offered = choices_for("model", {}, Path(), "all")
+    assert not any("keras" in value for value in offered.values)
+    answered(monkeypatch, "keras:VGG20", "keras:VGG19")
+    assert ask(parameter(tune, "model"), offered, lambda value: None) == "keras:VGG19"
+    assert "Error: Unknown model 'keras:VGG20'. Did you mean 'keras:VGG19'?" in capsys.readouterr().err
 
 
 def test_command_line_is_what_a_person_would_type():

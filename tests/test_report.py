@@ -99,17 +99,40 @@ def test_hostile_names_are_words_and_nothing_else(root, tmp_path):
     assert all(url.startswith("data:image/png;base64,") for url in page.loads)
 
 
-def test_settings_show_what_differs_apart_from_what_is_shared(root, tmp_path, quick):
+def test_settings_show_hyperparameters_once_and_what_else_differs_apart_from_what_is_shared(root, tmp_path, quick):
     runs = [
-        fakes.fake_run(root, "cnn", settings=["batch_size=16", "augmentation.flips=true"]),
-        fakes.fake_run(root, "vgg", weights="imagenet"),
+        fakes.fake_run(root, "cnn", settings=["batch_size=16", "augmentation.flips=true", "cache_mb=100"]),
+        fakes.fake_run(root, "vgg", weights="imagenet", settings=["variant=clahe"]),
     ]
     page = Page(report.write_report(compare(runs), tmp_path / "report.html", root))
-    differing, shared = re.search("Settings that differ(.*)Settings that all runs share(.*)", page.shown).groups()
-    for field in ("batch_size", "augmentation.flips", "weights", "initialisation"):
-        assert field in differing and f" {field} " not in shared
+    words, differing, shared = re.search(
+        "Hyper-parameters: training(.*)Other settings that differ(.*)Other settings that all runs share(.*)", page.shown
+    ).groups()
+    for field in ("cache_mb", "packages.keras"):
+        assert (f" {field} " in differing) != (f" {field} " in shared)
+    assert " cache_mb " in differing
     for field in ("cores", "packages.tensorflow", "cpu", "split_seed"):
         assert field in shared and field not in differing
+    for field in ("batch_size", "augmentation.flips", "weights", "flavour", "variant.clip", "precision"):
+        assert f" {field} " not in differing + shared
+    for text in ("clahe (clip 2, 8 x 8 tiles)", "Patience", "ImageNet", "flips"):
+        assert text in words
+
+
+def test_images_by_class_and_subset_are_counted_from_the_manifest(root, tmp_path, quick):
+    run = fakes.fake_run(root, "cnn", images=8)
+    shown = Page(report.write_report(compare([run]), tmp_path / "report.html", root)).shown
+    assert "Class training validation test All % of all Benign 6 2 2 10 25.0 Early" in shown
+    assert "All 24 8 8 40 100.0 % of all 60.0 20.0 20.0 100.0" in shown
+
+
+def test_published_claims_stand_apart_and_only_beside_their_dataset(root, tmp_path, quick):
+    ours = compare([fakes.fake_run(root, "cnn", dataset="ALL_dataset")])
+    page = Page(report.write_report(ours, tmp_path / "report.html", root))
+    before, after = page.text.split('<section id="published">')
+    assert "98.93" in after and "98.93" not in before and "github.com" not in before
+    other = compare([fakes.fake_run(root, "cnn", test_identity="e" * 16)])
+    assert "98.93" not in report.write_report(other, tmp_path / "report.html", root).read_text()
 
 
 def test_commands_name_every_setting_so_that_the_run_can_be_made_again(root, tmp_path, quick):
@@ -119,7 +142,7 @@ def test_commands_name_every_setting_so_that_the_run_can_be_made_again(root, tmp
     assert command.startswith("--dataset synthetic --seed 7 --set")
     words = shlex.split(command)
     settings = [value for flag, value in pairwise(words) if flag == "--set"]
-    held = {name: value for name, value in run.config().items() if name != "initialisation"}
+    held = {name: value for name, value in run.config().items() if name not in ("initialisation", "flavour")}
     made = models.config_for("cnn", settings=settings, dataset="synthetic", seed=7, classes=held["classes"])
     assert made.model_dump(mode="json") == held
 

@@ -56,7 +56,9 @@ def compare(runs: Sequence[Run]) -> list[Comparison]:
 
 
 def latest(root: Path, read: Callable[[Run], Found] = measure) -> tuple[list[Found], list[str]]:
-    """Read the latest usable run of every model and test set.
+    """Read the latest usable run of every model, flavour and test set.
+
+    Variants and regimes of one model ("cnn", "cnn (clahe)") are different things and stand side by side.
 
     Args:
         root: folder of the runs.
@@ -74,11 +76,13 @@ def latest(root: Path, read: Callable[[Run], Found] = measure) -> tuple[list[Fou
     for run in reversed(artifacts.find_runs(root)):
         try:
             if run.finished:
-                key = run.model, identity(run)
+                key = run.label(), identity(run)
                 if key not in chosen:
                     chosen[key] = run, read(run)
-            elif run.model not in cut and all(model != run.model for model, _ in chosen):
-                cut.add(run.model)  # only the newest is missed, and none that is older than a usable run
+                continue
+            label = _label(run)
+            if label not in cut and all(label != other for other, _ in chosen):
+                cut.add(label)  # only the newest is missed, and none that is older than a usable run
                 measure(run)
         except LeukoBenchError as error:
             problems.append(f"left out: {error}")
@@ -142,33 +146,35 @@ def _comparison(members: list[Record]) -> Comparison:
         runs=[m.run for m in ordered],
         rows=rows,
         per_class=[
-            {"name": labels[m.run], "model": m.run.model, "run": m.run.id, **c} for m in ordered for c in m.per_class
+            {"name": labels[m.run], "model": m.run.model, "run": m.run.id}
+            | {key: m.row[key] for key in ("initialisation", "variant")}
+            | c
+            for m in ordered
+            for c in m.per_class
         ],
         seeds=_over_seeds(ordered),
     )
 
 
 def _labels(records: Sequence[Record]) -> dict[Run, str]:
-    """Name each run as shortly as tells it from the others: model, and where needed seed, config hash or folder.
-
-    A base that gave random features is named so wherever the run is shown.
-    """
-    texts = {
-        record.run: (
-            record.run.model,
-            f"{record.run.model} seed {record.row['seed']}",
-            f"{record.run.model} {record.run.path.name.rpartition('-')[2]}",
-            f"{record.run.model} {record.run.path.name}",
-        )
-        for record in records
-    }
+    """Name each run as shortly as tells it from the others: its label, and where needed seed, config hash or folder."""
+    texts = {record.run: _names(record) for record in records}
     tally = Counter(text for names in texts.values() for text in dict.fromkeys(names))
-    frozen = {record.run for record in records if record.row["initialisation"] == artifacts.RANDOM_FEATURES}
-    return {
-        run: next((text for text in names if tally[text] == 1), run.id)
-        + (f" ({artifacts.RANDOM_FEATURES})" if run in frozen else "")
-        for run, names in texts.items()
-    }
+    return {run: next((text for text in names if tally[text] == 1), run.id) for run, names in texts.items()}
+
+
+def _names(record: Record) -> list[str]:
+    run, model = record.run, record.run.model
+    flavours = record.label.removeprefix(model)
+    more = ("", f" seed {record.row['seed']}", f" {run.path.name.rpartition('-')[2]}", f" {run.path.name}")
+    return [f"{model}{text}{flavours}" for text in more]
+
+
+def _label(run: Run) -> str:
+    try:
+        return run.label()
+    except LeukoBenchError:
+        return run.model
 
 
 def _over_seeds(ordered: Sequence[Record]) -> list[dict[str, Any]]:
@@ -180,8 +186,10 @@ def _over_seeds(ordered: Sequence[Record]) -> list[dict[str, Any]]:
         if len(family) < 2:
             continue
         members = [family[seed].row for seed in sorted(family)]
+        label = family[min(family)].label
         alike = len({tuple(str(m[key]) for key in MACHINE) for m in members}) == 1
-        row = {key: members[0][key] for key in ("model", "initialisation", "split", "image_size", "dataset")}
+        shared = ("model", "initialisation", "variant", "split", "image_size", "dataset")
+        row = {"name": label} | {key: members[0][key] for key in shared}
         row |= {"runs": len(members), "seeds": " ".join(str(seed) for seed in sorted(family))}
         for key in MEANS:
             values = [m[key] for m in members]
@@ -189,7 +197,7 @@ def _over_seeds(ordered: Sequence[Record]) -> list[dict[str, Any]]:
             row[f"{key}_mean"] = fmean(values) if known else None
             row[f"{key}_sd"] = stdev(values) if known else None
         rows.append(row)
-    return sorted(rows, key=lambda row: (-row["accuracy_mean"], row["model"], row["seeds"]))
+    return sorted(rows, key=lambda row: (-row["accuracy_mean"], row["name"], row["seeds"]))
 
 
 def _identity(record: Record) -> str:

@@ -1,5 +1,6 @@
 """What one finished run says, read from its folder alone: no Keras, no images."""
 
+from collections import Counter
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -22,6 +23,7 @@ class Record:
     Attributes:
         row: the columns of table.csv by name; None where a run holds no such number.
         per_class: class, precision, recall, f1, support, auc of each class.
+        label: the model's name with its flavour, "cnn (clahe)".
         recipe: the configuration without the seed, as text.
         unchecked: the manifest that should say which images were tested but is not there; None where it is.
     """
@@ -29,6 +31,7 @@ class Record:
     run: Run
     row: dict[str, Any]
     per_class: list[dict[str, Any]]
+    label: str
     recipe: str = field(repr=False)
     unchecked: Path | None = None
 
@@ -70,6 +73,18 @@ def recipe(config: dict[str, Any]) -> str:
     return files.compact({key: value for key, value in config.items() if key != "seed"})
 
 
+def variant_of(config: dict[str, Any]) -> str:
+    """Return the name of the dataset variant that a run saw; runs from before there were variants saw plain RGB."""
+    variant = config.get("variant") or {}
+    return str(variant.get("name", "rgb")) if isinstance(variant, dict) else str(variant)
+
+
+def images_by_class(run: Run) -> dict[str, int]:
+    """Return how many images of each class the manifest of a run holds; empty where it is not beside the runs."""
+    path = run.manifest_path()
+    return dict(Counter(label for label, _ in _rows(path).values())) if path.is_file() else {}
+
+
 def _measured(run: Run) -> Record:
     config, environment, history, timing = run.config(), run.environment(), run.history(), run.timing()
     training, inference = timing["training"], timing["inference"]
@@ -98,6 +113,7 @@ def _measured(run: Run) -> Record:
         "split": config.get("split", ""),
         "seed": config["seed"],
         "initialisation": config.get("initialisation") or config["weights"],
+        "variant": variant_of(config),
         "image_size": config["image_size"],
         "epochs_best": number(training, "best_epoch"),
         "epochs_ran": len(history),
@@ -119,7 +135,7 @@ def _measured(run: Run) -> Record:
         "dataset": config["dataset"],
         "test_identity": identity(run),
     }
-    return Record(run, row, score["per_class"], recipe(config), unchecked)
+    return Record(run, row, score["per_class"], run.label(), recipe(config), unchecked)
 
 
 def _check_images(run: Run, table: "pd.DataFrame") -> Path | None:
@@ -136,7 +152,11 @@ def _check_images(run: Run, table: "pd.DataFrame") -> Path | None:
     return None
 
 
-@lru_cache(maxsize=64)
 def _test_labels(path: Path) -> dict[str, str]:
-    rows = files.read_csv(path, ("image", "label", "split"))
-    return {row["image"]: row["label"] for row in rows if row["split"] == "test"}
+    return {image: label for image, (label, split) in _rows(path).items() if split == "test"}
+
+
+@lru_cache(maxsize=64)
+def _rows(path: Path) -> dict[str, tuple[str, str]]:
+    """Return label and subset of every image of a manifest."""
+    return {row["image"]: (row["label"], row["split"]) for row in files.read_csv(path, ("image", "label", "split"))}

@@ -10,6 +10,8 @@ from utils import files
 
 NOTICE = "For research only, never for diagnosis."
 MISSING = "-"
+SOFT = "\u200b"  # where a word may be broken on screen; written files know nothing of it
+NARROW = 15  # characters of the longest word of a name on screen
 
 _STYLE = (
     "body{font:15px/1.45 system-ui,sans-serif;margin:2rem;color:#222}"
@@ -23,7 +25,8 @@ _STYLE = (
 class Table:
     """A title, column names, rows of texts, and the indices of columns that hold words rather than numbers.
 
-    A line break in a text is for the screen, where tables are narrow; written files have a space there.
+    A line break in a text is for the screen, where tables are narrow; written files have a space there. A SOFT one
+    breaks a word, which written files hold unbroken.
     """
 
     title: str
@@ -43,8 +46,21 @@ def percent(value: float | None, digits: int = 2) -> str:
 
 
 def interval(low: float | None, high: float | None) -> str:
-    """Return two shares in 0..1 as "97.1-99.4" percent."""
-    return MISSING if low is None or high is None else f"{percent(low, 1)}-{percent(high, 1)}"
+    """Return two shares in 0..1 as "97.1-99.4" percent; a whole upper end is 100."""
+    if low is None or high is None:
+        return MISSING
+    upper = percent(high, 1)
+    return f"{percent(low, 1)}-{'100' if upper == '100.0' else upper}"
+
+
+def difference(value: float | None, digits: int = 2, scale: float = 100) -> str:
+    """Return a difference with its sign, of shares in points; "-" for None."""
+    return MISSING if value is None else f"{value * scale:+,.{digits}f}"
+
+
+def ratio(value: float | None) -> str:
+    """Return "x 2.7"; "-" for None."""
+    return MISSING if value is None else f"x {value:,.2f}" if value < 10 else f"x {value:,.0f}"
 
 
 def spread(mean: float | None, deviation: float | None, digits: int = 2, scale: float = 1) -> str:
@@ -62,6 +78,34 @@ def quantity(value: float | None) -> str:
         if value >= size:
             return f"{value / size:.2f} {unit}"
     return f"{value:g}"
+
+
+def name_lines(name: str) -> str:
+    """Return the name of a run with breaks for the screen: "cnn seed 42 (clahe)" in three lines."""
+    from textwrap import wrap
+
+    model, mark, flavours = name.partition(" (")
+    word, space, rest = model.partition(" ")
+    lines = [_soft(word), *([rest] if space else []), *(wrap(f"({flavours}", NARROW) if mark else [])]
+    return "\n".join(lines)
+
+
+def on_screen(text: str) -> str:
+    """Return a text of a table with every break that it may have."""
+    return text.replace(SOFT, "\n")
+
+
+def joined(text: str) -> str:
+    """Return a text of a table on one line, as written files hold it."""
+    return " ".join(text.replace(SOFT, "").split())
+
+
+def _soft(word: str) -> str:
+    head, colon, tail = word.rpartition(":")  # "keras:InceptionResNetV2"
+    cuts = [k for k in range(1, min(NARROW + 1, len(tail))) if tail[k].isupper() and not tail[k - 1].isupper()]
+    if len(tail) > NARROW and cuts:
+        tail = tail[: cuts[-1]] + SOFT + tail[cuts[-1] :]
+    return f"{head}:{SOFT}{tail}" if colon else tail
 
 
 def write_csv(path: Path, records: Sequence[dict[str, Any]]) -> None:
@@ -83,8 +127,8 @@ def write_all(stem: Path, heading: str, notes: Sequence[str], tables: Sequence[T
 
 
 def _on_one_line(table: Table) -> Table:
-    columns, *rows = [[" ".join(cell.split()) for cell in row] for row in (table.columns, *table.rows)]
-    return Table(table.title, tuple(columns), rows, table.words)
+    columns, *rows = [[joined(cell) for cell in row] for row in (table.columns, *table.rows)]
+    return Table(joined(table.title), tuple(columns), rows, table.words)
 
 
 def _cell(value: Any) -> Any:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from data import manifest as manifests
-from utils import metrics
+from utils import heatmap_methods, metrics
 from utils.artifacts import HEATMAPS
 from utils.compare_models import Comparison
 from utils.errors import LeukoBenchError
@@ -15,6 +15,7 @@ from visualization import (
     confusion,
     curves,
     dataset,
+    diagrams,
     gradcam,
     heatmaps,
     scores,
@@ -103,6 +104,7 @@ def drawings(comparison: Comparison) -> Iterator[Drawing]:
     yield from _of_scores(all_of_them, about)
     yield from _of_matrices(all_of_them, about)
     yield from _of_curves(all_of_them, about)
+    yield from _of_architectures(all_of_them)
     yield from _of_data(comparison)
 
 
@@ -113,9 +115,10 @@ def heatmap_drawings(runs: Sequence[members.Subject]) -> Iterator[Drawing]:
         for method in dict.fromkeys(h.method for h in heatmaps.read(subject.run, "example")):
             yield Drawing(
                 f"examples-{style.slug(subject.name)}-{style.slug(method)}", "Where the models looked",
-                f"{subject.name}: right and wrong examples, {gradcam.METHODS.get(method, method)}",
-                "For each class the image that the model was surest about and got right, and the one that it was "
-                "surest about and got wrong, each beside its heatmap.",
+                f"{subject.name}: right, wrong and unsure examples, {heatmap_methods.title(method)}",
+                "For each class the image that the model was surest about and got right, the one that it was surest "
+                "about and got wrong, and the one between whose two likeliest classes it could least decide, each "
+                "beside its heatmap.",
                 lambda subject=subject, method=method: dict(gradcam.examples(subject.run, subject.name)).get(method),
             )  # fmt: skip
 
@@ -214,6 +217,16 @@ def _of_curves(subjects: list[members.Subject], about: str) -> Iterator[Drawing]
         "stricter than ROC. AP is the area under the curve.",
         lambda: thresholds.draw(subjects, about, "pr"),
     )  # fmt: skip
+
+
+def _of_architectures(subjects: list[members.Subject]) -> Iterator[Drawing]:
+    for subject in {subject.run.model: subject for subject in reversed(subjects)}.values():
+        yield Drawing(
+            f"architecture-{style.slug(subject.run.model)}", "Architectures", f"How {subject.run.model} is built",
+            "Each box is a block of layers, with what it holds, the shape that leaves it (height, width, channels) and "
+            f"its parameters. Every layer: python run_guide.py diagram {subject.run.id}",
+            lambda subject=subject: diagrams.overview(subject.run),
+        )  # fmt: skip
 
 
 def _of_data(comparison: Comparison) -> Iterator[Drawing]:

@@ -186,10 +186,10 @@ def draw_mistakes(subject: Subject, about: str) -> "Figure | None":
     return draw_images(subject.run, cell[:shown], title, f"{about}, {shown} of {len(cell)} mistakes. {style.NOTICE}")
 
 
-def draw_images(run: Run, cell: "pd.DataFrame", title: str, about: str) -> "Figure | None":
-    """Draw the images of a table as `metrics.cell` returns it; None where none of them is at hand."""
+def draw_images(run: Run, cell: "pd.DataFrame", title: str, about: str, most: int = SHEET) -> "Figure | None":
+    """Draw the first images of a table as `metrics.cell` returns it; None where none of them is at hand."""
     dataset, thumbnails = run.config()["dataset"], []
-    for row in cell[:SHEET].to_dict("records"):
+    for row in cell[:most].to_dict("records"):
         label, answer = row["label"], row["predicted"]
         sure = row[metrics.PREFIX + answer]
         words = f"true: {style.short(label, 20)}\npredicted: {style.short(answer, 15)}\np = {sure:.3f}"

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any, Self
 from data import manifest as manifests
 from data.manifest import Manifest
 from utils import artifacts
-from visualization import pictures, style
+from visualization import dataset_colours, pictures, style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+    from data.describing import Measured
 
 PER_CLASS = 6  # images of a sample sheet
 TRIES = 4  # unreadable images that are passed over for each one shown
@@ -152,19 +154,20 @@ def _readable(dataset: str, candidates: Sequence[str]) -> list:
     return found
 
 
-def samples_of(manifest: Manifest, subset: str = "train") -> dict[str, list[str]]:
-    """Return the images of a subset by class, in the order of their hashes, which is no order at all."""
-    rows = sorted(manifest.subset(subset), key=lambda row: row.sha256)
+def samples_of(manifest: Manifest, subset: str | None = "train") -> dict[str, list[str]]:
+    """Return the images of a subset (None: of all) by class, in the order of their hashes, which is no order at all."""
+    rows = sorted(manifest.rows if subset is None else manifest.subset(subset), key=lambda row: row.sha256)
     return {name: [row.image for row in rows if row.label == name] for name in manifest.classes}
 
 
-def draw_all(dataset: str, folder: Path, manifest: Path) -> list[Path]:
-    """Draw the distribution and the sample sheet of a split; return the files.
+def draw_all(dataset: str, folder: Path, manifest: Path, measured: "Sequence[Measured]" = ()) -> list[Path]:
+    """Draw the distribution, the sample sheet and the mean colours of a dataset; return the files.
 
     Args:
         dataset: folder below data/raw.
         folder: where the files go.
         manifest: of the split.
+        measured: its images as `data.describing.measure` returns them; without them no colours are drawn.
 
     Raises:
         LeukoBenchError: the manifest cannot be read, or the folder cannot be written.
@@ -176,4 +179,8 @@ def draw_all(dataset: str, folder: Path, manifest: Path) -> list[Path]:
     sheet = sample_sheet(dataset, samples, about)
     if sheet:
         made.append(style.save(sheet, folder / "samples.png"))
+    if measured:
+        colours = dataset_colours.ColoursDisplay.from_images(measured)
+        figure = dataset_colours.draw(colours, f"{dataset}, {len(measured):,} images")
+        made.append(style.save(figure, folder / "colours.png"))
     return made

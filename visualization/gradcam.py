@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from utils import artifacts
 from utils.artifacts import Run
+from utils.heatmap_methods import title
 from visualization import pictures, style
 from visualization.heatmaps import Heatmap, overlay, read
 from visualization.subjects import Subject
@@ -15,12 +16,16 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-METHODS = {"gradcam": "Grad-CAM", "gradcam++": "Grad-CAM++", "scorecam": "Score-CAM"}
 SIDE = 224  # pixels of a picture
+EXAMPLES = {
+    "right": "no right one\nin this class",
+    "wrong": "no mistake\nin this class",
+    "unsure": "no image\nin this class",
+}  # kinds of examples, and what stands there where a class has none
 
 
 def draw_examples(run: Run) -> list[Path]:
-    """Draw a right and a wrong example a class into the run's figures; return one file a method.
+    """Draw a right, a wrong and an unsure example a class into the run's figures; return one file a method.
 
     Without the images nothing is drawn.
 
@@ -34,50 +39,61 @@ def draw_examples(run: Run) -> list[Path]:
 
 
 def examples(run: Run, name: str = "") -> "list[tuple[str, Figure]]":
-    """Return (method, figure) of the examples of a run; none where no image is at hand."""
-    config, heatmaps = run.config(), read(run, "example")
-    dataset, drawn = config["dataset"], []
+    """Return (method, figure) of the examples of a run; none where no image is at hand.
+
+    A row a class: its surest right image, its surest wrong one, its least sure one, each beside its heatmap.
+    """
+    config, drawn = run.config(), []
+    heatmaps = [heatmap for heatmap in read(run) if heatmap.purpose in ("example", "unsure")]
+    dataset, classes, variant = config["dataset"], config["classes"], pictures.variant_of(config)
     for method in dict.fromkeys(h.method for h in heatmaps):
         of_method = [h for h in heatmaps if h.method == method]
-        held = {h.image: pictures.of_dataset(dataset, h.image, SIDE) for h in of_method}
+        held = {h.image: pictures.of_dataset(dataset, h.image, SIDE, variant) for h in of_method}
         if all(pixels is None for pixels in held.values()):
             continue
-        classes = config["classes"]
+        # Heatmaps from before there were unsure ones are drawn without that column.
+        columns = [kind for kind in EXAMPLES if kind != "unsure" or any(h.purpose == "unsure" for h in of_method)]
         side = 1.85 if len(classes) <= 6 else 1.4
-        figure = style.new(4 * side + 0.3, (side + 0.15) * len(classes) + 1.1)
+        figure = style.new(2 * len(columns) * side + 0.3, (side + 0.15) * len(classes) + 1.1)
         with style.look():
-            grid = figure.subplots(len(classes), 4, squeeze=False)
+            grid = figure.subplots(len(classes), 2 * len(columns), squeeze=False)
             for cells, label in zip(grid, classes, strict=True):
-                for right, pair in ((True, cells[:2]), (False, cells[2:])):
-                    found = next((h for h in of_method if h.label == label and h.right == right), None)
-                    _example(pair, found, held, right)
+                of_class = [h for h in of_method if h.label == label]
+                for k, kind in enumerate(columns):
+                    found = next((h for h in of_class if _kind(h) == kind), None)
+                    _example(cells[2 * k : 2 * k + 2], found, held, kind)
                 cells[0].set_ylabel(style.wrap(label, 14), fontsize=10)
-        layer = of_method[0].layer
-        about = f"{dataset}, split {config['split']}, test images, layer {layer}. {style.NOTICE}"
-        title = f"{METHODS.get(method, method)} of {name or run.label()}: a right and a wrong example of each class"
-        style.head(figure, title, about)
+        seen = f", seen as {variant.label}" if variant else ""
+        about = f"{dataset}, split {config['split']}, test images{seen}, layer {of_method[0].layer}. {style.NOTICE}"
+        kinds = "the surest right and the surest wrong answer" + (", and the least sure one" if columns[2:] else "")
+        style.head(figure, f"{title(method)} of {name or run.label()}: {kinds} of each class", about)
         drawn.append((method, figure))
     return drawn
 
 
-def _example(pair: "Sequence[Axes]", found: Heatmap | None, held: dict, right: bool) -> None:
+def _kind(heatmap: Heatmap) -> str:
+    return "unsure" if heatmap.purpose == "unsure" else "right" if heatmap.right else "wrong"
+
+
+def _example(pair: "Sequence[Axes]", found: Heatmap | None, held: dict, kind: str) -> None:
     if found is None:
-        words = "no right one\nin this class" if right else "no mistake\nin this class"
-        pictures.show(pair[0], None, words)
+        pictures.show(pair[0], None, EXAMPLES[kind])
         pair[1].set_axis_off()
         return
     pixels = held[found.image]
     pictures.show(pair[0], pixels)
-    pair[0].set_title("right" if right else "wrong", fontsize=9, color=style.RIGHT if right else style.WRONG)
+    answer = "right" if found.right else "wrong"
+    words = f"least sure, {answer}" if kind == "unsure" else answer
+    pair[0].set_title(words, fontsize=9, color=style.RIGHT if found.right else style.WRONG)
     pictures.show(pair[1], None if pixels is None else overlay(pixels, found.values))
     pair[1].set_title(found.words, fontsize=8.5, fontweight="normal")
 
 
 def panel(subjects: Sequence[Subject]) -> "Figure | None":
     """Draw the same images under every explained run, one column a run; None where no image is at hand."""
-    columns = [(subject.name, found) for subject in subjects if (found := read(subject.run, "panel"))]
-    methods = [method for _, heatmaps in columns for method in dict.fromkeys(h.method for h in heatmaps)]
-    common = max(dict.fromkeys(methods), key=methods.count)
+    columns = [(subject, found) for subject in subjects if (found := read(subject.run, "panel"))]
+    used = [method for _, heatmaps in columns for method in dict.fromkeys(h.method for h in heatmaps)]
+    common = max(dict.fromkeys(used), key=used.count)
     datasets = list(dict.fromkeys(s.run.config()["dataset"] for s in subjects))
     images = list(dict.fromkeys((h.label, h.image) for _, heatmaps in columns for h in heatmaps))
     images.sort(key=lambda pair: pair[0])
@@ -94,17 +110,19 @@ def panel(subjects: Sequence[Subject]) -> "Figure | None":
         for cells, (label, image) in zip(grid, images, strict=True):
             pictures.show(cells[0], held[image])
             cells[0].set_ylabel(style.wrap(label, 14), fontsize=9.5)
-        for k, (name, heatmaps) in enumerate(columns, 1):
-            methods = list(dict.fromkeys(h.method for h in heatmaps))
-            method = common if common in methods else methods[0]
+        for k, (subject, heatmaps) in enumerate(columns, 1):
+            own = list(dict.fromkeys(h.method for h in heatmaps))
+            method = common if common in own else own[0]
             by_image = {h.image: h for h in heatmaps if h.method == method}
+            variant = pictures.variant_of(subject.run.config())
             for i, (_, image) in enumerate(images):
-                _panel_cell(grid[i, k], held[image], by_image.get(image))
-            top = style.wrap(name, letters) + ("" if method == common else f"\n({METHODS.get(method, method)})")
+                seen = pictures.of_datasets(datasets, image, size, variant) if variant else held[image]
+                _panel_cell(grid[i, k], seen, by_image.get(image))
+            top = style.wrap(subject.name, letters) + ("" if method == common else f"\n({title(method)})")
             grid[0, k].set_title(top, fontsize=9)
     config = subjects[0].run.config()
     about = f"{datasets[0]}, split {config['split']}, {len(images)} test images. {style.NOTICE}"
-    style.head(figure, f"{METHODS.get(common, common)}: where every model looked", about)
+    style.head(figure, f"{title(common)}: where every model looked", about)
     return figure
 
 
@@ -134,13 +152,13 @@ def draw_images(
         LeukoBenchError: the folder cannot be written.
     """
     config = run.config()
-    classes = config["classes"]
+    classes, variant = config["classes"], pictures.variant_of(config)
     tall = max(2.7, 0.26 * len(classes) + 0.7)
     figure = style.new(8.6, 1.1 + tall * len(image_paths))
     with style.look():
         grid = figure.subplots(len(image_paths), 3, squeeze=False, width_ratios=(1, 1, 1.5))
         for cells, file, values, shares in zip(grid, image_paths, maps, predictions, strict=True):
-            pixels = pictures.load(Path(file), SIDE)
+            pixels = pictures.load(Path(file), SIDE, variant)
             pictures.show(cells[0], pixels)
             cells[0].set_title(style.wrap(style.short(Path(file).name, 44), 24), fontsize=8.5, fontweight="normal")
             pictures.show(cells[1], None if pixels is None else overlay(pixels, values))
@@ -154,5 +172,6 @@ def draw_images(
             cells[2].set_xlim(0, 1.18)
             cells[2].set_xticks([0, 0.5, 1])
             cells[2].set_xlabel("Probability")
-    style.head(figure, style.NOTICE, f"{run.label()}, trained on {config['dataset']}, split {config['split']}")
+    seen = f". Seen as {variant.label}" if variant else ""
+    style.head(figure, style.NOTICE, f"{run.label()}, trained on {config['dataset']}, split {config['split']}{seen}")
     return style.save(figure, path)

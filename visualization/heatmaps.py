@@ -48,7 +48,7 @@ class Heatmap:
 
 
 def read(run: Run, purpose: str | None = None) -> list[Heatmap]:
-    """Read the heatmaps of a run with the purpose "panel" or "example"; None reads all.
+    """Read the heatmaps of a run with the purpose "panel", "example" or "unsure"; None reads all.
 
     Raises:
         LeukoBenchError: heatmaps.npz is missing or damaged.

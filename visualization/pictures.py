@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from utils import paths
 from utils.errors import LeukoBenchError
@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     import numpy as np
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+    from data.preprocessing import Variant
 
 SIDE = 112  # pixels of a thumbnail's longer side
 
@@ -26,8 +28,14 @@ class Thumbnail:
     colour: str = "black"
 
 
-def load(path: Path, side: int = SIDE) -> "np.ndarray | None":
-    """Read an image as (h, w, 3) uint8 RGB whose longer side is `side` pixels; None where it cannot be read."""
+def load(path: Path, side: int = SIDE, variant: "Variant | None" = None) -> "np.ndarray | None":
+    """Read an image as (h, w, 3) uint8 RGB whose longer side is `side` pixels; None where it cannot be read.
+
+    Args:
+        path: image file.
+        side: pixels of the longer side.
+        variant: what a model does to the image before it looks, done here too; None leaves it as it is.
+    """
     import numpy as np
     from PIL import Image
 
@@ -37,20 +45,48 @@ def load(path: Path, side: int = SIDE) -> "np.ndarray | None":
         picture = open_rgb(path)
     except (LeukoBenchError, OSError):
         return None
+    if variant is not None and variant.name != "rgb":
+        from data.preprocessing import apply
+
+        picture = Image.fromarray(apply(variant, np.asarray(picture)))
     factor = side / max(picture.size)
     size = tuple(max(1, round(length * factor)) for length in picture.size)
     # Small images stay blocky: smoothing them would show detail that the model never saw.
     return np.asarray(picture.resize(size, Image.Resampling.LANCZOS if factor < 1 else Image.Resampling.NEAREST))
 
 
-def of_dataset(dataset: str, image: str, side: int = SIDE) -> "np.ndarray | None":
+def of_dataset(
+    dataset: str, image: str, side: int = SIDE, variant: "Variant | None" = None
+) -> "np.ndarray | None":  # fmt: skip
     """Read an image of a dataset as `load` does."""
-    return load(paths.raw_dir(dataset) / image, side)
+    return load(paths.raw_dir(dataset) / image, side, variant)
 
 
-def of_datasets(datasets: Sequence[str], image: str, side: int = SIDE) -> "np.ndarray | None":
+def of_datasets(
+    datasets: Sequence[str], image: str, side: int = SIDE, variant: "Variant | None" = None
+) -> "np.ndarray | None":
     """Read an image from the first of several datasets that has it, as `load` does."""
-    return next((p for dataset in datasets if (p := of_dataset(dataset, image, side)) is not None), None)
+    return next((p for dataset in datasets if (p := of_dataset(dataset, image, side, variant)) is not None), None)
+
+
+def variant_of(config: dict[str, Any]) -> "Variant | None":
+    """Return the dataset variant in the configuration of a run; None for plain RGB, and for runs from before variants.
+
+    Raises:
+        LeukoBenchError: there is no such variant.
+    """
+    from pydantic import ValidationError
+
+    from data.preprocessing import NAMES, Variant
+
+    told = config.get("variant")
+    if not told:
+        return None
+    try:
+        variant = Variant.model_validate(told)
+    except ValidationError:
+        raise LeukoBenchError(f"Field 'variant' received {told!r}; valid names: {', '.join(NAMES)}.") from None
+    return None if variant.name == "rgb" else variant
 
 
 def show(axes: "Axes", pixels: "np.ndarray | None", missing: str = "image not\nat hand") -> None:

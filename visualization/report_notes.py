@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from data import classes as known
-from utils import files, paths
+from utils import files, hyperparameters, paths
 from utils.artifacts import HEATMAPS, Run
 from utils.compare_models import Comparison
 from utils.errors import LeukoBenchError
@@ -15,23 +15,35 @@ from visualization import heatmaps
 from visualization import subjects as members
 
 HIDDEN = frozenset({"started", "test_identity", "model", "classes"})  # said elsewhere, or different in every run
-GIVEN = frozenset({"model", "dataset", "seed", "classes", "initialisation"})  # no --set says these
+GIVEN = frozenset({"model", "dataset", "seed", "classes", "initialisation", "flavour"})  # no --set says these
 
 
 def settings(comparison: Comparison) -> list[Table]:
-    """Return configuration and machine of every run: what differs beside each other, what all share once."""
+    """Return configuration and machine of every run: hyper-parameters in words, then all else.
+
+    Of that, what differs stands beside each other, and once what all share.
+    """
     subjects = members.subjects(comparison)
-    columns = [_flat(s.run.config() | _environment(s.run)) for s in subjects]
+    columns = [
+        {key: value for key, value in _flat(s.run.config() | _environment(s.run)).items() if not _said(key)}
+        for s in subjects
+    ]
     names = sorted({name for column in columns for name in column})
     texts = {name: [_text(column.get(name)) for column in columns] for name in names}
     same = [[name, values[0]] for name, values in texts.items() if len(set(values)) == 1]
     other = [[name, *values] for name, values in texts.items() if len(set(values)) > 1]
-    title = "Settings that all runs share" if len(columns) > 1 else "Settings"
+    title = "Other settings that all runs share" if len(columns) > 1 else "Other settings"
     shared = Table(title, ("Field", "Value"), same, frozenset({0, 1}))
+    first = hyperparameters.tables(comparison)
     if not other:
-        return [shared]
+        return [*first, shared]
     heads = ("Field", *(s.name for s in subjects))
-    return [Table("Settings that differ", heads, other, frozenset(range(len(heads)))), shared]
+    return [*first, Table("Other settings that differ", heads, other, frozenset(range(len(heads)))), shared]
+
+
+def _said(field: str) -> bool:
+    """Say whether the hyper-parameters say a field already; of a variant's reference they do not."""
+    return field.partition(".")[0] in hyperparameters.SAID and field != "variant.reference"
 
 
 def _environment(run: Run) -> dict[str, Any]:
@@ -108,13 +120,15 @@ def _methods(run: Run) -> list[list[str]]:
         methods = dict.fromkeys(heatmap.method for heatmap in heatmaps.read(run))
     except LeukoBenchError:
         return [[]]
-    return [[] if method == "gradcam" else ["--method", method] for method in methods]
+    usual = run.config().get("heatmap_method", "gradcam")
+    return [[] if method == usual else ["--method", method] for method in methods]
 
 
 def _plain(settings: dict[str, Any]) -> dict[str, Any]:
-    flat = {}
+    flat: dict[str, Any] = {}
     for name, value in settings.items():
-        flat |= {f"{name}.{inner}": v for inner, v in value.items()} if isinstance(value, dict) else {name: value}
+        inner = _plain(value) if isinstance(value, dict) else None
+        flat |= {name: value} if inner is None else {f"{name}.{key}": v for key, v in inner.items()}
     return {name: value for name, value in flat.items() if value not in ("", None)}
 
 

@@ -1,0 +1,56 @@
+"""Sheets of example images: of the classes of a dataset, or by how a run answered."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from utils.artifacts import Run
+from visualization import confusion, pictures, style
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MOST = 60  # images of a sheet; the table lists all
+
+
+def file_name(subset: str, outcome: str, label: str) -> str:
+    """Return the name of a sheet's file: "samples-test-wrong-Early.png"."""
+    return style.slug("-".join(filter(None, ("samples", subset, outcome, label or "each-class")))) + ".png"
+
+
+def draw_predicted(run: Run, table: "pd.DataFrame", title: str, path: Path) -> Path | None:
+    """Draw images of a run's predictions with their labels, answers and probabilities; return the file.
+
+    Args:
+        run: whose dataset holds the images.
+        table: rows as `utils.outcomes.ranked` returns them; the first MOST are drawn.
+        title: what they are.
+        path: PNG to write.
+
+    Returns:
+        The path; None where none of the images is at hand.
+
+    Raises:
+        LeukoBenchError: the folder cannot be written.
+    """
+    config = run.config()
+    about = f"{config['dataset']}, split {config['split']}{_cut(len(table))}. {style.NOTICE}"
+    figure = confusion.draw_images(run, table, title, about, MOST)
+    return style.save(figure, path) if figure else None
+
+
+def draw_samples(dataset: str, images: Mapping[str, Sequence[str]], title: str, path: Path) -> Path | None:
+    """Draw images of a dataset by class, "<Class>/<file>" each; otherwise as `draw_predicted`."""
+    rows = [(label, image) for label, each in images.items() for image in each]
+    thumbnails = []
+    for label, image in rows[:MOST]:
+        name = image.rpartition("/")[2]
+        words = f"{style.short(label, 20)}\n{style.short(name, 24)}"
+        thumbnails.append(pictures.Thumbnail(pictures.of_dataset(dataset, image), words))
+    if all(thumbnail.pixels is None for thumbnail in thumbnails):
+        return None
+    return style.save(pictures.sheet(thumbnails, title, f"{style.NOTICE}{_cut(len(rows))}"), path)
+
+
+def _cut(count: int) -> str:
+    return f", the first {MOST} of {count} are shown" if count > MOST else ""
