@@ -130,7 +130,7 @@ def decode(path: "tf.Tensor | str", size: int, variant: Variant = Variant()) -> 
 
 
 def prepared(image: "tf.Tensor | np.ndarray", size: int, variant: Variant) -> "tf.Tensor":
-    """Bring (h, w, 3) uint8 RGB into its variant at its own size, then resize it bilinearly to (size, size, 3) uint8."""
+    """Bring (h, w, 3) uint8 RGB into its variant at its own size, then resize it to (size, size, 3) uint8."""
     import tensorflow as tf
 
     if variant.name != "rgb":

@@ -87,10 +87,15 @@ def evaluate(
 
 def models_() -> None:
     """List the models with what they start from and how they train."""
+    from models import applications
+
     rows = []
     for name in models.names():
         config = models.config_for(name)
         phases = " + ".join(f"{p.epochs} {p.name}" for p in config.phases())
-        rows.append((name, f"{config.image_size} px", config.initialisation, phases, ", ".join(config.PROFILES)))
+        images = f"{config.image_size} px {config.variant.name}"
+        rows.append((name, images, config.initialisation, phases, ", ".join(config.PROFILES)))
     console.table("Models", ("model", "images", "initialisation", "epochs", "profiles"), rows)
     console.say("Settings of one: python run_guide.py train MODEL --set FIELD=VALUE")
+    console.say(f"\nAny architecture of keras.applications is a model too, with the standard head: {applications.EXAMPLE}")
+    console.say(", ".join(applications.names()))

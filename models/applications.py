@@ -24,6 +24,7 @@ from utils.errors import LeukoBenchError
 if TYPE_CHECKING:
     import keras
 
+EXAMPLE = f"train {APPLICATION}MobileNetV3Small"
 SPREAD = (0.229, 0.224, 0.225)  # standard deviation of ImageNet by channel, for values in 0..1
 
 

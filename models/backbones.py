@@ -5,7 +5,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-
 from models.layers import HEAD
 from utils.errors import LeukoBenchError
 

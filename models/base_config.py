@@ -80,7 +80,7 @@ class ModelConfig(BaseModel):
     def _large_enough(self) -> Self:
         if self.image_size < self.SMALLEST:
             raise ValueError(
-                f"image_size {self.image_size} is too small for {self.model or 'this model'}: use at least {self.SMALLEST}"
+                f"image_size {self.image_size} is too small for {self.model}: use at least {self.SMALLEST}"
             )
         return self
 

@@ -71,6 +71,7 @@ def _of_tokens(model: "keras.Model", pixels: np.ndarray, targets: Sequence[int],
 
     if method == "rollout":
         grids = attention.rollout(model, pixels)
+        grids = grids - grids.min(axis=(1, 2), keepdims=True)  # every token reaches the class token a little
     else:
         grids = attention.gradcam(model, pixels, [int(target) for target in targets], layer)
     return tf.image.resize(grids[..., None], pixels.shape[1:3], method="bilinear").numpy()[..., 0]

@@ -14,7 +14,7 @@ def best_epoch(history: Sequence[Row]) -> Row:
 
 
 def rate(history: Sequence[Row], phase: Phase, every: int, drop: float) -> float:
-    """Return the learning rate of the next epoch: the phase's, times `drop` for each `every` epochs of it that passed."""
+    """Return the rate of the next epoch: the phase's, times `drop` for each `every` epochs of it that passed."""
     passed = sum(row["phase"] == phase.name for row in history)
     return phase.learning_rate * drop ** (passed // every) if every else phase.learning_rate
 

@@ -117,7 +117,7 @@ def _train(config: ModelConfig, root: Path, resume: Run | None) -> Run:
 
 
 def _pixels(config: ModelConfig, split: splitting.SplitFolder) -> "tuple[pipeline.Images, pipeline.Images]":
-    """Read the training images, with their copies, and the validation images; in memory where the budget allows both."""
+    """Read training images, with their copies, and validation images; in memory where the budget allows both."""
     copies, made = None, 0
     if config.offline.active:
         folder = offline.prepare(split, config.offline)

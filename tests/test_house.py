@@ -100,6 +100,7 @@ def test_every_package_that_is_imported_is_required():
         "sklearn": "scikit-learn",
         "cv2": "opencv-python-headless",
         "skimage": "scikit-image",
+        "keras_hub": "keras-hub",
     }
     lines = (PROJECT / "requirements.txt").read_text(encoding="utf-8").splitlines()
     required = {re.match(r"[\w-]+", line)[0]: line for line in lines if line and not line.startswith("#")}

@@ -18,7 +18,6 @@ from models import (
     evaluation,
     explaining,
     launching,
-    layers,
     progress,
     runtime,
     schedule,
@@ -26,7 +25,7 @@ from models import (
     training,
     weights,
 )  # fmt: skip
-from utils import artifacts, files
+from utils import artifacts, files, heatmap_methods
 from utils.artifacts import Run
 from utils.errors import LeukoBenchError
 

@@ -127,9 +127,9 @@ def _panel(runs: Sequence[members.Subject]) -> Iterator[Drawing]:
     if any(heatmaps.read(subject.run, "panel") for subject in runs):
         yield Drawing(
             "gradcam-panel", "Where the models looked", "The same images under every model",
-            "Yellow marks what spoke for the predicted class, under each picture. A model that reads the cells lights "
-            "up the nucleus; one that lights up the background, the edge or a corner reads something else, however "
-            "accurate it is.",
+            "Yellow marks what spoke for the predicted class, under each picture; in an attention rollout, what "
+            "reached the class token. A model that reads the cells lights up the nucleus; one that lights up the "
+            "background, the edge or a corner reads something else, however accurate it is.",
             lambda: gradcam.panel(runs),
         )  # fmt: skip
 

@@ -163,7 +163,7 @@ def draw_images(
             cells[0].set_title(style.wrap(style.short(Path(file).name, 44), 24), fontsize=8.5, fontweight="normal")
             pictures.show(cells[1], None if pixels is None else overlay(pixels, values))
             first = max(range(len(classes)), key=lambda k, shares=shares: shares[k])
-            cells[1].set_title(f"speaks for {style.short(classes[first], 18)}", fontsize=8.5, fontweight="normal")
+            cells[1].set_title(f"predicted {style.short(classes[first], 18)}", fontsize=8.5, fontweight="normal")
             colours = [style.colour(0) if k == first else "#b8b8b8" for k in range(len(classes))]
             bars = cells[2].barh(range(len(classes)), shares, color=colours)
             cells[2].bar_label(bars, [f"{share:.3f}" for share in shares], padding=3, fontsize=8.5)

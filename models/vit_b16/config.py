@@ -19,6 +19,7 @@ class Config(BackboneConfig):
     freeze: Literal["auto", "always", "never"] = "never"
     fine_tune_learning_rate: float = 3e-5
     dropout: float = 0.1
+    heatmap_method: str = "rollout"  # by deletion AUC, `faithfulness vit_b16`: docs/heatmaps.md has the numbers
 
     @property
     def flavour(self) -> tuple[str, ...]:

@@ -25,7 +25,7 @@ def build(config: "Config", initial_weights: bool = True, logits: bool = False) 
     x = keras.layers.Rescaling(1 / 127.5, -1, name="scale")(inputs)  # the family's rule: -1 to 1
     backbone = ViTBackbone((config.image_size, config.image_size, 3), **SIZES[config.size], name="backbone")
     load_hub(backbone, "vit_base_patch16_224_imagenet", config, initial_weights)
-    tokens = backbone(x)
-    x = keras.layers.Cropping1D((0, tokens.shape[1] - 1), name="class_token")(tokens)  # which comes first
+    x = backbone(x)
+    x = keras.layers.Cropping1D((0, x.shape[1] - 1), name="class_token")(x)  # which comes first
     x = keras.layers.Flatten(name="features")(x)
     return keras.Model(inputs, classifier(x, config, logits), name="vit_b16")
