@@ -21,11 +21,10 @@ def build(config: "Config", initial_weights: bool = True, logits: bool = False) 
     import keras
     from keras_hub.models import ViTBackbone
 
-    inputs = image_input(config)
-    x = keras.layers.Rescaling(1 / 127.5, -1, name="scale")(inputs)  # the family's rule: -1 to 1
+    x = keras.layers.Rescaling(1 / 127.5, -1, name="scale")(inputs := image_input(config))  # the family's -1 to 1
     backbone = ViTBackbone((config.image_size, config.image_size, 3), **SIZES[config.size], name="backbone")
     load_hub(backbone, "vit_base_patch16_224_imagenet", config, initial_weights)
-    x = backbone(x)
-    x = keras.layers.Cropping1D((0, x.shape[1] - 1), name="class_token")(x)  # which comes first
+    others = backbone.output.shape[1] - 1  # the class token comes first
+    x = keras.layers.Cropping1D((0, others), name="class_token")(backbone(x))
     x = keras.layers.Flatten(name="features")(x)
     return keras.Model(inputs, classifier(x, config, logits), name="vit_b16")
