@@ -9,7 +9,7 @@ import typer
 
 import models
 from data import schemes, splitting
-from models import backbones, launching, scripts
+from models import initial_weights, launching, scripts
 from utils import artifacts, console
 from utils.console import STOPPED
 from utils.errors import LeukoBenchError
@@ -87,7 +87,7 @@ def _config(
     if not training:
         return config
     if config.weights not in ("imagenet", "none"):
-        backbones.check_weights_file(config.weights)
+        initial_weights.check_file(config.weights)
     return config.replace(dataset=splitting.ensure_dataset(config.dataset))
 
 

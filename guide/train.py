@@ -6,7 +6,7 @@ import typer
 
 import models
 from data import schemes, splitting
-from models import backbones, config_files, launching, scripts
+from models import config_files, initial_weights, launching, scripts
 from utils import artifacts, console
 from utils.errors import LeukoBenchError
 from utils.paths import runs_dir
@@ -46,7 +46,7 @@ def train(
             if each.dataset:
                 splitting.ensure_dataset(each.dataset)
             if each.weights not in ("imagenet", "none"):
-                backbones.check_weights_file(each.weights)
+                initial_weights.check_file(each.weights)
         batch_sizes = {name: each.batch_size for name, each in configs.items()}
         options = ["--dataset", dataset, "--split", split, "--seed", str(seed), "--profile", profile]
         options += ["--config", str(config.resolve())] if config else []
@@ -97,5 +97,5 @@ def models_() -> None:
         rows.append((name, images, config.initialisation, phases, ", ".join(config.PROFILES)))
     console.table("Models", ("model", "images", "initialisation", "epochs", "profiles"), rows)
     console.say("Settings of one: python run_guide.py train MODEL --set FIELD=VALUE")
-    console.say(f"\nAny architecture of keras.applications is a model too, with the standard head: {applications.EXAMPLE}")
+    console.say(f"\nAny architecture of keras.applications is a model too, as in: {applications.EXAMPLE}")
     console.say(", ".join(applications.names()))

@@ -6,7 +6,7 @@ import typer
 
 import models
 from data import schemes
-from models import backbones, scripts
+from models import initial_weights, scripts
 from utils import console
 from utils.artifacts import FIGURES
 from utils.errors import LeukoBenchError
@@ -40,7 +40,7 @@ def tune(
     )
     schemes.parse(config.split)
     if config.weights not in ("imagenet", "none"):
-        backbones.check_weights_file(config.weights)
+        initial_weights.check_file(config.weights)
     study = tuning.open_study(config, set_ or (), epochs, (root or runs_dir()).resolve())
     before = len(study.rows())
     names = [each.name for each in study.space]

@@ -12,10 +12,11 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from pydantic import Field, model_validator
+from pydantic import model_validator
 
-from models.backbones import copy_graph, load_application
+from models.backbones import copy_graph
 from models.base_config import BackboneConfig
+from models.initial_weights import load_application
 from models.layers import classifier, image_input
 from utils.artifacts import APPLICATION
 from utils.console import error
@@ -31,8 +32,8 @@ SPREAD = (0.229, 0.224, 0.225)  # standard deviation of ImageNet by channel, for
 class Config(BackboneConfig):
     """Average pooling, dropout, softmax; frozen ImageNet base first, then unfrozen at 1e-4."""
 
-    image_size: int = Field(224, ge=16, le=1024)
-    head_epochs: int = Field(8, ge=0)
+    image_size: int = 224
+    head_epochs: int = 8
 
     @model_validator(mode="after")
     def _architecture_takes_it(self) -> Self:

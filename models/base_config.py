@@ -64,6 +64,16 @@ class ModelConfig(BaseModel):
     heatmap_layer: str = ""  # layer whose activations a heatmap reads; empty: the last one with rows and columns
     heatmap_method: str = "gradcam"  # what `explain` draws unless it is told otherwise
 
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        """Keep the bounds of a field whose default a model changes: `image_size: int = 128` stays within them."""
+        parents = [parent for parent in cls.__mro__[1:] if issubclass(parent, ModelConfig)]
+        bare = [name for name, field in cls.model_fields.items() if not field.metadata]
+        for name in bare:
+            held = next((p.model_fields[name].metadata for p in parents if name in p.model_fields), [])
+            cls.model_fields[name].metadata = list(held)
+        cls.model_rebuild(force=True)
+
     @property
     def initialisation(self) -> str:
         """Where the weights start, as every table says it."""

@@ -11,7 +11,7 @@ import numpy as np
 import models
 from data import images, offline, pipeline, preprocessing, splitting
 from data.preprocessing import Variant
-from models import backbones, explaining, measuring, runtime, schedule
+from models import explaining, initial_weights, measuring, runtime, schedule
 from models.base_config import ModelConfig
 from models.session import Session, history_of
 from utils import artifacts, environment, files
@@ -143,7 +143,7 @@ def _check_initial_weights(config: ModelConfig) -> None:
     if config.weights == "none":
         return
     if config.weights != "imagenet":
-        backbones.check_weights_file(config.weights)
+        initial_weights.check_file(config.weights)
         return
     models.build(config.replace(classes=("one", "other")))
     keras.utils.clear_session()

@@ -16,8 +16,8 @@ class Config(BackboneConfig):
 
     SMALLEST: ClassVar[int] = 67  # leaves one pixel after the last pooling
 
-    image_size: int = Field(227, ge=16, le=1024)  # 224 in the paper's text, but its feature maps of 55 x 55 need 227
+    image_size: int = 227  # 224 in the paper's text, but its feature maps of 55 x 55 need 227
     weights: str = "none"  # nobody publishes weights for Keras
-    head_epochs: int = Field(8, ge=0)
+    head_epochs: int = 8
     dense: int = Field(4096, ge=1)  # units of each of the two dense layers
     heatmap_layer: str = "conv5"  # the last convolution

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from models.backbones import load_application
+from models.initial_weights import load_application
 from models.layers import classifier, image_input
 
 if TYPE_CHECKING:

@@ -2,7 +2,8 @@
 
 from typing import TYPE_CHECKING
 
-from models.backbones import copy_graph, load_hub
+from models.backbones import copy_graph
+from models.initial_weights import load_hub
 from models.layers import classifier, image_input
 
 if TYPE_CHECKING:

@@ -1,7 +1,5 @@
 """Configuration of `vgg16`: VGG16 (Simonyan and Zisserman 2015), as an extractor and as a whole."""
 
-from pydantic import Field
-
 from models.base_config import BackboneConfig
 
 
@@ -11,7 +9,7 @@ class Config(BackboneConfig):
     `--set freeze=always` is the first regime alone: a deep classifier on frozen features.
     """
 
-    image_size: int = Field(224, ge=16, le=1024)  # the size the ImageNet weights were trained at
-    head_epochs: int = Field(8, ge=0)
-    dense: int = Field(256, ge=0)
+    image_size: int = 224  # the size the ImageNet weights were trained at
+    head_epochs: int = 8
+    dense: int = 256
     heatmap_layer: str = "block5_conv3"  # the last convolution
