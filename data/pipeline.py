@@ -1,6 +1,5 @@
 """From a split folder to batches: decoded once, cached as uint8 below a budget, augmented by (seed, epoch, image)."""
 
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from data.preprocessing import Variant, apply
+from utils.environment import usable_cores
 from utils.errors import LeukoBenchError
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def read(
                     store[start : start + len(batch)] = batch
                     start += len(batch)
         else:
-            with ThreadPoolExecutor(os.cpu_count()) as pool:
+            with ThreadPoolExecutor(usable_cores()) as pool:
                 for position, image in enumerate(pool.map(lambda path: decode(path, size, variant).numpy(), paths)):
                     store[position] = image
         with tf.device("CPU:0"):

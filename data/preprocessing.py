@@ -24,6 +24,7 @@ DESCRIPTIONS = {
     "macenko": "stains separated and set to those of a reference image",
 }
 STATISTICS = {"reinhard": 6, "macenko": 11}  # numbers that describe a reference
+CONTRAST = ("clahe", "masked")  # variants that use CLAHE
 SMALL = 64  # longer side in pixels at which the images of a training set are compared for their mean colour
 
 
@@ -61,8 +62,11 @@ class Variant(BaseModel):
 
     @property
     def label(self) -> str:
-        """Name of the variant in tables."""
-        return self.name
+        """Name of the variant in tables, with settings of CLAHE that are not the usual ones."""
+        plain = Variant(name=self.name)
+        if self.name not in CONTRAST or (self.clip, self.tiles) == (plain.clip, plain.tiles):
+            return self.name
+        return f"{self.name} {self.clip:g}, {self.tiles} x {self.tiles}"
 
 
 def apply(variant: Variant, image: "np.ndarray") -> "np.ndarray":

@@ -103,6 +103,7 @@ def _same(found: ModelConfig, wanted: ModelConfig) -> bool:
         fields["variant"] = {k: v for k, v in fields["variant"].items() if k not in filled}
         return {name: value for name, value in fields.items() if name not in left}
 
-    left = {"classes"} if wanted.dataset else {"classes", "dataset"}
+    left = {"classes", "batch_size"}  # which is halved where a GPU has too little memory
+    left |= set() if wanted.dataset else {"dataset"}
     filled = {"statistics"} if wanted.variant.reference else {"statistics", "reference"}
     return decided(found) == decided(wanted)

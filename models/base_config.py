@@ -84,7 +84,7 @@ class ModelConfig(BaseModel):
     @property
     def flavour(self) -> tuple[str, ...]:
         """What tells a run of this configuration from the model's plain one, in words for every table."""
-        return () if self.variant.name == "rgb" else (self.variant.name,)
+        return () if self.variant.name == "rgb" else (self.variant.label,)
 
     @model_validator(mode="after")
     def _large_enough(self) -> Self:
@@ -130,9 +130,15 @@ class BackboneConfig(ModelConfig):
 
     @property
     def flavour(self) -> tuple[str, ...]:
-        """The variant, and whether the base is only an extractor of features, random ones or trained ones."""
-        frozen = RANDOM_FEATURES if self.initialisation == RANDOM_FEATURES else "frozen"
-        return super().flavour + ((frozen,) if self.freeze == "always" else ())
+        """The variant, and whether the base is only an extractor of features where the model's own is trained."""
+        if self.initialisation == RANDOM_FEATURES:
+            return (*super().flavour, RANDOM_FEATURES)
+        usual = type(self).model_construct(model=self.model)
+        return super().flavour + (("frozen",) if self._frozen() and not usual._frozen() else ())
+
+    def _frozen(self) -> bool:
+        """Return whether the base never learns."""
+        return all(phase.base_frozen for phase in self.phases())
 
     def phases(self) -> tuple[Phase, ...]:
         """Return one phase (always frozen, or never) or two: the head first, then the whole network."""

@@ -45,8 +45,8 @@ def settings(path: Path, model: str, profile: str = "") -> list[str]:
     for name, value in values.items():
         if name in NO_SETTINGS:
             continue
-        if isinstance(value, dict):
-            texts += [f"{name}.{inner}={json.dumps(each)}" for inner, each in value.items()]
+        if isinstance(value, dict):  # numbers of a reference image are looked up anew, whatever the dataset is
+            texts += [f"{name}.{inner}={json.dumps(each)}" for inner, each in value.items() if inner != "statistics"]
         else:
             texts.append(f"{name}={json.dumps(value)}")
     try:

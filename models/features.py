@@ -1,15 +1,17 @@
 """A frozen base without augmentation always gives the same features: run it once, keep them, train heads on them."""
 
 import hashlib
+import json
 from collections.abc import Callable
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from data import pipeline
 from data.preprocessing import Variant
+from models import runtime
 from utils import files
 from utils.errors import LeukoBenchError
 from utils.paths import features_dir
@@ -21,15 +23,40 @@ if TYPE_CHECKING:
     from data.pipeline import Images
 
 
+FORMAT = 1  # of the kept files; another number once features come out differently for the same base and images
+BATCH = 32  # images a step; fixed, so that features do not depend on the training batch
+
+
 def place(base: "keras.Model", variant: Variant) -> Path:
-    """Return the folder that keeps the features of a base: named by its layers, its weights and the variant it sees."""
-    identity = hashlib.sha256(files.compact(variant.model_dump(mode="json")).encode())
-    for layer in base.layers:  # without their names, which Keras numbers on
-        identity.update(f"{type(layer).__name__} {layer.get_config() | {'name': ''}}".encode())
+    """Return the folder that keeps the features of a base.
+
+    It is named by what decides them: the graph with its preprocessing, the weights, the variant of the images, and what
+    computes them.
+    """
+    import keras
+    import tensorflow as tf
+
+    made_by = [FORMAT, keras.__version__, tf.__version__, runtime.device_name(), runtime.threads()]
+    said = [made_by, variant.model_dump(mode="json"), _without_names(json.loads(base.to_json())["config"])]
+    identity = hashlib.sha256(files.compact(said).encode())
     for weight in base.weights:
         if "seed_generator" not in weight.path:  # dropout sleeps here
             identity.update(np.ascontiguousarray(weight).tobytes())
     return features_dir() / identity.hexdigest()[:16]
+
+
+def _without_names(graph: dict[str, Any]) -> Any:
+    """Return a graph as Keras describes it with numbers for the names of its layers, which Keras counts on."""
+    numbers = {layer["name"]: number for number, layer in enumerate(graph["layers"])} | {graph["name"]: -1}
+
+    def renamed(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: renamed(each) for key, each in value.items()}
+        if isinstance(value, list | tuple):
+            return [renamed(each) for each in value]
+        return numbers.get(value, value) if isinstance(value, str) else value
+
+    return renamed(graph)
 
 
 def path(folder: Path, images: "Images") -> Path:
@@ -40,15 +67,12 @@ def path(folder: Path, images: "Images") -> Path:
     return folder / f"{identity.hexdigest()[:16]}.npy"
 
 
-def extract(
-    base: "keras.Model", images: "Images", batch_size: int, path: Path, after_step: Callable[[], None]
-) -> np.ndarray:
+def extract(base: "keras.Model", images: "Images", path: Path, after_step: Callable[[], None]) -> np.ndarray:
     """Run the base over all images, in inference mode, into a file that is mapped into memory, unless it is there.
 
     Args:
         base: image to features.
         images: subset in fixed order.
-        batch_size: images a step.
         path: .npy file; the features of a large base do not fit into memory.
         after_step: called after each batch; may raise to stop.
 
@@ -59,34 +83,35 @@ def extract(
         LeukoBenchError: the disk is full or cannot be written.
     """
     shape = (len(images), *base.output_shape[1:])
-    kept = _kept(path, shape)
+    kept = found(path, shape)
     if kept is not None:
         return kept
     start = perf_counter()
     # Written as a stream: on a full disk, a file that is mapped for writing would end the process with a signal.
     with files.atomic(path) as temporary, open(temporary, "wb") as store:
         np.lib.format.write_array_header_1_0(store, {"descr": "<f4", "fortran_order": False, "shape": shape})
-        for pixels, _ in pipeline.fixed_batches(images, batch_size):
+        for pixels, _ in pipeline.fixed_batches(images, BATCH):
             store.write(base.predict_on_batch(pixels).astype("<f4").tobytes())
             after_step()
     files.write_json(path.with_suffix(".json"), {"seconds": perf_counter() - start})
     return np.load(path, mmap_mode="r")
 
 
-def seconds_of(path: Path) -> float | None:
-    """Return how long the pass took that made a file of features; None where that is not known any more."""
+def seconds_of(path: Path) -> float:
+    """Return how long the pass took that made a file of features; 0 where that is not known any more."""
     try:
         return float(files.read_json(path.with_suffix(".json"))["seconds"])
     except (LeukoBenchError, KeyError, TypeError, ValueError):
-        return None
+        return 0.0
 
 
-def _kept(path: Path, shape: tuple[int, ...]) -> np.ndarray | None:
+def found(path: Path, shape: tuple[int, ...]) -> np.ndarray | None:
+    """Return the features that a file keeps; None where there is no file, or it is not whole."""
     try:
-        found = np.load(path, mmap_mode="r")
+        kept = np.load(path, mmap_mode="r")
     except (OSError, ValueError, EOFError):
         return None
-    return found if found.shape == shape and found.dtype == np.float32 else None
+    return kept if kept.shape == shape and kept.dtype == np.float32 else None
 
 
 def batches(features: np.ndarray, images: "Images", batch_size: int, order: np.ndarray) -> "tf.data.Dataset":

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,14 +40,9 @@ def train_each(names: Sequence[str], options: Sequence[str], batch_sizes: dict[s
     for number, name in enumerate(names, start=1):
         if len(names) > 1:
             say(f"[{number}/{len(names)}] {name}")
-        status = _run(name, "train", options)
-        size = batch_sizes.get(name, 1)
-        while status == OUT_OF_GPU_MEMORY and size > 1:
-            size //= 2
-            say(f"  again with batch_size={size}")
-            status = _run(name, "train", [*options, "--set", f"batch_size={size}"])
+        status = _train(name, options, batch_sizes.get(name, 1))
         if status < 0:
-            error(f"{name} was ended by {_reason(status)} Finished epochs are kept: go on with train --resume.")
+            error(f"{name} was ended by {ended_by(status)} Finished epochs are kept: go on with train --resume.")
         outcomes.append(Outcome(name, status))
         if status == 130:
             break
@@ -63,13 +59,22 @@ def train_quietly(name: str, options: Sequence[str], batch_size: int, log: Path,
         log: file that the output is added to.
         watch: called every second.
     """
-    status = _run(name, "train", options, log, watch)
-    while status == OUT_OF_GPU_MEMORY and batch_size > 1:
-        batch_size //= 2
-        status = _run(name, "train", [*options, "--set", f"batch_size={batch_size}"], log, watch)
+    status = _train(name, options, batch_size, log, watch)
     if status < 0:
         with open(log, "a", encoding="utf-8") as handle:
-            handle.write(f"Error: The training was ended by {_reason(status)}\n")
+            handle.write(f"Error: The training was ended by {ended_by(status)}\n")
+    return status
+
+
+def _train(
+    name: str, options: Sequence[str], batch_size: int, log: Path | None = None, watch: Callable[[], None] | None = None
+) -> int:
+    status = _run(name, "train", options, log, watch)
+    while status == OUT_OF_GPU_MEMORY and batch_size > 1 and "--resume" not in options:  # which keeps its settings
+        batch_size //= 2
+        if log is None:
+            say(f"  again with batch_size={batch_size}")
+        status = _run(name, "train", [*options, "--set", f"batch_size={batch_size}"], log, watch)
     return status
 
 
@@ -80,26 +85,32 @@ def evaluate_each(runs: Sequence[Run]) -> list[Outcome]:
         say(f"Evaluating {run.id}")
         status = _run(run.model, "evaluate", [str(run.path.resolve())])
         if status < 0:
-            error(f"{run.id} was ended by {_reason(status)}")
+            error(f"{run.id} was ended by {ended_by(status)}")
         outcomes.append(Outcome(run.id, status))
         if status == 130:
             break
     return outcomes
 
 
-def _reason(status: int) -> str:
+def ended_by(status: int) -> str:
+    """Return the name of the signal that ended a process, of its negative exit status, as the end of a sentence."""
     hint = " The system was probably out of memory." if -status == signal.SIGKILL else ""
     return f"{signal.Signals(-status).name}.{hint}"
+
+
+def environment() -> dict[str, str]:
+    """Return the environment of a process that imports the project, wherever it is started."""
+    path = os.pathsep.join(filter(None, [str(PROJECT), os.environ.get("PYTHONPATH")]))
+    return os.environ | {"PYTHONPATH": path}
 
 
 def _run(
     name: str, script: str, options: Sequence[str], log: Path | None = None, watch: Callable[[], None] | None = None
 ) -> int:
-    path = os.pathsep.join(filter(None, [str(PROJECT), os.environ.get("PYTHONPATH")]))
     command = [sys.executable, *models.command(name, script), *options]
-    with open(log or os.devnull, "ab") as handle:
+    with open(log, "ab") if log else nullcontext() as handle:
         output = {"stdout": handle, "stderr": subprocess.STDOUT} if log else {}
-        process = subprocess.Popen(command, env=os.environ | {"PYTHONPATH": path}, **output)
+        process = subprocess.Popen(command, env=environment(), **output)
     while True:
         try:
             return process.wait(1 if watch else None)

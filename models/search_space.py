@@ -101,11 +101,13 @@ def fields(space: Sequence[Dimension], drawn: Mapping[str, float]) -> dict[str, 
 def shortened(config: ModelConfig, epochs: int) -> ModelConfig:
     """Return a configuration with at most so many epochs; 0 leaves it as it is.
 
-    The phase of the head alone keeps its share of them, so that no phase is left out.
+    The phase of the head alone and the drops of the rate keep their share of them, so that none is left out.
     """
     if not epochs or epochs >= config.epochs:
         return config
     changes = {"epochs": epochs}
+    if config.rate_drop_every:
+        changes["rate_drop_every"] = max(1, round(config.rate_drop_every * epochs / config.epochs))
     head = getattr(config, "head_epochs", 0)
     if 0 < head < config.epochs and epochs > 1:
         changes["head_epochs"] = min(max(1, round(head * epochs / config.epochs)), epochs - 1)

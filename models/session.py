@@ -68,9 +68,9 @@ class Session:
         if self.history:
             # A phase begins from the best weights so far, whether the one before ran now or in an earlier process.
             weights.load(self.model, self.run, self.run.file(artifacts.WEIGHTS))
-        start = perf_counter()
         source = _Features(self, stop) if reuse else _Pixels(self, phase.base_frozen)
-        feature_seconds = perf_counter() - start if reuse else 0.0
+        # The pass counts once, also where another run has made it: seconds must not depend on what was trained before.
+        feature_seconds = source.seconds if reuse and not resumed else 0.0
         trained = source.model
         decay = self.config.weight_decay or None
         trained.compile(
@@ -148,18 +148,18 @@ class _Features:
     def __init__(self, session: Session, stop: progress.StopSignal) -> None:
         self._session = session
         base, self.model = backbones.split_at_head(session.model)
-        size = session.config.batch_size
-        place = features.place(base, session.config.variant)
-        kept = [features.path(place, images) for images in (session.training, session.validation)]
-        known = all(path.is_file() for path in kept)
-        count = len(session.training) + len(session.validation)
+        place, shape = features.place(base, session.config.variant), base.output_shape[1:]
+        both = session.training, session.validation
+        kept = [features.path(place, images) for images in both]
+        known = all(features.found(p, (len(i), *shape)) is not None for p, i in zip(kept, both, strict=True))
+        count = sum(map(len, both))
         say(f"  features of {count} images: " + ("kept from before" if known else "running the frozen base once"))
-        self._training = features.extract(base, session.training, size, kept[0], stop.check)
-        held_out = features.extract(base, session.validation, size, kept[1], stop.check)
-        seconds = [features.seconds_of(path) for path in kept]
-        cost = {"features": int(np.prod(base.output_shape[1:])), "seconds": None if None in seconds else sum(seconds)}
+        made = [features.extract(base, i, p, stop.check) for i, p in zip(both, kept, strict=True)]
+        self.seconds = sum(features.seconds_of(path) for path in kept)
+        cost = {"features": int(np.prod(shape)), "seconds": self.seconds}
         files.write_json(session.run.file(artifacts.FEATURES), cost)
-        self.validation = features.batches(held_out, session.validation, size, np.arange(len(session.validation)))
+        self._training, order = made[0], np.arange(len(session.validation))
+        self.validation = features.batches(made[1], session.validation, session.config.batch_size, order)
 
     def epoch(self, number: int) -> "tf.data.Dataset":
         images, config = self._session.training, self._session.config

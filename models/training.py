@@ -11,7 +11,7 @@ import numpy as np
 import models
 from data import images, offline, pipeline, preprocessing, splitting
 from data.preprocessing import Variant
-from models import explaining, initial_weights, measuring, runtime, schedule
+from models import heatmaps, initial_weights, measuring, runtime, schedule
 from models.base_config import ModelConfig
 from models.session import Session, history_of
 from utils import artifacts, environment, files
@@ -38,26 +38,22 @@ def prepare(config: ModelConfig) -> tuple[ModelConfig, splitting.SplitFolder]:
 
 
 def with_reference(variant: Variant, split: splitting.SplitFolder) -> Variant:
-    """Look up the image that a stain normalisation takes as its reference; a training image unless one is named.
+    """Look up the training image that a stain normalisation takes as its reference: the one named, or a middling one.
 
     Raises:
-        LeukoBenchError: there is no such image.
+        LeukoBenchError: there is no such training image.
     """
-    if not preprocessing.needs_reference(variant) or variant.statistics:
+    if not preprocessing.needs_reference(variant):
         return variant
-    rows = {row.image: row for row in split.manifest.rows}
-    if variant.reference and variant.reference not in rows:
+    names = [row.image for row in split.manifest.subset("train")]
+    if variant.reference and variant.reference not in names:
         raise LeukoBenchError(
-            f"Field 'variant.reference' received '{variant.reference}', which is no image of this dataset."
-            f"{nearest(variant.reference, rows)} Give one as <Class>/<file>, or none."
+            f"Field 'variant.reference' received '{variant.reference}', which is no training image of this split."
+            f"{nearest(variant.reference, names)} Give one as <Class>/<file>, or none."
         )
-    if variant.reference:
-        name = variant.reference
-    else:
-        names = [row.image for row in split.manifest.subset("train")]
-        name = names[preprocessing.choose_reference([split.path / "train" / image for image in names])]
-    picture = np.asarray(images.open_rgb(split.path / rows[name].split / name))
-    return preprocessing.with_reference(variant, picture, name)
+    folder = split.path / "train"
+    name = variant.reference or names[preprocessing.choose_reference([folder / image for image in names])]
+    return preprocessing.with_reference(variant, np.asarray(images.open_rgb(folder / name)), name)
 
 
 def train(config: ModelConfig, root: Path, resume: Run | None = None) -> Run:
@@ -91,14 +87,18 @@ def _train(config: ModelConfig, root: Path, resume: Run | None) -> Run:
         return _close(resume, trained_here=False)  # all epochs had ended; what is missing is the evaluation
     if not history:
         _check_initial_weights(config)
+    variant = config.variant
     config, split = prepare(config)
+    if resume:
+        config = config.replace(variant=variant)  # whose reference was looked up when the run began
     manifest = split.manifest
     # A resume keeps the precision of before, whatever "auto" would mean on this machine.
     recorded = resume.environment().get("precision") if resume else None
     precision = recorded or runtime.resolve_precision(config.precision)
     with runtime.dtype_policy(precision):
         model = models.build(config, initial_weights=not history)
-    explaining.check_layer(model, config.heatmap_layer)
+    heatmaps.check_layer(model, config.heatmap_layer)
+    heatmaps.check_method(config.heatmap_method, model)
     run = resume or artifacts.new_run(root, config.model, config.hash())
     if resume is None:
         _open(run, config, split, precision, model)

@@ -104,7 +104,10 @@ class Study:
         return {name: float(share) for name, share in found.items()}
 
     def _open(self) -> "optuna.Study":
-        """Open the study's database, or make it with the model's own settings as the first trial."""
+        """Open the study's database, or make it with the model's own settings as the first trial.
+
+        An augmentation of its own has no strength in the search space: there that is drawn.
+        """
         import optuna
         from sqlalchemy.engine import URL
         from sqlalchemy.exc import SQLAlchemyError

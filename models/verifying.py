@@ -1,8 +1,6 @@
 """Hold a run against itself: load its weights, predict its own test images, compare with predictions.csv."""
 
 import json
-import os
-import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -12,12 +10,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from models import evaluation, runtime
+from models import evaluation, launching, runtime
 from utils import artifacts
 from utils.artifacts import Run
 from utils.console import run_safely
 from utils.errors import LeukoBenchError
-from utils.paths import PROJECT
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -113,10 +110,9 @@ def compare(run: str, recorded: "pd.DataFrame", names: Sequence[str], labels: Se
 
 def check_apart(run: Run) -> Check:
     """Check a run in a process of its own: its memory is free for the next one, and its end is not ours."""
-    path = os.pathsep.join(filter(None, [str(PROJECT), os.environ.get("PYTHONPATH")]))
     done = subprocess.run(
         [sys.executable, "-m", "models.verifying", str(run.path.resolve())],
-        env=os.environ | {"PYTHONPATH": path}, capture_output=True, encoding="utf-8", errors="replace", check=False,
+        env=launching.environment(), capture_output=True, encoding="utf-8", errors="replace", check=False,
     )  # fmt: skip
     try:
         return Check(**json.loads(done.stdout.splitlines()[-1]))
@@ -126,8 +122,7 @@ def check_apart(run: Run) -> Check:
 
 def _how_it_ended(done: "subprocess.CompletedProcess[str]") -> str:
     if done.returncode < 0:
-        hint = " The system was probably out of memory." if -done.returncode == signal.SIGKILL else ""
-        return f"The check was ended by {signal.Signals(-done.returncode).name}.{hint}"
+        return f"The check was ended by {launching.ended_by(done.returncode)}"
     last = ([line.strip() for line in done.stderr.splitlines() if line.strip()] or ["without a word"])[-1]
     return f"The check failed: {last.removeprefix('Error: ')[:200]}"
 

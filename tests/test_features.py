@@ -25,6 +25,18 @@ def test_a_base_is_known_by_its_weights_and_variant_whatever_head_stands_on_it(f
     assert len({place(), place(seed=2), place(variant=Variant(name="gray"))}) == 3
 
 
+def test_features_of_another_preprocessing_are_others(home):
+    import keras
+
+    def base(scale):
+        inputs = keras.Input((4, 4, 3))
+        return keras.Model(inputs, keras.layers.Flatten()(inputs / scale))
+
+    runtime.start(1)
+    assert features.place(base(2.0), Variant()) == features.place(base(2.0), Variant())
+    assert features.place(base(2.0), Variant()) != features.place(base(3.0), Variant())
+
+
 def test_a_second_head_costs_no_second_pass(frozen, tmp_path, capsys):
     first = training.train(frozen, tmp_path)
     kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "features").rglob("*.npy")}
@@ -37,7 +49,9 @@ def test_a_second_head_costs_no_second_pass(frozen, tmp_path, capsys):
     assert one["features"] == two["features"] == 6
     assert one["feature_pass_seconds"] == two["feature_pass_seconds"] > 0
     assert not first.file("state").exists()
-    assert second.config()["flavour"] == ["frozen"] and second.label() == "resnet50 (frozen)"
+    assert one["seconds"] == pytest.approx(sum(row["seconds"] for row in first.history()))
+    assert two["seconds"] > one["feature_pass_seconds"], "the pass counts for a run that found its features kept"
+    assert second.config()["flavour"] == [] and second.label() == "resnet50", "its base is frozen anyway"
 
 
 def test_a_damaged_file_of_features_is_made_again(tmp_path, home):
@@ -54,9 +68,9 @@ def test_a_damaged_file_of_features_is_made_again(tmp_path, home):
             return 2
 
     path = tmp_path / "x.npy"
-    whole = np.array(features.extract(base, Pictures(), 1, path, lambda: None))
+    whole = np.array(features.extract(base, Pictures(), path, lambda: None))
     assert whole.shape == (2, 48) and whole[1, 0] == 48
     content = path.read_bytes()
     for broken in (content[:-8], content[:20], b""):
         path.write_bytes(broken)
-        np.testing.assert_array_equal(features.extract(base, Pictures(), 1, path, lambda: None), whole)
+        np.testing.assert_array_equal(features.extract(base, Pictures(), path, lambda: None), whole)

@@ -253,7 +253,25 @@ def test_a_heatmap_layer_that_is_not_there_is_said_before_any_training(home, tmp
         LeukoBenchError, match=r"^Field 'heatmap_layer' received 'conv3': cnn has no such layer .* Did you"
     ):
         training.train(config, tmp_path)
+    for method, line in (
+        ("rollout", r"^Method 'rollout' does not fit cnn, a convolutional model\. Methods that do: gradcam, "),
+        ("gradcan", r"^Unknown method 'gradcan'\. Did you mean 'gradcam'\?"),
+    ):
+        with pytest.raises(LeukoBenchError, match=line):
+            training.train(small("cnn", dataset="tiny", heatmap_method=method), tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_label_says_what_tells_a_run_from_the_plain_model():
+    def flavour(name, **values):
+        return models.config_for(name, **values).flavour
+
+    assert flavour("vgg16") == flavour("resnet50", freeze="always") == ()
+    assert flavour("vgg16", freeze="always") == flavour("vgg16", epochs=5) == ("frozen",)
+    assert flavour("vgg16", freeze="always", weights="none", variant="gray") == ("gray", "random features")
+    assert flavour("densenet121") == ("clahe",)
+    assert flavour("densenet121", variant={"name": "clahe", "clip": 4}) == ("clahe 4, 8 x 8",)
+    assert flavour("cnn", variant={"name": "gray", "clip": 4}) == ("gray",)
 
 
 def test_settings_go_over_the_profile_and_keep_its_other_values():

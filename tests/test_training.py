@@ -17,6 +17,7 @@ from models import (
     backbones,
     evaluation,
     explaining,
+    heatmaps,
     launching,
     progress,
     runtime,
@@ -225,7 +226,7 @@ def test_what_a_resume_needs_and_lost_is_said_in_one_line(home, small_backbone, 
 def test_a_smaller_batch_is_tried_while_the_gpu_is_too_small(monkeypatch):
     calls = []
 
-    def run(name, script, options):
+    def run(name, script, options, log=None, watch=None):
         calls.append((name, [o for o in options if o.startswith("batch_size")][-1:]))
         if name == "cnn":
             return launching.OUT_OF_GPU_MEMORY if len(calls) < 3 else 0
@@ -388,17 +389,20 @@ def test_large_model_trains_reloads_and_predicts(large_runs, name):
     trained = evaluation.open_model(run)
     moved = [not np.array_equal(a, b) for a, b in zip(fresh.get_weights(), trained.get_weights(), strict=True)]
     assert np.mean(moved) > 0.9, "with random weights the whole network learns, its BatchNorm too"
-    folder = evaluation.split_of(run).path / "test"
     table = run.predictions("test")
-    pixels = np.stack([explaining.load_image(folder / name, 32) for name in table["image"][:5]]).astype(np.float32)
+    pixels = explaining.read_test(run, table["image"][:5]).astype(np.float32)
     np.testing.assert_allclose(trained.predict_on_batch(pixels), table.filter(like="p_").to_numpy()[:5], atol=1e-4)
 
 
 @pytest.mark.parametrize("name", LARGE)
 def test_large_model_is_explained(large_runs, name):
-    run = explaining.explain(large_runs[name], "gradcam++")
+    run = large_runs[name]
+    model = evaluation.open_model(run, logits=True)
+    method = heatmaps.methods_of(model)[1]  # Grad-CAM++, or rollout of a Vision Transformer
+    explaining.explain(run, method)
     with np.load(run.file("heatmaps.npz"), allow_pickle=False) as kept:
-        assert set(kept["layer"]) == {run.config()["heatmap_layer"]}
+        assert set(kept["layer"]) == {heatmaps.check_layer(model, run.config()["heatmap_layer"])}
+        assert set(kept["method"]) == {method}
         assert kept["map"].max() == 1
 
 
@@ -464,8 +468,13 @@ def test_a_variant_is_what_training_and_evaluation_see_and_names_its_reference(h
     streamed = evaluation.read(config.replace(cache_mb=0), split, "test")
     cached, decoded = (next(iter(pipeline.fixed_batches(each, 4)))[0].numpy() for each in (seen, streamed))
     np.testing.assert_array_equal(cached, decoded)
-    with pytest.raises(LeukoBenchError, match=r"^Field 'variant\.reference' received 'Pro/no\.png', which is no image"):
-        training.prepare(tiny(variant={"name": "macenko", "reference": "Pro/no.png"}))
+    for name in ("Pro/no.png", seen.names[0]):  # a test image as reference would shape the training
+        line = rf"^Field 'variant\.reference' received '{name}', which is no training image of this split\."
+        with pytest.raises(LeukoBenchError, match=line):
+            training.prepare(tiny(variant={"name": "macenko", "reference": name}))
+    other = next(row.image for row in split.manifest.subset("train") if row.image != config.variant.reference)
+    stale = config.variant.model_copy(update={"reference": other})
+    assert training.prepare(config.replace(variant=stale))[0].variant.statistics != config.variant.statistics
 
 
 def test_class_weights_are_the_balanced_ones():

@@ -189,7 +189,7 @@ def find_runs(root: Path, model: str | None = None, finished: bool | None = None
 
 
 def open_run(name: str, root: Path) -> Run:
-    """Find one run by its folder, its id, the start of its id or folder name, or a model's name (its latest).
+    """Find one run by its folder, its id, the start of its id or folder, or a model's name or label (its latest).
 
     Raises:
         LeukoBenchError: no run or several runs have that name; the line names those that exist.
@@ -202,7 +202,7 @@ def open_run(name: str, root: Path) -> Run:
         raise LeukoBenchError(
             f"There is no run '{name}': {root} holds no runs. Train one: python run_guide.py train cnn"
         )
-    of_model = [run for run in runs if run.model == name]
+    of_model = [run for run in runs if run.model == name] or [run for run in runs if label_of(run) == name]
     if of_model:
         return ([run for run in of_model if run.finished] or of_model)[-1]
     matches = [run for run in runs if run.id.startswith(name) or run.path.name.startswith(name)]
@@ -215,3 +215,11 @@ def open_run(name: str, root: Path) -> Run:
     valid = [run.id for run in runs] + sorted({run.model for run in runs})
     shown = ", ".join(run.id for run in runs[-5:]) + (", ..." if len(runs) > 5 else "")
     raise LeukoBenchError(f"There is no run '{name}' in {root}.{nearest(name, valid)} Runs there: {shown}.")
+
+
+def label_of(run: Run) -> str:
+    """Return the label of a run; the model's name where its config.json cannot be read."""
+    try:
+        return run.label()
+    except LeukoBenchError:
+        return run.model

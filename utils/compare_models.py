@@ -56,7 +56,7 @@ def compare(runs: Sequence[Run]) -> list[Comparison]:
 
 
 def latest(root: Path, read: Callable[[Run], Found] = measure) -> tuple[list[Found], list[str]]:
-    """Read the latest usable run of every model, flavour and test set.
+    """Read the latest usable run of every model, flavour, initialisation and test set.
 
     Variants and regimes of one model ("cnn", "cnn (clahe)") are different things and stand side by side.
 
@@ -70,18 +70,18 @@ def latest(root: Path, read: Callable[[Run], Found] = measure) -> tuple[list[Fou
     Raises:
         LeukoBenchError: no run is usable.
     """
-    chosen: dict[tuple[str, str], tuple[Run, Found]] = {}
+    chosen: dict[tuple[str, ...], tuple[Run, Found]] = {}
     cut: set[str] = set()
     problems: list[str] = []
     for run in reversed(artifacts.find_runs(root)):
         try:
             if run.finished:
-                key = run.label(), identity(run)
+                key = run.label(), run.config().get("initialisation", ""), identity(run)
                 if key not in chosen:
                     chosen[key] = run, read(run)
                 continue
-            label = _label(run)
-            if label not in cut and all(label != other for other, _ in chosen):
+            label = artifacts.label_of(run)
+            if label not in cut and all(label != other for other, *_ in chosen):
                 cut.add(label)  # only the newest is missed, and none that is older than a usable run
                 measure(run)
         except LeukoBenchError as error:
@@ -166,15 +166,9 @@ def _labels(records: Sequence[Record]) -> dict[Run, str]:
 def _names(record: Record) -> list[str]:
     run, model = record.run, record.run.model
     flavours = record.label.removeprefix(model)
-    more = ("", f" seed {record.row['seed']}", f" {run.path.name.rpartition('-')[2]}", f" {run.path.name}")
+    row, stamp = record.row, run.path.name
+    more = ("", f" {row['initialisation']}", f" seed {row['seed']}", f" {stamp.rpartition('-')[2]}", f" {stamp}")
     return [f"{model}{text}{flavours}" for text in more]
-
-
-def _label(run: Run) -> str:
-    try:
-        return run.label()
-    except LeukoBenchError:
-        return run.model
 
 
 def _over_seeds(ordered: Sequence[Record]) -> list[dict[str, Any]]:

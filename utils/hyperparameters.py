@@ -101,11 +101,11 @@ def tables(comparison: Comparison) -> list[Table]:
 
 
 def variant_in_words(config: dict[str, Any]) -> str:
-    """Return the variant that a run saw with what defines it: "clahe (clip 2, 8 x 8 tiles)"."""
+    """Return the variant that a run saw with its settings: "clahe (clip 2, 8 x 8 tiles)", or its reference image."""
     name, held = variant_of(config), _inner(config, "variant")
     if name in ("clahe", "masked") and {"clip", "tiles"} <= set(held):
         return f"{name} (clip {held['clip']:g}, {held['tiles']} x {held['tiles']} tiles)"
-    return name
+    return f"{name} (reference {held['reference']})" if held.get("reference") else name
 
 
 def augmentation_in_words(augmentation: Any) -> str:
