@@ -12,7 +12,7 @@ demo: $(STAMP)
 	@$(PY) run_guide.py demo
 
 test: $(STAMP)
-	@$(PY) -m pytest
+	@$(PY) -m pytest -n 2 --dist loadfile
 
 lint: $(STAMP)
 	@$(PY) -m ruff check .

@@ -65,9 +65,9 @@ def sources() -> list[str]:
 
 
 def table() -> Table:
-    """Return every claim with all that its source says about it."""
+    """Return every claim with all that its source says about it; a dash where it says nothing."""
     heads = tuple(name.capitalize() for name in COLUMNS)
-    rows = [[claim[name] or tables.MISSING for name in COLUMNS] for claim in claims()]
+    rows = [[_stated(claim[name]) for name in COLUMNS] for claim in claims()]
     return Table(TITLE, heads, rows, frozenset(range(len(heads))))
 
 
@@ -83,8 +83,12 @@ def write(folder: Path) -> list[Path]:
 
 
 def _short(claim: Mapping[str, str]) -> tuple[str, str, str]:
-    parts = (f"{key}: {claim[key]}" for key in ("subset", "split", "images", "preprocessing"))
+    parts = (f"{key}: {_stated(claim[key])}" for key in ("subset", "split", "images", "preprocessing"))
     return claim["model"], f"{claim['metric']} {claim['claimed']}", "; ".join((claim["dataset"], *parts))
+
+
+def _stated(text: str) -> str:
+    return tables.MISSING if not text or text.startswith("not stated") else text
 
 
 def _wrap(text: str, width: int) -> str:

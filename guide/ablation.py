@@ -9,6 +9,7 @@ import typer
 
 import models
 from data import schemes, splitting
+from guide.compare import FOLDER as COMPARISON
 from models import initial_weights, launching, scripts
 from utils import artifacts, console
 from utils.console import STOPPED
@@ -141,7 +142,7 @@ def _show(arms: Sequence["Arm"], place: Path) -> None:
     console.table(shown.title, shown.columns, shown.rows)
     for sentence in views.sentences(found):
         console.say(sentence)
-    folder = place / "comparison" / f"{artifacts.folder_of(first['model'])}-{first['dataset']}"
+    folder = place / COMPARISON / f"{artifacts.folder_of(first['model'])}-{first['dataset']}"
     written = views.write(folder, found, title)
     console.say(f"Table: {', '.join(path.name for path in written)} in {folder}")
     console.say(f"Figure: {pictures.draw(found, folder / artifacts.FIGURES / 'ablation.png')}")

@@ -8,9 +8,10 @@ import typer
 
 from guide.steps import STEPS
 from utils.console import run_app, run_safely
+from utils.tables import NOTICE
 
 PROGRAM = "run_guide.py"
-ABOUT = "Train, evaluate and compare models on blood smear images. Research only. Without a command: the menu."
+ABOUT = f"Train, evaluate and compare models on blood smear images. {NOTICE}. Without a command: the menu."
 GROUPS = {"data": "Import, download, make, check, split and draw datasets."}
 # Plain help starts twice as fast as rich panels, and errors have one line each (utils/console.py).
 PLAIN = {"rich_markup_mode": None, "pretty_exceptions_enable": False, "add_completion": False}

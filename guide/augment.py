@@ -46,6 +46,7 @@ def augment(
     images = folder.manifest.counts()["train"]
     rows = [(label, count, copied[label], count + copied[label]) for label, count in images.items()]
     rows.append(("all", *(sum(row[k] for row in rows) for k in (1, 2, 3))))
+    rows = [(label, *(f"{n:,}" for n in numbers)) for label, *numbers in rows]
     console.table(f"{name}: training images of the split {split}", ("class", "images", "copies", "together"), rows)
     if not copied:
         console.say("Every class has as many images already: there is nothing to copy.")

@@ -8,9 +8,12 @@ from typing import Any
 import models
 from data import index, splitting
 from models import config_files
-from utils import artifacts
+from utils import artifacts, console
 from utils.errors import LeukoBenchError
 from utils.paths import PROJECT, raw_dir, runs_dir
+from utils.tables import percent
+
+MARGIN = 9  # characters of a line of a list beside value and note
 
 
 @dataclass(frozen=True)
@@ -51,14 +54,19 @@ def choices_for(name: str, answers: Mapping[str, Any], root: Path, runs: str) ->
     if name in ("true", "predicted", "class_") and answers.get("run"):
         classes = list(artifacts.open_run(answers["run"], root).config()["classes"])
         return Choices(classes, [""] * len(classes))
-    if name == "subset":
-        return Choices(["test", "val"], ["test images", "validation images"], lambda text: None)  # some know more
     if name == "profile":
         chosen = _models(answers) or models.names()
         found = [type(models.config_for(model)).PROFILES for model in chosen]
         shared = [profile for profile in found[0] if all(profile in each for each in found)]
         return Choices(shared, [""] * len(shared)) if shared else None
     return None
+
+
+def concerns(name: str, answers: Mapping[str, Any]) -> bool:
+    """Say whether a parameter means anything beside the answers so far: for a run that may be chosen, or a dataset."""
+    if "run" not in answers:
+        return True
+    return name not in ("dataset", "split", "seed") if answers["run"] else name != "outcome"
 
 
 def check_answer(name: str, value: Any, answers: Mapping[str, Any]) -> None:
@@ -126,17 +134,22 @@ def _runs(root: Path, which: str) -> Choices:
         more = "" if which == "unfinished" else " Train a model first (t), or choose another folder of runs (f)."
         raise LeukoBenchError(f"There are no{kind} runs in {short(root)}.{more}")
     newest_first = sorted(found, key=lambda run: run.path.name, reverse=True)[:20]
+    room = console.WIDTH - MARGIN - max(len(run.id) for run in newest_first)
     return Choices(
         [run.id for run in newest_first],
-        [_note(run) for run in newest_first],
+        [_note(run, room) for run in newest_first],
         lambda name: artifacts.open_run(name, root),
     )
 
 
-def _note(run: artifacts.Run) -> str:
+def _note(run: artifacts.Run, room: int) -> str:
+    """Return what fits into so many characters: dataset and test accuracy, and what tells the run from a plain one."""
     if not run.finished:
         return "unfinished"
     try:
-        return f"{run.config()['dataset']}, test accuracy {run.metrics()['test']['accuracy']:.4f}"
+        accuracy = f"{percent(run.metrics()['test']['accuracy'])} %"
+        words = f"{run.config()['dataset']}, {accuracy}"
+        longer = words + run.label().removeprefix(run.model)
+        return next((text for text in (longer, words) if len(text) <= room), accuracy)
     except (LeukoBenchError, KeyError, TypeError, ValueError):
         return "damaged"

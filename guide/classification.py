@@ -4,34 +4,34 @@ from typing import Annotated
 
 import typer
 
-from guide.matrices import SUBSETS, check_subset
+from guide.matrices import Subset
 from guide.views import show_table
 from models.scripts import Root
 from utils import artifacts, console
 from utils.artifacts import FIGURES
 from utils.errors import LeukoBenchError
 from utils.paths import runs_dir
+from visualization.style import SUBSET_NAMES
 
 
 def classification(
     run: Annotated[str, typer.Argument(help="Run, or a model's name for its latest run.")],
-    subset: Annotated[str, typer.Option(help="test or val.")] = "test",
+    subset: Annotated[Subset, typer.Option(help="Images that were predicted.")] = Subset.TEST,
     root: Root = None,
 ) -> None:
     """Print a run's classification report: scores of every class with interval and specificity, and averages."""
     from utils.classification import Classification
 
-    check_subset(subset)
     chosen = artifacts.open_run(run, root or runs_dir())
     try:
         report = Classification.from_predictions(chosen.predictions(subset))
     except LeukoBenchError as error:
         raise error if chosen.id in str(error) else LeukoBenchError(f"Run {chosen.id}: {error}") from None
-    heading = f"{chosen.label()}, run {chosen.id}: {SUBSETS[subset]} images"
+    heading = f"{chosen.label()}, run {chosen.id}: {SUBSET_NAMES[subset]} images"
     console.say(heading, style="bold")
     for table in report.tables():
         console.say()
         show_table(table)
     made = report.write(chosen.file(FIGURES), heading, subset)
     console.say(f"Tables: {', '.join(path.name for path in made)} in {made[0].parent}")
-    console.say("Research only, not a diagnosis.")
+    console.notice()

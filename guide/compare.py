@@ -6,13 +6,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from guide.matrices import SUBSETS, check_subset, class_named, show_images, show_matrix
+from guide.matrices import Subset, class_named, show_images, show_matrix
 from guide.views import MAIN, chosen_views, show_comparison
 from models.scripts import Root
 from utils import artifacts, console
 from utils.artifacts import FIGURES, Run
 from utils.errors import LeukoBenchError, nearest
 from utils.paths import runs_dir
+from utils.tables import MISSING
+from visualization.style import SUBSET_NAMES
 
 if TYPE_CHECKING:
     from utils.compare_models import Comparison
@@ -51,7 +53,7 @@ def compare(
         else:
             comparison_tables.remove(folder, published.NAME)
         console.say(f"Tables: {', '.join(path.name for path in written if path.suffix == '.csv')} in {folder}")
-        console.say("(and the same as .md, .tex and .html)")
+        console.say("(and the same as .md, .tex and .html, with what the columns mean)")
         if figures:
             from visualization import comparison as pictures
 
@@ -59,20 +61,19 @@ def compare(
             for note in notes:
                 console.warn(note)
             console.say(f"Figures: {len(drawn)} in {folder / FIGURES}")
-    console.say("Research only, not a diagnosis.")
+    console.notice()
 
 
 def confusion(
     run: Annotated[str, typer.Argument(help="Run, or a model's name for its latest run.")],
     true: Annotated[str, typer.Option(help="List the images of this class.")] = "",
     predicted: Annotated[str, typer.Option(help="List the images predicted as this class.")] = "",
-    subset: Annotated[str, typer.Option(help="test or val.")] = "test",
+    subset: Annotated[Subset, typer.Option(help="Images that were predicted.")] = Subset.TEST,
     root: Root = None,
 ) -> None:
     """Print a run's confusion matrix, or list and draw the images of one of its cells."""
     from utils import metrics
 
-    check_subset(subset)
     chosen = artifacts.open_run(run, root or runs_dir())
     classes = chosen.config()["classes"]
     true, predicted = (class_named(name, classes) for name in (true, predicted))
@@ -81,9 +82,10 @@ def confusion(
         matrix = metrics.confusion(table).tolist()
     except LeukoBenchError as error:
         raise LeukoBenchError(f"Run {chosen.id}: {error}") from None
-    show_matrix(f"{chosen.id}: {SUBSETS[subset]} images", classes, matrix)
+    show_matrix(f"{chosen.id}: {SUBSET_NAMES[subset]} images", classes, matrix)
     if true or predicted:
         show_images(chosen, table, classes, true, predicted, subset)
+    console.notice()
 
 
 def report(runs: Runs = None, all_seeds: AllSeeds = False, baseline: Against = "cnn", root: Root = None) -> None:
@@ -150,7 +152,7 @@ def _check_baseline(comparisons: Sequence["Comparison"], name: str) -> None:
 
 def _state(run: Run) -> tuple[str, str, str, str]:
     """Return state, dataset, seed and what is wrong or to be done, without reading the predictions."""
-    about = "-", "-"
+    about = MISSING, MISSING
     try:
         config = run.config()
         about = str(config["dataset"]), str(config["seed"])

@@ -105,8 +105,9 @@ def split(
     folder = splitting.prepare_split(name, split, seed)
     counts = folder.manifest.counts()
     rows = [
-        (subset, sum(counts[subset].values()), *(counts[subset][label] for label in folder.manifest.classes))
+        (subset, *(f"{n:,}" for n in (sum(found.values()), *(found[label] for label in folder.manifest.classes))))
         for subset in artifacts.SUBSETS
+        for found in [counts[subset]]
     ]
     console.table(f"{name}, split {split}, seed {seed}", ("subset", "images", *folder.manifest.classes), rows)
     cut = splitting.straddling(folder.manifest)
@@ -170,25 +171,29 @@ def _say_counts(name: str, counts: dict[str, int], real: bool = True) -> None:
     from data import classes
 
     total = sum(counts.values())
-    rows = [(label, number, f"{number / total:.1%}") for label, number in counts.items()]
-    console.table(f"{name}: {total} images", ("class", "images", "share"), rows)
+    rows = [(label, f"{number:,}", _share(number / total)) for label, number in counts.items()]
+    console.table(f"{name}: {total:,} images", ("class", "images", "share"), rows)
     difference = classes.published_difference(counts) if real else None
     if difference:
         console.warn(difference)
 
 
+def _share(value: float) -> str:
+    return f"{100 * value:.1f} %"
+
+
 def _say_summary(title: str, rows: list[dict[str, Any]]) -> None:
     """Print what `data.describing.summary` found, in two tables that fit a terminal."""
-    heads = ("Class", *artifacts.SUBSETS, "Images", "Share", "Pixels", "kB", "Format")
+    heads = ("Class", *artifacts.SUBSETS, "Images", "Share", "Pixels", "kB")
     shown = []
     for row in rows:
         low, high = (f"{row[f'width_{end}']} × {row[f'height_{end}']}" for end in ("min", "max"))
         weights = (f"{row[f'bytes_{part}'] / 1000:.0f}" for part in ("min", "median", "max"))
         shown.append(
-            (row["class"], *(row[subset] for subset in artifacts.SUBSETS), row["images"], f"{row['share']:.1%}",
-             low if low == high else f"{low} to {high}", " / ".join(weights), row["formats"])
+            (row["class"], *(f"{row[key]:,}" for key in (*artifacts.SUBSETS, "images")), _share(row["share"]),
+             low if low == high else f"{low} to {high}", " / ".join(weights))
         )  # fmt: skip
-    console.table(f"{title} (kB: smallest / median / largest file)", heads, shown)
+    console.table(f"{title} (kB: smallest / median / largest {rows[-1]['formats']} file)", heads, shown)
     from data.describing import CHANNELS
 
     colours = [

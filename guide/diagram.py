@@ -9,13 +9,9 @@ from models.scripts import Root
 from utils import artifacts, console
 from utils.errors import LeukoBenchError
 from utils.paths import runs_dir
+from visualization.diagrams import DETAILS
 
-
-class Detail(StrEnum):
-    """What a box of the diagram is; see `visualization.diagrams`."""
-
-    layers = "layers"
-    blocks = "blocks"
+Detail = StrEnum("Detail", {name.upper(): name for name in DETAILS})
 
 
 def diagram(
@@ -24,7 +20,7 @@ def diagram(
     ] = None,
     detail: Annotated[
         Detail, typer.Option(help="A box for every layer, or for every block of layers.")
-    ] = Detail.layers,
+    ] = Detail.LAYERS,
     root: Root = None,
 ) -> None:
     """Draw the architecture of runs with the shapes of all layers, as SVG and PNG, without Keras."""

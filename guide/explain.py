@@ -22,7 +22,7 @@ def explain(
     method: Annotated[Method | None, typer.Option(help="Way to compute the heatmap; none: the model's own.")] = None,
     root: Root = None,
 ) -> None:
-    """Draw heatmaps: a right and a wrong example a class, or any image."""
+    """Draw heatmaps: of each class a right, a wrong and the least sure example, or of any image."""
     from models import evaluation, explaining
     from visualization import gradcam
 
@@ -36,7 +36,6 @@ def explain(
             console.say(f"  {path.name}: {shown}")
         target = chosen.file(FIGURES) / f"explain-{image[0].stem}-{way}.png"
         drawn = [gradcam.draw_images(chosen, image, maps, probabilities, target)]
-        console.say("Research only, not a diagnosis.")
     else:
         explaining.explain(chosen, way)
         drawn = gradcam.draw_examples(chosen)
@@ -44,3 +43,4 @@ def explain(
             console.warn(f"No figure: none of the images is in {raw_dir(chosen.config()['dataset'])}.")
     for path in drawn:
         console.say(f"  {path}")
+    console.notice()

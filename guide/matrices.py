@@ -1,18 +1,20 @@
 """How a confusion matrix and the images of one of its cells are shown on the terminal."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
+from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from utils import console
-from utils.artifacts import FIGURES, Run
+from utils.artifacts import FIGURES, SUBSETS, Run
 from utils.errors import LeukoBenchError, nearest
 from utils.paths import raw_dir
+from utils.tables import MISSING
+from visualization.style import SUBSET_NAMES
 
 if TYPE_CHECKING:
     import pandas as pd
 
-SUBSETS = {"val": "validation", "test": "test"}
-WIDTH = 80  # columns of the narrowest terminal that is served
+Subset = StrEnum("Subset", {name.upper(): name for name in reversed(SUBSETS) if name != "train"})  # that a run predicts
 
 
 def show_matrix(title: str, classes: Sequence[str], matrix: Sequence[Sequence[int]]) -> None:
@@ -24,12 +26,12 @@ def show_matrix(title: str, classes: Sequence[str], matrix: Sequence[Sequence[in
     ]
     corner = "true \\ predicted"
     widths = [max(len(name), *(len(row[k]) for row in both)) for k, name in enumerate(classes)]
-    if max(len(corner), *map(len, classes)) + sum(widths) + 3 * len(widths) + 4 <= WIDTH:
+    if max(len(corner), *map(len, classes)) + sum(widths) + 3 * len(widths) + 4 <= console.WIDTH:
         rows = [[name, *row] for name, row in zip(classes, both, strict=True)]
         console.table(f"{title}, count (% of the true class)", (corner, *classes), rows)
         return
     counts = [[str(count or ".") for count in row] for row in matrix]
-    rounded = [["-" if s is None else f"{s:.0f}" if s >= 0.5 else "." for s in row] for row in shares]
+    rounded = [[MISSING if s is None else f"{s:.0f}" if s >= 0.5 else "." for s in row] for row in shares]
     for heading, cells in ((f"{title}, count", counts), ("In % of the true class, rounded", rounded)):
         _show_plainly(heading, classes, cells)
 
@@ -41,7 +43,7 @@ def show_images(
     from utils import metrics
 
     found = metrics.cell(table, true, predicted)
-    title = " ".join(filter(None, (true, SUBSETS[subset], "images", "predicted as", predicted or "another class")))
+    title = " ".join(filter(None, (true, SUBSET_NAMES[subset], "images", "predicted as", predicted or "another class")))
     if not true:
         title += " that are not"
     console.say()
@@ -66,12 +68,6 @@ def show_images(
         console.say(f"Sheet: {sheet}")
     else:
         console.warn(f"No sheet: none of these images is in {raw_dir(run.config()['dataset'])}.")
-
-
-def check_subset(subset: str, valid: Collection[str] = tuple(SUBSETS)) -> None:
-    """Raise LeukoBenchError unless a subset is one of the valid ones; the line names the nearest one and all."""
-    if subset not in valid:
-        raise LeukoBenchError(f"Unknown subset '{subset}'.{nearest(subset, valid)} Valid: {', '.join(valid)}.")
 
 
 def class_named(name: str, classes: Sequence[str], whose: str = "this run") -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 from rich.text import Text
 
-from guide.choices import Choices, check_answer, choices_for, datasets, roots, short
+from guide.choices import Choices, check_answer, choices_for, concerns, datasets, roots, short
 from guide.parameters import REQUIRED, Parameter, command_line, parameters
 from guide.questions import Back, Leave, ask, confirm, read
 from guide.steps import STEPS, Step
@@ -18,6 +18,7 @@ from utils import artifacts
 from utils.console import console, error, run_safely, say
 from utils.errors import LeukoBenchError, nearest
 from utils.paths import runs_dir
+from utils.tables import NOTICE
 
 FOLDER_KEY, FOLDER_TITLE = "f", "Other folder of runs"
 COLUMN = 40  # characters of a column of the menu: group, number, one letter or two, a title of at most 25
@@ -53,9 +54,7 @@ def run() -> None:
 
 def show(root: Path) -> None:
     """Print the status and the steps; at most 80 columns and 24 lines."""
-    console.print(
-        Text("\nLeukoBench  ", style="bold").append("research only, never for diagnosis", style="not bold dim")
-    )
+    console.print(Text("\nLeukoBench  ", style="bold").append(NOTICE, style="not bold dim"))
     say(status(root))
     console.print()
     lines = _lines()
@@ -137,23 +136,25 @@ def collect(step: Step, asked: list[Parameter], root: Path) -> dict[str, Any]:
     first = [p for p in open_ones if p.required or p.name in step.ask]
     later = [p for p in open_ones if p not in first]
     questions: list[Parameter | None] = [*first, *([None] if later else [])]
-    position = 0
+    position, behind = 0, []
     while position < len(questions):
         try:
             parameter = questions[position]
             if parameter is None:
-                questions[position + 1 :] = later if confirm(_other_settings(later)) else []
+                questions[position + 1 :] = later if confirm(_other_settings(later, values)) else []
+                behind.append(position)
             else:
                 offered, there = _offered(parameter, values, root, step.runs)
-                if not there:
-                    pass  # nothing to choose from yet: the command's own default does
+                if not there:  # the command's own default does, whatever was said before the person went back
+                    values[parameter.name] = next(p.default for p in asked if p.name == parameter.name)
                 else:
                     values[parameter.name] = ask(parameter, offered, functools.partial(_check, parameter, values))
+                    behind.append(position)
             position += 1
         except Back:
-            if position == 0:
+            if not behind:
                 raise
-            position -= 1
+            position = behind.pop()  # the last one that was asked: some do not concern what was answered
     return values
 
 
@@ -177,6 +178,8 @@ def _check(parameter: Parameter, answers: dict[str, Any], value: Any) -> None:
 
 def _offered(parameter: Parameter, answers: dict[str, Any], root: Path, runs: str) -> tuple[Choices | None, bool]:
     """Return what can be chosen, and whether it makes sense to ask."""
+    if not concerns(parameter.name, answers):
+        return None, False
     try:
         offered = choices_for(parameter.name, answers, root, runs)
     except LeukoBenchError:
@@ -186,8 +189,8 @@ def _offered(parameter: Parameter, answers: dict[str, Any], root: Path, runs: st
     return offered, offered is not None or parameter.name not in ("dataset", "profile")
 
 
-def _other_settings(later: list[Parameter]) -> str:
-    names = ", ".join(parameter.label for parameter in later)
+def _other_settings(later: list[Parameter], answers: dict[str, Any]) -> str:
+    names = ", ".join(parameter.label for parameter in later if concerns(parameter.name, answers))
     return f"Change other settings ({names})?"
 
 

@@ -18,7 +18,6 @@ from utils.paths import runs_dir
 
 SHOWN = 20  # rows on screen
 SHEET = 8  # images on one sheet of heatmaps
-NOTICE = "Research only, not a diagnosis."
 
 
 def predict(
@@ -64,7 +63,7 @@ def predict(
     if heatmaps:
         for sheet in _sheets(chosen, readable):
             say(f"  {sheet}")
-    say(NOTICE)
+    console.notice(aside=to_stdout)
     return 0
 
 

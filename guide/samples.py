@@ -1,37 +1,34 @@
 """The command that finds example images: of the classes of a dataset, or by how a run answered."""
 
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from data import schemes
 from guide.choices import short
-from guide.matrices import check_subset, class_named
+from guide.matrices import class_named
 from models.scripts import Root
 from utils import artifacts, console
 from utils.artifacts import FIGURES, SUBSETS, Run
 from utils.errors import LeukoBenchError
+from utils.outcomes import OUTCOMES
 from utils.paths import raw_dir, runs_dir
 
 ALL = "all"
 
 
-class Outcome(StrEnum):
-    """How a run answered; see `utils.outcomes.ranked`."""
-
-    all = "all"
-    right = "right"
-    wrong = "wrong"
-    unsure = "unsure"
+Outcome = StrEnum("Outcome", {name.upper(): name for name in OUTCOMES})
+Subset = StrEnum("Subset", {name.upper(): name for name in (*SUBSETS, ALL)})
 
 
 def samples(
-    run: Annotated[str, typer.Option(help="Of this run's predictions; none: images of a dataset.")] = "",
-    outcome: Annotated[Outcome, typer.Option(help="How the run answered, most telling first.")] = Outcome.all,
+    run: Annotated[str, typer.Argument(help="Run whose predictions to look into; none: images of a dataset.")] = "",
+    outcome: Annotated[Outcome, typer.Option(help="How the run answered, most telling first.")] = Outcome.ALL,
     class_: Annotated[str, typer.Option("--class", help="Only images of this class; none: of each.")] = "",
     count: Annotated[int, typer.Option(min=1, max=1000, help="Images of each class.")] = 6,
-    subset: Annotated[str, typer.Option(help="train, val, test, all; none: test of a run, all of a dataset.")] = "",
+    subset: Annotated[Subset | None, typer.Option(help="None: test of a run, all of a dataset.")] = None,
     dataset: Annotated[str, typer.Option(help="Dataset; none: the only one.")] = "",
     split: Annotated[str, typer.Option(help="Split that says the subsets of a dataset.")] = schemes.DEFAULT,
     seed: Annotated[int, typer.Option(min=0, help="Seed of that split.")] = 42,
@@ -40,18 +37,25 @@ def samples(
     """Find example images: of each class of a dataset, or right, wrong and unsure ones of a run."""
     if run:
         if dataset:
-            raise LeukoBenchError(f"Received --run {run} and --dataset {dataset}: give one of them.")
-        _of_run(artifacts.open_run(run, root or runs_dir()), outcome.value, class_, count, subset or "test")
+            raise LeukoBenchError(f"Received the run {run} and --dataset {dataset}: give one of them.")
+        if subset is Subset.TRAIN:
+            raise LeukoBenchError(
+                "Received --subset train: a run predicts val and test images alone. Valid: val, test, all."
+            )
+        _of_run(
+            artifacts.open_run(run, root or runs_dir()), outcome.value, class_, count, (subset or Subset.TEST).value
+        )
         return
-    if outcome is not Outcome.all:
-        raise LeukoBenchError(f"--outcome {outcome.value} is about a run's answers: add --run, as in --run cnn.")
-    _of_dataset(dataset, class_, count, subset or ALL, split, seed)
+    if outcome is not Outcome.ALL:
+        raise LeukoBenchError(
+            f"--outcome {outcome.value} is about a run's answers: name a run, as in: samples cnn --outcome right"
+        )
+    _of_dataset(dataset, class_, count, (subset or Subset.ALL).value, (split, seed), root or runs_dir())
 
 
 def _of_run(run: Run, outcome: str, name: str, count: int, subset: str) -> None:
     from utils.outcomes import ranked
 
-    check_subset(subset, ("val", "test", ALL))
     config = run.config()
     name = class_named(name, config["classes"])
     table = run.predictions(None if subset == ALL else subset)
@@ -72,22 +76,21 @@ def _of_run(run: Run, outcome: str, name: str, count: int, subset: str) -> None:
     title = f"{run.label()}: {len(chosen)} of {len(found)} {what}, {order}, {of}"
     folder = raw_dir(config["dataset"])
     rows = [
-        (short(folder / row["image"]), row["label"], row["predicted"], f"{row['probability']:.3f}")
-        for row in chosen.to_dict("records")
+        (row["image"], row["label"], row["predicted"], f"{row['probability']:.3f}") for row in chosen.to_dict("records")
     ]
-    console.table(title, ("Image", "True", "Predicted", "Probability"), rows)
+    console.table(f"{title}, in {short(folder)}", ("Image", "True", "Predicted", "Probability"), rows)
     from visualization import qualitative
 
     path = run.file(FIGURES) / qualitative.file_name(subset, outcome, name)
     _say_sheet(qualitative.draw_predicted(run, chosen, title, path), folder)
 
 
-def _of_dataset(dataset: str, name: str, count: int, subset: str, split: str, seed: int) -> None:
+def _of_dataset(dataset: str, name: str, count: int, subset: str, split_of: tuple[str, int], root: Path) -> None:
     from data import splitting
     from visualization import dataset as pictures
     from visualization import qualitative
 
-    check_subset(subset, (*SUBSETS, ALL))
+    split, seed = split_of
     dataset = splitting.ensure_dataset(dataset)
     manifest = splitting.prepare_split(dataset, split, seed).manifest
     name = class_named(name, manifest.classes, f"'{dataset}'")
@@ -95,11 +98,11 @@ def _of_dataset(dataset: str, name: str, count: int, subset: str, split: str, se
     by_class = pictures.samples_of(manifest, None if subset == ALL else subset)
     chosen = {label: images[:count] for label, images in by_class.items() if not name or label == name}
     folder = raw_dir(dataset)
-    rows = [(short(folder / image), label, subsets[image]) for label, images in chosen.items() for image in images]
+    rows = [(image, label, subsets[image]) for label, images in chosen.items() for image in images]
     of = "all subsets" if subset == ALL else f"{subset} subset"
     title = f"{dataset}: {len(rows)} images{f' of {name}' if name else ''}, {of} of split {split}, picked by hash"
-    console.table(title, ("Image", "Class", "Subset"), rows)
-    path = runs_dir() / FIGURES / dataset / qualitative.file_name(subset, "", name)
+    console.table(f"{title}, in {short(folder)}", ("Image", "Class", "Subset"), rows)
+    path = root / FIGURES / dataset / qualitative.file_name(subset, "", name)
     _say_sheet(qualitative.draw_samples(dataset, chosen, title, path), folder)
 
 
@@ -108,3 +111,4 @@ def _say_sheet(path: object, folder: object) -> None:
         console.say(f"Sheet: {path}")
     else:
         console.warn(f"No sheet: none of these images is in {folder}.")
+    console.notice()

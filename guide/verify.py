@@ -33,7 +33,13 @@ def verify(
         console.say(f"  {checks[-1].verdict}")
     heads = ("Run", "Images", "Difference", "Changed", "Verdict")
     rows = [
-        (each.run, each.images, None if each.largest is None else f"{each.largest:.1e}", each.changed, each.verdict)
+        (
+            each.run.replace("/", "/\n"),
+            each.images,
+            None if each.largest is None else f"{each.largest:.1e}",
+            each.changed,
+            each.verdict,
+        )
         for each in checks
     ]
     console.say()

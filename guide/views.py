@@ -5,17 +5,14 @@ from typing import TYPE_CHECKING
 
 from utils import console
 from utils.errors import LeukoBenchError, nearest
-from utils.tables import MISSING, on_screen
+from utils.tables import on_screen
 
 if TYPE_CHECKING:
     from utils.compare_models import Comparison
     from utils.tables import Table
 
 PUBLISHED = "published"
-VIEWS = (
-    *("quality", "averages", "per_class", "baseline", "training", "complexity", "speed", "machines", "seeds"),
-    *("extractors", "hyperparameters", "runs", PUBLISHED),
-)  # in the order in which utils.comparison_tables.views gives them
+LEGEND = "Wilson: 95 % interval. Macro: mean over the classes. OvR: class against rest."
 MAIN, ALL = "main", "all"
 
 
@@ -25,17 +22,18 @@ def chosen_views(text: str) -> tuple[str, ...]:
     Raises:
         LeukoBenchError: there is no such view; the line names the nearest one and all.
     """
-    from utils import comparison_tables
+    from utils.comparison_tables import VIEWS
 
+    known = (*(view.name for view in VIEWS), PUBLISHED)
     if text in (MAIN, ALL):
-        return VIEWS if text == ALL else comparison_tables.MAIN
+        return known if text == ALL else tuple(view.name for view in VIEWS if view.main)
     names = [name.strip().replace("-", "_") for name in text.split(",")]
     for name in names:
-        if name not in VIEWS:
+        if name not in known:
             raise LeukoBenchError(
-                f"Unknown table '{name}'.{nearest(name, VIEWS)} Valid: {MAIN}, {ALL}, or some of {', '.join(VIEWS)}."
+                f"Unknown table '{name}'.{nearest(name, known)} Valid: {MAIN}, {ALL}, or some of {', '.join(known)}."
             )
-    return tuple(name for name in VIEWS if name in names)
+    return tuple(name for name in known if name in names)
 
 
 def show_comparison(comparison: "Comparison", wanted: tuple[str, ...], against: str, several: bool) -> None:
@@ -48,9 +46,11 @@ def show_comparison(comparison: "Comparison", wanted: tuple[str, ...], against: 
     for line in comparison_tables.about(comparison):
         console.say(line)
     found = comparison_tables.views(comparison, against)
-    for table in (table for name, shown in found.items() if name in wanted for table in shown):
+    for position, table in enumerate(table for name, shown in found.items() if name in wanted for table in shown):
         console.say()
         show_table(table)
+        if not position:
+            console.say(LEGEND, style="dim")
     known = [*found, *([PUBLISHED] if published.concerns(comparison) else [])]
     if PUBLISHED in known and PUBLISHED in wanted:
         _show_published()
@@ -64,8 +64,7 @@ def show_table(table: "Table") -> None:
     """Print a table; a name that stands for several rows is written once, its lines beside those rows."""
     rows = []
     for name, group in groupby(table.rows, key=lambda row: row[0]):
-        # A number that is missing stands to the right, where numbers stand.
-        members = [[None if cell == MISSING else on_screen(cell) for cell in row] for row in group]
+        members = [[on_screen(cell) for cell in row] for row in group]
         lines = on_screen(name).split("\n", len(members) - 1) if len(members) > 1 else [on_screen(name)]
         rows += [[line, *row[1:]] for line, row in zip_longest(lines, members, fillvalue="")]
     console.table(table.title, [on_screen(column) for column in table.columns], rows)

@@ -194,6 +194,27 @@ def test_a_sequential_model_is_a_chain_and_its_shapes_follow_from_rules():
     assert [layer.shape for layer in found.layers[1:]] == [(None, 30, 30, 7), (None, 6300), None, None]
 
 
+def test_arithmetic_with_constants_keeps_shape_and_count_and_a_lone_layer_is_no_block():
+    import keras
+
+    inputs = keras.Input((8, 8, 3), name="image")
+    x = (inputs / 255.0 + keras.ops.array([1.0, 2.0, 3.0])) / 2.0
+    x = keras.layers.Conv2D(4, 3, name="stem_conv")(x)
+    x = keras.layers.BatchNormalization(name="stem_bn")(x)
+    outputs = keras.layers.Dense(2, name="head")(keras.layers.Flatten(name="flat")(x))
+    model = keras.Model(inputs, outputs)
+    found = graph.of_json(json.loads(model.to_json()))
+    constants = found.layers[1:4]
+    assert [layer.type for layer in constants] == ["TrueDivide", "Add", "TrueDivide"]
+    assert {(each.kind, each.shape, each.parameters) for each in constants} == {("Shape and scale", (None, 8, 8, 3), 0)}
+    assert sum(layer.parameters for layer in found.layers) == model.count_params()
+    stem = next(layer for layer in graph.blocks(found).layers if layer.name == "stem")
+    assert (stem.kind, stem.words) == ("Convolution", "Conv2D: 3 × 3")
+    title, *more = [text.get_text() for text in diagrams.figure(found, "layers", "a" * 12).axes[0].texts[:2]]
+    assert "at least" not in title and "input\u00a08\u00a0×\u00a08\u00a0×\u00a03" in title + "".join(more)
+    assert len(set(diagrams.COLOURS.values())) == len(diagrams.COLOURS)
+
+
 def test_the_command_draws_runs_and_its_errors_have_one_line(tmp_path, capsys):
     root = tmp_path / "runs"
     run = fakes.fake_run(root, "cnn")

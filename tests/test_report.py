@@ -72,7 +72,7 @@ def test_report_holds_every_run_and_figure_and_loads_nothing(root, tmp_path):
     assert len(pictures) == len(titles) == len(set(titles))
     for title in (
         "All models side by side",
-        "The same images under every model",
+        "Where the models looked, on the same images",
         "ROC curves",
         "Samples of every class",
     ):
@@ -159,6 +159,22 @@ def test_commands_name_each_explained_run_with_its_methods_and_all_seeds_where_t
         "python run_guide.py report --all-seeds",
     ]
     assert notes.commands(compare(runs[:1])[0], root)[-1] == "python run_guide.py report"
+
+
+def test_other_seeds_that_are_not_shown_are_said(root):
+    runs = [fakes.fake_run(root, "cnn", seed=seed, finished=seed < 3) for seed in (1, 2, 3)]
+    line = "Only one seed of each model is shown; --all-seeds adds the others."
+    alone, both = (compare(each)[0] for each in (runs[:1], runs[:2]))
+    assert line in notes.missing(alone, root) and line not in notes.missing(both, root)
+    runs[1].file("config.json").unlink()
+    assert any(said.startswith("No model was trained with several seeds") for said in notes.missing(alone, root))
+
+
+def test_the_origin_of_the_images_is_said_where_the_name_does_not(root):
+    path = paths.raw_dir("smears") / "dataset.json"
+    for source, words in (("smears", ""), ("smears.zip", "Source of the images: smears.zip")):
+        files.write_json(path, {"source": source})
+        assert notes.origin("smears") == words
 
 
 @pytest.mark.parametrize("content", ["[]", "null", '"text"', "{", ""])

@@ -13,7 +13,7 @@ from guide.app import main
 from utils import artifacts, files, paths
 from utils.errors import LeukoBenchError
 from utils.outcomes import ranked
-from visualization import dataset_colours, gradcam, heatmaps, pictures, qualitative
+from visualization import confusion, dataset_colours, gradcam, heatmaps, pictures, qualitative, style
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def listed(text: str) -> list[str]:
     """Return the images of a printed table, in order."""
     cells = [line.split("│")[1].strip() for line in text.splitlines() if line.startswith("│")]
-    return ["/".join(Path(cell).parts[-2:]) for cell in cells]
+    return cells
 
 
 def test_outcomes_are_right_wrong_or_unsure_and_the_most_telling_come_first(folders):
@@ -49,14 +49,31 @@ def test_outcomes_are_right_wrong_or_unsure_and_the_most_telling_come_first(fold
 
 def test_samples_of_a_run_are_listed_and_drawn(folders, capsys):
     run = fakes.fake_run(folders, accuracy=0.6, images=60, dataset="smears", pictures=True)
-    assert main(["samples", "--run", "cnn", "--outcome", "right", "--class", "early", "--count", "3"]) == 0
+    assert main(["samples", "cnn", "--outcome", "right", "--class", "early", "--count", "3"]) == 0
     printed = capsys.readouterr().out
     assert listed(printed) == ranked(run.predictions("test"), "right", "Early")["image"].tolist()[:3]
     sheet = run.file(artifacts.FIGURES) / "samples-test-right-Early.png"
+    assert printed.count("Research only, not a diagnosis.") == 1 and f"in {paths.raw_dir('smears')}" in printed
+    assert max(map(len, printed.splitlines()[1:-2])) <= 80
     assert str(sheet) in printed and min(Image.open(sheet).size) > 150
-    assert main(["samples", "--run", "cnn", "--outcome", "unsure", "--count", "2", "--subset", "all"]) == 0
+    assert main(["samples", "cnn", "--outcome", "unsure", "--count", "2", "--subset", "all"]) == 0
     labels = [image.partition("/")[0] for image in listed(capsys.readouterr().out)]
     assert labels == [name for name in fakes.CLASSES for _ in range(2)]
+
+
+def test_each_class_of_a_sheet_begins_a_row(folders, tmp_path, monkeypatch):
+    fakes.fake_run(folders, dataset="smears", pictures=True)
+    kept = []
+    monkeypatch.setattr(style, "png", lambda figure, real=style.png: kept.append(figure) or real(figure))
+    of = {
+        name: [f"{name}/{path.name}" for path in sorted((paths.raw_dir("smears") / name).iterdir())]
+        for name in fakes.CLASSES
+    }
+    images = {"Benign": of["Benign"][:3], "Pre": of["Pre"][:1], "Pro": of["Pro"][:2]}
+    assert qualitative.draw_samples("smears", images, "some", tmp_path / "x.png")
+    heads = [axes.get_title().replace("\n", "/") for axes in kept[0].axes]
+    names = {label: [str(Path(image).with_suffix("")) for image in each] for label, each in images.items()}
+    assert heads == [*names["Benign"], *names["Pre"], "", "", *names["Pro"], ""]
 
 
 def test_samples_of_a_dataset_are_listed_by_hash_and_drawn(home, monkeypatch, tmp_path, capsys):
@@ -65,7 +82,9 @@ def test_samples_of_a_dataset_are_listed_by_hash_and_drawn(home, monkeypatch, tm
     found = listed(capsys.readouterr().out)
     assert len(found) == 4 and all(image.startswith("Pre/") for image in found)
     assert (tmp_path / "figures" / "tiny" / qualitative.file_name("all", "", "Pre")).is_file()
-    assert main(["samples", "--dataset", "tiny", "--subset", "val", "--count", "1"]) == 0
+    place = tmp_path / "other"
+    assert main(["samples", "--dataset", "tiny", "--subset", "val", "--count", "1", "--root", str(place)]) == 0
+    assert [path.name for path in (place / "figures" / "tiny").iterdir()] == ["samples-val-each-class.png"]
     printed = capsys.readouterr().out
     assert len(listed(printed)) == 4 and printed.count(" val ") >= 4
 
@@ -74,12 +93,15 @@ def test_samples_of_a_dataset_are_listed_by_hash_and_drawn(home, monkeypatch, tm
     ("arguments", "words"),
     [
         (
-            ["--run", "cnn", "--class", "Erly"],
+            ["cnn", "--class", "Erly"],
             "Unknown class 'Erly'. Did you mean 'Early'? Classes of this run: Benign, ",
         ),
-        (["--run", "cnn", "--subset", "train"], "Unknown subset 'train'. Valid: val, test, all."),
-        (["--run", "cnn", "--dataset", "x"], "Received --run cnn and --dataset x: give one of them."),
-        (["--outcome", "right"], "--outcome right is about a run's answers: add --run, as in --run cnn."),
+        (["cnn", "--subset", "train"], "Received --subset train: a run predicts val and test images alone. Valid: "),
+        (["cnn", "--dataset", "x"], "Received the run cnn and --dataset x: give one of them."),
+        (
+            ["--outcome", "right"],
+            "--outcome right is about a run's answers: name a run, as in: samples cnn --outcome",
+        ),
         (["--dataset", "nowhere"], "There is no dataset 'nowhere'."),
     ],
 )
@@ -146,6 +168,11 @@ def test_heatmaps_lie_over_what_the_model_saw(folders):
     assert "seen as gray" in figure.get_suptitle().replace("\n", " ")
     pixels = figure.axes[0].images[0].get_array()
     assert (pixels[..., 0] == pixels[..., 1]).all() and (pixels[..., 1] == pixels[..., 2]).all()
+    figure = confusion.draw_images(run, ranked(run.predictions("test"))[:2], "all", "smears")
+    assert "smears, seen as gray. Research only" in figure.get_suptitle().replace("\n", " ")
+    seen = figure.axes[0].images[0].get_array()
+    assert (seen[..., 0] == seen[..., 1]).all()
+    assert confusion.ConfusionDisplay.from_run(run).title == "cnn (gray)"
     assert pictures.variant_of({}) is None and pictures.variant_of({"variant": {"name": "rgb"}}) is None
     with pytest.raises(LeukoBenchError, match=r"^Field 'variant' received 'blue'; valid names: rgb, "):
         pictures.variant_of({"variant": "blue"})

@@ -10,6 +10,7 @@ from sklearn.metrics import classification_report, confusion_matrix
 
 from data import published
 from guide import compare as commands
+from guide.app import main
 from guide.classification import classification
 from utils import (
     artifacts,
@@ -76,10 +77,10 @@ def test_classification_of_a_class_without_images_is_not_defined(tmp_path):
     assert [rows[3][key] for key in ("class", "recall", "recall_low", "specificity")] == ["Pro", None, None, 1.0]
 
 
-def test_classification_names_a_wrong_subset_and_a_damaged_run(tmp_path):
+def test_classification_names_a_wrong_subset_and_a_damaged_run(tmp_path, capsys):
     run = fake_run(tmp_path)
-    with pytest.raises(LeukoBenchError, match=r"^Unknown subset 'tets'\. Did you mean 'test'\? Valid: val, test\.$"):
-        classification("cnn", subset="tets", root=tmp_path)
+    assert main(["classification", "cnn", "--subset", "tets", "--root", str(tmp_path)]) == 2
+    assert "'tets' is not one of 'test', 'val'" in capsys.readouterr().err
     run.file("predictions.csv").unlink()
     with pytest.raises(LeukoBenchError, match=re.escape(f"Run {run.id} has no predictions.csv")):
         classification("cnn", root=tmp_path)
@@ -103,7 +104,7 @@ def test_baseline_against_best_counts_what_only_one_gets_right(tmp_path, capsys)
     assert float(row["training_seconds_ratio"]) == pytest.approx(2.5)
     shown = capsys.readouterr().out
     assert "Baseline against best" in shown and "Quality" not in shown
-    for text in ("+17.50", "p = 0.0391", "x 2.50", "+80.00"):
+    for text in ("+17.50 points", "p = 0.0391", "x 2.50", "+80.00 points", "Only this one right"):
         assert text in shown
 
 
@@ -235,15 +236,22 @@ def test_a_wrong_table_gets_the_nearest_one(tmp_path):
 
 
 def test_views_are_listed_once_and_in_their_order(tmp_path):
-    from guide.views import VIEWS
+    from guide.views import chosen_views
 
     for seed in (1, 2):
         fake_run(tmp_path, seed=seed)
     frozen = fake_run(tmp_path, "vgg", head_epochs=4)
     files.write_json(frozen.file("environment.json"), frozen.environment() | {"threads": 8})
     (comparison,) = compare_models.compare(artifacts.find_runs(tmp_path))
-    assert (*comparison_tables.views(comparison, "cnn seed 1"), "published") == VIEWS
-    assert set(comparison_tables.MAIN) < set(VIEWS)
+    found = comparison_tables.views(comparison, "cnn seed 1")
+    assert (*found, "published") == chosen_views("all")
+    assert set(chosen_views("main")) < set(chosen_views("all"))
+    written = "".join(path.read_text() for path in comparison_tables.write(comparison, tmp_path / "out"))
+    for view in comparison_tables.VIEWS:
+        assert [table.words_below for table in found[view.name]][-1] == view.words
+        assert tables.joined(view.words).replace("*", "\\*") in written  # in Markdown; HTML as well
+    for broken in ("Train-", "Fea-", tables.HYPHEN, tables.SOFT):
+        assert broken not in written
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Figures: the numbers they store, the files they make, and what they do when something is not at hand."""
 
+import io
 import shutil
 import subprocess
 import sys
@@ -256,7 +257,7 @@ def test_sheet_of_a_cell_shows_its_images_worst_first(root, tmp_path, monkeypatc
     run = fakes.fake_run(root, accuracy=0.5, images=80, dataset="smears", pictures=True)
     seen = []
     black = np.zeros((9, 9, 3), np.uint8)
-    monkeypatch.setattr(pictures, "of_dataset", lambda dataset, image: seen.append(image) or black)
+    monkeypatch.setattr(pictures, "of_dataset", lambda dataset, image, **_: seen.append(image) or black)
     path = confusion.misclassified_sheet(run, "", "Benign", tmp_path)
     assert path == tmp_path / "images-test-any-as-Benign.png"
     opened(path)
@@ -322,6 +323,65 @@ def test_panel_shows_each_run_that_is_explained_and_only_those(root):
     assert heads[0] == "Image" and sorted(heads[1:]) == ["cnn seed 1", "cnn seed 2"]
     assert style.NOTICE in figure.get_suptitle()
     assert not list(comparison.heatmap_drawings(comparison.explained(compare(runs[2:])[0])[0]))
+
+
+def test_a_run_that_is_not_explained_is_named_with_its_command(root, tmp_path, monkeypatch):
+    monkeypatch.setattr(comparison, "drawings", lambda comparison: ())  # the panel alone
+    settings = {"dataset": "smears", "pictures": True, "epochs": 1}
+    runs = [fakes.fake_run(root, name, heatmaps=name == "cnn", **settings) for name in ("cnn", "vgg")]
+    made, notes = comparison.draw_all(compare(runs)[0], tmp_path)
+    command = f"vgg (python run_guide.py explain {runs[1].id})"
+    assert notes == [f"not among the heatmaps, as they are not explained: {command}"]
+    assert "gradcam-panel" in {path.stem for path in made}
+
+
+def test_the_grid_of_a_heatmap_is_named_and_a_coarse_one_cautioned(root):
+    run = fakes.fake_run(root, dataset="smears", pictures=True, heatmaps=True)
+    layer = heatmaps.read(run)[0].layer
+    image = {"class_name": "InputLayer", "config": {"name": "in", "batch_shape": [None, 8, 8, 3]}}
+    pool = {"class_name": "MaxPooling2D", "config": {"name": layer, "pool_size": [4, 4]}}
+    told = {"class_name": "Sequential", "config": {"name": "plain", "layers": [image, pool]}}
+    files.write_json(run.file(artifacts.ARCHITECTURE), told)
+    assert heatmaps.grid_of(run, layer) == (2, 2) and heatmaps.grid_of(run, "nowhere") is None
+    assert not heatmaps.coarse((7, 7)) and not heatmaps.coarse(None)
+    panel, *examples = comparison.heatmap_drawings(subjects(compare([run])[0]))
+    assert "2 x 2 grid" in panel.draw().axes[1].get_title()
+    assert "(2 x 2 grid)" in examples[0].draw().get_suptitle().replace("\n", " ")
+    for drawing in (panel, *examples):
+        assert drawing.words.endswith("2 x 2 grid: a grid this coarse cannot tell a cell from its background.")
+    assert "unsure" not in examples[0].title and "nearest" not in examples[0].words  # these heatmaps have none
+    patches = {"class_name": "ViTPatchingAndEmbedding", "config": {"name": "p"}}
+    tokens = {"class_name": "Sequential", "config": {"name": "plain", "layers": [image, patches]}}
+    for count, grid in ((64, (8, 8)), (65, (8, 8)), (63, None)):
+        files.write_json(run.file(artifacts.ARCHITECTURE), tokens | {"output_shapes": {"p": [None, count, 9]}})
+        assert heatmaps.grid_of(run, "transformer_block_3") == grid
+    run.file(artifacts.ARCHITECTURE).unlink()
+    assert heatmaps.grid_of(run, layer) is None
+
+
+def test_titles_count_the_images_that_a_figure_is_about(root):
+    found = compare([fakes.fake_run(root, images=21, dataset="smears", pictures=True)])[0]
+    drawn = {drawing.name: drawing.draw for drawing in comparison.drawings(found)}
+    assert drawn["training"]().get_suptitle().endswith(", 21 validation images")
+    assert "63 training images" in drawn["samples"]().get_suptitle()
+
+
+def test_photographs_keep_their_colours():
+    pixels = np.random.default_rng(1).integers(0, 256, (100, 100, 3), np.uint8)
+    figure = style.new(2, 2)
+    pictures.show(figure.subplots(), pixels)
+    drawn = style.png(figure)
+    picture = Image.open(io.BytesIO(drawn))
+    assert picture.mode == "RGB" and style.png(figure) == drawn
+    assert len(np.unique(np.asarray(picture).reshape(-1, 3), axis=0)) > 5000
+
+
+def test_names_of_runs_are_broken_where_the_tables_break_them():
+    assert style.wrap("efficientnetv2s", 12) == "efficientnetv2s"
+    assert style.wrap("cnn seed 42 (clahe)", 12) == "cnn seed 42\n(clahe)"
+    assert style.wrap("keras:InceptionResNetV2", 15) == "keras:\nInceptionResNet\nV2"
+    assert style.wrap("keras:InceptionResNetV2", 30) == "keras:InceptionResNetV2"
+    assert style.wrap("Ein_sehr_langer_Klassenname", 14) == "Ein_sehr_\nlanger_\nKlassenname"
 
 
 def test_damaged_heatmaps_leave_only_themselves_out(root, tmp_path):

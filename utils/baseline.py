@@ -70,19 +70,23 @@ def tables(comparison: Comparison, name: str = DEFAULT) -> list[Table]:
     bounds = [interval(row[f"{who}_accuracy_low"], row[f"{who}_accuracy_high"]) for who in ("baseline", "best")]
     chance = MISSING if row["mcnemar_p"] is None else f"p = {row['mcnemar_p']:.3g}"
     rows = [
-        line("Accuracy, %", "accuracy", percent, difference(row["difference"])),
+        line("Accuracy, %", "accuracy", percent, _points(row["difference"])),
         ["95 % Wilson", *bounds, ""],
-        line("Right alone, images", "alone", lambda n: number(n, 0), chance),
+        line("Only this one right", "alone", lambda n: number(n, 0), chance),
     ]
     for label in (key.removeprefix("baseline_recall_") for key in row if key.startswith("baseline_recall_")):
         recalls = row[f"baseline_recall_{label}"], row[f"best_recall_{label}"]
         gain = None if None in recalls else recalls[1] - recalls[0]
-        rows.append(line(f"Recall of {label}, %", f"recall_{label}", percent, difference(gain)))
+        rows.append(line(f"Recall of {label}, %", f"recall_{label}", percent, _points(gain)))
     rows.append(line("Training, s", "training_seconds", seconds, ratio(row["training_seconds_ratio"])))
     rows.append(line("One image, ms", "latency_ms_p50", lambda ms: number(ms, 1), ratio(row["latency_ms_p50_ratio"])))
     title = "Baseline against best" if row["difference"] >= 0 else "Baseline, which leads, against the next"
-    heads = ("", name_lines(row["baseline"]), name_lines(row["best"]), "Difference,\npoints")
+    heads = ("", name_lines(row["baseline"]), name_lines(row["best"]), "Difference")
     return [Table(title, heads, rows)]
+
+
+def _points(gain: float | None) -> str:
+    return MISSING if gain is None else f"{difference(gain)} points"
 
 
 def _discordant(base: Run, best: Run) -> dict[str, Any]:

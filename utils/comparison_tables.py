@@ -1,37 +1,114 @@
-"""How a comparison reads: the same tables, narrow enough for 80 columns, on screen and in the written files."""
+"""How a comparison reads: its views in order, the same narrow tables on screen, in the written files and the report."""
 
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from utils import baseline, cost_tables, extractors, hyperparameters, tables
+from utils import baseline, cost_tables, extractors, hyperparameters, quality_tables, tables
 from utils.compare_models import Comparison
-from utils.tables import Table, interval, name_lines, number, percent, spread
+from utils.tables import Table
 
-MAIN = ("quality", "per_class", "training", "complexity", "speed", "machines", "seeds", "runs")  # on screen at once
 FORMATS = (".csv", ".md", ".tex", ".html")
+SHARED = "table"  # file of the views that have none of their own; its CSV holds a row a run
+
+
+@dataclass(frozen=True)
+class View:
+    """One way to look at a comparison.
+
+    Attributes:
+        name: as `compare --tables` takes it, and the stem of its files.
+        make: returns its tables, none where there is nothing to show, from the comparison and the baseline's name.
+        words: how to read them, which the files and the report say below.
+        records: returns the rows of its CSV, from the same; None: the view stands in the SHARED files.
+        main: whether it is on screen unless asked for.
+    """
+
+    name: str
+    make: Callable[[Comparison, str], list[Table]]
+    words: str = ""
+    records: Callable[[Comparison, str], list[dict[str, Any]]] | None = None
+    main: bool = False
+
+
+VIEWS = (
+    View(
+        "quality", lambda c, against: [quality_tables.quality(c)], main=True,
+        words="Best accuracy first. 95 % Wilson: the interval in which the true accuracy lies with 95 % confidence, as "
+        "far as images like these go. Macro: the mean over the classes, every class counts alike. AUC OvR: area under "
+        "the ROC curve of each class against the rest, averaged; 1 is perfect, 0.5 is chance. Initial weights: where "
+        "training started; a model that starts from ImageNet has seen over a million photographs before. Models that "
+        "start differently are not compared on equal terms. Variant: what is done to every image before a model sees "
+        "it; the test images are the same for all.",
+    ),
+    View(
+        "averages", lambda c, against: [quality_tables.averages(c)],
+        words="Macro: every class counts alike. Weighted (Wgtd.): every image counts alike. Log loss: how far the "
+        "probabilities are from the truth, 0 is perfect; confident mistakes cost most.",
+    ),
+    View(
+        "per_class", lambda c, against: [quality_tables.per_class(c)], main=True,
+        records=lambda c, against: c.per_class,
+        words="Precision (Prec.): the share of the images named so that are so. Recall: the share of the class that is "
+        "named so. F1: their harmonic mean. AUC: of this class against the rest. Images: how many test images the "
+        "class has. A dash: not defined, as the class has no test image.",
+    ),
+    View(
+        "baseline", baseline.tables, records=baseline.records,
+        words="95 % Wilson: interval of the accuracy. Only this one right: test images that only this one of the two "
+        "names rightly. p: how often two equally good models would differ by as many images or more (McNemar's exact "
+        "test). The best was chosen by these same images, which flatters it.",
+    ),
+    View(
+        "training", lambda c, against: [cost_tables.training(c)], main=True,
+        words="Seconds to best: until the epoch whose weights were kept. Seconds saved: not spent, because the images "
+        "went through the frozen base only once. Peak: the most memory that training took; importing TensorFlow alone "
+        "takes what the last column says.",
+    ),
+    View(
+        "complexity", lambda c, against: [cost_tables.complexity(c)], main=True,
+        words="FLOPs: the multiplications and additions for one image of so many pixels a side. Trainable: parameters "
+        "that may change in the last phase of training. Peak: the most memory of the process that predicted.",
+    ),
+    View(
+        "speed", lambda c, against: [cost_tables.speed(c)], main=True,
+        words="Load: building the model and reading its weights. Milliseconds for a single image, median and 95th "
+        "percentile (p95), then images a second in batches of 1, 8 and 32.",
+    ),
+    View("machines", lambda c, against: cost_tables.machines(c), main=True),
+    View(
+        "seeds", lambda c, against: [quality_tables.seeds(c)] if c.seeds else [], main=True,
+        records=lambda c, against: c.seeds,
+        words="n: trainings that differ in their seed alone. Training again with another seed gives another result; "
+        "differences below the spread mean nothing.",
+    ),
+    View(
+        "extractors", lambda c, against: extractors.tables(c), records=lambda c, against: extractors.records(c),
+        words="Features: numbers that the frozen base gives for an image. Pass: seconds in which it gives them for all "
+        "training and validation images, once. Head: seconds in which the head learned from them. Frozen: accuracy "
+        "with the base as it came; whole: of the same model with all weights trained. Points: what that adds on the "
+        "test images.",
+    ),
+    View(
+        "hyperparameters", lambda c, against: hyperparameters.tables(c),
+        records=lambda c, against: hyperparameters.records(c),
+    ),
+    View(
+        "runs", lambda c, against: [quality_tables.runs(c)], main=True,
+        words="Seed: the number that all chance of a training was drawn from.",
+    ),
+)  # fmt: skip
 
 
 def views(comparison: Comparison, against: str = baseline.DEFAULT) -> dict[str, list[Table]]:
-    """Return every view of a comparison by its name, in reading order; one that has nothing to show is left out.
+    """Return the tables of every view by its name, in reading order; one that has nothing to show is left out.
 
     Args:
         comparison: of runs with the same test images.
         against: name of the baseline, which the best run is held against.
     """
-    found = {
-        "quality": [quality(comparison)],
-        "averages": [averages(comparison)],
-        "per_class": [per_class(comparison)],
-        "baseline": baseline.tables(comparison, against),
-        "training": [cost_tables.training(comparison)],
-        "complexity": [cost_tables.complexity(comparison)],
-        "speed": [cost_tables.speed(comparison)],
-        "machines": cost_tables.machines(comparison),
-        "seeds": [seeds(comparison)] if comparison.seeds else [],
-        "extractors": extractors.tables(comparison),
-        "hyperparameters": hyperparameters.tables(comparison),
-        "runs": [runs(comparison)],
-    }
+    found = {view.name: _with_words(view.make(comparison, against), view.words) for view in VIEWS}
     return {name: shown for name, shown in found.items() if shown}
 
 
@@ -44,20 +121,14 @@ def write(comparison: Comparison, folder: Path, against: str = baseline.DEFAULT)
         LeukoBenchError: the folder cannot be written.
     """
     shown, notes = views(comparison, against), about(comparison)
-    whole = ("quality", "averages", "training", "complexity", "speed", "runs", "machines")
-    records = {
-        "table": comparison.rows,
-        "per_class": comparison.per_class,
-        "seeds": comparison.seeds,
-        "baseline": baseline.records(comparison, against),
-        "extractors": extractors.records(comparison),
-        "hyperparameters": hyperparameters.records(comparison),
+    shared = [table for view in VIEWS if view.records is None for table in shown.get(view.name, [])]
+    files = {SHARED: (comparison.rows, shared)} | {
+        view.name: (view.records(comparison, against), shown.get(view.name, [])) for view in VIEWS if view.records
     }
     made = []
-    for name, held in records.items():
-        if held:
-            parts = [table for part in (whole if name == "table" else (name,)) for table in shown.get(part, [])]
-            tables.write_csv(folder / f"{name}.csv", held)
+    for name, (records, parts) in files.items():
+        if records:
+            tables.write_csv(folder / f"{name}.csv", records)
             made += [folder / f"{name}.csv", *tables.write_all(folder / name, comparison.title, notes, parts)]
         else:
             remove(folder, name)
@@ -79,78 +150,5 @@ def about(comparison: Comparison) -> list[str]:
     return lines
 
 
-def quality(comparison: Comparison) -> Table:
-    """Return accuracy with its interval, macro F1 and AUC, in percent except the AUC."""
-    return Table(
-        "Quality on the test images",
-        ("Model", "Initial\nweights", "Variant", "Acc.\n%", "95 %\nWilson", "Macro\nF1 %", "AUC\nOvR"),
-        [
-            [
-                *_who(row),
-                percent(row["accuracy"]),
-                interval(row["accuracy_low"], row["accuracy_high"]),
-                percent(row["f1_macro"]),
-                number(row["auc_ovr_macro"], 4),
-            ]
-            for row in comparison.rows
-        ],
-        frozenset({0, 1, 2}),
-    )
-
-
-def averages(comparison: Comparison) -> Table:
-    """Return balanced accuracy, precision and F1 averaged over the classes both ways, and the log loss."""
-    keys = ("balanced_accuracy", "precision_macro", "f1_macro", "precision_weighted", "f1_weighted")
-    return Table(
-        "Averages over the classes, % (balanced accuracy is the mean recall)",
-        ("Model", "Bal.\nacc.", "Macro\nprec.", "Macro\nF1", "Wgtd.\nprec.", "Wgtd.\nF1", "Log\nloss"),
-        [
-            [name_lines(row["name"]), *(percent(row[key]) for key in keys), number(row["log_loss"], 3)]
-            for row in comparison.rows
-        ],
-    )
-
-
-def per_class(comparison: Comparison) -> Table:
-    """Return precision, recall, F1, AUC and support of every class."""
-    rows = [
-        [
-            *(name_lines(row["name"]), row["class"]),
-            *(percent(row[key]) for key in ("precision", "recall", "f1")),
-            *(number(row["auc"], 4), number(row["support"], 0)),
-        ]
-        for row in comparison.per_class
-    ]
-    columns = ("Model", "Class", "Prec.\n%", "Recall\n%", "F1\n%", "AUC", "Images")
-    return Table("Per class", columns, rows, frozenset({0, 1}))
-
-
-def runs(comparison: Comparison) -> Table:
-    """Return which run folder stands behind each name, with variant, split and seed."""
-    rows = [
-        [name_lines(row["name"]), row["run"].partition("/")[2], row["variant"], row["split"], str(row["seed"])]
-        for row in comparison.rows
-    ]
-    return Table("Runs", ("Model", "Run folder", "Variant", "Split", "Seed"), rows, frozenset({0, 1, 2, 3}))
-
-
-def seeds(comparison: Comparison) -> Table:
-    """Return mean and standard deviation over the seeds of each model."""
-    rows = [
-        [
-            *(*_who(row), str(row["runs"])),
-            *(_two_lines(spread(row[f"{key}_mean"], row[f"{key}_sd"], 2, 100)) for key in ("accuracy", "f1_macro")),
-            _two_lines(spread(row["training_seconds_to_best_mean"], row["training_seconds_to_best_sd"], 0)),
-        ]
-        for row in comparison.seeds
-    ]
-    columns = ("Model", "Initial\nweights", "Variant", "n", "Accuracy\n%", "Macro\nF1 %", "Seconds to\nbest epoch")
-    return Table("Mean ± standard deviation over seeds", columns, rows, frozenset({0, 1, 2}))
-
-
-def _who(row: dict[str, Any]) -> list[str]:
-    return [name_lines(row["name"]), row["initialisation"].replace(" ", "\n"), row["variant"]]
-
-
-def _two_lines(text: str) -> str:
-    return text.replace(" ±", "\n±")
+def _with_words(made: list[Table], words: str) -> list[Table]:
+    return [*made[:-1], *(replace(table, words_below=words) for table in made[-1:])]

@@ -14,8 +14,10 @@ from rich.table import Table
 from rich.text import Text
 
 from utils.errors import LeukoBenchError
+from utils.tables import MISSING, NOTICE
 
 STOPPED = 130  # exit code of a command that Ctrl-C ended
+WIDTH = 80  # columns of the narrowest terminal that is served
 PIPE_WIDTH = 10_000  # characters: more than any table needs
 
 # File and class names are data: never markup, emoji codes or something to colour.
@@ -38,6 +40,11 @@ def warn(text: str) -> None:
     _stderr.print(Text(_one_line(f"Note: {text}"), style="yellow"), soft_wrap=not _stderr.is_terminal)
 
 
+def notice(aside: bool = False) -> None:
+    """Print what every answer of a model comes with; `aside`: on stderr, where stdout is for a program."""
+    (warn if aside else say)(f"{NOTICE}.")
+
+
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     """Print a table: columns of numbers to the right, None as a dash; never cut in a pipe.
 
@@ -46,7 +53,7 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> 
         columns: headings.
         rows: one cell a column; floats should come as formatted text.
     """
-    cells = [["–" if cell is None else cell for cell in row] for row in rows]
+    cells = [[MISSING if cell is None else cell for cell in row] for row in rows]
     shown = Table(header_style="bold")
     for position, heading in enumerate(columns):
         numeric = bool(cells) and all(_numeric(row[position]) for row in cells)
@@ -136,7 +143,7 @@ def _one_line(text: str) -> str:
 
 
 def _numeric(cell: object) -> bool:
-    return bool(re.fullmatch(r"–|[+-]?\d[\d,.]*( ?[%\w/]{1,5})?( \([\d.]+ ?%?\))?", str(cell)))
+    return bool(re.fullmatch(rf"{MISSING}|[+-]?\d[\d,.]*( ?[%\w/]{{1,5}})?( \([\d.]+ ?%?\))?", str(cell)))
 
 
 def _stopped() -> None:

@@ -11,7 +11,15 @@ def training(comparison: Comparison) -> Table:
     """Return epochs, seconds and memory of training."""
     return Table(
         "Training",
-        ("Model", "Epochs\nbest/ran", "Seconds", "to best\nepoch", "Saved by\nreuse", "Peak\nMB", "of it\nimports"),
+        (
+            "Model",
+            "Epochs\nbest/ran",
+            "Seconds\nin all",
+            "Seconds\nto best",
+            "Seconds\nsaved",
+            "Peak\nMB",
+            "Imports\nMB",
+        ),
         [
             [
                 *(name_lines(row["name"]), f"{number(row['epochs_best'], 0)}/{row['epochs_ran']}"),
@@ -28,7 +36,7 @@ def complexity(comparison: Comparison) -> Table:
     """Return image size, parameters, FLOPs, bytes on disk and memory of the models."""
     return Table(
         "Complexity",
-        ("Model", "Pixels", "Params", "Train-\nable", "FLOPs an\nimage", "Disk\nMB", "Peak\nMB"),
+        ("Model", "Pixels", "Params", "Trainable", "FLOPs an\nimage", "Disk\nMB", "Peak\nMB"),
         [
             [
                 *(name_lines(row["name"]), number(row["image_size"], 0)),

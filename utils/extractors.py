@@ -5,7 +5,7 @@ from typing import Any
 from utils.artifacts import Run
 from utils.compare_models import Comparison
 from utils.cost_tables import seconds
-from utils.tables import Table, difference, name_lines, number, percent
+from utils.tables import HYPHEN, Table, difference, name_lines, number, percent
 
 
 def records(comparison: Comparison) -> list[dict[str, Any]]:
@@ -61,7 +61,7 @@ def tables(comparison: Comparison) -> list[Table]:
         for row in records(comparison)
     ]
     columns = (
-        *("Model", "Fea-\ntures", "Pass\ns", "Head\ns"),
+        *("Model", f"Fea{HYPHEN}tures", "Pass\ns", "Head\ns"),
         *("Frozen\nval. %", "Frozen\ntest %", "Whole\ntest %", "Points"),
     )
     return [Table("Backbones as extractors, and the same trained whole", columns, rows)] if rows else []

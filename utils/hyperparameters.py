@@ -94,7 +94,8 @@ def tables(comparison: Comparison) -> list[Table]:
         ),
         table(
             "images", ("Variant", "Augmentation\nin each epoch", "Copies\nbeforehand"),
-            [[_wrap(row["variant"], 16), _wrap(row["augmentation"], 22), _wrap(row["offline"], 14)] for row in held],
+            [[_wrap(row["variant"], 16).replace("/", f"/{SOFT}"), _wrap(row["augmentation"], 22),
+              _wrap(row["offline"], 14)] for row in held],
             frozenset({1, 2, 3}),
         ),
     ]  # fmt: skip

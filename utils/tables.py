@@ -2,20 +2,21 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from utils import files
 
-NOTICE = "For research only, never for diagnosis."
-MISSING = "-"
+NOTICE = "Research only, not a diagnosis"
+MISSING = "–"
 SOFT = "\u200b"  # where a word may be broken on screen; written files know nothing of it
+HYPHEN = "\u00ad"  # the same, with a hyphen at the break
 NARROW = 15  # characters of the longest word of a name on screen
 
 _STYLE = (
     "body{font:15px/1.45 system-ui,sans-serif;margin:2rem;color:#222}"
-    "table{border-collapse:collapse;margin:.5rem 0 2rem}"
+    "table{border-collapse:collapse;margin:.5rem 0}p{max-width:46rem}h2{margin-top:2rem}"
     "th,td{padding:.3rem .7rem;border-bottom:1px solid #ddd;text-align:right;font-variant-numeric:tabular-nums}"
     "th:first-child,td:first-child{text-align:left}thead th{border-bottom:2px solid #888;vertical-align:bottom}"
 )
@@ -25,23 +26,24 @@ _STYLE = (
 class Table:
     """A title, column names, rows of texts, and the indices of columns that hold words rather than numbers.
 
-    A line break in a text is for the screen, where tables are narrow; written files have a space there. A SOFT one
-    breaks a word, which written files hold unbroken.
+    A line break in a text is for the screen, where tables are narrow; written files have a space there. A SOFT one or
+    a HYPHEN breaks a word, which written files hold unbroken. The words below say how to read the table, in files.
     """
 
     title: str
     columns: tuple[str, ...]
     rows: list[list[str]]
     words: frozenset[int] = field(default=frozenset({0}))
+    words_below: str = ""
 
 
 def number(value: float | None, digits: int = 2, scale: float = 1) -> str:
-    """Return a value times `scale` with so many decimals, thousands apart; "-" for None."""
+    """Return a value times `scale` with so many decimals, thousands apart; "–" for None."""
     return MISSING if value is None else f"{value * scale:,.{digits}f}"
 
 
 def percent(value: float | None, digits: int = 2) -> str:
-    """Return a share in 0..1 as percent without the sign; "-" for None."""
+    """Return a share in 0..1 as percent without the sign; "–" for None."""
     return number(value, digits, 100)
 
 
@@ -54,17 +56,17 @@ def interval(low: float | None, high: float | None) -> str:
 
 
 def difference(value: float | None, digits: int = 2, scale: float = 100) -> str:
-    """Return a difference with its sign, of shares in points; "-" for None."""
+    """Return a difference with its sign, of shares in points; "–" for None."""
     return MISSING if value is None else f"{value * scale:+,.{digits}f}"
 
 
 def ratio(value: float | None) -> str:
-    """Return "x 2.7"; "-" for None."""
+    """Return "x 2.7"; "–" for None."""
     return MISSING if value is None else f"x {value:,.2f}" if value < 10 else f"x {value:,.0f}"
 
 
 def spread(mean: float | None, deviation: float | None, digits: int = 2, scale: float = 1) -> str:
-    """Return "mean ± standard deviation"; "-" without a mean."""
+    """Return "mean ± standard deviation"; "–" without a mean."""
     if mean is None or deviation is None:
         return number(mean, digits, scale)
     return f"{number(mean, digits, scale)} ± {number(deviation, digits, scale)}"
@@ -92,12 +94,12 @@ def name_lines(name: str) -> str:
 
 def on_screen(text: str) -> str:
     """Return a text of a table with every break that it may have."""
-    return text.replace(SOFT, "\n")
+    return text.replace(SOFT, "\n").replace(HYPHEN, "-\n")
 
 
 def joined(text: str) -> str:
     """Return a text of a table on one line, as written files hold it."""
-    return " ".join(text.replace(SOFT, "").split())
+    return " ".join(text.replace(SOFT, "").replace(HYPHEN, "").split())
 
 
 def _soft(word: str) -> str:
@@ -121,14 +123,14 @@ def write_all(stem: Path, heading: str, notes: Sequence[str], tables: Sequence[T
     made = []
     for suffix, render in texts.items():
         path = stem.with_name(stem.name + suffix)
-        files.write_text(path, render(heading, [*notes, NOTICE], tables))
+        files.write_text(path, render(heading, [*notes, f"{NOTICE}."], tables))
         made.append(path)
     return made
 
 
 def _on_one_line(table: Table) -> Table:
     columns, *rows = [[joined(cell) for cell in row] for row in (table.columns, *table.rows)]
-    return Table(joined(table.title), tuple(columns), rows, table.words)
+    return replace(table, title=joined(table.title), columns=tuple(columns), rows=rows)
 
 
 def _cell(value: Any) -> Any:
@@ -148,6 +150,7 @@ def _markdown(heading: str, notes: Sequence[str], tables: Sequence[Table]) -> st
         head = [_markdown_cell(column) for column in table.columns]
         text = tabulate(cells, head, tablefmt="pipe", colalign=align, disable_numparse=True)
         parts += [f"## {_markdown_cell(table.title)}", text]
+        parts += [_markdown_cell(table.words_below)] if table.words_below else []
     return "\n\n".join(parts) + "\n"
 
 
@@ -161,7 +164,7 @@ def _latex(heading: str, notes: Sequence[str], tables: Sequence[Table]) -> str:
         frame = _frame(table).map(_latex_cell)
         frame.columns = [_latex_cell(column) for column in table.columns]
         align = "".join("l" if index in table.words else "r" for index in range(len(table.columns)))
-        caption = _latex_cell(f"{table.title}. {NOTICE}")
+        caption = _latex_cell(f"{table.title}. {NOTICE}.")
         style = frame.style.hide(axis="index")
         parts.append(style.to_latex(column_format=align, hrules=True, caption=caption, position="htbp").rstrip())
     return "\n".join(parts) + "\n"
@@ -189,6 +192,7 @@ def _html(heading: str, notes: Sequence[str], tables: Sequence[Table]) -> str:
     ]
     for table in tables:
         parts += [f"<h2>{escape(table.title)}</h2>", _frame(table).to_html(index=False, border=0, justify="unset")]
+        parts += [f"<p>{escape(table.words_below)}</p>"] if table.words_below else []
     return "\n".join([*parts, "</body></html>"]) + "\n"
 
 

@@ -64,6 +64,10 @@ def draw_all(comparison: Comparison, folder: Path) -> tuple[list[Path], list[str
     """
     runs, damaged = explained(comparison)
     notes = [f"left out of the heatmaps: {problem}" for problem in damaged]
+    bare = [s for s in members.subjects(comparison) if not s.run.file(HEATMAPS).is_file()]
+    if runs and bare:
+        how = ", ".join(f"{s.name} (python run_guide.py explain {s.run.id})" for s in bare)
+        notes.append(f"not among the heatmaps, as they are not explained: {how}")
     made, lost = [], set()
     for drawing in (*drawings(comparison), *_panel(runs)):
         figure = drawing.draw()
@@ -112,26 +116,42 @@ def heatmap_drawings(runs: Sequence[members.Subject]) -> Iterator[Drawing]:
     """Return the shared panel and the examples of runs that have been explained, undrawn."""
     yield from _panel(runs)
     for subject in runs:
-        for method in dict.fromkeys(h.method for h in heatmaps.read(subject.run, "example")):
+        held = heatmaps.read(subject.run)
+        for method in dict.fromkeys(h.method for h in held if h.purpose == "example"):
+            of_method = [h for h in held if h.method == method]
+            unsure = any(h.purpose == "unsure" for h in of_method)  # older heatmaps have none
+            kinds, least = "right and wrong", ""
+            if unsure:
+                kinds, least = "right, wrong and unsure", ", the one whose two likeliest classes were nearest"
             yield Drawing(
                 f"examples-{style.slug(subject.name)}-{style.slug(method)}", "Where the models looked",
-                f"{subject.name}: right, wrong and unsure examples, {heatmap_methods.title(method)}",
+                f"{subject.name}: {kinds} examples, {heatmap_methods.title(method)}",
                 "For each class the image that the model was surest about and got right, the one that it was surest "
-                "about and got wrong, and the one between whose two likeliest classes it could least decide, each "
-                "beside its heatmap.",
+                f"about and got wrong{least}; each beside its heatmap.{_caution([(subject, of_method)])}",
                 lambda subject=subject, method=method: dict(gradcam.examples(subject.run, subject.name)).get(method),
             )  # fmt: skip
 
 
 def _panel(runs: Sequence[members.Subject]) -> Iterator[Drawing]:
-    if any(heatmaps.read(subject.run, "panel") for subject in runs):
+    shown = [(subject, found) for subject in runs if (found := heatmaps.read(subject.run, "panel"))]
+    if shown:
         yield Drawing(
-            "gradcam-panel", "Where the models looked", "The same images under every model",
+            "gradcam-panel", "Where the models looked", "Where the models looked, on the same images",
             "Yellow marks what spoke for the predicted class, under each picture; in an attention rollout, what "
             "reached the class token. A model that reads the cells lights up the nucleus; one that lights up the "
-            "background, the edge or a corner reads something else, however accurate it is.",
+            f"background, the edge or a corner reads something else, however accurate it is.{_caution(shown)}",
             lambda: gradcam.panel(runs),
         )  # fmt: skip
+
+
+def _caution(shown: Sequence[tuple[members.Subject, Sequence[heatmaps.Heatmap]]]) -> str:
+    """Return what a reader must know where heatmaps come from a coarse grid; otherwise ""."""
+    layers = {(subject.run.id, h.layer): subject.run for subject, found in shown for h in found}
+    grids = {heatmaps.grid_of(run, layer) for (_, layer), run in layers.items()}
+    coarse = sorted(grid for grid in grids if heatmaps.coarse(grid))
+    if not coarse:
+        return ""
+    return f" {heatmaps.grid_words(coarse[0])}: a grid this coarse cannot tell a cell from its background."
 
 
 def _of_scores(subjects: list[members.Subject], about: str) -> Iterator[Drawing]:
@@ -203,7 +223,7 @@ def _of_curves(subjects: list[members.Subject], about: str) -> Iterator[Drawing]
         "training", section, "Accuracy and loss over the epochs",
         "An epoch is one pass over the training images. The star is the epoch whose weights were kept, chosen on the "
         "validation images alone. Training that goes on improving while validation does not is overfitting.",
-        lambda: curves.draw(subjects, about),
+        lambda: curves.draw(subjects, members.about_training(subjects)),
     )  # fmt: skip
     yield Drawing(
         "roc", section, "ROC curves",
@@ -245,5 +265,7 @@ def _of_data(comparison: Comparison) -> Iterator[Drawing]:
         "samples", "Data", "Samples of every class",
         "Training images, picked without looking at them.",
         lambda: manifest
-        and dataset.sample_sheet(comparison.dataset, dataset.samples_of(manifest), f"training images, {about}"),
+        and dataset.sample_sheet(
+            comparison.dataset, dataset.samples_of(manifest), dataset.about_samples(manifest, f"split {splits}")
+        ),
     )  # fmt: skip

@@ -43,7 +43,7 @@ class ConfusionDisplay:
     @classmethod
     def from_run(cls, run: Run, subset: str = "test") -> Self:
         """Count the predictions of a run on "test" or "val"."""
-        return cls.from_predictions(run.predictions(subset), run.model)
+        return cls.from_predictions(run.predictions(subset), run.label())
 
     @property
     def shares(self) -> "np.ndarray":
@@ -173,7 +173,7 @@ def misclassified_sheet(run: Run, true: str, predicted: str, folder: Path, subse
     config = run.config()
     about = f"{config['dataset']}, split {config['split']}, {style.SUBSET_NAMES[subset]} images"
     shown = f"{min(len(cell), SHEET)} of {len(cell)}" if len(cell) > SHEET else f"{len(cell)}"
-    figure = draw_images(run, cell, f"{run.model}: {what}", f"{about}, {shown} shown. {style.NOTICE}")
+    figure = draw_images(run, cell, f"{run.label()}: {what}", f"{about}, {shown} shown")
     name = f"images-{subset}-{true or 'any'}-as-{predicted or 'another'}"
     return style.save(figure, folder / f"{style.slug(name)}.png") if figure else None
 
@@ -183,18 +183,21 @@ def draw_mistakes(subject: Subject, about: str) -> "Figure | None":
     cell = metrics.cell(subject.table)
     shown = min(len(cell), SHEET // 2)
     title = f"Mistakes of {subject.name}, the surest first"
-    return draw_images(subject.run, cell[:shown], title, f"{about}, {shown} of {len(cell)} mistakes. {style.NOTICE}")
+    return draw_images(subject.run, cell[:shown], title, f"{about}, {shown} of {len(cell)} mistakes")
 
 
 def draw_images(run: Run, cell: "pd.DataFrame", title: str, about: str, most: int = SHEET) -> "Figure | None":
-    """Draw the first images of a table as `metrics.cell` returns it; None where none of them is at hand."""
-    dataset, thumbnails = run.config()["dataset"], []
+    """Draw the first images of a table as `metrics.cell` returns it, as the run saw them; None without any image."""
+    config, thumbnails = run.config(), []
+    dataset, variant = config["dataset"], pictures.variant_of(config)
     for row in cell[:most].to_dict("records"):
         label, answer = row["label"], row["predicted"]
         sure = row[metrics.PREFIX + answer]
         words = f"true: {style.short(label, 20)}\npredicted: {style.short(answer, 15)}\np = {sure:.3f}"
         colour = style.RIGHT if label == answer else style.WRONG
-        thumbnails.append(pictures.Thumbnail(pictures.of_dataset(dataset, row["image"]), words, colour))
+        thumbnails.append(
+            pictures.Thumbnail(pictures.of_dataset(dataset, row["image"], variant=variant), words, colour)
+        )
     if all(thumbnail.pixels is None for thumbnail in thumbnails):
         return None
-    return pictures.sheet(thumbnails, title, about)
+    return pictures.sheet(thumbnails, title, f"{about}{pictures.seen_as(variant)}. {style.NOTICE}")

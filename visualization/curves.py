@@ -44,7 +44,7 @@ class TrainingDisplay:
         best = run.timing()["training"].get("best_epoch")
         if best not in epochs:
             best = max(zip(values["val_accuracy"], (-e for e in epochs), strict=True))[1] * -1
-        return cls(epochs, values, [row["phase"] for row in history], best, run.model)
+        return cls(epochs, values, [row["phase"] for row in history], best, run.label())
 
     @property
     def boundaries(self) -> list[tuple[float, str]]:

@@ -160,6 +160,11 @@ def samples_of(manifest: Manifest, subset: str | None = "train") -> dict[str, li
     return {name: [row.image for row in rows if row.label == name] for name in manifest.classes}
 
 
+def about_samples(manifest: Manifest, split: str) -> str:
+    """Return the words above a sheet of training images: how many there are, of which split."""
+    return f"{len(manifest.subset('train')):,} training images, {split}, {len(manifest.classes)} classes"
+
+
 def draw_all(dataset: str, folder: Path, manifest: Path, measured: "Sequence[Measured]" = ()) -> list[Path]:
     """Draw the distribution, the sample sheet and the mean colours of a dataset; return the files.
 
@@ -176,7 +181,7 @@ def draw_all(dataset: str, folder: Path, manifest: Path, measured: "Sequence[Mea
     display, samples = DistributionDisplay.from_manifest(rows, dataset), samples_of(rows)
     about = f"split of {sum(display.totals.values()):,} images, {len(display.classes)} classes"
     made = [style.save(distribution(display, about), folder / "distribution.png")]
-    sheet = sample_sheet(dataset, samples, about)
+    sheet = sample_sheet(dataset, samples, about_samples(rows, f"split of {sum(display.totals.values()):,} images"))
     if sheet:
         made.append(style.save(sheet, folder / "samples.png"))
     if measured:

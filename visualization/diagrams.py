@@ -26,7 +26,7 @@ COLOURS = {
     "Input": "#505050", "Convolution": "#0072B2", "Dense": "#D55E00", "Normalisation": "#56B4E9",
     "Activation": "#009E73", "Pooling": "#CC79A7", "Merge": "#E69F00", "Dropout": "#882255",
     "Shape and scale": "#999999", "Attention": "#332288", "Patches to tokens": "#117733",
-    "Block": "#0072B2", OTHER: "#000000",
+    "Block": "#8C6D46", OTHER: "#000000",
 }  # fmt: skip
 
 
@@ -63,9 +63,10 @@ def figure(graph: Graph, detail: str = "layers", name: str = "") -> "Figure":
     widths = [max(_widths(column)) for column in zip(*texts, strict=True)] if texts else [1.0] * 4
     box = sum(widths) + 5 * PAD + 0.08
     layout = layouts.arrange(graph, box)
-    lines = _title(whole, graph, name or graph.name, max(layout.width, 5.2))
+    titles, notes = _title(whole, graph, name or graph.name, max(layout.width, 5.2))
+    lines = [*titles, *notes]
     legend = _legend_rows(graph, max(layout.width, 5.2))
-    over = 0.22 * len(lines) + 0.24 * len(legend) + 0.15
+    over = 0.22 * len(lines) + 0.24 * len(legend) - 0.02
     border = 0.2
     wide, tall = max(layout.width, 5.2) + 2 * border, over + layout.height + 2 * border
     made = style.new(wide, tall)
@@ -76,8 +77,11 @@ def figure(graph: Graph, detail: str = "layers", name: str = "") -> "Figure":
         axes.set_xlim(-border, wide - border)
         axes.set_ylim(tall - over - border, -over - border)
         for k, line in enumerate(lines):
-            weight = "bold" if k == 0 else "normal"
-            axes.text(0, -over + 0.1 + 0.22 * k, line, fontsize=11 if k == 0 else 9, fontweight=weight, va="center")
+            first = k < len(titles)
+            axes.text(
+                0, -over + 0.1 + 0.22 * k, line, fontsize=11 if first else 9,
+                fontweight="bold" if first else "normal", va="center",
+            )  # fmt: skip
         _draw_legend(axes, legend, -over + 0.1 + 0.22 * len(lines))
         _draw_groups(axes, graph, layout, box)
         for edge, points in layout.lines.items():
@@ -113,7 +117,7 @@ def _widths(texts: Sequence[str]) -> list[float]:
     return [1.06 * known[text] / 72 for text in texts]
 
 
-def _title(whole: Graph, graph: Graph, name: str, width: float) -> list[str]:
+def _title(whole: Graph, graph: Graph, name: str, width: float) -> tuple[list[str], list[str]]:
     import textwrap
 
     weights = [layer.parameters for layer in whole.layers]
@@ -122,14 +126,15 @@ def _title(whole: Graph, graph: Graph, name: str, width: float) -> list[str]:
     entering = [shape_text(layer.shape) for layer in whole.layers if layer.type == "InputLayer"]
     about = f"{len(whole.layers)} layers, {least}{quantity(known)} parameters"
     if entering and entering[0]:
-        about += f", input {entering[0]}"
+        about += f", input {entering[0]}".replace(" ", "\u00a0").replace(",\u00a0", ", ")  # in one line
     what = "Each box: name, type, output shape (height × width × channels), parameters."
     if graph is not whole:
         what = (
             "Layers that share the beginning of their names are one box: name, what it holds, output shape, parameters."
         )
     order = "Read columns from top to bottom, then to the right." if len(graph.layers) > 40 else ""
-    return [f"{name}: {about}", *textwrap.wrap(f"{what} {order}".strip(), max(40, int(width * 14.5)))]
+    title = textwrap.wrap(f"{name}: {about}", int(width * 9.3))  # letters that fit, bold ones are wider
+    return title, textwrap.wrap(f"{what} {order}".strip(), int(width * 14))
 
 
 def _legend_rows(graph: Graph, width: float) -> list[list[tuple[str, str, float]]]:

@@ -8,7 +8,7 @@ from utils import artifacts
 from utils.artifacts import Run
 from utils.heatmap_methods import title
 from visualization import pictures, style
-from visualization.heatmaps import Heatmap, overlay, read
+from visualization.heatmaps import Heatmap, grid_of, grid_words, overlay, read
 from visualization.subjects import Subject
 
 if TYPE_CHECKING:
@@ -63,10 +63,13 @@ def examples(run: Run, name: str = "") -> "list[tuple[str, Figure]]":
                     found = next((h for h in of_class if _kind(h) == kind), None)
                     _example(cells[2 * k : 2 * k + 2], found, held, kind)
                 cells[0].set_ylabel(style.wrap(label, 14), fontsize=10)
-        seen = f", seen as {variant.label}" if variant else ""
-        about = f"{dataset}, split {config['split']}, test images{seen}, layer {of_method[0].layer}. {style.NOTICE}"
+        layer = of_method[0].layer
+        grid_told = f" ({words})" if (words := grid_words(grid_of(run, layer))) else ""
+        about = f"{dataset}, split {config['split']}, test images{pictures.seen_as(variant)}, layer {layer}{grid_told}"
         kinds = "the surest right and the surest wrong answer" + (", and the least sure one" if columns[2:] else "")
-        style.head(figure, f"{title(method)} of {name or run.label()}: {kinds} of each class", about)
+        style.head(
+            figure, f"{title(method)} of {name or run.label()}: {kinds} of each class", f"{about}. {style.NOTICE}"
+        )
         drawn.append((method, figure))
     return drawn
 
@@ -103,7 +106,6 @@ def panel(subjects: Sequence[Subject]) -> "Figure | None":
         return None
     side = 1.7 if len(columns) <= 6 else 1.35
     figure = style.new(side * (len(columns) + 1) + 0.5, (side + 0.14) * len(images) + 1.3)
-    letters = 15 if len(columns) <= 6 else 13
     with style.look():
         grid = figure.subplots(len(images), len(columns) + 1, squeeze=False)
         grid[0, 0].set_title("Image", fontsize=9)
@@ -118,11 +120,12 @@ def panel(subjects: Sequence[Subject]) -> "Figure | None":
             for i, (_, image) in enumerate(images):
                 seen = pictures.of_datasets(datasets, image, size, variant) if variant else held[image]
                 _panel_cell(grid[i, k], seen, by_image.get(image))
-            top = style.wrap(subject.name, letters) + ("" if method == common else f"\n({title(method)})")
-            grid[0, k].set_title(top, fontsize=9)
+            lines = [style.wrap(subject.name), grid_words(grid_of(subject.run, heatmaps[0].layer))]
+            lines += [f"({title(method)})"] * (method != common)
+            grid[0, k].set_title("\n".join(filter(None, lines)), fontsize=9 if len(columns) <= 6 else 7.5)
     config = subjects[0].run.config()
     about = f"{datasets[0]}, split {config['split']}, {len(images)} test images. {style.NOTICE}"
-    style.head(figure, f"{title(common)}: where every model looked", about)
+    style.head(figure, f"Where the models looked: {title(common)}", about)
     return figure
 
 
@@ -172,6 +175,6 @@ def draw_images(
             cells[2].set_xlim(0, 1.18)
             cells[2].set_xticks([0, 0.5, 1])
             cells[2].set_xlabel("Probability")
-    seen = f". Seen as {variant.label}" if variant else ""
-    style.head(figure, style.NOTICE, f"{run.label()}, trained on {config['dataset']}, split {config['split']}{seen}")
+    about = f"{run.label()}, trained on {config['dataset']}, split {config['split']}{pictures.seen_as(variant)}"
+    style.head(figure, style.NOTICE, about)
     return style.save(figure, path)

@@ -111,7 +111,7 @@ def of_json(value: dict[str, Any], name: str = "") -> Graph:
         found = told.get(layer) or reading.made.get(layer) or rules.output_shape(type_, config, inputs)
         shapes[layer] = tuple(found) if found else None
         weights = rules.parameters(type_, config, inputs)
-        kind = rules.kind(type_)
+        kind = rules.kind(type_, len(entering))
         layers.append(Layer(layer, type_, kind, rules.words(type_, config), shapes[layer], weights))
     place = {layer: index for index, layer in enumerate(order)}
     edges = sorted({(place[source], place[target]) for source, target in reading.edges})
@@ -127,11 +127,15 @@ def blocks(graph: Graph) -> Graph:
         if not name:
             layers.append(members[0])
             continue
-        kinds = [member.type for member in members]
-        counted = [f"{kinds.count(kind)} {kind}" for kind in dict.fromkeys(kinds) if rules.kind(kind) in _TELLING]
+        telling = [member for member in members if member.kind in _TELLING]
+        held = [member.type for member in telling]
+        words = ", ".join(f"{held.count(type_)} {type_}" for type_ in dict.fromkeys(held)) or members[0].type
         weights = [member.parameters for member in members]
         total = None if None in weights else sum(weights)
-        layers.append(Layer(name, "Block", "Block", ", ".join(counted) or kinds[0], members[-1].shape, total))
+        kind = "Block"
+        if len(telling) == 1:  # a layer with what goes before and after it is no block of its own kind
+            kind, words = telling[0].kind, ": ".join(filter(None, (telling[0].type, telling[0].words)))
+        layers.append(Layer(name, "Block", kind, words, members[-1].shape, total))
     edges = {(home[source], home[target]) for source, target in graph.edges}
     return _repeats(Graph(graph.name, tuple(layers), tuple(sorted(edge for edge in edges if edge[0] != edge[1]))))
 

@@ -1,17 +1,19 @@
 """Heatmaps as the runs hold them, and how one is laid over its image."""
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from utils import artifacts, metrics
 from utils.artifacts import Run
 from utils.errors import LeukoBenchError
-from visualization import style
+from visualization import graph, style
 
 if TYPE_CHECKING:
     import numpy as np
 
 COLUMNS = ("image", "method", "layer", "predicted", "purpose", "map")
+FINE = 7  # places along a side of the grids that heatmaps of 224 px images usually have
 STRONGEST = 0.72  # how much of the picture the strongest place covers
 
 
@@ -79,6 +81,36 @@ def read(run: Run, purpose: str | None = None) -> list[Heatmap]:
         probability = row.get(metrics.PREFIX + predicted)
         heatmaps.append(Heatmap(image, method, layer, predicted, kind, values, label, probability))
     return heatmaps
+
+
+def grid_of(run: Run, layer: str) -> tuple[int, int] | None:
+    """Return rows and columns of the grid that a layer's heatmaps are computed on; None where it is not known.
+
+    Args:
+        run: whose architecture.json tells the shapes.
+        layer: as heatmaps.npz names it; of a transformer the patches count, which all of its layers share.
+    """
+    try:
+        layers = graph.of_run(run).layers
+    except LeukoBenchError:
+        return None
+    patches = next((each.shape for each in layers if each.kind == "Patches to tokens"), None)
+    if patches:
+        rest = patches[1] or 0
+        side = math.isqrt(rest)  # a class token may stand before the patches
+        return (side, side) if side and rest - side * side in (0, 1) else None
+    shape = next((each.shape for each in layers if layer in (each.name, each.name.rpartition("/")[2])), None)
+    return (shape[1], shape[2]) if shape and len(shape) == 4 and shape[1] and shape[2] else None
+
+
+def grid_words(grid: tuple[int, int] | None) -> str:
+    """Return "2 x 2 grid"; "" where the grid is not known."""
+    return f"{grid[0]} x {grid[1]} grid" if grid else ""
+
+
+def coarse(grid: tuple[int, int] | None) -> bool:
+    """Return whether a grid is so coarse that one of its places covers a cell and what lies around it."""
+    return grid is not None and min(grid) < FINE
 
 
 def overlay(pixels: "np.ndarray", values: "np.ndarray") -> "np.ndarray":

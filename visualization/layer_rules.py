@@ -35,7 +35,7 @@ KINDS = {
             "Resizing",
             "RepeatVector",
         ),
-        *("Rescaling", "Normalization", "GetItem", "CenterCrop"),
+        *("Rescaling", "Normalization", "GetItem", "CenterCrop", "TrueDivide", "Divide", "Negative"),
     ),
     "Attention": ("MultiHeadAttention", "Attention", "ViTEncoder", "TransformerEncoder"),
     "Patches to tokens": ("ViTPatchingAndEmbedding",),
@@ -44,6 +44,7 @@ OTHER = "Other"
 _OF = {name: kind for kind, names in KINDS.items() for name in names}
 _SAME = (
     {"Rescaling", "Normalization", "InputLayer", "Multiply", "Average", "Maximum", "Subtract"}
+    | {"TrueDivide", "Divide", "Negative"}
     | set(KINDS["Normalisation"])
     | set(KINDS["Activation"])
     | set(KINDS["Dropout"])
@@ -54,9 +55,15 @@ _WEIGHTLESS = (
 ) - {"PReLU", "Normalization"}  # fmt: skip
 
 
-def kind(type_: str) -> str:
-    """Return the kind of a layer type: a key of KINDS, or OTHER."""
-    return _OF.get(type_, OTHER)
+def kind(type_: str, entering: int = 2) -> str:
+    """Return the kind of a layer type: a key of KINDS, or OTHER.
+
+    Args:
+        type_: name of the layer's class.
+        entering: how many layers feed it; what merges one alone reckons with a constant.
+    """
+    found = _OF.get(type_, OTHER)
+    return "Shape and scale" if found == "Merge" and entering < 2 else found
 
 
 def words(type_: str, config: dict[str, Any]) -> str:

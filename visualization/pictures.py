@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -89,6 +90,11 @@ def variant_of(config: dict[str, Any]) -> "Variant | None":
     return None if variant.name == "rgb" else variant
 
 
+def seen_as(variant: "Variant | None") -> str:
+    """Return the words that say in which variant a model saw the images; "" for plain RGB."""
+    return f", seen as {variant.label}" if variant else ""
+
+
 def show(axes: "Axes", pixels: "np.ndarray | None", missing: str = "image not\nat hand") -> None:
     """Draw an image without ticks, or the words that say why there is none."""
     axes.set_xticks([])
@@ -103,17 +109,18 @@ def show(axes: "Axes", pixels: "np.ndarray | None", missing: str = "image not\na
     axes.text(0.5, 0.5, missing, ha="center", va="center", fontsize=8, color=style.GREY, transform=axes.transAxes)
 
 
-def sheet(thumbnails: Sequence[Thumbnail], title: str, about: str, columns: int = 6) -> "Figure":
-    """Draw thumbnails with their captions, row by row."""
+def sheet(thumbnails: Sequence[Thumbnail | None], title: str, about: str, columns: int = 6) -> "Figure":
+    """Draw thumbnails with their captions, row by row; None leaves a place empty."""
     rows, columns = style.grid(len(thumbnails), columns)
-    lines = max((t.caption.count("\n") + 1 for t in thumbnails), default=1)
+    lines = max((t.caption.count("\n") + 1 for t in thumbnails if t), default=1)
     figure = style.new(max(6, 1.75 * columns), 0.9 + rows * (1.65 + 0.17 * lines))
     with style.look():
         cells = figure.subplots(rows, columns, squeeze=False).flat
-        for axes, thumbnail in zip(cells, thumbnails, strict=False):
+        for axes, thumbnail in zip_longest(cells, thumbnails):
+            if thumbnail is None:
+                axes.set_axis_off()
+                continue
             show(axes, thumbnail.pixels)
             axes.set_title(thumbnail.caption, fontsize=8, color=thumbnail.colour, fontweight="normal")
-        for axes in list(figure.axes)[len(thumbnails) :]:
-            axes.set_axis_off()
     style.head(figure, title, about)
     return figure

@@ -1,7 +1,7 @@
 """Sheets of example images: of the classes of a dataset, or by how a run answered."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from utils.artifacts import Run
@@ -10,6 +10,7 @@ from visualization import confusion, pictures, style
 if TYPE_CHECKING:
     import pandas as pd
 
+COLUMNS = 6
 MOST = 60  # images of a sheet; the table lists all
 
 
@@ -34,7 +35,7 @@ def draw_predicted(run: Run, table: "pd.DataFrame", title: str, path: Path) -> P
         LeukoBenchError: the folder cannot be written.
     """
     config = run.config()
-    about = f"{config['dataset']}, split {config['split']}{_cut(len(table))}. {style.NOTICE}"
+    about = f"{config['dataset']}, split {config['split']}{_cut(len(table))}"
     figure = confusion.draw_images(run, table, title, about, MOST)
     return style.save(figure, path) if figure else None
 
@@ -42,14 +43,18 @@ def draw_predicted(run: Run, table: "pd.DataFrame", title: str, path: Path) -> P
 def draw_samples(dataset: str, images: Mapping[str, Sequence[str]], title: str, path: Path) -> Path | None:
     """Draw images of a dataset by class, "<Class>/<file>" each; otherwise as `draw_predicted`."""
     rows = [(label, image) for label, each in images.items() for image in each]
-    thumbnails = []
+    columns = min(COLUMNS, max((len(each) for each in images.values()), default=1))
+    thumbnails: list[pictures.Thumbnail | None] = []
+    last = ""
     for label, image in rows[:MOST]:
-        name = image.rpartition("/")[2]
-        words = f"{style.short(label, 20)}\n{style.short(name, 24)}"
+        if label != last:  # each class begins a row
+            thumbnails += [None] * (-len(thumbnails) % columns)
+        last = label
+        words = f"{style.short(label, 20)}\n{style.short(PurePosixPath(image).stem, 26)}"
         thumbnails.append(pictures.Thumbnail(pictures.of_dataset(dataset, image), words))
-    if all(thumbnail.pixels is None for thumbnail in thumbnails):
+    if all(thumbnail is None or thumbnail.pixels is None for thumbnail in thumbnails):
         return None
-    return style.save(pictures.sheet(thumbnails, title, f"{style.NOTICE}{_cut(len(rows))}"), path)
+    return style.save(pictures.sheet(thumbnails, title, f"{style.NOTICE}{_cut(len(rows))}", columns), path)
 
 
 def _cut(count: int) -> str:

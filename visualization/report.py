@@ -36,7 +36,7 @@ class Section:
     anchor: str
     title: str
     words: str = ""
-    tables: list[tuple[str, Table]] = field(default_factory=list)
+    tables: list[Table] = field(default_factory=list)
     pictures: list[Picture] = field(default_factory=list)
 
 
@@ -81,7 +81,7 @@ def write_report(comparisons: Sequence[Comparison], path: Path, root: Path, base
 def _part(comparison: Comparison, anchor: str, root: Path, baseline: str) -> Part:
     sections = [Section(f"{anchor}-tables", "Tables", tables=report_tables.shown(comparison, baseline))]
     explained, damaged = figures.explained(comparison)
-    missing = [*notes.missing(comparison), *damaged]
+    missing = [*notes.missing(comparison, root), *damaged]
     by_title: dict[str, Section] = {}
     for drawing in (*figures.drawings(comparison), *figures.heatmap_drawings(explained)):
         try:
@@ -98,7 +98,7 @@ def _part(comparison: Comparison, anchor: str, root: Path, baseline: str) -> Par
     if images := report_tables.images(comparison):
         by_title.setdefault("Data", Section(f"{anchor}-data", "Data")).tables += images
     settings = Section(f"{anchor}-settings", "Settings of each run", "config.json and environment.json of the runs.")
-    settings.tables = [("", table) for table in notes.settings(comparison)]
+    settings.tables = notes.settings(comparison)
     sections += [*by_title.values(), settings]
     return Part(
         anchor, comparison.title, views.about(comparison), sections, missing, notes.commands(comparison, root),

@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from data import classes as known
-from utils import files, hyperparameters, paths
+from utils import artifacts, files, hyperparameters, paths
 from utils.artifacts import HEATMAPS, Run
 from utils.compare_models import Comparison
 from utils.errors import LeukoBenchError
-from utils.tables import Table
+from utils.run_records import identity, recipe
+from utils.tables import MISSING, Table
 from visualization import heatmaps
 from visualization import subjects as members
 
@@ -62,20 +63,24 @@ def _flat(values: dict[str, Any], above: str = "") -> dict[str, Any]:
 
 def _text(value: Any) -> str:
     if value is None or value == "":
-        return "-"
+        return MISSING
     if isinstance(value, bool):
         return "yes" if value else "no"
     return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
-def missing(comparison: Comparison) -> list[str]:
-    """Return one sentence for each thing that the page would hold if the runs held it."""
+def missing(comparison: Comparison, root: Path) -> list[str]:
+    """Return one sentence for each thing that the page would hold if the runs, or their root, held it."""
     found = []
     subjects = members.subjects(comparison)
     if len(subjects) == 1:
         found.append("Only one run: there is nothing to compare it with.")
     if not comparison.seeds:
-        found.append("No model was trained with several seeds, so it is unknown how much of a difference is luck.")
+        found.append(
+            "Only one seed of each model is shown; --all-seeds adds the others."
+            if _other_seeds(comparison, root)
+            else "No model was trained with several seeds, so it is unknown how much of a difference is luck."
+        )
     for subject in subjects:
         if not subject.run.file(HEATMAPS).is_file():
             found.append(f"{subject.name} is not explained: python run_guide.py explain {subject.run.id}")
@@ -88,6 +93,21 @@ def missing(comparison: Comparison) -> list[str]:
     empty = [row["class"] for row in subjects[0].per_class if not row["support"]]
     if empty:
         found.append(f"No test image of: {', '.join(empty)}. Their scores are not defined.")
+    return found
+
+
+def _other_seeds(comparison: Comparison, root: Path) -> list[Run]:
+    """Return the finished runs of a root that differ from one of a comparison only in their seed."""
+    wanted = {(recipe(run.config()), run.config()["seed"]) for run in comparison.runs}
+    recipes = {each for each, _ in wanted}
+    found = []
+    for run in artifacts.find_runs(root, finished=True):
+        try:
+            mark, seed = recipe(run.config()), run.config().get("seed")
+            if mark in recipes and (mark, seed) not in wanted and identity(run) == comparison.test_identity:
+                found.append(run)
+        except LeukoBenchError:  # a damaged run is said elsewhere
+            continue
     return found
 
 
@@ -157,7 +177,8 @@ def origin(dataset: str) -> str:
         return (
             "The images are synthetic: drawn by a program, of no patient. Scores on them say nothing about real smears."
         )
-    return f"Source of the images: {about['source']}" if about.get("source") else ""
+    source = about.get("source")
+    return f"Source of the images: {source}" if source and source != dataset else ""
 
 
 def citation(groups: Sequence[Comparison]) -> str:

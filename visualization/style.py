@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from utils import files
+from utils import files, tables
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -25,8 +25,9 @@ SUBSET_NAMES = {"train": "training", "val": "validation", "test": "test"}
 MATRIX_COLOURS = "Blues"
 GREY = "#6b6b6b"
 RIGHT, WRONG = "#00664b", "#b34700"  # always beside a word, never alone
-NOTICE = "Research only, not a diagnosis"
+NOTICE = tables.NOTICE
 DPI = 120
+PHOTO_DPI = 100  # of figures with photographs, which weigh the most
 
 _RC = {
     "font.family": ["DejaVu Sans"],
@@ -81,29 +82,15 @@ def head(figure: "Figure", title: str, about: str) -> None:
 
 
 def png(figure: "Figure") -> bytes:
-    """Return a figure as PNG bytes: equal figures give equal bytes. One with photographs gets 256 colours."""
-    buffer = io.BytesIO()
-    with look():
-        figure.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
-    if not any(axes.images for axes in figure.axes):
-        return buffer.getvalue()
-    import numpy as np
+    """Return a figure as PNG bytes in true colours: equal figures give equal bytes."""
     from PIL import Image
 
-    full, reduced = Image.open(buffer).convert("RGB"), io.BytesIO()
-    letters = [tint for ink in (RIGHT, WRONG, GREY, "#000000") for tint in _tints(ink)]  # or words take a cell's colour
-    colours = full.quantize(256 - len(letters) - 1).getpalette()[: 3 * (255 - len(letters))]
-    palette = Image.new("P", (1, 1))
-    # Pillow looks colours up roughly, so an almost white one would become the paper's.
-    photo = [c if min(c) < 248 else (255, 255, 255) for c in zip(*[iter(colours)] * 3, strict=True)]
-    palette.putpalette([part for colour in ((255, 255, 255), *letters, *photo) for part in colour])
-    dithered = full.quantize(palette=palette, dither=Image.Dither.FLOYDSTEINBERG)
-    places = np.array(dithered)
-    places[(np.asarray(full) == 255).all(axis=2)] = 0  # nor does the paper become an almost white one
-    paper = Image.fromarray(places)
-    paper.putpalette(dithered.getpalette())
-    paper.save(reduced, "PNG")
-    return reduced.getvalue()  # a third of the size, and thumbnails show the same
+    drawn, small = io.BytesIO(), io.BytesIO()
+    photographs = any(axes.images for axes in figure.axes)
+    with look():
+        figure.savefig(drawn, format="png", dpi=PHOTO_DPI if photographs else DPI)
+    Image.open(drawn).convert("RGB").save(small, "PNG", optimize=True)  # nothing is transparent
+    return small.getvalue()
 
 
 def svg(figure: "Figure") -> bytes:
@@ -115,12 +102,6 @@ def svg(figure: "Figure") -> bytes:
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     # Where DejaVu Sans is not installed, Verdana, whose letters are as wide, comes nearest.
     return buffer.getvalue().replace(b"'DejaVu Sans'", b"'DejaVu Sans', Verdana, sans-serif")
-
-
-def _tints(ink: str) -> list[tuple[int, ...]]:
-    """Return a colour and its blends with white, as the edges of letters have them."""
-    parts = [int(ink[k : k + 2], 16) for k in (1, 3, 5)]
-    return [tuple(round(255 - share * (255 - part)) for part in parts) for share in (1, 0.75, 0.5, 0.25)]
 
 
 def save(figure: "Figure", path: Path) -> Path:
@@ -154,15 +135,19 @@ def marker(index: int) -> str:
 
 
 def wrap(text: str, letters: int = 16) -> str:
-    """Break a name into lines of at most so many letters, also at underscores and inside words that are too long."""
-    spaced = re.sub(r"([_/-])", "\\1\u200b", text)
+    """Break a name into lines of at most so many letters, inside words where the tables break them.
+
+    A word without such a place is broken only where it is longer than any word of a table, see `tables.NARROW`.
+    """
     lines: list[str] = []
-    for part in re.split(r"[\s\u200b]+", spaced):
-        joint = "" if lines and lines[-1][-1:] in "_/-" else " "
-        if lines and len(lines[-1]) + len(joint) + len(part) <= letters:
-            lines[-1] += joint + part
-        else:
-            lines += textwrap.wrap(part, letters) or [part]
+    for word in text.split():
+        soft = re.sub(r"([_/-])", rf"\1{tables.SOFT}", tables.name_lines(word))
+        for k, part in enumerate(soft.split(tables.SOFT)):
+            joint = "" if k else " "
+            if lines and len(lines[-1]) + len(joint) + len(part) <= letters:
+                lines[-1] += joint + part
+            else:
+                lines += textwrap.wrap(part, max(letters, tables.NARROW))
     return "\n".join(lines)
 
 

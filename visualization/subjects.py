@@ -1,5 +1,6 @@
 """What the figures of a comparison are about: its runs, each with its name, colour and numbers."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -54,6 +55,14 @@ def about(comparison: Comparison) -> str:
     """Return the words for every title: dataset, split and number of test images."""
     splits = " and ".join(sorted({str(row["split"]) for row in comparison.rows}))
     return f"{comparison.dataset}, split {splits}, {comparison.rows[0]['images']:,} test images"
+
+
+def about_training(all_of_them: Sequence[Subject]) -> str:
+    """Return the words above curves of training: dataset, split and, where all runs share them, validation images."""
+    splits = " and ".join(sorted({str(s.row["split"]) for s in all_of_them}))
+    counts = {len(s.run.predictions("val")) for s in all_of_them}
+    held = f", {counts.pop():,} validation images" if len(counts) == 1 else ""
+    return f"{all_of_them[0].run.config()['dataset']}, split {splits}{held}"
 
 
 def manifest_of(comparison: Comparison) -> Path | None:

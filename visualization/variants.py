@@ -16,7 +16,7 @@ SIDE = 168  # pixels of an image's longer side: large enough to see the edge of 
 
 @dataclass(frozen=True)
 class Example:
-    """One row of a sheet: (h, w, 3) uint8 RGB pixels, and the short lines beside them."""
+    """One row of a sheet: (h, w, 3) uint8 RGB pixels, and its caption: the first line beside it, the rest below."""
 
     pixels: "np.ndarray"
     caption: str
@@ -28,7 +28,7 @@ def variant_sheet(examples: Sequence[Example], variants: Sequence[Variant], titl
     Raises:
         LeukoBenchError: a stain normalisation has no reference.
     """
-    figure = style.new(max(5, 1.5 * (len(variants) + 1) + 0.4), 1.5 * len(examples) + 1.0)
+    figure = style.new(max(5, 1.5 * (len(variants) + 1) + 0.4), 1.62 * len(examples) + 1.0)
     with style.look():
         for k, (axes_row, example) in enumerate(
             zip(figure.subplots(len(examples), len(variants) + 1, squeeze=False), examples, strict=True)
@@ -36,10 +36,18 @@ def variant_sheet(examples: Sequence[Example], variants: Sequence[Variant], titl
             for axes, variant in zip(axes_row, (Variant(), *variants), strict=True):
                 pictures.show(axes, _small(apply(variant, example.pixels)))
                 if not k:
-                    axes.set_title("original" if variant.name == "rgb" else variant.label, fontsize=9.5)
-            axes_row[0].set_ylabel(example.caption, fontsize=7)
+                    axes.set_title(_column(variant), fontsize=9.5)
+            first, _, rest = example.caption.partition("\n")
+            axes_row[0].set_ylabel(style.wrap(first, 14), fontsize=10)
+            axes_row[0].set_xlabel(rest, fontsize=7, labelpad=2)
     style.head(figure, title, about)
     return figure
+
+
+def _column(variant: Variant) -> str:
+    if variant.name == "rgb":
+        return "Original"
+    return variant.label.replace("clahe", "CLAHE") if variant.name == "clahe" else variant.label.capitalize()
 
 
 def _small(pixels: "np.ndarray") -> "np.ndarray":
