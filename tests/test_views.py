@@ -140,14 +140,14 @@ def test_seconds_of_different_machines_make_no_ratio(tmp_path):
 def test_extractors_stand_beside_the_same_model_trained_whole(tmp_path, capsys):
     pretrained = {"weights": "imagenet"}
     frozen = answer(
-        fake_run(tmp_path, "resnet50", **pretrained, settings=["freeze=always"], head_epochs=4), set(range(8))
+        fake_run(tmp_path, "resnet18", **pretrained, settings=["freeze=always"], head_epochs=4), set(range(8))
     )
     tuned = answer(
-        fake_run(tmp_path, "resnet50", **pretrained, settings=["head_epochs=2"], head_epochs=2), set(range(2))
+        fake_run(tmp_path, "resnet18", **pretrained, settings=["head_epochs=2"], head_epochs=2), set(range(2))
     )
-    fake_run(tmp_path, "resnet50", accuracy=1.0)  # from random weights: another thing
+    fake_run(tmp_path, "resnet18", accuracy=1.0)  # from random weights: another thing
     fake_run(tmp_path, "keras:InceptionResNetV2", accuracy=1.0)
-    other = fake_run(tmp_path, "vgg", **pretrained, settings=["freeze=always"], head_epochs=4, accuracy=0.75)
+    other = fake_run(tmp_path, "vgg16", **pretrained, settings=["freeze=always"], head_epochs=4, accuracy=0.75)
     fake_run(tmp_path, "cnn")
     (comparison,) = compare_models.compare(artifacts.find_runs(tmp_path))
     rows = {row["run"]: row for row in extractors.records(comparison)}
@@ -162,9 +162,9 @@ def test_extractors_stand_beside_the_same_model_trained_whole(tmp_path, capsys):
     row = rows[other.id]
     assert (row["frozen_accuracy"], row["whole_run"], row["difference"]) == (0.75, None, None)
     (table,) = extractors.tables(comparison)
-    commands.compare(figures=False, tables="extractors,baseline", baseline="vgg (frozen)", root=tmp_path)
+    commands.compare(figures=False, tables="extractors,baseline", baseline="vgg16 (frozen)", root=tmp_path)
     assert tables.SOFT not in capsys.readouterr().out
-    assert "+15.00" in next(cells for cells in table.rows if cells[0] == "resnet50\n(frozen)")
+    assert "+15.00" in next(cells for cells in table.rows if cells[0] == "resnet18\n(frozen)")
     made = comparison_tables.write(comparison, tmp_path / "out")
     assert (tmp_path / "out/extractors.csv") in made
     for name in ("extractors.md", "hyperparameters.html"):
