@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from utils import baseline, cost_tables, extractors, hyperparameters, quality_tables, tables
+from utils.artifacts import RANDOM_FEATURES
 from utils.compare_models import Comparison
 from utils.tables import Table
 
@@ -147,6 +148,11 @@ def about(comparison: Comparison) -> list[str]:
     used = cost_tables.used_machines(comparison)
     if len(used) == 1:
         lines.append(f"All runs on: {used[0]}.")
+    if any(row["initialisation"] in ("random", RANDOM_FEATURES) for row in comparison.rows):
+        lines.append(
+            "Random initial weights hold back networks that are made to start from pre-trained ones, most of all large "
+            "ones after few epochs: their rows do not rank the architectures as they are used."
+        )
     return lines
 
 
