@@ -70,7 +70,7 @@ class Session:
             weights.load(self.model, self.run, self.run.file(artifacts.WEIGHTS))
         source = _Features(self, stop) if reuse else _Pixels(self, phase.base_frozen)
         # The pass counts once, also where another run has made it: seconds must not depend on what was trained before.
-        feature_seconds = source.seconds if reuse and not resumed else 0.0
+        feature_seconds = 0.0 if resumed else source.seconds
         trained = source.model
         decay = self.config.weight_decay or None
         trained.compile(
@@ -129,6 +129,8 @@ class Session:
 
 class _Pixels:
     """Train on images: the whole model, or its head on a base that is run each time."""
+
+    seconds = 0.0  # that go into features before the first epoch
 
     def __init__(self, session: Session, frozen: bool) -> None:
         self._session = session

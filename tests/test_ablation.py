@@ -19,6 +19,7 @@ from utils import ablation_tables, artifacts
 from utils.ablation_tables import Measured
 from utils.errors import LeukoBenchError
 from utils.run_records import measure
+from utils.tables import MISSING
 from visualization.ablation import AblationDisplay
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -162,7 +163,7 @@ def test_numbers_over_seeds(faked):
 def test_numbers_of_one_seed_and_the_claim_beside_them(faked):
     rows = ablation_tables.rows(measured(faked, slice(1)))
     text = ablation_tables.table(rows, "x")
-    assert text.rows[0] == ["none", "-", "80.00", "80.00 (65.2-89.5)", "-", "3/4", "42"]
+    assert text.rows[0] == ["none", MISSING, "80.00", "80.00 (65.2-89.5)", MISSING, "3/4", "42"]
     assert text.rows[2][1] == "2 copies"
     said = ablation_tables.sentences(rows)
     assert said[0] == ablation_tables.CLAIM and said[-1] == ablation_tables.CAUTION
@@ -193,6 +194,6 @@ def test_the_table_needs_neither_keras_nor_the_dataset(faked, tmp_path):
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert max(len(line) for line in done.stdout.splitlines() if line[:1] in "│┃┏└") <= 80
-    assert re.search(r"│ flips +│ on the fly │ +2 │ 82\.50 │ 82\.50 ± 10\.61 +│ \+7\.50 +│", done.stdout)
+    assert re.search(r"│ flips +│ on the fly │ +2 │ +82\.50 │ +82\.50 ± 10\.61 +│ +\+7\.50 +│", done.stdout)
     folder = tmp_path / "ablation" / "comparison" / "cnn-synthetic"
     assert (folder / "figures" / "ablation.png").stat().st_size > 10_000
