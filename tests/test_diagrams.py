@@ -14,7 +14,7 @@ from utils.errors import LeukoBenchError
 from visualization import diagram_layout, diagrams, graph, layer_rules, style
 
 RESULTS = paths.PROJECT / "docs" / "results"
-COMMITTED = {run.model: run for run in artifacts.find_runs(RESULTS) if run.file(artifacts.ARCHITECTURE).is_file()}
+COMMITTED = {run.model: run for run in reversed(artifacts.find_runs(RESULTS)) if run.file(artifacts.ARCHITECTURE).is_file()}
 RUNS = list(COMMITTED.values())
 
 
