@@ -14,7 +14,8 @@ from utils.errors import LeukoBenchError
 from visualization import diagram_layout, diagrams, graph, layer_rules, style
 
 RESULTS = paths.PROJECT / "docs" / "results"
-COMMITTED = {run.model: run for run in reversed(artifacts.find_runs(RESULTS)) if run.file(artifacts.ARCHITECTURE).is_file()}
+# The first run of every model, each with its architecture.json.
+COMMITTED = {run.model: run for run in reversed(artifacts.find_runs(RESULTS))}
 RUNS = list(COMMITTED.values())
 
 
