@@ -1,6 +1,6 @@
 """From a split folder to batches: decoded once, cached as uint8 below a budget, augmented by (seed, epoch, image)."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from data import interventions
+from data.interventions import Intervention, Material
 from data.preprocessing import Variant, apply
 from utils.environment import usable_cores
 from utils.errors import LeukoBenchError
@@ -59,6 +61,12 @@ class Images:
 
     def __len__(self) -> int:
         return len(self.names)
+
+    def each(self) -> Iterator[np.ndarray]:
+        """Yield the images one after another, (size, size, 3) uint8, decoding them where they are not in memory."""
+        for position, path in enumerate(self.paths):
+            image = decode(path, self.size, self.variant) if self.pixels is None else self.pixels[position]
+            yield image.numpy()
 
 
 def read(
@@ -149,14 +157,32 @@ def fixed_batches(images: Images, batch_size: int) -> "tf.data.Dataset":
     """Return batches (float32 pixels in 0-255, one-hot labels) in the order of `images.names`."""
     import tensorflow as tf
 
+    def batch(index: "tf.Tensor") -> tuple["tf.Tensor", "tf.Tensor"]:
+        pixels, labels = _gather(images, index)
+        return tf.cast(pixels, tf.float32), labels
+
     dataset = tf.data.Dataset.from_tensor_slices(np.arange(len(images))).batch(batch_size)
-    return dataset.map(lambda index: _gather(images, index), num_parallel_calls=2).prefetch(2)
+    return dataset.map(batch, num_parallel_calls=2).prefetch(2)
 
 
 def training_batches(
-    images: Images, batch_size: int, augmentation: "Augmentation", seed: int, epoch: int
+    images: Images,
+    batch_size: int,
+    augmentation: "Augmentation",
+    seed: int,
+    epoch: int,
+    intervention: Intervention = Intervention(),  # noqa: B008  # frozen
+    material: Material | None = None,
 ) -> "tf.data.Dataset":
     """Return one epoch of shuffled, augmented batches, a pure function of (seed, epoch, image index).
+
+    Args:
+        images: the training images.
+        batch_size: images a batch; the last one may have fewer.
+        augmentation: what is changed in place, size and light.
+        seed, epoch: of order and changes.
+        intervention: what is changed before that, in stain and background.
+        material: what it takes from the training images, from `Material.of`; None where it is not active.
 
     Returns:
         Batches of (float32 pixels in 0-255 of shape (b, size, size, 3), one-hot labels of shape (b, classes)).
@@ -164,17 +190,22 @@ def training_batches(
     import tensorflow as tf
 
     order = shuffled(len(images), seed, epoch)
-    if not augmentation.active:
-        dataset = tf.data.Dataset.from_tensor_slices(order).batch(batch_size)
-        return dataset.map(lambda index: _gather(images, index), num_parallel_calls=2).prefetch(2)
     generator = np.random.Generator(np.random.Philox(key=[seed, 2 * epoch + 1]))
     draws = generator.random((len(images), len(DRAWS)), np.float32)[order]
     transforms = affine(draws, augmentation, images.size)
     dataset = tf.data.Dataset.from_tensor_slices((order, draws, transforms)).batch(batch_size)
+    numbers = interventions.drawn(len(images), seed, epoch)
+
+    def intervened(pixels: np.ndarray, index: np.ndarray) -> np.ndarray:
+        triples = zip(pixels, index, numbers[index], strict=True)
+        return np.stack([interventions.intervene(*each, material, intervention) for each in triples])
 
     def augmented(index: "tf.Tensor", drawn: "tf.Tensor", transform: "tf.Tensor") -> tuple["tf.Tensor", "tf.Tensor"]:
         pixels, labels = _gather(images, index)
-        return _augment(pixels, drawn, transform, augmentation), labels
+        if intervention.active:
+            pixels = tf.numpy_function(intervened, [pixels, index], tf.uint8, stateful=False)
+            pixels.set_shape((None, images.size, images.size, 3))
+        return _augment(tf.cast(pixels, tf.float32), drawn, transform, augmentation), labels
 
     return dataset.map(augmented, num_parallel_calls=2).prefetch(2)
 
@@ -194,7 +225,7 @@ def _gather(images: Images, index: "tf.Tensor") -> tuple["tf.Tensor", "tf.Tensor
         paths = tf.gather(tf.constant(images.paths), index)
         pixels = tf.map_fn(lambda path: decode(path, images.size, images.variant), paths, fn_output_signature=tf.uint8)
         pixels.set_shape((None, images.size, images.size, 3))
-    return tf.cast(pixels, tf.float32), labels
+    return pixels, labels
 
 
 def affine(draws: np.ndarray, augmentation: "Augmentation", width: int, height: int = 0) -> np.ndarray:

@@ -12,7 +12,7 @@ from utils.errors import LeukoBenchError
 if TYPE_CHECKING:
     import numpy as np
 
-Name = Literal["rgb", "clahe", "gray", "masked", "nuclei", "reinhard", "macenko"]
+Name = Literal["rgb", "clahe", "gray", "masked", "nuclei", "reinhard", "macenko", "no_bar"]
 NAMES: tuple[str, ...] = get_args(Name)
 DESCRIPTIONS = {
     "rgb": "the image as it is",
@@ -22,6 +22,7 @@ DESCRIPTIONS = {
     "nuclei": "nuclei alone, on white",
     "reinhard": "colours moved to the mean and spread of a reference image",
     "macenko": "stains separated and set to those of a reference image",
+    "no_bar": "the corner of the scale bar painted over",
 }
 STATISTICS = {"reinhard": 6, "macenko": 11}  # numbers that describe a reference
 CONTRAST = ("clahe", "masked")  # variants that use CLAHE
@@ -84,7 +85,7 @@ def apply(variant: Variant, image: "np.ndarray") -> "np.ndarray":
     """
     import numpy as np
 
-    from data import nuclei, stain
+    from data import nuclei, scene_changes, stain
 
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
         raise LeukoBenchError(
@@ -106,6 +107,8 @@ def apply(variant: Variant, image: "np.ndarray") -> "np.ndarray":
         return nuclei.cut_out(image, nuclei.nucleus_mask(image))
     if variant.name == "masked":
         return nuclei.cut_out(enhance(image, variant.clip, variant.tiles), nuclei.cell_mask(image))
+    if variant.name == "no_bar":
+        return scene_changes.paint_over_bar(image)
     if variant.name == "reinhard":
         return stain.reinhard(image, variant.statistics)
     return stain.macenko(image, variant.statistics)

@@ -32,14 +32,17 @@ def optical_density(image: np.ndarray) -> np.ndarray:
 
 
 @cache
-def nuclear_direction() -> np.ndarray:
-    """Return (3,): its product with an optical density is the amount of nuclear stain (Ruifrok and Johnston 2001).
-
-    The other two stains of that deconvolution are red cells and what neither holds.
-    """
+def dyes() -> np.ndarray:
+    """Return (3, 3), unit vectors of optical density in rows: nuclei, red cells, and what neither holds."""
     nucleus, red_cell = (np.array(stain) / np.linalg.norm(stain) for stain in (NUCLEUS, RED_CELL))
     rest = np.cross(nucleus, red_cell)
-    return np.linalg.inv(np.stack([nucleus, red_cell, rest / np.linalg.norm(rest)]))[:, 0]
+    return np.stack([nucleus, red_cell, rest / np.linalg.norm(rest)])
+
+
+@cache
+def nuclear_direction() -> np.ndarray:
+    """Return (3,): its product with an optical density is the amount of nuclear stain (Ruifrok and Johnston 2001)."""
+    return np.linalg.inv(dyes())[:, 0]
 
 
 def reinhard_statistics(image: np.ndarray) -> tuple[float, ...]:
@@ -117,16 +120,20 @@ def macenko(image: np.ndarray, statistics: Sequence[float]) -> np.ndarray:
     Returns:
         (h, w, 3) uint8 RGB.
     """
-    import cv2
-
     found = macenko_statistics(image)
     if found is None:
         return image.copy()
     own, aim = np.array(found), np.array(statistics, dtype=np.float64)
     factors = np.clip(aim[6:8] / own[6:8], 1 / STRONGEST, STRONGEST)
     change = (aim[:6].reshape(2, 3).T * factors) @ _unmixing(own[:6].reshape(2, 3))
-    affine = np.column_stack([change, aim[8:] - change @ own[8:]]).astype(np.float32)
-    density = cv2.transform(optical_density(image), affine)
+    return with_density(image, change, aim[8:] - change @ own[8:])
+
+
+def with_density(image: np.ndarray, matrix: np.ndarray, offset: np.ndarray) -> np.ndarray:
+    """Return the (h, w, 3) uint8 RGB image whose optical density is `matrix` (3, 3) times its own, plus `offset`."""
+    import cv2
+
+    density = cv2.transform(optical_density(image), np.column_stack([matrix, offset]).astype(np.float32))
     return _to_uint8(256 * np.exp(-np.clip(density, 0, 6)) - 1)
 
 

@@ -29,6 +29,7 @@ class Changed(StrEnum):
     nuclei = "nuclei"
     reinhard = "reinhard"
     macenko = "macenko"
+    no_bar = "no_bar"
 
 
 def preview(

@@ -11,8 +11,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from data import schemes
 from data.augmentation import Augmentation
+from data.interventions import Intervention
 from data.offline import Offline
 from data.preprocessing import Variant
+from models import recipes
 from utils import files
 from utils.artifacts import RANDOM_FEATURES
 from utils.errors import LeukoBenchError, nearest
@@ -52,12 +54,17 @@ class ModelConfig(BaseModel):
     weight_decay: float = Field(0.0, ge=0, lt=1)  # decoupled from the gradient (Loshchilov and Hutter 2019)
     rate_drop_every: int = Field(0, ge=0)  # epochs of a phase after which its rate is multiplied by rate_drop; 0: never
     rate_drop: float = Field(0.1, gt=0, le=1)
+    warmup_epochs: int = Field(0, ge=0)  # epochs of a phase in which its rate rises to its full value
+    cosine: bool = False  # then let it fall along half a cosine (Loshchilov and Hutter 2017), never below a hundredth
     patience: int = Field(10, ge=1)  # epochs without a better validation accuracy before stopping
     dense: int = Field(0, ge=0)  # units of the head's hidden layer; 0: none
     dropout: float = Field(0.5, ge=0, lt=1)
     weights: str = "none"  # initial weights: "imagenet", "none" or a file
     class_weights: bool = False  # weigh classes by inverse frequency in the loss
+    label_smoothing: float = Field(0.0, ge=0, lt=1)  # share of the label spread over all classes (Szegedy et al. 2016)
+    recipe: str = ""  # name of the settings of models.recipes that it was made with; "" for none
     augmentation: Augmentation = Augmentation()
+    intervention: Intervention = Intervention()  # changes of stain and background, so that they tell nothing
     offline: Offline = Offline()  # copies of training images made beforehand
     precision: Literal["auto", "float32", "mixed_float16", "mixed_bfloat16"] = "auto"
     cache_mb: int = Field(400, ge=0)  # keep decoded images in memory below this many megabytes
@@ -84,7 +91,8 @@ class ModelConfig(BaseModel):
     @property
     def flavour(self) -> tuple[str, ...]:
         """What tells a run of this configuration from the model's plain one, in words for every table."""
-        return () if self.variant.name == "rgb" else (self.variant.label,)
+        variant = () if self.variant.name == "rgb" else (self.variant.label,)
+        return variant if not self.recipe or self.recipe in variant else (self.recipe, *variant)
 
     @model_validator(mode="after")
     def _large_enough(self) -> Self:
@@ -155,7 +163,9 @@ class BackboneConfig(ModelConfig):
 
 
 def build_config(cls: type[ModelConfig], profile: str = "", settings: Sequence[str] = (), **values: Any) -> ModelConfig:
-    """Make a config from its defaults, a profile, "field=value" settings and values, each over the one before.
+    """Make a config: defaults, a profile, a recipe, "field=value" settings, values, each over the one before.
+
+    The recipe is named by the settings, the values or the profile: `recipe=stain_swap`.
 
     Raises:
         LeukoBenchError: an unknown profile, field or a wrong value; the line names it and the nearest valid name.
@@ -166,7 +176,8 @@ def build_config(cls: type[ModelConfig], profile: str = "", settings: Sequence[s
             f"Profiles of this model: {', '.join(cls.PROFILES) or 'none'}."
         )
     fields: dict[str, Any] = dict(cls.PROFILES.get(profile, {}))
-    for setting in settings:
+    recipe = values.get("recipe", _last("recipe", settings) or fields.get("recipe", ""))
+    for setting in (*recipes.settings(recipe), *settings):
         name, equals, text = setting.partition("=")
         if not equals or not name.strip():
             raise LeukoBenchError(f"--set takes field=value; received '{setting}'.")
@@ -183,6 +194,12 @@ def build_config(cls: type[ModelConfig], profile: str = "", settings: Sequence[s
             value = merged
         fields[outer] = value
     return _validated(cls, fields | values)
+
+
+def _last(field: str, settings: Sequence[str]) -> str:
+    """Return the text that settings give a field; "" where they do not."""
+    pairs = [setting.partition("=") for setting in settings]
+    return next((text.strip() for name, _, text in reversed(pairs) if name.strip() == field), "")
 
 
 def _plain(value: Any) -> dict[str, Any]:

@@ -1,11 +1,13 @@
 """What a history says: which epoch is best, and what comes next. Recomputed from history.csv, so a resume agrees."""
 
 from collections.abc import Sequence
+from math import cos, pi
 from typing import Any
 
-from models.base_config import Phase
+from models.base_config import ModelConfig, Phase
 
 Row = dict[str, Any]
+LOWEST = 0.01  # share of a phase's rate that a cosine ends at
 
 
 def best_epoch(history: Sequence[Row]) -> Row:
@@ -13,10 +15,18 @@ def best_epoch(history: Sequence[Row]) -> Row:
     return max(history, key=lambda row: (row["val_accuracy"], -row["val_loss"], -row["epoch"]))
 
 
-def rate(history: Sequence[Row], phase: Phase, every: int, drop: float) -> float:
-    """Return the rate of the next epoch: the phase's, times `drop` for each `every` epochs of it that passed."""
+def rate(history: Sequence[Row], phase: Phase, config: ModelConfig) -> float:
+    """Return the rate of the next epoch of a phase: warming up, then falling in steps or along half a cosine."""
     passed = sum(row["phase"] == phase.name for row in history)
-    return phase.learning_rate * drop ** (passed // every) if every else phase.learning_rate
+    value = phase.learning_rate
+    if config.rate_drop_every:
+        value *= config.rate_drop ** (passed // config.rate_drop_every)
+    if passed < config.warmup_epochs:
+        return value * (passed + 1) / (config.warmup_epochs + 1)
+    if config.cosine:
+        share = (passed - config.warmup_epochs) / max(phase.epochs - config.warmup_epochs, 1)
+        value *= max((1 + cos(pi * share)) / 2, LOWEST)
+    return value
 
 
 def next_phase(history: Sequence[Row], phases: Sequence[Phase], patience: int) -> Phase | None:

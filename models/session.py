@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from data import pipeline
+from data.interventions import Material
 from models import backbones, features, progress, schedule, weights
 from models.base_config import ModelConfig, Phase
 from utils import artifacts, files
@@ -63,7 +64,7 @@ class Session:
         import keras
 
         backbones.prepare_phase(self.model, phase, self.pretrained)
-        reuse = phase.base_frozen and not self.config.augmentation.active
+        reuse = phase.base_frozen and not (self.config.augmentation.active or self.config.intervention.active)
         resumed = bool(self.history) and self.history[-1]["phase"] == phase.name
         if self.history:
             # A phase begins from the best weights so far, whether the one before ran now or in an earlier process.
@@ -75,7 +76,7 @@ class Session:
         decay = self.config.weight_decay or None
         trained.compile(
             keras.optimizers.Adam(phase.learning_rate, weight_decay=decay),
-            keras.losses.CategoricalCrossentropy(),
+            keras.losses.CategoricalCrossentropy(label_smoothing=self.config.label_smoothing),
             metrics=["accuracy"],
         )
         if resumed:
@@ -88,7 +89,7 @@ class Session:
             epoch = len(self.history) + 1
             start = perf_counter()
             seed_dropout(self.model, self.config.seed, epoch)
-            rate = schedule.rate(self.history, phase, self.config.rate_drop_every, self.config.rate_drop)
+            rate = schedule.rate(self.history, phase, self.config)
             trained.optimizer.learning_rate.assign(rate)
             batches = source.epoch(epoch)
             bar.begin(epoch, int(batches.cardinality()))
@@ -136,12 +137,13 @@ class _Pixels:
         self._session = session
         self.model = backbones.with_frozen_base(session.model) if frozen else session.model
         self.validation = pipeline.fixed_batches(session.validation, session.config.batch_size)
+        intervention = session.config.intervention
+        self._material = Material.of(session.training, intervention) if intervention.active else None
 
     def epoch(self, number: int) -> "tf.data.Dataset":
         config = self._session.config
-        return pipeline.training_batches(
-            self._session.training, config.batch_size, config.augmentation, config.seed, number
-        )
+        changes = config.augmentation, config.seed, number, config.intervention, self._material
+        return pipeline.training_batches(self._session.training, config.batch_size, *changes)
 
 
 class _Features:

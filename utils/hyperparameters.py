@@ -12,9 +12,9 @@ SAID = frozenset(
         *("image_size", "batch_size", "epochs", "patience", "precision"),
         *("class_weights", "fine_tune_class_weights"),
         *("learning_rate", "fine_tune_learning_rate", "weight_decay"),
-        *("rate_drop_every", "rate_drop", "weights", "initialisation"),
+        *("rate_drop_every", "rate_drop", "warmup_epochs", "cosine", "weights", "initialisation"),
         *("freeze", "head_epochs", "dense", "dropout"),
-        *("variant", "augmentation", "offline", "flavour"),
+        *("variant", "augmentation", "intervention", "recipe", "offline", "flavour"),
     }
 )
 RANGES = {
@@ -49,7 +49,7 @@ def records(comparison: Comparison) -> list[dict[str, Any]]:
             | {"rate_head": first.get("head"), "rate_whole": first.get("whole")}
             | {"weight_decay": config.get("weight_decay") or 0.0, "rate_drops": _drops(config)}
             | {"base": _base(history), "dense": config.get("dense") or 0, "dropout": config.get("dropout")}
-            | {"augmentation": augmentation_in_words(config.get("augmentation")), "offline": _offline(config)}
+            | {"augmentation": _in_each_epoch(config), "offline": _offline(config)}
         )
     return found
 
@@ -117,6 +117,13 @@ def augmentation_in_words(augmentation: Any) -> str:
     return ", ".join(words + [text.format(held[key]) for key, text in ranges.items()]) or "none"
 
 
+def _in_each_epoch(config: dict[str, Any]) -> str:
+    held = _inner(config, "intervention")
+    changed = [f"{name.replace('_', ' ')} {share:.0%}" for name, share in held.items() if share]
+    plain = augmentation_in_words(config.get("augmentation"))
+    return ", ".join(changed if plain == "none" and changed else [plain, *changed])
+
+
 def _inner(config: dict[str, Any], name: str) -> dict[str, Any]:
     held = config.get(name)
     return held if isinstance(held, dict) else {}
@@ -143,7 +150,9 @@ def _weighed(config: dict[str, Any], rates: dict[str, float]) -> str:
 
 def _drops(config: dict[str, Any]) -> str:
     every = config.get("rate_drop_every")
-    return f"x {config['rate_drop']:g} every {every} epochs" if every else "none"
+    words = [f"x {config['rate_drop']:g} every {every} epochs"] if every else []
+    words += [f"warm-up of {config['warmup_epochs']}"] if config.get("warmup_epochs") else []
+    return ", ".join(words + ["cosine"] * bool(config.get("cosine"))) or "none"
 
 
 def _rate(value: float | None) -> str:

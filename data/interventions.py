@@ -1,0 +1,144 @@
+"""Random interventions on a training image: what goes with the class but is not the cell is drawn anew.
+
+The label stays, so a model cannot lean on a stain or a background: they say nothing of the class any more.
+"""
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+from data import colour_changes, images, scene_changes, stain
+from utils.environment import usable_cores
+
+if TYPE_CHECKING:
+    from data.pipeline import Images
+
+DYES = ("nucleus", "red_cell", "rest")
+# Numbers drawn for an image in an epoch; the order is part of what makes a run repeatable.
+DRAWS = (
+    *("background", "scene", "swap", "donor", "grey", "r", "g", "b", "hue", "angle"),
+    *(f"{kind}_{dye}" for kind in ("scale", "shift") for dye in DYES),
+)
+APART = 1 << 62  # added to the seed, so that no other numbers of a run are the same
+
+
+class Intervention(BaseModel):
+    """How often, or how strongly, each thing is changed in a training image, anew each epoch; zero switches one off."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    background_swap: float = Field(0.0, ge=0, le=1)  # probability: nucleated cells on the background of another image
+    stain_swap: float = Field(0.0, ge=0, le=1)  # probability: colour statistics of a training image of any class
+    stain_jitter: float = Field(0.0, ge=0, le=1)  # strength: dyes made stronger, weaker, shifted (Tellez et al. 2018)
+    hue: float = Field(0.0, ge=0, le=1)  # probability: all hues turned by one angle
+    grey: float = Field(0.0, ge=0, le=1)  # probability: one grey picture, a random mixture of the channels
+
+    @property
+    def active(self) -> bool:
+        """Whether anything is changed."""
+        return any(self.model_dump().values())
+
+
+@dataclass(frozen=True)
+class Material:
+    """What interventions take from the training images, measured once, before the first epoch.
+
+    Attributes:
+        colours: (n, 6) means and deviations in LAB; empty without a stain swap.
+        cells: (n, size, size, 1) uint8, the share of nucleated cells in a pixel; empty without a background swap.
+        scenes: (n, size, size, 3) uint8, the images with their nucleated cells taken out; empty likewise.
+    """
+
+    colours: np.ndarray
+    cells: np.ndarray
+    scenes: np.ndarray
+
+    @classmethod
+    def of(cls, training: "Images", settings: Intervention) -> Self:
+        """Measure the training images, those in memory at their size, cells and scenes at the pictures' own."""
+        nothing = np.empty((0,), np.uint8)
+        colours, cells, scenes = nothing, nothing, nothing
+        if settings.stain_swap:
+            colours = np.array([stain.reinhard_statistics(pixels) for pixels in training.each()])
+        if settings.background_swap:
+            cells = np.empty((len(training), training.size, training.size, 1), np.uint8)
+            scenes = np.empty((len(training), training.size, training.size, 3), np.uint8)
+            with ThreadPoolExecutor(usable_cores()) as pool:
+                for place, pair in enumerate(pool.map(lambda path: _taken_apart(path, training), training.paths)):
+                    cells[place], scenes[place] = pair
+        return cls(colours, cells, scenes)
+
+
+def drawn(count: int, seed: int, epoch: int) -> np.ndarray:
+    """Return the numbers in 0..1 for `count` images in an epoch: (count, len(DRAWS)) float32."""
+    key = np.array([seed + APART, epoch], np.uint64)
+    return np.random.Generator(np.random.Philox(key=key)).random((count, len(DRAWS)), np.float32)
+
+
+def intervene(
+    image: np.ndarray, index: int, numbers: Sequence[float], material: Material, settings: Intervention
+) -> np.ndarray:
+    """Change one training image: its background, then its stain, then its colours.
+
+    Args:
+        image: (size, size, 3) uint8 RGB; it is not modified.
+        index: of the image among those of `material`.
+        numbers: (len(DRAWS),) in 0..1.
+        material: of all training images.
+        settings: what is changed.
+
+    Returns:
+        (size, size, 3) uint8 RGB.
+    """
+    of = dict(zip(DRAWS, map(float, numbers), strict=True))
+    if of["background"] < settings.background_swap:
+        scene = material.scenes[int(of["scene"] * len(material.scenes))]
+        share = material.cells[index] / np.float32(255)
+        image = np.rint(share * image + (1 - share) * scene).astype(np.uint8)
+    if of["swap"] < settings.stain_swap:
+        image = stain.reinhard(image, material.colours[int(of["donor"] * len(material.colours))])
+    if settings.stain_jitter:
+        spread = [[2 * of[f"{kind}_{dye}"] - 1 for dye in DYES] for kind in ("scale", "shift")]
+        image = _jittered(image, *np.array(spread) * settings.stain_jitter)
+    if of["hue"] < settings.hue:
+        image = colour_changes.hue(image, 360 * of["angle"])
+    if of["grey"] < settings.grey:
+        shares = -np.log1p(-np.array([of["r"], of["g"], of["b"]]))  # even over all mixtures
+        image = _mixed(image, shares / max(float(shares.sum()), 1e-6))
+    return image
+
+
+def _taken_apart(path: str, training: "Images") -> tuple[np.ndarray, np.ndarray]:
+    """Return where the nucleated cells of an image are, and the image without them, at the size of training."""
+    from data.pipeline import prepared
+    from data.preprocessing import Variant
+
+    picture = np.asarray(images.open_rgb(path))
+    share = (255 * scene_changes.cell_share(picture)).astype(np.uint8)
+    # By content, so that a file's name does not matter.
+    empty = scene_changes.remove_cells(picture, np.random.default_rng(int(picture.sum())))
+    return (
+        prepared(np.repeat(share[..., None], 3, 2), training.size, Variant()).numpy()[..., :1],
+        prepared(empty, training.size, training.variant).numpy(),
+    )
+
+
+def _mixed(image: np.ndarray, shares: np.ndarray) -> np.ndarray:
+    """Return a mixture of the channels, by shares (3,) that sum to 1, on three equal channels."""
+    import cv2
+
+    return cv2.transform(image, np.tile(shares.astype(np.float32), (3, 1)))
+
+
+def _jittered(image: np.ndarray, scale: np.ndarray, shift: np.ndarray) -> np.ndarray:
+    """Scale and shift the amount of each dye in the optical density (Tellez et al. 2018).
+
+    The paper's dyes are haematoxylin, eosin and DAB; here they are those of nuclei and red cells in Leishman's stain,
+    and what neither holds.
+    """
+    to_density = stain.dyes().T
+    return stain.with_density(image, (to_density * (1 + scale)) @ np.linalg.inv(to_density), to_density @ shift)

@@ -1,0 +1,31 @@
+"""Training recipes that take the shortcut through the stain away, as settings of any model."""
+
+from utils.errors import LeukoBenchError, nearest
+
+# Each setting as --set takes it. What a recipe trains on, and so is not judged by, says utils/recipe_families.py.
+RECIPES = {
+    "gray": ("variant=gray",),
+    "reinhard": ("variant=reinhard",),
+    "macenko": ("variant=macenko",),
+    "no_bar": ("variant=no_bar",),
+    "stain_jitter": ("intervention.stain_jitter=0.2",),
+    "stain_swap": ("intervention.stain_swap=1",),
+}
+
+
+def names() -> list[str]:
+    """Return the names of the recipes, in the order from the plainest."""
+    return list(RECIPES)
+
+
+def settings(name: str) -> tuple[str, ...]:
+    """Return the settings of a recipe as `--set` takes them, its own name among them; none for "".
+
+    Raises:
+        LeukoBenchError: there is no such recipe.
+    """
+    if not name:
+        return ()
+    if name not in RECIPES:
+        raise LeukoBenchError(f"Unknown recipe '{name}'.{nearest(name, RECIPES)} Valid recipes: {', '.join(RECIPES)}.")
+    return (f"recipe={name}", *RECIPES[name])

@@ -1,0 +1,1 @@
+"""The project's own compact residual network, sized for two CPU cores."""
