@@ -3,7 +3,6 @@
 The label stays, so a model cannot lean on a stain or a background: they say nothing of the class any more.
 """
 
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
@@ -17,13 +16,11 @@ from utils.environment import usable_cores
 if TYPE_CHECKING:
     from data.pipeline import Images
 
-DYES = ("nucleus", "red_cell", "rest")
-# Numbers drawn for an image in an epoch; the order is part of what makes a run repeatable.
-DRAWS = (
-    *("background", "scene", "swap", "donor", "grey", "r", "g", "b", "hue", "angle"),
-    *(f"{kind}_{dye}" for kind in ("scale", "shift") for dye in DYES),
-)
 APART = 1 << 62  # added to the seed, so that no other numbers of a run are the same
+BRIGHTER = 0.5  # of an exposure's strength: twice the light makes a smear's background white, half of it loses nothing
+MOST_PATCHES = 5  # that are erased in an image
+OWN = 0.7  # share of the patches with a colour of the image
+PATCH = (0.02, 0.1)  # sides of a patch, as shares of the image's
 
 
 class Intervention(BaseModel):
@@ -36,6 +33,8 @@ class Intervention(BaseModel):
     stain_jitter: float = Field(0.0, ge=0, le=1)  # strength: dyes made stronger, weaker, shifted (Tellez et al. 2018)
     hue: float = Field(0.0, ge=0, le=1)  # probability: all hues turned by one angle
     grey: float = Field(0.0, ge=0, le=1)  # probability: one grey picture, a random mixture of the channels
+    exposure: float = Field(0.0, ge=0, lt=1)  # strength: all values times 1 - this to 1 + half of this
+    erasing: float = Field(0.0, ge=0, le=1)  # probability: up to five small patches lost (Zhong et al. 2020)
 
     @property
     def active(self) -> bool:
@@ -73,42 +72,39 @@ class Material:
         return cls(colours, cells, scenes)
 
 
-def drawn(count: int, seed: int, epoch: int) -> np.ndarray:
-    """Return the numbers in 0..1 for `count` images in an epoch: (count, len(DRAWS)) float32."""
-    key = np.array([seed + APART, epoch], np.uint64)
-    return np.random.Generator(np.random.Philox(key=key)).random((count, len(DRAWS)), np.float32)
-
-
 def intervene(
-    image: np.ndarray, index: int, numbers: Sequence[float], material: Material, settings: Intervention
+    image: np.ndarray, index: int, material: Material, settings: Intervention, seed: int, epoch: int
 ) -> np.ndarray:
-    """Change one training image: its background, then its stain, then its colours.
+    """Change one training image, a pure function of its arguments: background, stain, colours, light, patches.
 
     Args:
         image: (size, size, 3) uint8 RGB; it is not modified.
         index: of the image among those of `material`.
-        numbers: (len(DRAWS),) in 0..1.
         material: of all training images.
         settings: what is changed.
+        seed, epoch: with the index, what everything is drawn from.
 
     Returns:
         (size, size, 3) uint8 RGB.
     """
-    of = dict(zip(DRAWS, map(float, numbers), strict=True))
-    if of["background"] < settings.background_swap:
-        scene = material.scenes[int(of["scene"] * len(material.scenes))]
+    random = np.random.Generator(np.random.Philox(key=[seed + APART, epoch], counter=[0, 0, 0, index]))
+    if random.random() < settings.background_swap:
+        scene = material.scenes[random.integers(len(material.scenes))]
         share = material.cells[index] / np.float32(255)
         image = np.rint(share * image + (1 - share) * scene).astype(np.uint8)
-    if of["swap"] < settings.stain_swap:
-        image = stain.reinhard(image, material.colours[int(of["donor"] * len(material.colours))])
+    if random.random() < settings.stain_swap:
+        image = stain.reinhard(image, material.colours[random.integers(len(material.colours))])
     if settings.stain_jitter:
-        spread = [[2 * of[f"{kind}_{dye}"] - 1 for dye in DYES] for kind in ("scale", "shift")]
-        image = _jittered(image, *np.array(spread) * settings.stain_jitter)
-    if of["hue"] < settings.hue:
-        image = colour_changes.hue(image, 360 * of["angle"])
-    if of["grey"] < settings.grey:
-        shares = -np.log1p(-np.array([of["r"], of["g"], of["b"]]))  # even over all mixtures
-        image = _mixed(image, shares / max(float(shares.sum()), 1e-6))
+        image = _jittered(image, *random.uniform(-settings.stain_jitter, settings.stain_jitter, (2, 3)))
+    if random.random() < settings.hue:
+        image = colour_changes.hue(image, random.uniform(0, 360))
+    if random.random() < settings.grey:
+        image = _mixed(image, random.dirichlet((1, 1, 1)))
+    if settings.exposure:
+        factor = 1 + random.uniform(-settings.exposure, BRIGHTER * settings.exposure)
+        image = colour_changes.brightness(image, factor)
+    if random.random() < settings.erasing:
+        image = _erased(image, random)
     return image
 
 
@@ -142,3 +138,16 @@ def _jittered(image: np.ndarray, scale: np.ndarray, shift: np.ndarray) -> np.nda
     """
     to_density = stain.dyes().T
     return stain.with_density(image, (to_density * (1 + scale)) @ np.linalg.inv(to_density), to_density @ shift)
+
+
+def _erased(image: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """Cover up to MOST_PATCHES small rectangles, each with a colour of the image, darker or lighter, or with any."""
+    image = image.copy()
+    side = len(image)
+    for _ in range(random.integers(1, MOST_PATCHES + 1)):
+        height, width = np.maximum(1, np.rint(random.uniform(*PATCH, 2) * side)).astype(int)
+        top, left = random.integers(side - height + 1), random.integers(side - width + 1)
+        own = image[tuple(random.integers(side, size=2))] * random.uniform(0, 1.2)
+        colour = own if random.random() < OWN else random.uniform(0, 255, 3)
+        image[top : top + height, left : left + width] = np.minimum(np.rint(colour), 255)
+    return image

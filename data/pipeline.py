@@ -194,11 +194,10 @@ def training_batches(
     draws = generator.random((len(images), len(DRAWS)), np.float32)[order]
     transforms = affine(draws, augmentation, images.size)
     dataset = tf.data.Dataset.from_tensor_slices((order, draws, transforms)).batch(batch_size)
-    numbers = interventions.drawn(len(images), seed, epoch)
 
     def intervened(pixels: np.ndarray, index: np.ndarray) -> np.ndarray:
-        triples = zip(pixels, index, numbers[index], strict=True)
-        return np.stack([interventions.intervene(*each, material, intervention) for each in triples])
+        pairs = zip(pixels, index, strict=True)
+        return np.stack([interventions.intervene(*pair, material, intervention, seed, epoch) for pair in pairs])
 
     def augmented(index: "tf.Tensor", drawn: "tf.Tensor", transform: "tf.Tensor") -> tuple["tf.Tensor", "tf.Tensor"]:
         pixels, labels = _gather(images, index)

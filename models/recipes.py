@@ -10,6 +10,17 @@ RECIPES = {
     "no_bar": ("variant=no_bar",),
     "stain_jitter": ("intervention.stain_jitter=0.2",),
     "stain_swap": ("intervention.stain_swap=1",),
+    "strong": (
+        "intervention.background_swap=0.25",
+        "intervention.stain_swap=0.8",
+        "intervention.stain_jitter=0.1",
+        "intervention.hue=0.25",
+        "intervention.grey=0.35",
+        "intervention.exposure=0.5",
+        "intervention.erasing=0.8",
+        "augmentation.contrast=0.3",
+        "augmentation.zoom=0.15",
+    ),
 }
 
 

@@ -11,7 +11,7 @@ BY_INTERVENTION = {
     "stain_jitter": ("hue", "saturation", "brightness"),
     "hue": ("hue",),
     "grey": ("grey",),
-    "light": ("brightness",),
+    "exposure": ("brightness",),
     "background_swap": ("background",),
 }
 BY_AUGMENTATION = {"brightness": ("brightness",), "contrast": ("brightness",), "colour": ("hue", "saturation")}
