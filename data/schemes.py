@@ -1,12 +1,15 @@
-"""A split as text: "64/16/20", "90/10", "kfold:5:1"."""
+"""A split as text: "64/16/20", "90/10", "grouped", "grouped:70/10/20", "kfold:5:1", "grouped-kfold:5:1"."""
 
 import re
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import pairwise
+from math import ceil
 
 from utils.errors import LeukoBenchError
 
 DEFAULT = "64/16/20"  # train/val/test in percent
+GROUPED = "grouped"  # with the default's shares
 VALIDATION = Fraction(1, 5)  # share of what is not test where a split does not say it
 
 
@@ -17,7 +20,8 @@ class Scheme:
     Attributes:
         test: share of all images; val: share of the others (0..1).
         folds, fold: number of folds and the one that is the test set, from 1; (0, 0) where there are none.
-        slug: text for folder names ("64-16-20", "kfold5-1").
+        slug: text for folder names ("64-16-20", "grouped-kfold5-1").
+        grouped: whether the images of a group stay in one subset.
     """
 
     test: Fraction
@@ -25,34 +29,75 @@ class Scheme:
     folds: int
     fold: int
     slug: str
+    grouped: bool = False
 
 
 def parse(text: str) -> Scheme:
-    """Read a split: "64/16/20" (train/val/test), "90/10" (a fifth of the 90 becomes val), "kfold:5:1" (fold 1 of 5).
+    """Read one split.
+
+    "64/16/20" is train/val/test; of "90/10" a fifth of the 90 becomes val; "kfold:5:1" tests on fold 1 of 5. "grouped",
+    "grouped:70/10/20" and "grouped-kfold:5:1" keep groups in one subset.
 
     Raises:
-        LeukoBenchError: the text is none of these.
+        LeukoBenchError: the text is none of these, or is all folds at once.
     """
     words = re.sub(r"\s|%", "", text.lower())
-    if match := re.fullmatch(r"kfold:(\d{1,4}):(\d{1,4})", words):
-        folds, fold = int(match[1]), int(match[2])
+    grouped = words.startswith(GROUPED)
+    rest = DEFAULT if words == GROUPED else re.sub(rf"^{GROUPED}(:|-(?=kfold))", "", words)
+    prefix = f"{GROUPED}-" if grouped else ""
+    if match := re.fullmatch(r"kfold:(\d{1,4})(?::(\d{1,4}))?", rest):
+        folds, fold = int(match[1]), int(match[2] or 1)
         if folds < 2 or not 1 <= fold <= folds:
             raise LeukoBenchError(
                 f"Split '{text}' does not work: kfold:K:I needs at least 2 folds K and a fold I from 1 to K."
             )
-        return Scheme(Fraction(1, folds), VALIDATION, folds, fold, f"kfold{folds}-{fold}")
-    parts = words.split("/")
+        if match[2] is None:
+            raise LeukoBenchError(
+                f"Split '{text}' is {folds} splits, which train takes one after another. Name one fold: {words}:1."
+            )
+        return Scheme(Fraction(1, folds), VALIDATION, folds, fold, f"{prefix}kfold{folds}-{fold}", grouped)
+    parts = rest.split("/")
     if len(parts) not in (2, 3) or not all(re.fullmatch(r"\d{1,3}(\.\d{1,6})?", part) for part in parts):
         raise LeukoBenchError(
             f"Unknown split '{text}'. Give percent of train/val/test such as 64/16/20, of train+val/test "
-            "such as 90/10, or kfold:5:1 for fold 1 of 5."
+            "such as 90/10, kfold:5:1 for fold 1 of 5, or grouped, grouped:70/10/20, grouped-kfold:5:1."
         )
     shares = [Fraction(part) for part in parts]
     if sum(shares) != 100 or min(shares) <= 0:
         raise LeukoBenchError(f"Split '{text}' does not work: the parts must be above 0 and sum to 100.")
     val = VALIDATION if len(shares) == 2 else shares[1] / (shares[0] + shares[1])
-    slug = "-".join(_number(share) for share in shares)
-    return Scheme(shares[-1] / 100, val, 0, 0, slug)
+    slug = prefix + "-".join(_number(share) for share in shares)
+    return Scheme(shares[-1] / 100, val, 0, 0, slug, grouped)
+
+
+def expand(text: str) -> list[str]:
+    """Return the splits that a text names: "kfold:5" is the five from "kfold:5:1" to "kfold:5:5", any other is itself.
+
+    Raises:
+        LeukoBenchError: the text is no split.
+    """
+    words = re.sub(r"\s|%", "", text.lower())
+    match = re.fullmatch(rf"(?:{GROUPED}-)?kfold:(\d{{1,4}})", words)
+    if match and int(match[1]) > 1:
+        return [f"{words}:{fold}" for fold in range(1, int(match[1]) + 1)]
+    parse(text)
+    return [words if words[0].isalpha() else text]
+
+
+def apportion(totals: dict[str, int], share: Fraction) -> dict[str, int]:
+    """Return a share of each class, exact in sum: the share of all rounded up, then largest remainders."""
+    wanted = ceil(share * sum(totals.values()))
+    counts = {label: int(share * total) for label, total in totals.items()}
+    by_remainder = sorted(totals, key=lambda label: (counts[label] - share * totals[label], label))
+    for label in by_remainder[: wanted - sum(counts.values())]:
+        counts[label] += 1
+    return counts
+
+
+def fold_sizes(total: int, folds: int) -> list[int]:
+    """Return the images of each fold, which differ by one at most."""
+    edges = [total * k // folds for k in range(folds + 1)]
+    return [high - low for low, high in pairwise(edges)]
 
 
 def _number(share: Fraction) -> str:

@@ -1,23 +1,21 @@
 """Splits: stratified by class, repeatable, laid out as folders that `image_dataset_from_directory` reads.
 
 Images are dealt in the order of a hash of (seed, content): a split does not depend on file names, on the release that
-was imported, or on the version of any library, and files that are the same image stay together in one subset.
+was imported, or on the version of any library, and files that are the same image stay together in one subset. A grouped
+split deals whole groups instead (`data.grouping`).
 """
 
 import hashlib
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from fractions import Fraction
-from itertools import pairwise
-from math import ceil
 from pathlib import Path
 
-from data import index, integrity, layout, manifest
+from data import grouping, index, integrity, layout, manifest
 from data.index import Indexed
 from data.manifest import Manifest, Row
-from data.schemes import DEFAULT, Scheme, parse
-from utils import files
+from data.schemes import DEFAULT, Scheme, apportion, fold_sizes, parse
+from utils.artifacts import SUBSETS
 from utils.errors import LeukoBenchError, nearest
 from utils.paths import data_dir, raw_dir, splits_dir
 
@@ -87,7 +85,8 @@ def prepare_split(dataset: str, split: str = DEFAULT, seed: int = 42) -> SplitFo
         seed: of the order in which images are dealt.
 
     Raises:
-        LeukoBenchError: the split is unknown, a class has too few images, the dataset is damaged or the disk is full.
+        LeukoBenchError: the split is unknown, a class has too few images or groups, the dataset is damaged or the disk
+            is full.
     """
     scheme = parse(split)
     rows = integrity.current_index(dataset)
@@ -103,7 +102,7 @@ def make_manifest(dataset: str, rows: Sequence[Indexed], scheme: Scheme, seed: i
     """Deal the images of an index to the subsets.
 
     Raises:
-        LeukoBenchError: a class would have no image in a subset.
+        LeukoBenchError: a class would have no image in a subset, or groups cannot be had.
     """
     classes: dict[str, list[Indexed]] = defaultdict(list)
     for row in rows:
@@ -112,35 +111,25 @@ def make_manifest(dataset: str, rows: Sequence[Indexed], scheme: Scheme, seed: i
         raise LeukoBenchError(
             f"Dataset '{dataset}' has fewer than 2 classes with images: {', '.join(classes) or 'none'}."
         )
-    totals = {label: len(rows) for label, rows in sorted(classes.items())}
-    ordered = {label: _deal_order(classes[label], seed) for label in totals}
-    test = _test_images(ordered, scheme)
-    left = {label: [row for row in classes[label] if row.image not in test] for label in totals}
-    counts = _apportion({label: len(rows) for label, rows in left.items()}, scheme.val)
-    val = {row.image for label in totals for row in _fill(_deal_order(left[label], seed), [counts[label]])[0]}
-    for label in totals:
-        sizes = {
-            "train": sum(row.image not in test and row.image not in val for row in classes[label]),
-            "val": sum(row.image in val for row in classes[label]),
-            "test": sum(row.image in test for row in classes[label]),
-        }
-        if min(sizes.values()) == 0:
+    groups = grouping.whole(dataset, rows) if scheme.grouped else grouping.given(dataset)
+    chosen = grouping.subsets(rows, groups, scheme, seed) if scheme.grouped else _subsets(classes, scheme, seed)
+    for label, members in sorted(classes.items()):
+        sizes = [sum(chosen[row.image] == subset for row in members) for subset in SUBSETS]
+        if scheme.grouped:
+            count, least = len({groups[row.image] for row in members}), grouping.needed(scheme)
+            if count < least or min(sizes) == 0:
+                raise LeukoBenchError(
+                    f"Class '{label}' of '{dataset}' lies in too few groups ({count}) for the split {text}, which "
+                    f"keeps a group on one side and needs {least} or more. Choose fewer folds, or a split by image "
+                    f"such as {DEFAULT}."
+                )
+        elif min(sizes) == 0:
             raise LeukoBenchError(
-                f"Class '{label}' of '{dataset}' has too few images ({totals[label]}) for the split {text}: "
-                f"train/val/test would get {'/'.join(map(str, sizes.values()))}. Add images or choose another split."
+                f"Class '{label}' of '{dataset}' has too few images ({len(members)}) for the split {text}: "
+                f"train/val/test would get {'/'.join(map(str, sizes))}. Add images or choose another split."
             )
-    groups = _groups(raw_dir(dataset))
     return manifest.from_rows(
-        [
-            Row(
-                row.image,
-                row.label,
-                "test" if row.image in test else "val" if row.image in val else "train",
-                groups.get(row.image, ""),
-                row.sha256,
-            )
-            for row in rows
-        ]
+        [Row(row.image, row.label, chosen[row.image], groups.get(row.image, ""), row.sha256) for row in rows]
     )
 
 
@@ -159,19 +148,27 @@ def _is_dataset(place: Path) -> bool:
         return True
 
 
+def _subsets(classes: dict[str, list[Indexed]], scheme: Scheme, seed: int) -> dict[str, str]:
+    """Return "train", "val" or "test" for every image, dealt one by one."""
+    test = _test_images({label: _deal_order(rows, seed) for label, rows in sorted(classes.items())}, scheme)
+    left = {label: [row for row in rows if row.image not in test] for label, rows in sorted(classes.items())}
+    counts = apportion({label: len(rows) for label, rows in left.items()}, scheme.val)
+    val = {row.image for label, rows in left.items() for row in _fill(_deal_order(rows, seed), [counts[label]])[0]}
+    return {
+        row.image: "test" if row.image in test else "val" if row.image in val else "train"
+        for rows in classes.values()
+        for row in rows
+    }
+
+
 def _test_images(ordered: dict[str, list[list[Indexed]]], scheme: Scheme) -> set[str]:
     totals = {label: sum(map(len, groups)) for label, groups in ordered.items()}
-    chosen: set[str] = set()
     if scheme.folds:
-        for label, groups in ordered.items():
-            edges = [totals[label] * k // scheme.folds for k in range(scheme.folds + 1)]
-            bins = _fill(groups, [high - low for low, high in pairwise(edges)])
-            chosen |= {row.image for row in bins[scheme.fold - 1]}
-        return chosen
-    counts = _apportion(totals, scheme.test)
-    for label, groups in ordered.items():
-        chosen |= {row.image for row in _fill(groups, [counts[label]])[0]}
-    return chosen
+        sizes = {label: fold_sizes(total, scheme.folds) for label, total in totals.items()}
+    else:
+        sizes = {label: [count] for label, count in apportion(totals, scheme.test).items()}
+    bins = [_fill(groups, sizes[label])[max(scheme.fold, 1) - 1] for label, groups in ordered.items()]
+    return {row.image for each in bins for row in each}
 
 
 def _deal_order(rows: Sequence[Indexed], seed: int) -> list[list[Indexed]]:
@@ -201,20 +198,3 @@ def _fill(groups: Sequence[Sequence[Indexed]], sizes: Sequence[int]) -> list[lis
             break
         bins[home].append(row)
     return bins
-
-
-def _apportion(totals: dict[str, int], share: Fraction) -> dict[str, int]:
-    """Return a share of each class, exact in sum: the share of all rounded up, then largest remainders."""
-    wanted = ceil(share * sum(totals.values()))
-    counts = {label: int(share * total) for label, total in totals.items()}
-    by_remainder = sorted(totals, key=lambda label: (counts[label] - share * totals[label], label))
-    for label in by_remainder[: wanted - sum(counts.values())]:
-        counts[label] += 1
-    return counts
-
-
-def _groups(folder: Path) -> dict[str, str]:
-    path = folder / index.GROUPS
-    if not path.exists():
-        return {}
-    return {row["image"]: row["group"] for row in files.read_csv(path, ("image", "group"))}

@@ -43,7 +43,7 @@ def ablation(
     settings: Annotated[list[Setting], typer.Option(help="Changes to compare; by default every one.")] = ALL,
     offline: Annotated[bool, typer.Option(help="Train with copies made beforehand as well.")] = True,
     copies: Annotated[int, typer.Option(min=1, max=100, help="Copies of each image, made beforehand.")] = 3,
-    split: scripts.Split = schemes.DEFAULT,
+    split: scripts.Split = None,
     seeds: Annotated[list[int], typer.Option("--seed", min=0, max=2**31 - 1, help="Seeds of the trainings.")] = SEEDS,
     set_: scripts.Settings = None,
     profile: scripts.Profile = "",
@@ -71,7 +71,7 @@ def ablation(
 
 
 def _config(
-    model: str, dataset: str, split: str, set_: Sequence[str] | None, profile: str, training: bool
+    model: str, dataset: str, split: str | None, set_: Sequence[str] | None, profile: str, training: bool
 ) -> "ModelConfig":
     """Return what is trained, every mistake found before the first training starts."""
     from models.ablating import DECIDED

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import models
-from data import index, splitting
+from data import index, schemes, splitting
 from models import config_files
 from utils import artifacts, console
 from utils.errors import LeukoBenchError
@@ -76,12 +76,12 @@ def check_answer(name: str, value: Any, answers: Mapping[str, Any]) -> None:
         LeukoBenchError: it is wrong.
     """
     for model in _models(answers):
-        if name in ("set_", "seed") and value is not None:
-            models.config_for(model, answers.get("profile", ""), **{"settings" if name == "set_" else name: value})
+        if name == "set_" and value is not None:
+            models.config_for(model, answers.get("profile", ""), value)
         if name == "config" and value is not None:
             config_files.settings(value, model, answers.get("profile", ""))
-    if name == "split":
-        splitting.parse(value)
+    if name == "split" and value is not None:
+        schemes.expand(value)  # a command that takes one fold only says so itself
     if name in ("path", "paths", "image", "groups"):
         for path in value if isinstance(value, list) else [value]:
             pattern = name == "paths" and set("*?[") & set(str(path))

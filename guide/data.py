@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 SHOWN = 3  # files named in a line about many
 Dataset = Annotated[str, typer.Argument(help="Dataset; empty: the only one, or synthetic smears.")]
-Split = Annotated[str, typer.Option(help="Train/val/test in percent (64/16/20, 90/10), or kfold:K:I.")]
+Split = Annotated[str, typer.Option(help="Percent (64/16/20, 90/10), kfold:K:I, grouped or grouped-kfold:K:I.")]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of the split.")]
 
 
@@ -100,20 +100,10 @@ def split(
 ) -> None:
     """Split a dataset into training, validation and test images, stratified by class."""
     from data import splitting
+    from guide import splits
 
     name = splitting.ensure_dataset(dataset)
-    folder = splitting.prepare_split(name, split, seed)
-    counts = folder.manifest.counts()
-    rows = [
-        (subset, *(f"{n:,}" for n in (sum(found.values()), *(found[label] for label in folder.manifest.classes))))
-        for subset in artifacts.SUBSETS
-        for found in [counts[subset]]
-    ]
-    console.table(f"{name}, split {split}, seed {seed}", ("subset", "images", *folder.manifest.classes), rows)
-    cut = splitting.straddling(folder.manifest)
-    if cut:
-        console.warn(f"{len(cut)} groups of equal images lie in several subsets, first: {', '.join(cut[0])}.")
-    console.say(f"Manifest {folder.manifest.hash} in {folder.path}")
+    splits.show(name, split, seed, splitting.prepare_split(name, split, seed))
 
 
 def figures(

@@ -1,57 +1,98 @@
 """Commands that train and evaluate models."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Annotated
 
 import typer
 
 import models
 from data import schemes, splitting
-from models import config_files, initial_weights, launching, scripts
+from guide import repeating
+from models import config_files, initial_weights, launching, recipes, scripts
 from utils import artifacts, console
+from utils.console import STOPPED
 from utils.errors import LeukoBenchError
 from utils.paths import runs_dir
+
+Split = Annotated[
+    str | None,
+    typer.Option(
+        help="Percent, kfold:K:I, grouped, grouped-kfold:K:I; kfold:5 is all five folds, one after another.",
+        show_default=schemes.DEFAULT,
+    ),
+]
+Seeds = Annotated[
+    list[int] | None,
+    typer.Option(
+        "--seed",
+        min=0,
+        max=scripts.MAX_SEED,
+        help="Seed of weights, order, augmentation, dropout; given again, one more training.",
+        show_default="42",
+    ),
+]
 
 
 def train(
     model: Annotated[list[str] | None, typer.Argument(help="Models to train, one after another.")] = None,
     dataset: scripts.Dataset = "",
-    split: scripts.Split = schemes.DEFAULT,
-    seed: scripts.Seed = 42,
+    split: Split = None,
+    seed: Seeds = None,
     set_: scripts.Settings = None,
     profile: scripts.Profile = "",
+    recipe: scripts.Recipe = "",
     config: scripts.ConfigFile = None,
     resume: scripts.Resume = "",
     root: scripts.Root = None,
 ) -> int:
     """Train models on a dataset and evaluate them on its test images."""
     place = (root or runs_dir()).resolve()
+    flags = scripts.given({"dataset": dataset, "split": split, "seed": seed or None, "recipe": recipe})
     if resume:
         run = artifacts.open_run(resume, place)
-        others = scripts.given({"dataset": dataset, "split": split, "seed": seed})
-        if set_ or profile or config or others or (model and model != [run.model]):
+        if set_ or profile or config or flags or (model and model != [run.model]):
             raise LeukoBenchError(f"--resume goes on with the settings of {run.id}: give no others beside it.")
-        names, options = [run.model], ["--resume", str(run.path.resolve())]
-        batch_sizes = {}
-    else:
-        named = config_files.read(config).get("model") if config else None
-        names = model or ([str(named)] if named else [])
-        if not names:
-            raise LeukoBenchError(f"Name at least one model: {', '.join(models.names())}.")
-        # Every mistake is found before the first training starts.
-        values = scripts.given({"dataset": dataset, "split": split, "seed": seed})
-        laid = {name: config_files.settings(config, name, profile) if config else [] for name in names}
-        configs = {name: models.config_for(name, profile, laid[name] + (set_ or []), **values) for name in names}
-        for each in configs.values():
-            schemes.parse(each.split)
-            if each.dataset:
-                splitting.ensure_dataset(each.dataset)
-            if each.weights not in ("imagenet", "none"):
-                initial_weights.check_file(each.weights)
-        batch_sizes = {name: each.batch_size for name, each in configs.items()}
-        options = ["--dataset", dataset, "--split", split, "--seed", str(seed), "--profile", profile]
-        options += ["--config", str(config.resolve())] if config else []
-        options += ["--root", str(place)] + [part for each in set_ or () for part in ("--set", each)]
-    outcomes = launching.train_each(names, options, batch_sizes)
+        names = [run.model]
+        outcomes = launching.train_each(names, ["--resume", str(run.path.resolve())], {})
+        return _ended(names, outcomes)
+    named = config_files.read(config).get("model") if config else None
+    names = model or ([str(named)] if named else [])
+    if not names:
+        raise LeukoBenchError(f"Name at least one model: {', '.join(models.names())}.")
+    # Every mistake is found before the first training starts.
+    values = {field: value for field, value in flags.items() if field != "seed"}
+    laid = {name: config_files.settings(config, name, profile) if config else [] for name in names}
+    configs = {name: models.config_for(name, profile, laid[name] + (set_ or []), **values) for name in names}
+    repeats = repeating.repeats(configs, seed or [])
+    for each in configs.values():
+        if each.dataset:
+            splitting.ensure_dataset(each.dataset)
+        if each.weights not in ("imagenet", "none"):
+            initial_weights.check_file(each.weights)
+    repeating.check_groups(configs.values())
+    options = ["--dataset", dataset, "--profile", profile, "--recipe", recipe]
+    options += ["--config", str(config.resolve())] if config else []
+    options += ["--root", str(place)] + [part for each in set_ or () for part in ("--set", each)]
+    batch_sizes = {name: each.batch_size for name, each in configs.items()}
+    before = set(artifacts.find_runs(place))
+    outcomes = []
+    for number, repeat in enumerate(repeats, start=1):
+        if len(repeats) > 1:
+            console.say(f"[{number}/{len(repeats)}] {', '.join(map(repeat.label, repeat.names))}", style="bold")
+        words = ["--split", repeat.split or split or ""]
+        words += ["--seed", str(repeat.seed)] if repeat.seed is not None else []
+        ended = launching.train_each(repeat.names, options + words, batch_sizes)
+        outcomes += [replace(outcome, name=repeat.label(outcome.name)) for outcome in ended]
+        if outcomes and outcomes[-1].status == STOPPED:
+            break
+    if len(repeats) > 1:
+        repeating.show([run for run in artifacts.find_runs(place, finished=True) if run not in before])
+    return _ended([repeat.label(name) for repeat in repeats for name in repeat.names], outcomes)
+
+
+def _ended(names: Sequence[str], outcomes: Sequence[launching.Outcome]) -> int:
+    """Say what was trained where there were several; return the exit code."""
     failed = [outcome for outcome in outcomes if outcome.status]
     if len(names) > 1:
         done = [outcome.name for outcome in outcomes if not outcome.status]
@@ -97,5 +138,6 @@ def models_() -> None:
         rows.append((name, images, config.initialisation, phases, ", ".join(config.PROFILES)))
     console.table("Models", ("model", "images", "initialisation", "epochs", "profiles"), rows)
     console.say("Settings of one: python run_guide.py train MODEL --set FIELD=VALUE")
+    console.say(f"Recipes for any of them: --recipe {' | '.join(recipes.names())}")
     console.say(f"\nAny architecture of keras.applications is a model too, as in: {applications.EXAMPLE}")
     console.say(", ".join(applications.names()))

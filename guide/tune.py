@@ -18,8 +18,8 @@ BEST_ROWS = 5
 def tune(
     model: Annotated[str, typer.Argument(help="Model to tune.")],
     dataset: scripts.Dataset = "",
-    split: scripts.Split = schemes.DEFAULT,
-    seed: scripts.Seed = 42,
+    split: scripts.Split = None,
+    seed: scripts.Seed = None,
     set_: scripts.Settings = None,
     profile: scripts.Profile = "",
     trials: Annotated[int, typer.Option(min=1, max=10_000, help="Trials in all, those of before included.")] = 20,

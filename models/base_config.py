@@ -193,7 +193,10 @@ def build_config(cls: type[ModelConfig], profile: str = "", settings: Sequence[s
             held[last] = value
             value = merged
         fields[outer] = value
-    return _validated(cls, fields | values)
+    config = _validated(cls, fields | values)
+    if settings:  # those of a new run: what a finished one was made with stands in its config.json
+        recipes.check(config)
+    return config
 
 
 def _last(field: str, settings: Sequence[str]) -> str:

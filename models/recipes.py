@@ -1,6 +1,12 @@
 """Training recipes that take the shortcut through the stain away, as settings of any model."""
 
+import json
+from typing import TYPE_CHECKING
+
 from utils.errors import LeukoBenchError, nearest
+
+if TYPE_CHECKING:
+    from models.base_config import ModelConfig
 
 # Each setting as --set takes it. What a recipe trains on, and so is not judged by, says utils/recipe_families.py.
 RECIPES = {
@@ -40,3 +46,27 @@ def settings(name: str) -> tuple[str, ...]:
     if name not in RECIPES:
         raise LeukoBenchError(f"Unknown recipe '{name}'.{nearest(name, RECIPES)} Valid recipes: {', '.join(RECIPES)}.")
     return (f"recipe={name}", *RECIPES[name])
+
+
+def check(config: "ModelConfig") -> None:
+    """Refuse a configuration whose settings contradict the recipe that it is named after.
+
+    Raises:
+        LeukoBenchError: says which setting.
+    """
+    for setting in RECIPES.get(config.recipe, ()):
+        field, _, text = setting.partition("=")
+        outer, _, inner = field.partition(".")
+        held = getattr(getattr(config, outer), inner or "name")  # without an inner field it is the variant's name
+        if str(held) != text and held != _number(text):
+            raise LeukoBenchError(
+                f"Recipe '{config.recipe}' sets {setting}; received {field}={held}. "
+                "Leave the recipe away to choose by hand."
+            )
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(json.loads(text))
+    except ValueError:
+        return None

@@ -14,9 +14,23 @@ from utils.console import STOPPED, error, run_app, say
 from utils.errors import LeukoBenchError
 from utils.paths import runs_dir
 
+MAX_SEED = 2**31 - 1
 Dataset = Annotated[str, typer.Option(help="Dataset below data/raw; empty: the only one, or synthetic smears.")]
-Split = Annotated[str, typer.Option(help="Train/val/test in percent, or kfold:K:I.")]
-Seed = Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Seed of weights, order, augmentation, dropout.")]
+# A flag that is not given leaves its field to profile, --config and --set; one that is given decides, whatever it says.
+Split = Annotated[
+    str | None,
+    typer.Option(
+        help="Percent (64/16/20, 90/10), kfold:K:I, grouped, grouped-kfold:K:I.", show_default=schemes.DEFAULT
+    ),
+]
+Seed = Annotated[
+    int | None,
+    typer.Option(min=0, max=MAX_SEED, help="Seed of weights, order, augmentation, dropout.", show_default="42"),
+]
+Recipe = Annotated[
+    str,
+    typer.Option(help="Way out of the shortcuts: gray, stain_swap, strong ...; `models` lists them."),
+]
 Settings = Annotated[list[str] | None, typer.Option("--set", help="Override a field of the config: field=value.")]
 Profile = Annotated[str, typer.Option(help="Named settings of the model, such as demo.")]
 Root = Annotated[Path | None, typer.Option(help="Folder of the runs.", show_default="runs")]
@@ -32,10 +46,11 @@ def run_train(name: str) -> None:
 
     def train(
         dataset: Dataset = "",
-        split: Split = schemes.DEFAULT,
-        seed: Seed = 42,
+        split: Split = None,
+        seed: Seed = None,
         set_: Settings = None,
         profile: Profile = "",
+        recipe: Recipe = "",
         config_file: ConfigFile = None,
         root: Root = None,
         resume: Resume = "",
@@ -53,7 +68,7 @@ def run_train(name: str) -> None:
                 return 0
             config = evaluation.config_of(started)
         else:
-            values = {"dataset": dataset, "split": split, "seed": seed}
+            values = {"dataset": dataset, "split": split, "seed": seed, "recipe": recipe}
             laid = config_files.settings(config_file, name, profile) if config_file else []
             config = models.config_for(name, profile, [*laid, *(set_ or ())], **given(values))
         say(f"Training {name} ({config.initialisation} initialisation, {config.image_size} px, seed {config.seed})")
@@ -90,10 +105,8 @@ def run_evaluate(name: str) -> None:
 
 
 def given(values: dict[str, object]) -> dict[str, object]:
-    """Keep the values that differ from the flags' defaults, so that a profile or --set decides the others."""
-    from models.base_config import ModelConfig
-
-    return {field: value for field, value in values.items() if value != ModelConfig.model_fields[field].default}
+    """Keep the values of the flags that were given; a profile, a file or --set decides the others."""
+    return {field: value for field, value in values.items() if value not in (None, "")}
 
 
 def _evaluate(run: artifacts.Run) -> None:

@@ -11,9 +11,7 @@ from models.base_config import ModelConfig
 class Config(ModelConfig):
     """Basic residual blocks (He et al. 2016) and global average pooling, 0.6 M parameters, trained from scratch."""
 
-    PROFILES: ClassVar[dict[str, dict[str, Any]]] = {
-        "demo": {"image_size": 64, "epochs": 10, "pool_stem": False},  # half a minute on two cores
-    }
+    PROFILES: ClassVar[dict[str, dict[str, Any]]] = {"demo": {"image_size": 64, "epochs": 10, "pool_stem": False}}
 
     image_size: int = 112  # half of the release's images: a whole number of pixels becomes one
     stem: int = Field(32, ge=1)  # filters of the first convolution, which halves the side
