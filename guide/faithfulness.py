@@ -6,7 +6,7 @@ import typer
 
 from guide.explain import Method
 from models.scripts import Root
-from utils import artifacts, console, tables
+from utils import artifacts, console, faithfulness_tables
 from utils.paths import runs_dir
 
 
@@ -16,16 +16,23 @@ def faithfulness(
     method: Annotated[list[Method] | None, typer.Option(help="Methods; none: all that fit the model.")] = None,
     root: Root = None,
 ) -> None:
-    """Measure how faithful a run's heatmaps are: the deletion AUC of each method, lower is better."""
+    """Judge a run's heatmaps: do they name what the prediction rests on, lie in nuclei, and depend on the weights?"""
+    from data.nucleus_masks import knows_nuclei
     from models import faithfulness
+    from visualization import faithfulness as figures
 
     chosen = artifacts.open_run(run, root or runs_dir())
     scores = faithfulness.measure(chosen, images, [each.value for each in method or ()])
-    rows = [
-        [s.method, tables.number(s.mean, 4), tables.number(s.deviation, 4), "{:.4f}-{:.4f}".format(*s.interval())]
-        for s in scores
-    ]
-    title = f"{chosen.label()}: deletion AUC on {len(scores[0].values)} test images, lower is more faithful"
-    console.table(title, ["Method", "Mean", "SD of images", "95 % of the mean"], rows)
-    console.say(faithfulness.verdict(scores))
-    console.say(f"  {chosen.file(faithfulness.FILE)}")
+    config, rows = chosen.config(), faithfulness_tables.read(chosen)
+    count = f"{len(scores[0].deletion)} test images"
+    nuclei = "as they were drawn" if knows_nuclei(config["dataset"]) else "found by the colour of their stain"
+    table = faithfulness_tables.table(rows, f"{chosen.label()}: faithfulness of heatmaps on {count}, nuclei {nuclei}")
+    console.table(table.title, table.columns, table.rows)
+    console.say(table.words_below)
+    for sentence in faithfulness_tables.sentences(rows, config["heatmap_method"]):
+        console.say(sentence)
+    by_name = {score.method: score for score in scores}
+    first, second = (by_name[row["method"]] for row in faithfulness_tables.order(rows)[:2])
+    console.say(faithfulness.against(first, second))
+    for path in (chosen.file(faithfulness_tables.FILE), figures.draw(chosen)):
+        console.say(f"  {path}")

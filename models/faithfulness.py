@@ -1,64 +1,92 @@
-"""How faithful a run's heatmaps are: deletion AUC, measured on its test images. docs/heatmaps.md has the formulas."""
+"""How faithful a run's heatmaps are, measured on its test images. docs/heatmaps.md has the formulas."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from data.manifest import Manifest
-from models import runtime
+from data.nucleus_masks import nucleus_masks
+from models import imputing, localising, perturbing, randomisation, runtime
+from models.baseline_maps import baseline_maps
 from models.evaluation import ELSEWHERE, config_of, open_model, split_of
 from models.explaining import read_test, softmax
-from models.heatmaps import check_method, heatmaps, methods_of
-from utils import files
+from models.heatmaps import BATCH, check_method, heatmaps, methods_of
+from utils import faithfulness_tables, files
 from utils.artifacts import Run
 from utils.console import say
+from utils.faithfulness_tables import BASELINES, CURVES, CURVES_HEADER, FILE, HEADER, NAMES, RANKED
 
-FILE = "faithfulness.csv"
-HEADER = ("method", "images", "deletion_auc_mean", "deletion_auc_sd", "low", "high", "seed")
-RANDOM = "random"  # the baseline: a map that knows nothing
-STEPS = 28  # each removes the same share of the pixels
-GRID = 8  # random values a side of the baseline's maps
+CHECKED = BATCH  # images of the sanity check, whose maps are made anew for every stage and untrained network
 
 
 @dataclass(frozen=True)
 class Score:
-    """The deletion AUC of a method over images; lower is more faithful.
+    """What was measured for the maps of one method; images are the same, in the same order, for every method of a run.
 
     Attributes:
-        values: (n,) of each image, the same images in the same order for every method of a run.
+        deletion: (n, steps + 1) probability of the predicted class while the image is removed.
+        insertion: (n, steps + 1) the same while it comes out of a blur.
+        road: (n, rates, 2) the same after the most and the least relevant places were imputed.
+        mass: (n,) share of the map inside nuclei; NaN where the image has none.
+        pointing: (n,) whether the highest place is in a nucleus; NaN where the image has none.
+        area: (n,) share of the image that nuclei take; NaN where it has none.
+        cascade: (stages,) correlation with the maps of the network that loses its weights; the last has lost all.
+        seed: of random choices.
     """
 
     method: str
-    values: np.ndarray
+    deletion: np.ndarray
+    insertion: np.ndarray
+    road: np.ndarray
+    mass: np.ndarray
+    pointing: np.ndarray
+    area: np.ndarray
+    cascade: np.ndarray
+    seed: int
 
-    @property
-    def mean(self) -> float:
-        """Mean over the images."""
-        return float(self.values.mean())
+    def values(self, measure: str) -> np.ndarray:
+        """Return a measure of `faithfulness_tables.RANKED` for each image, (n,)."""
+        if measure == "road":
+            return (self.road[..., imputing.LEAST] - self.road[..., imputing.MOST]).mean(axis=1)
+        return perturbing.area(self.insertion if measure == "insertion_auc" else self.deletion)
 
-    @property
-    def deviation(self) -> float:
-        """Standard deviation between images."""
-        return float(self.values.std(ddof=1))
+    def row(self) -> dict[str, Any]:
+        """Return the columns of faithfulness.csv."""
+        deletion = self.values("deletion_auc_mean")
+        low, high = interval(deletion)
+        told = (len(deletion), float(deletion.mean()), float(deletion.std(ddof=1)), low, high)
+        rest = (self.values("insertion_auc"), self.values("road"), self.mass, self.area, self.pointing)
+        return dict(
+            zip(HEADER, (self.method, *told, *map(_mean, rest), float(self.cascade[-1]), self.seed), strict=True)
+        )
 
-    def interval(self) -> tuple[float, float]:
-        """Return the 95 % interval of the mean, by Student's t."""
-        from scipy import stats
-
-        count = len(self.values)
-        half = float(stats.t.ppf(0.975, count - 1)) * self.deviation / count**0.5
-        return self.mean - half, self.mean + half
+    def curves(self) -> list[tuple[str, str, float, float]]:
+        """Return the rows of faithfulness_curves.csv: method, curve, share of pixels or layers, mean value."""
+        steps = np.linspace(0, 1, self.deletion.shape[1])
+        found = (
+            ("deletion", steps, self.deletion.mean(axis=0)),
+            ("insertion", steps, self.insertion.mean(axis=0)),
+            ("road most relevant", imputing.RATES, self.road[..., imputing.MOST].mean(axis=0)),
+            ("road least relevant", imputing.RATES, self.road[..., imputing.LEAST].mean(axis=0)),
+            ("randomisation", randomisation.STAGES, self.cascade),
+        )
+        return [
+            (self.method, name, float(share), float(value))
+            for name, shares, values in found
+            for share, value in zip(shares, values, strict=True)
+        ]
 
 
 def measure(run: Run, images: int = 100, methods: Sequence[str] = (), seed: int = 42) -> list[Score]:
-    """Write faithfulness.csv of a run and return its scores, the most faithful method first and the baseline last.
+    """Write faithfulness.csv and faithfulness_curves.csv of a run; return the scores of its methods and the baselines.
 
     Args:
         run: finished.
         images: test images, at least 2: a stratified choice by hash; all where there are fewer.
         methods: names of methods that fit the model; none for every one that does.
-        seed: of the baseline, and of the order of pixels that a map holds for equal.
+        seed: of the baseline, of the order of pixels that a map holds for equal, of noise and untrained networks.
 
     Raises:
         LeukoBenchError: a method does not fit the model, or weights or data are missing.
@@ -66,28 +94,57 @@ def measure(run: Run, images: int = 100, methods: Sequence[str] = (), seed: int 
     model, config = open_model(run, logits=True), config_of(run)
     for method in methods:
         check_method(method, model)
-    pixels = read_test(run, sample(split_of(run).manifest, images)).astype(np.float32)
+    names = sample(split_of(run).manifest, images)
+    pixels = read_test(run, names).astype(np.float32)
+    masks = nucleus_masks(config.dataset, names, config.image_size)
+    scores = []
     with runtime.enough_memory(f"Explaining {model.name}", ELSEWHERE):
         targets = np.array([model.predict_on_batch(image[None])[0].argmax() for image in pixels])
-        scores = []
-        for method in (*dict.fromkeys(methods or methods_of(model)), RANDOM):
-            maps = (
-                random_maps(len(pixels), pixels.shape[1], seed)
-                if method == RANDOM
-                else heatmaps(model, pixels, targets, method, config.heatmap_layer)
+
+        def explain(method: str, count: int) -> np.ndarray:
+            if method in BASELINES:
+                return baseline_maps(method, count, config.image_size, seed)
+            return heatmaps(model, pixels[:count], targets[:count], method, config.heatmap_layer)
+
+        judged = (*dict.fromkeys(methods or methods_of(model)), *BASELINES)
+        say("  sanity check: maps of the network without its weights")
+        checked = min(CHECKED, len(pixels))
+        cascades = randomisation.cascade(
+            model, randomisation.untrained(config, seed), lambda: np.stack([explain(name, checked) for name in judged])
+        )
+        for method, cascade in zip(judged, cascades, strict=True):
+            say(f"  {method}")
+            maps = explain(method, len(pixels))
+            scores.append(
+                Score(
+                    method,
+                    *perturbed(lambda batch: softmax(model.predict_on_batch(batch)), pixels, maps, targets, seed),
+                    localising.mass_inside(maps, masks),
+                    localising.pointing(maps, masks),
+                    np.where(masks.any(axis=(1, 2)), masks.mean(axis=(1, 2)), np.nan),
+                    cascade,
+                    seed,
+                )
             )
-            values = [
-                deletion_auc(lambda batch: softmax(model.predict_on_batch(batch)), image, values, target, seed)
-                for image, values, target in zip(pixels, maps, targets, strict=True)
-            ]
-            scores.append(Score(method, np.array(values)))
-            say(f"  {method}: deletion AUC {scores[-1].mean:.4f}")
-    scores.sort(key=lambda score: (score.method == RANDOM, score.mean))
-    rows = [
-        [s.method, len(s.values), *(f"{v:.6f}" for v in (s.mean, s.deviation, *s.interval())), seed] for s in scores
-    ]
-    files.write_text(run.file(FILE), files.csv_text(HEADER, rows))
+    rows = {score.method: score.row() for score in scores}
+    written = [[_cell(row[key]) for key in HEADER] for row in faithfulness_tables.order(list(rows.values()))]
+    files.write_text(run.file(FILE), files.csv_text(HEADER, written))
+    curves = [[*names, f"{share:.6g}", f"{value:.6f}"] for score in scores for *names, share, value in score.curves()]
+    files.write_text(run.file(CURVES), files.csv_text(CURVES_HEADER, curves))
     return scores
+
+
+def perturbed(
+    probabilities: perturbing.Probabilities, pixels: np.ndarray, maps: np.ndarray, targets: Sequence[int], seed: int
+) -> list[np.ndarray]:
+    """Return the curves of deletion, insertion and ROAD of images (n, h, w, 3) with maps (n, h, w), as in `Score`."""
+    ways: tuple[Callable[..., np.ndarray], ...] = (
+        perturbing.deletion_curve,
+        perturbing.insertion_curve,
+        imputing.curves,
+    )
+    each = list(zip(pixels, maps, targets, strict=True))
+    return [np.stack([way(probabilities, *one, seed) for one in each]) for way in ways]
 
 
 def sample(manifest: Manifest, count: int) -> list[str]:
@@ -99,56 +156,33 @@ def sample(manifest: Manifest, count: int) -> list[str]:
     return [image for _, _, image in sorted(ranked)[:count]]
 
 
-def random_maps(count: int, size: int, seed: int) -> np.ndarray:
-    """Return (count, size, size) maps in 0..1 of random spots, interpolated as the methods' maps are."""
-    import tensorflow as tf
+def interval(values: np.ndarray) -> tuple[float, float]:
+    """Return the 95 % interval of the mean of values (n,), by Student's t."""
+    from scipy import stats
 
-    spots = np.random.default_rng(seed).random((count, GRID, GRID, 1), np.float32)
-    return tf.image.resize(spots, (size, size), method="bilinear").numpy()[..., 0]
-
-
-def deletion_auc(
-    probabilities: Callable[[np.ndarray], np.ndarray],
-    image: np.ndarray,
-    values: np.ndarray,
-    target: int,
-    seed: int = 0,
-    steps: int = STEPS,
-) -> float:
-    """Return the area under the probability of a class while its image is removed, the map's highest places first.
-
-    Source: the deletion metric of RISE, Petsiuk et al. 2018. A removed pixel gets the mean colour of the image.
-
-    Args:
-        probabilities: (n, h, w, 3) float32 in 0-255 to (n, classes).
-        image: (h, w, 3) in 0-255.
-        values: (h, w) map; equal places are removed in a random order.
-        target: index of the class.
-        seed: of that order.
-        steps: equal shares of the pixels, removed one after another.
-
-    Returns:
-        Area in 0..1 over the removed share; lower where the map found what the class rests on.
-    """
-    chance = np.random.default_rng(seed).permutation(values.size)
-    order = np.lexsort((chance, -values.ravel()))
-    flat = image.reshape(-1, image.shape[-1]).astype(np.float32)
-    batch = np.repeat(flat[None], steps + 1, axis=0)
-    for step in range(1, steps + 1):
-        batch[step, order[: round(step * len(order) / steps)]] = flat.mean(axis=0)
-    curve = probabilities(batch.reshape(-1, *image.shape))[:, target]
-    return float(np.trapezoid(curve, dx=1 / steps))
+    half = float(stats.t.ppf(0.975, len(values) - 1)) * float(values.std(ddof=1)) / len(values) ** 0.5
+    return float(values.mean()) - half, float(values.mean()) + half
 
 
-def verdict(scores: Sequence[Score]) -> str:
-    """Say which method is the most faithful, and whether the images tell it from the next."""
-    methods = sorted((score for score in scores if score.method != RANDOM), key=lambda score: score.mean)
-    baseline = next(score for score in scores if score.method == RANDOM)
-    best, second = methods[0], methods[1] if len(methods) > 1 else baseline
-    differences = second.values - best.values
-    error = float(differences.std(ddof=1)) / len(differences) ** 0.5
-    told = "more than" if differences.mean() > error else "no more than"
+def against(best: Score, other: Score) -> str:
+    """Compare two methods image by image: how much better the first is by each measure, with its standard error."""
+    parts, clear = [], 0
+    for measure, higher in RANKED.items():
+        gains = (best.values(measure) - other.values(measure)) * (1 if higher else -1)
+        mean, error = float(gains.mean()), float(gains.std(ddof=1)) / len(gains) ** 0.5
+        parts.append(f"{NAMES[measure]} {mean:+.4f} (± {error:.4f})")
+        clear += mean > 2 * error
     return (
-        f"Most faithful: {best.method}. Its deletion AUC lies {differences.mean():.4f} below that of {second.method}, "
-        f"{told} the standard error of that difference over the same images ({error:.4f})."
+        f"{best.method} against {other.method} on the same images, + is better, ± the standard error: "
+        f"{', '.join(parts)}. {clear} of {len(RANKED)} measures tell them apart by two standard errors."
     )
+
+
+def _mean(values: np.ndarray) -> float | None:
+    """Return the mean of what is known; None where nothing is."""
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if len(known) else None
+
+
+def _cell(value: Any) -> Any:
+    return "" if value is None else f"{value:.6f}" if isinstance(value, float) else value
