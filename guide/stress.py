@@ -1,0 +1,58 @@
+"""The command that shows trained models their test images changed: another stain, no colour, blur, no cells."""
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from data import perturbations
+from models.scripts import Root
+from utils import artifacts, console, shortcut_tables, stress_tables
+from utils.artifacts import FIGURES, Run
+from utils.errors import LeukoBenchError
+from utils.paths import runs_dir
+
+Family = StrEnum("Family", {name.upper().replace(" ", "_"): name for name in perturbations.NAMES})
+
+
+def stress(
+    runs: Annotated[list[str], typer.Argument(help="Runs or models; those of one split share every changed image.")],
+    images: Annotated[int, typer.Option(min=0, help="Test images to change, a choice by hash; 0: all.")] = 0,
+    family: Annotated[list[Family] | None, typer.Option(help="Kinds of change; none: all.")] = None,
+    heatmaps: Annotated[int, typer.Option(min=0, help="Images whose heatmaps are compared; 0: none.")] = 32,
+    root: Root = None,
+) -> None:
+    """Stress runs: test images in other stains, in grey, blurred, without cells; does the answer follow the stain?"""
+    from models import stressing
+    from visualization import stress as pictures
+
+    place = root or runs_dir()
+    chosen = list(dict.fromkeys(artifacts.open_run(name, place) for name in runs))
+    for run in chosen:
+        if not run.finished:
+            raise LeukoBenchError(
+                f"Run {run.id} is not finished. Finish it with: python run_guide.py evaluate {run.id}"
+            )
+    stressing.stress(chosen, [Family(each).value for each in family or ()], images, heatmaps)
+    _measure_shortcuts(chosen)
+    for run in chosen:
+        rows = stress_tables.read(run)
+        shown = stress_tables.table(run, rows)
+        console.say()
+        console.table(shown.title, shown.columns, shown.rows)
+        for sentence in stress_tables.sentences(run, rows):
+            console.say(sentence)
+        console.say(f"  {run.file(stress_tables.FILE)}")
+        console.say(f"  {pictures.draw(run, run.file(FIGURES) / pictures.FILE)}")
+    console.notice()
+
+
+def _measure_shortcuts(runs: list[Run]) -> None:
+    """Measure the shortcut baselines of every split that has none, for the shortcut margin."""
+    from data import shortcuts
+    from models.evaluation import split_of
+
+    for run in runs:
+        if not shortcut_tables.best(run.root, run.environment()["manifest"]):
+            console.say("  shortcut baselines of this split: measured once")
+            shortcuts.ladder(split_of(run), run.root)
