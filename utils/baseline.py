@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from utils import statistics
 from utils.artifacts import Run
 from utils.compare_models import Comparison
 from utils.cost_tables import seconds
@@ -91,8 +92,6 @@ def _points(gain: float | None) -> str:
 
 def _discordant(base: Run, best: Run) -> dict[str, Any]:
     """Count the test images that only one of two runs names rightly, with McNemar's exact p."""
-    from scipy.stats import binomtest
-
     right = [_right(run) for run in (base, best)]
     if right[0].keys() != right[1].keys():  # the same images under other names cannot be told from each other
         return {"baseline_alone": None, "best_alone": None, "both_right": None, "both_wrong": None, "mcnemar_p": None}
@@ -103,7 +102,7 @@ def _discordant(base: Run, best: Run) -> dict[str, Any]:
         "best_alone": other,
         "both_right": pairs.count((True, True)),
         "both_wrong": pairs.count((False, False)),
-        "mcnemar_p": float(binomtest(one, one + other, 0.5).pvalue) if one + other else 1.0,
+        "mcnemar_p": statistics.mcnemar_exact(one, other),
     }
 
 

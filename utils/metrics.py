@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from utils.errors import LeukoBenchError
+from utils.statistics import wilson
 
 if TYPE_CHECKING:
     import numpy as np
@@ -10,14 +11,6 @@ if TYPE_CHECKING:
 
 PREFIX = "p_"
 TOLERANCE = 1e-3  # float32 softmax, written as text and read again, stays far below it
-
-
-def wilson(right: int, images: int) -> tuple[float, float]:
-    """Return the 95 % Wilson score interval of a share (Wilson 1927; Newcombe 1998, method 3), both ends in 0..1."""
-    from scipy.stats import binomtest
-
-    interval = binomtest(right, images).proportion_ci(confidence_level=0.95, method="wilson")
-    return float(interval.low), float(interval.high)
 
 
 def class_names(table: "pd.DataFrame") -> list[str]:

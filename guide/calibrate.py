@@ -1,0 +1,33 @@
+"""The command that measures how far a run's probabilities can be trusted."""
+
+from typing import Annotated
+
+import typer
+
+from guide.views import show_table
+from models.scripts import Root
+from utils import artifacts, console, files
+from utils.artifacts import FIGURES
+from utils.paths import runs_dir
+from utils.selective import WANTED
+
+
+def calibrate(
+    runs: Annotated[list[str], typer.Argument(help="Runs, or models' names for their latest runs.")],
+    errors: Annotated[float, typer.Option(min=0, max=1, help="Share of answers that may be wrong.")] = WANTED,
+    root: Root = None,
+) -> None:
+    """Measure calibration, selective prediction and conformal sets: chosen on validation, measured on test images."""
+    from utils import calibration_tables
+    from visualization import reliability, risk_coverage
+
+    chosen = [artifacts.open_run(name, root or runs_dir()) for name in runs]
+    found = [calibration_tables.measure(run, errors) for run in chosen]
+    for table in calibration_tables.tables_of([run.label() for run in chosen], found):
+        console.say()
+        show_table(table)
+    for run, measured in zip(chosen, found, strict=True):
+        files.write_json(run.file(calibration_tables.FILE), measured)
+        made = [module.save(run, measured, run.file(FIGURES)) for module in (reliability, risk_coverage)]
+        console.say(f"{run.id}: {', '.join([calibration_tables.FILE, *(f'{FIGURES}/{path.name}' for path in made)])}")
+    console.notice()

@@ -1,0 +1,120 @@
+"""How far probabilities can be taken at their word: reliability, calibration errors, a temperature that mends them."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from utils.errors import LeukoBenchError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+BINS = 15  # as Guo et al. (2017)
+SMALLEST = 1e-12  # in place of a probability of 0, which has no logarithm; below what a float32 softmax resolves
+HOTTEST = 100.0  # temperatures are sought in 1/HOTTEST..HOTTEST: beyond, an answer is certain or a guess to any digit
+ALIKE = 6  # decimals: confidences equal so far are one; float32 knows no more, and rounding must not sort the images
+
+
+@dataclass(frozen=True)
+class Bin:
+    """One bin of a reliability diagram: its images, their mean confidence and the share named rightly, both in 0..1."""
+
+    images: int
+    confidence: float
+    accuracy: float
+
+
+def reliability(probabilities: "np.ndarray", labels: "np.ndarray", bins: int = BINS) -> list[Bin]:
+    """Group images by confidence (their highest probability) into bins of equally many, the least certain first.
+
+    Equal confidences always share a bin, so that the order of the images changes nothing; bins left empty by that are
+    dropped (Nguyen & O'Connor 2015; Nixon et al. 2019).
+
+    Args:
+        probabilities: (images, classes), rows that sum to 1.
+        labels: (images,) indices of the true classes.
+        bins: the most bins there may be.
+
+    Raises:
+        LeukoBenchError: no images.
+    """
+    import numpy as np
+
+    if not len(labels):
+        raise LeukoBenchError("There are no predictions to calibrate. Evaluate the run again.")
+    confidence, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
+    rounded = confidence.round(ALIKE)
+    starts = np.sort(rounded)[np.arange(1, bins) * len(labels) // bins]
+    place = np.searchsorted(starts, rounded, side="right")
+    groups = [place == k for k in range(bins)]
+    return [
+        Bin(int(group.sum()), float(confidence[group].mean()), float(right[group].mean()))
+        for group in groups
+        if group.any()
+    ]
+
+
+def ece(probabilities: "np.ndarray", labels: "np.ndarray", bins: int = BINS) -> float:
+    """Return the expected calibration error with equal-mass bins, in 0..1: mean |accuracy - confidence| over images.
+
+    Naeini et al. (2015) and Guo et al. (2017) have bins of equal width, most of which hold nobody where a model is sure
+    of nearly everything; bins of equally many images are those of Nguyen & O'Connor (2015). Arguments and errors as
+    `reliability`.
+    """
+    found = reliability(probabilities, labels, bins)
+    return sum(each.images * abs(each.accuracy - each.confidence) for each in found) / len(labels)
+
+
+def brier(probabilities: "np.ndarray", labels: "np.ndarray") -> float:
+    """Return the Brier score over all classes, 0..2: mean squared distance to the true class's 1 and others' 0.
+
+    Brier (1950), with the sum over the classes as he has it.
+    """
+    import numpy as np
+
+    return float(((probabilities - np.eye(probabilities.shape[1])[labels]) ** 2).sum(axis=1).mean())
+
+
+def log_loss(probabilities: "np.ndarray", labels: "np.ndarray") -> float:
+    """Return the mean negative log-probability of the true class in nats, probabilities held at 1e-12 and above."""
+    return float(-_logarithms(probabilities)[range(len(labels)), labels].mean())
+
+
+def scaled(probabilities: "np.ndarray", temperature: float) -> "np.ndarray":
+    """Return softmax(log p / T): probabilities (images, classes) at another temperature, float64.
+
+    log p are the logits but for a constant a row, which a softmax does not see.
+    """
+    from scipy.special import softmax
+
+    return softmax(_logarithms(probabilities) / temperature, axis=1)
+
+
+def fit_temperature(probabilities: "np.ndarray", labels: "np.ndarray") -> float:
+    """Return the temperature T of least log loss on these images (Guo et al. 2017), within 0.01..100.
+
+    T above 1 says that the model was too sure, below 1 not sure enough. Fit it on validation images, never on those
+    that it is judged by. Where every image is named rightly the loss falls without end, and T ends near 0.01.
+
+    Raises:
+        LeukoBenchError: no images.
+    """
+    import numpy as np
+    from scipy.optimize import minimize_scalar
+    from scipy.special import log_softmax
+
+    if not len(labels):
+        raise LeukoBenchError("There are no validation predictions to fit a temperature on. Evaluate the run again.")
+    logits, rows = _logarithms(probabilities), np.arange(len(labels))
+
+    def loss(log_temperature: float) -> float:
+        return -log_softmax(logits / np.exp(log_temperature), axis=1)[rows, labels].mean()
+
+    edge = float(np.log(HOTTEST))
+    return float(np.exp(minimize_scalar(loss, bounds=(-edge, edge), method="bounded", options={"xatol": 1e-6}).x))
+
+
+def _logarithms(probabilities: "np.ndarray") -> "np.ndarray":
+    import numpy as np
+
+    kept = np.maximum(np.asarray(probabilities, dtype=np.float64), SMALLEST)
+    return np.log(kept / kept.sum(axis=1, keepdims=True))

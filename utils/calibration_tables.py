@@ -1,0 +1,113 @@
+"""Calibration, selective prediction and conformal sets of runs: measured from predictions.csv, and as tables."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from utils import calibration, conformal, metrics, selective
+from utils.artifacts import Run
+from utils.compare_models import Comparison
+from utils.errors import LeukoBenchError
+from utils.tables import Table, name_lines, number, percent
+
+FILE = "calibration.json"
+MEASURES = {"ece": calibration.ece, "brier": calibration.brier, "log_loss": calibration.log_loss}
+
+
+def measure(run: Run, wanted: float = selective.WANTED) -> dict[str, Any]:
+    """Return the contents of calibration.json: all that is chosen is chosen on validation and measured on test images.
+
+    Args:
+        run: with predictions.
+        wanted: share of the given answers that may be wrong.
+
+    Returns:
+        temperature, bins, before and after {ece, brier, log_loss}, selective {wanted, threshold, coverage, error,
+        aurc}, conformal {"0.90": ..., "0.95": ...} as `conformal.Sets.measured`. None: nothing fits, or no answer.
+
+    Raises:
+        LeukoBenchError: there are no validation or test predictions, or they are damaged; the line names the run.
+    """
+    try:
+        classes, chosen, given = metrics.arrays(run.predictions("val"))
+        _, truth, probabilities = metrics.arrays(run.predictions("test"))
+    except LeukoBenchError as error:
+        raise error if run.id in str(error) else LeukoBenchError(f"Run {run.id}: {error}") from None
+    temperature = calibration.fit_temperature(given, chosen)
+    states = {"before": probabilities, "after": calibration.scaled(probabilities, temperature)}
+    least = selective.threshold(selective.curve(given, chosen), wanted)
+    coverage, error = selective.realised(probabilities, truth, least)
+    return {
+        "temperature": temperature,
+        "bins": calibration.BINS,
+        **{name: {key: score(state, truth) for key, score in MEASURES.items()} for name, state in states.items()},
+        "selective": {"wanted": wanted, "threshold": least, "coverage": coverage, "error": error}
+        | {"aurc": selective.curve(probabilities, truth).aurc},
+        "conformal": {
+            f"{held.level:.2f}": held.measured(truth, classes) for held in conformal.sets(given, chosen, probabilities)
+        },
+    }
+
+
+def records(comparison: Comparison) -> list[dict[str, Any]]:
+    """Return the columns of calibration.csv, one dict a run."""
+    rows = []
+    for run, named in zip(comparison.runs, comparison.rows, strict=True):
+        found = measure(run)
+        row = {key: named[key] for key in ("name", "model", "run")} | {"temperature": found["temperature"]}
+        row |= {f"{key}_{state}": found[state][key] for key in MEASURES for state in ("before", "after")}
+        row |= {"aurc": found["selective"]["aurc"]}
+        row |= {f"selective_{key}": found["selective"][key] for key in ("wanted", "threshold", "coverage", "error")}
+        for level in conformal.LEVELS:
+            held = found["conformal"].get(f"{level:.2f}", {})
+            mark = f"conformal_{100 * level:.0f}"
+            row |= {f"{mark}_{key}": held.get(key) for key in ("threshold", "coverage", "mean_size", "empty", "single")}
+            each = [share for share in held.get("per_class", {}).values() if share is not None]
+            row[f"{mark}_worst_class"] = min(each, default=None)
+        rows.append(row)
+    return rows
+
+
+def tables(comparison: Comparison) -> list[Table]:
+    """Return calibration, selective prediction and conformal sets of every run of a comparison."""
+    return tables_of([row["name"] for row in comparison.rows], [measure(run) for run in comparison.runs])
+
+
+def tables_of(names: Sequence[str], found: Sequence[dict[str, Any]]) -> list[Table]:
+    """Return the three tables of runs by their names and what `measure` gave for each."""
+    pairs = [(name_lines(name), each) for name, each in zip(names, found, strict=True)]
+    errors = [
+        [name, number(each["temperature"], 2)]
+        + [text(each[state][key]) for key, text in _TEXTS.items() for state in ("before", "after")]
+        for name, each in pairs
+    ]
+    answers = [
+        [name, number(each["selective"]["aurc"], 4), number(each["selective"]["threshold"], 4)]
+        + [percent(each["selective"][key]) for key in ("coverage", "error")]
+        for name, each in pairs
+    ]
+    sets = [
+        [name, percent(float(level), 0), percent(held["coverage"], 1), number(held["mean_size"], 2)]
+        + [percent(held[key], 1) for key in ("empty", "single")]
+        + [percent(min((s for s in held["per_class"].values() if s is not None), default=None), 1)]
+        for name, each in pairs
+        for level, held in each["conformal"].items()
+    ]
+    made = [
+        Table(
+            "Calibration on the test images, before and after temperature scaling",
+            ("Model", "T", "ECE\n%", "after", "Brier", "after", "Log\nloss", "after"),
+            errors,
+        ),
+        Table(
+            f"Answering only where sure: {percent(found[0]['selective']['wanted'], 1)} % errors wanted",
+            ("Model", "AURC", "Least\nconfidence", "Answered\n%", "Wrong of\nthese, %"),
+            answers,
+        ),
+    ]
+    if sets:
+        columns = ("Model", "Level\n%", "Covered\n%", "Mean\nsize", "Empty\n%", "Single\n%", "Worst\nclass, %")
+        made.append(Table("Conformal prediction sets on the test images", columns, sets))
+    return made
+
+
+_TEXTS = {"ece": percent, "brier": lambda value: number(value, 4), "log_loss": lambda value: number(value, 4)}
