@@ -17,15 +17,15 @@ RECIPES = {
     "stain_jitter": ("intervention.stain_jitter=0.2",),
     "stain_swap": ("intervention.stain_swap=1",),
     "strong": (
-        "intervention.background_swap=0.25",
-        "intervention.stain_swap=0.8",
+        "intervention.background_swap=0.15",
+        "intervention.stain_swap=0.7",
         "intervention.stain_jitter=0.1",
-        "intervention.hue=0.25",
-        "intervention.grey=0.35",
-        "intervention.exposure=0.5",
-        "intervention.erasing=0.8",
-        "augmentation.contrast=0.3",
-        "augmentation.zoom=0.15",
+        "intervention.hue=0.2",
+        "intervention.grey=0.3",
+        "intervention.exposure=0.4",
+        "intervention.erasing=0.4",
+        "augmentation.contrast=0.2",
+        "augmentation.zoom=0.1",
     ),
 }
 
