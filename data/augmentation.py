@@ -1,4 +1,4 @@
-"""What may be changed at random in a training image; how it is done stands in data/pipeline.py."""
+"""What may be changed at random in a training image; how it is done stands in data/pipeline.py and interventions.py."""
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -20,4 +20,23 @@ class Augmentation(BaseModel):
     @property
     def active(self) -> bool:
         """Whether any change is switched on."""
+        return any(self.model_dump().values())
+
+
+class Intervention(BaseModel):
+    """How often, or how strongly, each thing is changed in a training image, anew each epoch; zero switches one off."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    background_swap: float = Field(0.0, ge=0, le=1)  # probability: nucleated cells on the background of another image
+    stain_swap: float = Field(0.0, ge=0, le=1)  # probability: colour statistics of a training image of any class
+    stain_jitter: float = Field(0.0, ge=0, le=1)  # strength: dyes made stronger, weaker, shifted (Tellez et al. 2018)
+    hue: float = Field(0.0, ge=0, le=1)  # probability: all hues turned by one angle
+    grey: float = Field(0.0, ge=0, le=1)  # probability: one grey picture, a random mixture of the channels
+    exposure: float = Field(0.0, ge=0, lt=1)  # strength: all values times 1 - this to 1 + half of this
+    erasing: float = Field(0.0, ge=0, le=1)  # probability: up to five small patches lost (Zhong et al. 2020)
+
+    @property
+    def active(self) -> bool:
+        """Whether anything is changed."""
         return any(self.model_dump().values())

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
 
 from data import colour_changes, images, scene_changes, stain
+from data.augmentation import Intervention
 from utils.environment import usable_cores
 
 if TYPE_CHECKING:
@@ -21,25 +21,6 @@ BRIGHTER = 0.5  # of an exposure's strength: twice the light makes a smear's bac
 MOST_PATCHES = 5  # that are erased in an image
 OWN = 0.7  # share of the patches with a colour of the image
 PATCH = (0.02, 0.1)  # sides of a patch, as shares of the image's
-
-
-class Intervention(BaseModel):
-    """How often, or how strongly, each thing is changed in a training image, anew each epoch; zero switches one off."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    background_swap: float = Field(0.0, ge=0, le=1)  # probability: nucleated cells on the background of another image
-    stain_swap: float = Field(0.0, ge=0, le=1)  # probability: colour statistics of a training image of any class
-    stain_jitter: float = Field(0.0, ge=0, le=1)  # strength: dyes made stronger, weaker, shifted (Tellez et al. 2018)
-    hue: float = Field(0.0, ge=0, le=1)  # probability: all hues turned by one angle
-    grey: float = Field(0.0, ge=0, le=1)  # probability: one grey picture, a random mixture of the channels
-    exposure: float = Field(0.0, ge=0, lt=1)  # strength: all values times 1 - this to 1 + half of this
-    erasing: float = Field(0.0, ge=0, le=1)  # probability: up to five small patches lost (Zhong et al. 2020)
-
-    @property
-    def active(self) -> bool:
-        """Whether anything is changed."""
-        return any(self.model_dump().values())
 
 
 @dataclass(frozen=True)

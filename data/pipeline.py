@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from data import interventions
-from data.interventions import Intervention, Material
+from data.augmentation import Intervention
+from data.interventions import Material
 from data.preprocessing import Variant, apply
 from utils.environment import usable_cores
 from utils.errors import LeukoBenchError

@@ -112,7 +112,12 @@ def make_manifest(dataset: str, rows: Sequence[Indexed], scheme: Scheme, seed: i
             f"Dataset '{dataset}' has fewer than 2 classes with images: {', '.join(classes) or 'none'}."
         )
     groups = grouping.whole(dataset, rows) if scheme.grouped else grouping.given(dataset)
-    chosen = grouping.subsets(rows, groups, scheme, seed) if scheme.grouped else _subsets(classes, scheme, seed)
+    if scheme.grouped:
+        from data import dealing  # needs NumPy, which nothing that starts with the menu does
+
+        chosen = dealing.subsets(rows, groups, scheme, seed)
+    else:
+        chosen = _subsets(classes, scheme, seed)
     for label, members in sorted(classes.items()):
         sizes = [sum(chosen[row.image] == subset for row in members) for subset in SUBSETS]
         if scheme.grouped:

@@ -1,4 +1,4 @@
-"""The command that shows everything in minutes: synthetic smears, three small models, comparison, heatmaps, report."""
+"""The command that shows everything in minutes: synthetic smears, small models, comparison, heatmaps, stain, report."""
 
 import time
 from pathlib import Path
@@ -6,26 +6,36 @@ from typing import Annotated
 
 import typer
 
-from guide import compare, data, explain, train
-from utils import artifacts
+from guide import audit, compare, data, explain, leaderboard, stress, train
+from utils import artifacts, leaderboard_tables
 from utils.console import say
 from utils.paths import runs_dir
 
-DATASET = "demo"
+DATASET = "demo"  # the stain says nothing about the class
+STAINED = "demo-stained"  # the stain tells the class, as in the real images
 MODELS = ("cnn", "resnet50", "efficientnetv2s")
+PLAIN = "cnn"  # what is trained on the stained smears too, as it is and under RECIPE
+RECIPE = "stain_swap"
 PROFILE = "demo"
+PARTS = 6
 
 
 def demo(
     root: Annotated[Path | None, typer.Option(help="Folder of the runs.", show_default="runs/demo")] = None,
 ) -> int:
-    """Show everything in minutes: synthetic smears, three small models, comparison, heatmaps and a report."""
+    """Show everything in minutes: synthetic smears, small models, comparison, heatmaps, stain and a report."""
     place = root or runs_dir() / "demo"
     began = time.monotonic()
     _heading(1, "Synthetic smears")
     data.synth(name=DATASET)
     data.split(dataset=DATASET)
+    data.synth(name=STAINED, stain=data.Stain.confounded)
     _heading(2, f"Training {', '.join(MODELS)} with small settings")
+    # Those on the stained smears first: a model's name stands for its latest run.
+    for settings in ([], [f"recipe={RECIPE}"]):
+        code = train.train([PLAIN], dataset=STAINED, profile=PROFILE, set_=settings, root=place)
+        if code:
+            return code
     code = train.train(list(MODELS), dataset=DATASET, profile=PROFILE, root=place)
     if code:
         return code
@@ -36,17 +46,30 @@ def demo(
     _heading(4, "Comparison")
     names = [run.id for run in runs]
     compare.compare(names, root=place)
-    _heading(5, "Report")
-    compare.report(names, root=place)
+    _heading(5, "Cells or stain? Two runs on smears whose stain tells the class")
+    audit.audit(dataset=STAINED, root=place)
+    stained = _on_stained(place)
+    families = ["grey", "stain swap"]
+    stress.stress(stained, family=families, heatmaps=0, root=place)
+    leaderboard.leaderboard(root=place)
+    _heading(6, "Report")
+    compare.report([*stained, *names], root=place)
     folder = place / compare.FOLDER
     say(f"\nMade in {time.monotonic() - began:.0f} seconds:", style="bold")
-    say(f"  tables    {', '.join(path.name for path in sorted(folder.glob('*.csv')))} in {folder}")
-    say(f"  figures   {len(list((folder / artifacts.FIGURES).glob('*.png')))} in {folder / artifacts.FIGURES}")
-    say(f"  heatmaps  {artifacts.FIGURES}/ of each run in {place}")
-    say(f"  report    {folder / compare.REPORT}")
+    say(f"  tables       {', '.join(path.name for path in sorted(folder.glob('*.csv')))} in {folder}")
+    say(f"  figures      {len(list((folder / artifacts.FIGURES).glob('*.png')))} in {folder / artifacts.FIGURES}")
+    say(f"  heatmaps     {artifacts.FIGURES}/ of each run in {place}")
+    say(f"  leaderboard  {place / leaderboard_tables.STEM}.html")
+    say(f"  report       {folder / compare.REPORT}")
     say("Random initialisation and synthetic images: this shows how it works, not how good the models are.")
     return 0
 
 
+def _on_stained(place: Path) -> list[str]:
+    """Return the two newest runs on the stained smears: the plain one and the one under the recipe."""
+    runs = artifacts.find_runs(place, PLAIN, finished=True)
+    return [run.id for run in runs if run.config()["dataset"] == STAINED][-2:]
+
+
 def _heading(number: int, text: str) -> None:
-    say(f"\n{number}/5  {text}", style="bold")
+    say(f"\n{number}/{PARTS}  {text}", style="bold")

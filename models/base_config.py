@@ -10,8 +10,7 @@ from typing import Any, ClassVar, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from data import schemes
-from data.augmentation import Augmentation
-from data.interventions import Intervention
+from data.augmentation import Augmentation, Intervention
 from data.offline import Offline
 from data.preprocessing import Variant
 from models import recipes

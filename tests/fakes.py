@@ -10,6 +10,7 @@ import numpy as np
 
 import models
 from data import manifest as manifests
+from data import schemes
 from models.base_config import BackboneConfig, ModelConfig, build_config
 from utils import artifacts, environment, files, paths
 from utils.artifacts import Run
@@ -45,8 +46,10 @@ def fake_run(
     pictures: bool = False,
     settings: Sequence[str] = (),
     head_epochs: int = 0,
+    split: str = schemes.DEFAULT,
+    measured: bool = False,
 ) -> Run:
-    """Write a run folder and return its Run; calls for one model get later and later stamps.
+    """Write a run folder and return its Run; calls for one root get later and later stamps.
 
     Args:
         root: folder of the runs; the manifest goes to <root>/manifests/.
@@ -64,12 +67,15 @@ def fake_run(
         pictures: also write a small PNG of every image into paths.raw_dir(dataset).
         settings: "field=value" texts for the config.
         head_epochs: so many first epochs had a frozen base, whose features were computed once.
+        split: of the config; every other text than the usual one tests on other images of the same dataset, and no
+            group of a grouped one lies on two sides.
+        measured: also write what stress, faithfulness and the ladder of shortcuts write, see below.
     """
     classes = tuple(sorted(classes))
-    config = _config(model, seed, classes, dataset, weights, settings)
-    manifest = _manifest(classes, images, test_identity or "")
+    config = _config(model, seed, classes, dataset, weights, [f"split={split}", *settings])
+    manifest = _manifest(classes, images, test_identity or "", split)
     folder = Path(root) / artifacts.folder_of(model)
-    earlier = len(list(folder.glob("*Z-*")))
+    earlier = len(list(Path(root).glob("*/*Z-*")))
     stamp = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(minutes=earlier)
     run = Run(folder / f"{stamp:%Y%m%dT%H%M%S}Z-{config.hash()[:8]}")
 
@@ -101,6 +107,10 @@ def fake_run(
     from utils.metrics import summary
 
     files.write_json(run.file(artifacts.METRICS), {s: summary(run.predictions(s)) for s in ("val", "test")})
+    if measured:
+        write_stress(run, {"grey": 0.4, "stain swap": 0.3, "blur": 0.7, "cells removed": 0.25}, flip_rate=0.5)
+        write_faithfulness(run, {config.heatmap_method: 0.4, "random": 0.1})
+        write_shortcuts(run, {"majority class": 0.25, "background": 0.6, "colour histogram": 0.8})
     return run
 
 
@@ -135,6 +145,63 @@ def write_heatmaps(run: Run, method: str = "gradcam", side: int = 8) -> Path:
     return path
 
 
+def write_stress(run: Run, accuracies: dict[str, float], flip_rate: float = 0.0) -> Path:
+    """Write stress.csv: the unchanged images, then each family with that accuracy, five severities of blur."""
+    count = len(run.predictions("test"))
+    plain = run.metrics()["test"]["accuracy"]
+    rows = [("none", "none", 0, "", count, plain, plain, 0.02, "", 1.0)]
+    for family, accuracy in accuracies.items():
+        donor = "other" if family.endswith("swap") else ""
+        for severity in range(1, 6) if family == "blur" else (0,):
+            flips = flip_rate if donor else ""
+            value = accuracy + 0.02 * (3 - severity) if severity else accuracy  # the mean is the accuracy
+            rows.append((family, family, severity, donor, count, value, value, 0.1, flips, ""))
+    header = [
+        "family",
+        "change",
+        "severity",
+        "donor",
+        "images",
+        "accuracy",
+        "balanced_accuracy",
+        "ece",
+        "flip_rate",
+        "heatmap_similarity",
+    ]
+    path = run.file("stress.csv")
+    files.write_text(path, files.csv_text(header, rows))
+    return path
+
+
+def write_faithfulness(run: Run, masses: dict[str, float]) -> Path:
+    """Write faithfulness.csv: a row a method with that share of its mass inside nuclei."""
+    header = [
+        "method",
+        "images",
+        "deletion_auc_mean",
+        "deletion_auc_sd",
+        "low",
+        "high",
+        "nucleus_mass",
+        "nucleus_area",
+        "seed",
+    ]
+    rows = [(method, 10, 0.5, 0.1, 0.45, 0.55, mass, 0.15, 42) for method, mass in masses.items()]
+    path = run.file("faithfulness.csv")
+    files.write_text(path, files.csv_text(header, rows))
+    return path
+
+
+def write_shortcuts(run: Run, accuracies: dict[str, float]) -> Path:
+    """Write the ladder of shortcut baselines of a run's manifest, <root>/shortcuts/<hash>.csv."""
+    count = len(run.predictions("test"))
+    header = ["baseline", "images", "correct", "accuracy", "low", "high", "features", "seconds"]
+    rows = [(name, count, round(a * count), a, a - 0.1, a + 0.1, 48, 0.5) for name, a in accuracies.items()]
+    path = run.root / "shortcuts" / f"{run.environment()['manifest']}.csv"
+    files.write_text(path, files.csv_text(header, rows))
+    return path
+
+
 def _config(model, seed, classes, dataset, weights, settings) -> ModelConfig:
     fields = {"model": model, "seed": seed, "classes": classes, "dataset": dataset, "weights": weights}
     if model in models.names():
@@ -142,14 +209,18 @@ def _config(model, seed, classes, dataset, weights, settings) -> ModelConfig:
     return build_config(BackboneConfig, settings=settings, **fields)
 
 
-def _manifest(classes: tuple[str, ...], images: int, salt: str) -> manifests.Manifest:
+def _manifest(classes: tuple[str, ...], images: int, salt: str, split: str) -> manifests.Manifest:
+    pool = [
+        (name, i) for name, count in (("train", 3 * images), ("val", images), ("test", images)) for i in range(count)
+    ]
+    turn = images * (0 if split == schemes.DEFAULT else 1 + sum(split.encode()) % 4)
     rows = []
-    for split, count in (("train", 3 * images), ("val", images), ("test", images)):
-        for i in range(count):
-            label = classes[i % len(classes)]
-            image = f"{label}/{split}-{i // len(classes):03d}.png"
-            digest = hashlib.sha256(f"{salt}{image}".encode()).hexdigest()
-            rows.append(manifests.Row(image, label, split, f"patient-{i % 5}", digest))
+    for (name, i), (subset, _) in zip(pool, pool[turn:] + pool[:turn], strict=True):
+        label = classes[i % len(classes)]
+        image = f"{label}/{name}-{i // len(classes):03d}.png"
+        digest = hashlib.sha256(f"{salt}{image}".encode()).hexdigest()
+        group = f"{subset}-{i % 5}" if split.startswith("grouped") else f"patient-{i % 5}"
+        rows.append(manifests.Row(image, label, subset, group, digest))
     return manifests.from_rows(rows)
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from fakes import fake_run
 
-from data import grouping, index, schemes, splitting, synthetic
+from data import dealing, grouping, index, schemes, splitting, synthetic
 from data.index import Indexed
 from models import launching
 from utils import comparison_tables, files, leakage_tables
@@ -88,7 +88,7 @@ def test_no_exchange_of_two_groups_would_be_more_even():
         images = np.array([counts[homes == k].sum(axis=0) for k in range(3)]) - wanted
         return (weights * images**2).sum() + (images.sum(axis=1) ** 2).sum()
 
-    homes = grouping.deal(counts, wanted, [1, 1, 1])
+    homes = dealing.deal(counts, wanted, [1, 1, 1])
     random = [cost(rng.integers(0, 3, 14)) for _ in range(2000)]
     assert cost(homes) < min(random)
     for one in range(14):

@@ -13,7 +13,7 @@ PROJECT = Path(__file__).resolve().parent.parent
 ROOMS = {"run_guide": 6, "guide": 5, "webapp": 4, "models": 3, "visualization": 3, "data": 2, "utils": 1}
 KERAS = {"keras", "tensorflow", "tf_keras_vis", "keras_hub"}
 SLOW = KERAS | {"pandas", "sklearn", "matplotlib", "scipy", "seaborn", "PIL", "kagglehub", "jinja2", "optuna"}
-SLOW |= {"sqlalchemy", "cv2", "skimage"}
+SLOW |= {"sqlalchemy", "cv2", "skimage", "imagehash", "statsmodels", "mapie"}
 FILES = [PROJECT / "run_guide.py", *(path for room in ROOMS for path in sorted((PROJECT / room).rglob("*.py")))]
 
 

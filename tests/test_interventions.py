@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from data import interventions, nucleus_masks, pipeline, splitting, stain
-from data.augmentation import Augmentation
-from data.interventions import Intervention, Material
+from data.augmentation import Augmentation, Intervention
+from data.interventions import Material
 
 CLASSES = ("Benign", "Early", "Pre", "Pro")
 

@@ -326,7 +326,7 @@ def test_command_line_is_what_a_person_would_type():
 
     asked = parameters(train)
     values = {each.name: each.default for each in asked}
-    values |= {"model": ["cnn", "resnet50"], "seed": 7, "set_": ["epochs=3", "weights=a file"], "root": Path("x y")}
+    values |= {"model": ["cnn", "resnet50"], "seed": [7], "set_": ["epochs=3", "weights=a file"], "root": Path("x y")}
     words = "train cnn resnet50 --seed 7 --set epochs=3 --set 'weights=a file' --root 'x y'"
     assert command_line("train", asked, values) == f"python run_guide.py {words}"
 

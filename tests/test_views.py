@@ -198,7 +198,7 @@ def test_every_field_of_a_config_is_said_in_words_or_listed():
     from models.base_config import BackboneConfig
 
     listed = {"model", "dataset", "split", "split_seed", "seed", "classes", "cache_mb"}
-    listed |= {"heatmap_layer", "heatmap_method"}
+    listed |= {"heatmap_layer", "heatmap_method", "label_smoothing"}
     assert set(BackboneConfig.model_fields) - hyperparameters.SAID == listed
     assert hyperparameters.SAID - set(BackboneConfig.model_fields) == {"initialisation", "flavour"}
 
@@ -239,10 +239,11 @@ def test_views_are_listed_once_and_in_their_order(tmp_path):
     from guide.views import chosen_views
 
     for seed in (1, 2):
-        fake_run(tmp_path, seed=seed)
+        fake_run(tmp_path, seed=seed, measured=True)
     frozen = fake_run(tmp_path, "vgg", head_epochs=4)
     files.write_json(frozen.file("environment.json"), frozen.environment() | {"threads": 8})
-    (comparison,) = compare_models.compare(artifacts.find_runs(tmp_path))
+    fake_run(tmp_path, split="grouped")
+    comparison = compare_models.compare(artifacts.find_runs(tmp_path))[0]
     found = comparison_tables.views(comparison, "cnn seed 1")
     assert (*found, "published") == chosen_views("all")
     assert set(chosen_views("main")) < set(chosen_views("all"))

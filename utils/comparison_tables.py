@@ -5,7 +5,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from utils import baseline, cost_tables, extractors, hyperparameters, quality_tables, tables
+from utils import (
+    baseline,
+    calibration_tables,
+    cost_tables,
+    extractors,
+    hyperparameters,
+    leakage_tables,
+    quality_tables,
+    statistics_tables,
+    stress_tables,
+    tables,
+)
 from utils.artifacts import RANDOM_FEATURES
 from utils.compare_models import Comparison
 from utils.tables import Table
@@ -62,6 +73,48 @@ VIEWS = (
         "test). The best was chosen by these same images, which flatters it.",
     ),
     View(
+        "significance", lambda c, against: statistics_tables.significance_table(c), main=True,
+        records=lambda c, against: statistics_tables.significance(c),
+        words="Letters: two models that share one cannot be told apart by these images; their order may be luck. Two "
+        "that share none differ (McNemar's exact test on the same images, p below 0.05 after Holm's correction "
+        "over all pairs). No proof of equality: more images might tell more models apart. The test counts images "
+        "as independent, which images of one slide are not; the interval over groups is the more careful one. "
+        "Told from others: from how many of the other models this one is told apart. Formulas: "
+        "docs/statistics.md.",
+    ),
+    View(
+        "pairs", lambda c, against: statistics_tables.pairs_table(c),
+        records=lambda c, against: statistics_tables.pairs(c),
+        words="Only right: images that only the first, or only the second, names rightly. p: McNemar's exact test of "
+        "these, corrected by Holm over all pairs. Points: difference of the accuracies, with its 95 % interval by "
+        "drawing whole groups of images again and again. AUC: difference of the macro AUC, with its 95 % interval by "
+        "DeLong's variance, summed over groups; its p is in the CSV. Intervals are not corrected.",
+    ),
+    View(
+        "intervals", lambda c, against: [statistics_tables.intervals_table(c)],
+        records=lambda c, against: statistics_tables.intervals(c),
+        words="Wilson: as if images were independent. Over groups: whole groups of images are drawn again and again "
+        "(2,000 times, fixed seed), since images of one slide or patient go right or wrong together; this is the wider "
+        "and the more honest one. Where no groups are known each image is a group of its own, and both intervals are "
+        "too narrow wherever images belong together. AUC: interval by DeLong's variance, summed over groups.",
+    ),
+    View(
+        "calibration", lambda c, against: calibration_tables.tables(c),
+        records=lambda c, against: calibration_tables.records(c),
+        words="T: temperature fitted on the validation images; above 1 the model was too sure. ECE: how far confidence "
+        "and accuracy lie apart, in 15 bins of equally many images. Brier and log loss: lower is better. AURC: mean "
+        "share of wrong answers when the surest images are answered first. Least confidence: chosen on the validation "
+        "images so that of the answers given at most the wanted share is wrong; answered and wrong are measured on the "
+        "test images. Conformal sets hold the true class with the promised probability if test images are like those "
+        "of validation; covered is what was measured. Where test images come from other slides or stains it may fall "
+        "short. An empty set: no class is likely enough. Worst class: the lowest coverage of a class.",
+    ),
+    View(
+        "stress", lambda c, against: stress_tables.comparison(stress_tables.named_runs(c)),
+        words=stress_tables.COMPARISON_WORDS,
+        records=lambda c, against: stress_tables.headlines(stress_tables.named_runs(c)),
+    ),
+    View(
         "training", lambda c, against: [cost_tables.training(c)], main=True,
         words="Seconds to best: until the epoch whose weights were kept. Seconds saved: not spent, because the images "
         "went through the frozen base only once. Peak: the most memory that training took; importing TensorFlow alone "
@@ -83,6 +136,10 @@ VIEWS = (
         records=lambda c, against: c.seeds,
         words="n: trainings that differ in their seed alone. Training again with another seed gives another result; "
         "differences below the spread mean nothing.",
+    ),
+    View(
+        "leakage", lambda c, against: leakage_tables.tables(leakage_tables.records(c)), leakage_tables.WORDS,
+        records=lambda c, against: leakage_tables.records(c), main=True,
     ),
     View(
         "extractors", lambda c, against: extractors.tables(c), records=lambda c, against: extractors.records(c),

@@ -32,7 +32,7 @@ WITHOUT_CELLS = ("file facts", "scale-bar corner", "border strip", "background p
 # Of the way from chance to 1: below that lie leftovers of cells that the masks miss, and the light of single slides.
 CLEARLY = 0.25
 CONFOUNDED, CLEARED = "confounded", "cleared"
-CLEAR, WEAK, NO = "clearly", "a little", "no"
+CLEAR, WEAK, NO = "clearly", "weakly", "no"
 
 
 @dataclass(frozen=True)
@@ -155,6 +155,6 @@ def table(rungs: Sequence[Shortcut], title: str) -> Table:
         ]
         for rung in rungs
     ]
-    columns = ("Baseline", "Given\ncells", "Fea-\ntures", "Test acc.\n%", "95 % interval", "Above\nchance", "Sec.")
+    columns = ("Baseline", "Given\ncells", "Fea-\ntures", "Test\n%", "95 % interval", "Above\nchance", "Sec.")
     below = " ".join(f"{rung.baseline.capitalize()}: {SEES[rung.baseline]}." for rung in rungs)
     return Table(title, columns, rows, frozenset({0, 1, 5}), below)

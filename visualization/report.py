@@ -4,18 +4,23 @@ import base64
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from data import published
 from utils import comparison_tables as views
-from utils import files, tables
+from utils import files, leaderboard_tables, tables
 from utils.baseline import DEFAULT
 from utils.compare_models import Comparison
 from utils.errors import LeukoBenchError
 from utils.tables import Table
 from visualization import comparison as figures
+from visualization import honesty, leaderboard, report_tables, style
 from visualization import report_notes as notes
-from visualization import report_tables, style
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+FRONT = "Which of them read the cells?"
 TEMPLATE = Path(__file__).parent / "templates" / "report.html"
 
 
@@ -31,11 +36,11 @@ class Picture:
 
 @dataclass
 class Section:
-    """A part of one comparison: tables and pictures under a heading."""
+    """Paragraphs, tables and pictures under a heading."""
 
     anchor: str
     title: str
-    words: str = ""
+    words: list[str] = field(default_factory=list)
     tables: list[Table] = field(default_factory=list)
     pictures: list[Picture] = field(default_factory=list)
 
@@ -73,31 +78,60 @@ def write_report(comparisons: Sequence[Comparison], path: Path, root: Path, base
     environment = Environment(loader=FileSystemLoader(TEMPLATE.parent), autoescape=True, trim_blocks=True)
     environment.filters["joined"] = lambda text: tables.joined(str(text))
     template = environment.get_template(TEMPLATE.name)
-    page = template.render(parts=parts, notice=style.NOTICE, citation=notes.citation(comparisons), published=claims)
+    ranked = report_tables.ranked(comparisons)
+    page = template.render(
+        front=_front(ranked), meaning=leaderboard_tables.sentences(ranked.rows),
+        unmeasured=leaderboard_tables.missing(ranked.rows), parts=parts, notice=style.NOTICE,
+        citation=notes.citation(comparisons), published=claims,
+    )  # fmt: skip
     files.write_text(path, "\n".join(line.rstrip() for line in page.splitlines() if line.strip()) + "\n")
     return path
 
 
+def _front(ranked: report_tables.Ranked) -> Section:
+    """Return the leaderboard as the page's first section, a figure for each dataset."""
+    section = Section("leaderboard", FRONT, tables=ranked.tables)
+    for k, dataset in enumerate(dict.fromkeys(row["dataset"] for row in ranked.rows), 1):
+        figure = leaderboard.figure([row for row in ranked.rows if row["dataset"] == dataset])
+        section.pictures.append(
+            _picture(f"leaderboard-{k}", f"{leaderboard.TITLE}: {dataset}", leaderboard.WORDS, figure)
+        )
+    return section
+
+
+def _picture(anchor: str, title: str, words: str, figure: "Figure") -> Picture:
+    return Picture(anchor, title, words, base64.b64encode(style.png(figure)).decode("ascii"))
+
+
+def _add(section: Section, drawing: figures.Drawing, anchor: str, missing: list[str]) -> None:
+    """Draw a figure into a section; say what is missing where it cannot be drawn."""
+    try:
+        figure = drawing.draw()
+    except LeukoBenchError as error:
+        missing.append(f"{drawing.title}: {error}")
+        return
+    if figure is not None:
+        section.pictures.append(_picture(f"{anchor}-{drawing.name}", drawing.title, drawing.words, figure))
+
+
 def _part(comparison: Comparison, anchor: str, root: Path, baseline: str) -> Part:
-    sections = [Section(f"{anchor}-tables", "Tables", tables=report_tables.shown(comparison, baseline))]
+    shown, missing = views.views(comparison, baseline), notes.missing(comparison, root)
     explained, damaged = figures.explained(comparison)
-    missing = [*notes.missing(comparison, root), *damaged]
+    missing += damaged
+    sections = []
+    for topic in honesty.topics(comparison, shown):
+        sections.append(Section(f"{anchor}-{style.slug(topic.title).lower()}", topic.title, topic.words, topic.tables))
+        for drawing in topic.drawings:
+            _add(sections[-1], drawing, anchor, missing)
+    sections.append(Section(f"{anchor}-tables", "Tables", tables=report_tables.measured(shown)))
     by_title: dict[str, Section] = {}
     for drawing in (*figures.drawings(comparison), *figures.heatmap_drawings(explained)):
-        try:
-            figure = drawing.draw()
-        except LeukoBenchError as error:
-            missing.append(f"{drawing.title}: {error}")
-            continue
-        if figure is None:
-            continue
         name = f"{anchor}-{style.slug(drawing.section).lower()}"
-        section = by_title.setdefault(drawing.section, Section(name, drawing.section))
-        data = base64.b64encode(style.png(figure)).decode("ascii")
-        section.pictures.append(Picture(f"{anchor}-{drawing.name}", drawing.title, drawing.words, data))
+        _add(by_title.setdefault(drawing.section, Section(name, drawing.section)), drawing, anchor, missing)
+    by_title = {title: section for title, section in by_title.items() if section.pictures}
     if images := report_tables.images(comparison):
         by_title.setdefault("Data", Section(f"{anchor}-data", "Data")).tables += images
-    settings = Section(f"{anchor}-settings", "Settings of each run", "config.json and environment.json of the runs.")
+    settings = Section(f"{anchor}-settings", "Settings of each run", ["config.json and environment.json of the runs."])
     settings.tables = notes.settings(comparison)
     sections += [*by_title.values(), settings]
     return Part(

@@ -1,20 +1,45 @@
 """The tables of the report."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
 from data import manifest as manifests
-from utils import comparison_tables
+from utils import leaderboard, leaderboard_tables, recipe_tables
 from utils.compare_models import Comparison
 from utils.tables import Table
-from visualization import style
+from visualization import honesty, style
 from visualization import subjects as members
 from visualization.dataset import DistributionDisplay
 
-IN_SETTINGS = "hyperparameters"  # stand with the settings
+IN_SETTINGS = ("hyperparameters",)  # stand with the settings
 
 
-def shown(comparison: Comparison, against: str) -> list[Table]:
-    """Return the tables of measured values, each with the words below it."""
-    found = comparison_tables.views(comparison, against)
-    return [table for name, tables in found.items() if name != IN_SETTINGS for table in tables]
+@dataclass(frozen=True)
+class Ranked:
+    """The leaderboard that stands at the front: its rows, and its tables with those of the recipes."""
+
+    rows: list[dict[str, Any]]
+    tables: list[Table]
+
+
+def ranked(comparisons: Sequence[Comparison]) -> Ranked:
+    """Return the leaderboard of the datasets of comparisons: every finished run beside theirs counts.
+
+    Raises:
+        LeukoBenchError: what a run holds beside its predictions is damaged.
+    """
+    roots = sorted({run.root for comparison in comparisons for run in comparison.runs})
+    datasets = {comparison.dataset for comparison in comparisons}
+    records = [r for root in roots for r in leaderboard.read(root)[0] if r.row["dataset"] in datasets]
+    rows = leaderboard.rows(records)
+    return Ranked(rows, [*leaderboard_tables.shown(rows), *recipe_tables.shown(recipe_tables.rows(records))])
+
+
+def measured(views: dict[str, list[Table]]) -> list[Table]:
+    """Return the tables of a comparison's views that no other section of the page shows."""
+    elsewhere = (*IN_SETTINGS, *honesty.VIEWS)
+    return [table for name, tables in views.items() if name not in elsewhere for table in tables]
 
 
 def images(comparison: Comparison) -> list[Table]:

@@ -1,0 +1,196 @@
+"""The leaderboard's numbers: every model and recipe in a row of its own, its seeds, folds and kinds of split joined."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any
+
+from utils import artifacts, calibration_tables, faithfulness_tables, files, shortcut_tables, stress_tables
+from utils.artifacts import Run
+from utils.errors import LeukoBenchError
+from utils.run_records import MACHINE, Record, measure, variant_of
+
+RANDOM, GROUPED = "random", "grouped"
+SIDES = (RANDOM, GROUPED)
+USUAL = "64/16/20"  # shares of a split that does not say them
+# What `measures` says of one run; each becomes a mean and a standard deviation on each side.
+MEASURES = (
+    *("accuracy", "grey", "stain_swap", "flip_rate", "shortcut_margin"),
+    *("calibration_error", "calibration_error_scaled", "nucleus_mass"),
+)
+SECONDS = ("training_seconds", "latency_ms_p50")
+# Fields that change nothing in what is learned, or that differ between the seeds and folds of one row.
+APART = frozenset(
+    {"seed", "split", "split_seed", "initialisation", "flavour", "cache_mb", "heatmap_layer", "heatmap_method"}
+)
+OF_REFERENCE = frozenset({"reference", "statistics"})  # a stain's reference comes from the training images of a split
+
+
+def read(root: Path) -> tuple[list[Record], list[str]]:
+    """Measure every finished run of a root.
+
+    Returns:
+        The records, oldest first within each model, and one line for each run that had to be left out.
+
+    Raises:
+        LeukoBenchError: no finished run is usable.
+    """
+    records, problems = [], []
+    for run in artifacts.find_runs(root, finished=True):
+        try:
+            records.append(measure(run))
+        except LeukoBenchError as error:
+            problems.append(f"left out: {error}")
+    if not records:
+        raise LeukoBenchError(
+            f"{root} holds no finished runs for a leaderboard. "
+            f"{problems[0][0].upper() + problems[0][1:] if problems else 'Train one: python run_guide.py train cnn'}"
+        )
+    return records, problems
+
+
+def alike(records: Iterable[Record]) -> list[list[Record]]:
+    """Put runs that differ in seed, fold and kind of split alone together, oldest first.
+
+    "64/16/20", "grouped" and "kfold:5:1" all train on 64 of 100 images, so that their runs may stand side by side. Of
+    two runs that differ in nothing the later counts.
+    """
+    together: dict[tuple[str, ...], dict[tuple, Record]] = {}
+    for record in sorted(records, key=lambda record: record.run.path.name):
+        config = record.run.config()
+        key = (config["dataset"], record.run.model, shares(record.row["split"]), _learned(config))
+        together.setdefault(key, {})[record.row["split"], config.get("split_seed"), config["seed"]] = record
+    return [list(members.values()) for members in together.values()]
+
+
+def rows(records: Iterable[Record]) -> list[dict[str, Any]]:
+    """Return the columns of leaderboard.csv, a row for each of `alike`, in the leaderboard's order.
+
+    Shares are in 0..1, None where no run holds the measure; a standard deviation is over the seeds and folds, None for
+    a single run.
+    """
+    found = sorted((_row(members) for members in alike(records)), key=_place)
+    tell_apart(found)
+    return found
+
+
+def side(split: str) -> str:
+    """Return which kind of split a text names: "grouped" keeps groups on one side, "random" looks at images alone."""
+    return GROUPED if split.startswith(GROUPED) else RANDOM
+
+
+def shares(split: str) -> str:
+    """Return train/val/test in percent of a split's text, whatever its kind: "grouped-kfold:5:2" is "64/16/20"."""
+    words = "".join(split.split()).replace("%", "").removeprefix(GROUPED).strip(":-") or USUAL
+    parts = words.split("/")
+    if len(parts) == 3:
+        return words
+    test = 100 / int(words.split(":")[1]) if words.startswith("kfold") else float(parts[-1])
+    return "/".join(f"{part:.3g}" for part in (0.8 * (100 - test), 0.2 * (100 - test), test))
+
+
+def measures(record: Record) -> dict[str, float | None]:
+    """Return what one run's folder says under each of MEASURES; None for what was not measured."""
+    run, accuracy = record.run, record.row["accuracy"]
+    stress = stress_tables.read(run)
+    shortcut, calibrated = best_shortcut(record), calibration_tables.measure(run)
+    return {
+        "accuracy": accuracy,
+        "grey": stress_tables.grey_accuracy(stress),
+        "stain_swap": stress_tables.swap_accuracy(stress),
+        "flip_rate": stress_tables.flip_rate(stress),
+        "shortcut_margin": accuracy - shortcut[1] if shortcut else None,
+        "calibration_error": calibrated["before"]["ece"],
+        "calibration_error_scaled": calibrated["after"]["ece"],
+        "nucleus_mass": _nucleus_mass(run),
+    }
+
+
+def best_shortcut(record: Record) -> tuple[str, float] | None:
+    """Return name and accuracy of the best baseline that reads no cells on a run's own split; None without a ladder."""
+    return shortcut_tables.best(record.run.root, record.run.environment()["manifest"])
+
+
+def about(members: Sequence[Record]) -> dict[str, Any]:
+    """Return what the runs of a row are, under the names of its columns."""
+    first = members[0]
+    return {
+        "name": first.label,
+        "model": first.run.model,
+        "recipe": first.run.config().get("recipe", ""),
+        **{key: first.row[key] for key in ("initialisation", "variant", "image_size")},
+        "shares": shares(first.row["split"]),
+        "dataset": first.row["dataset"],
+        "runs": " ".join(sorted(member.run.path.name for member in members)),
+    }
+
+
+def _row(members: Sequence[Record]) -> dict[str, Any]:
+    first, row = members[0], about(members)
+    found = {which: [m for m in members if side(m.row["split"]) == which] for which in SIDES}
+    for which, records in found.items():
+        said = [measures(record) for record in records]
+        row[f"{which}_runs"] = len(records)
+        row[f"{which}_seeds"] = len({record.row["seed"] for record in records})
+        for measured in MEASURES:
+            values = [each[measured] for each in said if each[measured] is not None]
+            row[f"{which}_{measured}"] = fmean(values) if values else None
+            row[f"{which}_{measured}_sd"] = stdev(values) if len(values) > 1 else None
+    both = row["random_accuracy"], row["grouped_accuracy"]
+    row["leakage_gap"] = None if None in both else both[0] - both[1]
+    supports = [each["support"] for each in first.per_class]
+    row["most_frequent_class"] = max(supports) / sum(supports)  # accuracy of always naming it
+    # Seconds of different machines are not averaged, as in every table of seconds.
+    one_machine = len({tuple(str(member.row[key]) for key in MACHINE) for member in members}) == 1
+    for key in SECONDS:
+        values = [member.row[key] for member in members]
+        row[key] = fmean(values) if one_machine and None not in values else None
+    row["parameters"] = members[-1].row["parameters"]
+    row["best_shortcut"] = next((best[0] for member in members if (best := best_shortcut(member))), "")
+    return row
+
+
+def _place(row: dict[str, Any]) -> tuple:
+    """Return what a row is sorted by: grouped accuracy under stain swap, then what comes nearest; missing last."""
+    keys = ("grouped_stain_swap", "random_stain_swap", "grouped_accuracy", "random_accuracy")
+    return *((row[key] is None, -(row[key] or 0)) for key in keys), row["name"], row["runs"]
+
+
+def tell_apart(found: Sequence[dict[str, Any]]) -> None:
+    """Put behind equal names of a dataset what tells the rows apart: initial weights, size, shares, at last the run."""
+    for key in ("initialisation", "image_size", "shares", "runs"):
+        namesakes: dict[tuple[str, str], list[dict[str, Any]]] = {}
+        for row in found:
+            namesakes.setdefault((row["dataset"], row["name"]), []).append(row)
+        for rows_of_name in namesakes.values():
+            if len({row[key] for row in rows_of_name}) > 1:
+                for row in rows_of_name:
+                    row["name"] += f" {_short(key, row[key])}"
+
+
+def _short(key: str, value: Any) -> str:
+    return f"{value} px" if key == "image_size" else value.split()[0].rpartition("-")[2] if key == "runs" else value
+
+
+def _learned(config: dict[str, Any]) -> str:
+    """Return what a configuration trains, as text: equal for runs that share a row.
+
+    Settings that are off are left out: runs from before there was such a setting do not name it.
+    """
+    fields = {key: value for key, value in config.items() if key not in APART}
+    variant = fields.pop("variant", None)
+    if variant_of(config) != "rgb":
+        fields["variant"] = {k: v for k, v in variant.items() if k not in OF_REFERENCE}
+    return files.compact(_said(fields))
+
+
+def _said(value: Any) -> Any:
+    return {key: said for key, each in value.items() if (said := _said(each))} if isinstance(value, dict) else value
+
+
+def _nucleus_mass(run: Run) -> float | None:
+    """Return the share of heatmap mass inside nuclei of the method that the run's configuration names."""
+    if not run.file(faithfulness_tables.FILE).is_file():
+        return None
+    method = run.config().get("heatmap_method", "gradcam")
+    return next((row["nucleus_mass"] for row in faithfulness_tables.read(run) if row["method"] == method), None)

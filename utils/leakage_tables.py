@@ -1,0 +1,146 @@
+"""What leaks through a random split: accuracy over folds and seeds where groups are kept together and where not."""
+
+import re
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from statistics import fmean, stdev
+from typing import Any
+
+from utils import artifacts
+from utils.artifacts import Run
+from utils.compare_models import Comparison
+from utils.errors import LeukoBenchError
+from utils.leaderboard import GROUPED, SIDES, alike, shares, side
+from utils.run_records import Record, measure
+from utils.tables import MISSING, Table, difference, name_lines, percent, spread
+
+MEASURES = ("accuracy", "balanced_accuracy", "f1_macro")
+WORDS = (
+    "Mean ± standard deviation over the runs of one configuration, which differ in fold and seed alone; folds overlap "
+    "in their training images, so that the deviation is no error of the mean. Random: images are dealt one by one. "
+    "Grouped: a group (patient, or a guess of the stain, which is no patient) lies in one subset alone. Leakage gap: "
+    "mean random minus mean grouped accuracy, in points: what a model owes to having seen the group before."
+)
+
+
+def summary(records: Iterable[Record]) -> list[dict[str, Any]]:
+    """Return one dict for each configuration, whatever test images its runs had: best grouped accuracy first.
+
+    Runs are of one configuration as `utils.leaderboard.alike` says: they differ in seed, fold and kind of split.
+    "random_" and "grouped_" stand before runs, seeds, folds ("5 of 5"; "" without) and mean and sd of MEASURES, in
+    0..1, None where there is no such run, or for the sd less than two. "leakage_gap": difference of the accuracies.
+    """
+    found = [_row(members) for members in alike(records)]
+    for key in ("initialisation", "image_size", "shares", "last_run"):  # told as far as names are equal
+        names: dict[str, list[dict[str, Any]]] = {}
+        for row in found:
+            names.setdefault(row["name"], []).append(row)
+        for same in names.values():
+            if len({row[key] for row in same}) > 1:
+                for row in same:
+                    row["name"] += f" {row[key]}" + " px" * (key == "image_size")
+    return sorted(found, key=_place)
+
+
+def tables(rows: Sequence[dict[str, Any]]) -> list[Table]:
+    """Return the rows of `summary` as a table, a line for each kind of split; none without rows."""
+    lines = []
+    for row in rows:
+        for which in SIDES:
+            if row[f"{which}_runs"]:
+                values = [(row[f"{which}_{key}_mean"], row[f"{which}_{key}_sd"]) for key in MEASURES[:2]]
+                lines.append(
+                    [
+                        *(name_lines(row["name"]), which, row[f"{which}_folds"] or MISSING),
+                        *(str(row[f"{which}_{key}"]) for key in ("seeds", "runs")),
+                        *(spread(mean, deviation, 2, 100) if deviation is not None else percent(mean)
+                          for mean, deviation in values),
+                        difference(row["leakage_gap"]) if which == GROUPED else "",
+                    ]
+                )  # fmt: skip
+    columns = ("Model", "Split", "Folds", "Seeds", "n", "Accuracy\n%", "Balanced\nacc. %", "Leakage\ngap")
+    made = Table("Over folds and seeds, random and grouped", columns, lines, frozenset({0, 1, 2}), WORDS)
+    return [made] if lines else []
+
+
+def records(comparison: Comparison) -> list[dict[str, Any]]:
+    """Return the rows of `summary` for the models of a comparison that have grouped runs or folds.
+
+    Folds have test images of their own, so most of these runs stand in other comparisons: all finished runs of the same
+    folder count. One that is damaged does not; `compare` and `runs` tell of those.
+    """
+    shown = {run.path.resolve() for run in comparison.runs}
+    kin = [
+        run
+        for place, model in sorted({(run.root, run.model) for run in comparison.runs})
+        for run in artifacts.find_runs(place, model, finished=True)
+    ]
+    if not any(_special(run) for run in kin):
+        return []
+    measured = [record for run in kin if (record := _kept(run, _stamp(run)))]
+    return summary(
+        member
+        for members in alike(measured)
+        if any(_special(member.run) for member in members)
+        and any(member.run.path.resolve() in shown for member in members)
+        for member in members
+    )
+
+
+def _row(members: Sequence[Record]) -> dict[str, Any]:
+    last = members[-1]
+    row: dict[str, Any] = {
+        "name": last.label,
+        "model": last.run.model,
+        **{key: last.row[key] for key in ("initialisation", "variant", "image_size")},
+        "shares": shares(last.row["split"]),
+        "dataset": last.row["dataset"],
+    }
+    for which in SIDES:
+        found = [member.row for member in members if side(member.row["split"]) == which]
+        row[f"{which}_runs"] = len(found)
+        row[f"{which}_seeds"] = len({each["seed"] for each in found})
+        row[f"{which}_folds"] = _folds({each["split"] for each in found})
+        for key in MEASURES:
+            values = [each[key] for each in found]
+            row[f"{which}_{key}_mean"] = fmean(values) if values else None
+            row[f"{which}_{key}_sd"] = stdev(values) if len(values) > 1 else None
+    both = [row[f"{which}_accuracy_mean"] for which in SIDES]
+    row["leakage_gap"] = None if None in both else both[0] - both[1]
+    row["last_run"] = last.run.path.name.rpartition("-")[2]
+    return row
+
+
+def _folds(splits: Iterable[str]) -> str:
+    """Return how many folds were tested of how many: "5 of 5"; "" where there are none."""
+    done: dict[str, set[str]] = {}
+    for split in splits:
+        if match := re.search(r"kfold:(\d+):(\d+)", split):
+            done.setdefault(match[1], set()).add(match[2])
+    return ", ".join(f"{len(tested)} of {folds}" for folds, tested in sorted(done.items()))
+
+
+def _place(row: dict[str, Any]) -> tuple:
+    keys = ("grouped_accuracy_mean", "random_accuracy_mean")
+    return *((row[key] is None, -(row[key] or 0)) for key in keys), row["name"]
+
+
+def _special(run: Run) -> bool:
+    """Say whether a run was tested on a fold or on groups of their own."""
+    try:
+        return bool(re.search(rf"{GROUPED}|kfold", str(run.config().get("split", ""))))
+    except LeukoBenchError:
+        return False
+
+
+def _stamp(run: Run) -> tuple[int, ...]:
+    """Return what changes when a run is evaluated again."""
+    return tuple(p.stat().st_mtime_ns for p in map(run.file, (artifacts.PREDICTIONS, artifacts.METRICS)) if p.exists())
+
+
+@lru_cache(maxsize=1024)
+def _kept(run: Run, stamp: tuple[int, ...]) -> Record | None:  # for every comparison of a root
+    try:
+        return measure(run)
+    except LeukoBenchError:
+        return None

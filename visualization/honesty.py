@@ -1,0 +1,163 @@
+"""What the report asks before it shows any score: the audit of the images, stress, chance, confidence, heatmaps."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from data import audit as audits
+from data import audit_tables
+from utils import calibration_tables, faithfulness_tables, shortcut_tables, statistics_tables, stress_tables
+from utils.artifacts import Run
+from utils.compare_models import Comparison
+from utils.tables import Table
+from visualization import audit, faithfulness, reliability, risk_coverage, significance, stress, style
+from visualization import subjects as members
+from visualization.comparison import Drawing
+from visualization.subjects import Subject
+
+AUDIT, STRESS, CHANCE = "Audit of the images", "Under stress", "Is the difference more than chance?"
+CONFIDENCE, HEATMAPS = "Confidence", "Are the heatmaps worth anything?"
+# Views of a comparison that stand in these sections; all others are the report's tables.
+OF_CHANCE, OF_CONFIDENCE = ("significance", "pairs", "intervals"), ("calibration",)
+LADDER = "Each bar is a baseline that knows no network: how often it names the class from so little."
+GROUPS = "Each bar is a group of images, of one patient or of one stain and light; the colours are its classes."
+VIEWS = (*OF_CHANCE, *OF_CONFIDENCE)
+
+
+@dataclass(frozen=True)
+class Topic:
+    """One question, with what answers it.
+
+    Attributes:
+        title: of its section.
+        words: what is asked and how to read the answer, paragraphs.
+        tables, drawings: the answer; a topic without any is not shown.
+    """
+
+    title: str
+    words: list[str]
+    tables: list[Table]
+    drawings: list[Drawing]
+
+
+def topics(comparison: Comparison, views: dict[str, list[Table]]) -> list[Topic]:
+    """Return the topics that files of the runs, or of their root, have something for.
+
+    Args:
+        comparison: of runs with the same test images.
+        views: its tables by the names of `comparison_tables.VIEWS`.
+
+    Raises:
+        LeukoBenchError: one of the files is damaged; the line names it.
+    """
+    found, about = members.subjects(comparison), members.about(comparison)
+    made = [_audit(comparison), _stress(found, about), _chance(comparison, about, views), _confidence(found, views)]
+    return [topic for topic in (*made, _heatmaps(found)) if topic.tables or topic.drawings]
+
+
+def _audit(comparison: Comparison) -> Topic:
+    asked = "Can the class be told without looking at a cell? Then a network may do the same, and its accuracy proves "
+    words, tables, drawings, judged = [f"{asked}nothing."], [], [], set()
+    for root in sorted({run.root for run in comparison.runs}):
+        found = audits.read(root, comparison.dataset)
+        if found:
+            judged.add(found.manifest)
+            words += audit_tables.sentences(found)
+            tables += [audit_tables.leaks(found), audit_tables.groups(found)]
+            drawings += [
+                Drawing("audit-ladder", AUDIT, "What reads no cells", LADDER, partial(audit.ladder, found)),
+                Drawing("audit-groups", AUDIT, "Groups of images", GROUPS, partial(audit.groups, found)),
+            ]
+    for root, manifest, split in sorted({(run.root, *_split(run)) for run in comparison.runs}):
+        rungs = shortcut_tables.read(root, manifest)
+        if rungs:
+            words += [] if manifest in judged else shortcut_tables.verdict(rungs).sentences
+            tables.append(shortcut_tables.table(rungs, f"What reads no cells, split {split}"))
+    return Topic(AUDIT, list(dict.fromkeys(words)), tables, drawings)
+
+
+def _split(run: Run) -> tuple[str, str]:
+    """Return the hash of a run's manifest, and its split in words."""
+    return run.environment()["manifest"], run.config().get("split", "")
+
+
+def _stress(subjects: Sequence[Subject], about: str) -> Topic:
+    stressed = [subject for subject in subjects if stress_tables.read(subject.run)]
+    drawings = []
+    if stressed:
+        title, words = "All models under stress", "The further a mark lies to the left, the more the change costs."
+        drawings.append(Drawing("stress", STRESS, title, words, partial(stress.comparison, stressed, about)))
+    for subject in stressed:
+        said = " ".join(stress_tables.sentences(subject.run, stress_tables.read(subject.run)))
+        drawings.append(
+            Drawing(
+                f"stress-{style.slug(subject.name)}", STRESS, f"{subject.name} under stress", said,
+                partial(stress.figure, subject.run, subject.name),
+            )
+        )  # fmt: skip
+    asked = (
+        "The same test images, changed in ways that leave the cells as they are: another stain, no colour, blur. "
+        "Whoever reads the cells should answer as before. Cells removed is the control, where a low accuracy is right."
+    )
+    return Topic(STRESS, [asked], stress_tables.comparison([(s.name, s.run) for s in stressed]), drawings)
+
+
+def _chance(comparison: Comparison, about: str, views: dict[str, list[Table]]) -> Topic:
+    standings = statistics_tables.standings(comparison)
+    drawings = []
+    if len(standings) > 1:
+        drawings.append(
+            Drawing(
+                "significance", CHANCE, "Models that cannot be told apart",
+                "Models with a dot on one bar cannot be told apart by these test images: their order may be luck.",
+                partial(significance.draw, standings, about),
+            )
+        )  # fmt: skip
+    tables = [table for name in OF_CHANCE for table in views.get(name, [])]
+    return Topic(CHANCE, [], tables, drawings)
+
+
+def _confidence(subjects: Sequence[Subject], views: dict[str, list[Table]]) -> Topic:
+    drawings = [each for subject in subjects for each in _of_confidence(subject)]
+    asked = (
+        "When a model says 90 %, is it right nine times of ten? And how often is it right if it answers only when sure?"
+    )
+    return Topic(CONFIDENCE, [asked], [table for name in OF_CONFIDENCE for table in views.get(name, [])], drawings)
+
+
+def _of_confidence(subject: Subject) -> Iterator[Drawing]:
+    """Return the figures of a run that was calibrated: every run would be too many for the page."""
+    if not subject.run.file(calibration_tables.FILE).is_file():
+        return
+    found = calibration_tables.measure(subject.run)
+    yield Drawing(
+        f"reliability-{style.slug(subject.name)}", CONFIDENCE, f"{subject.name}: can its confidence be believed?",
+        "On the diagonal the model is right as often as it says.",
+        partial(reliability.draw, subject.run, found["temperature"]),
+    )  # fmt: skip
+    yield Drawing(
+        f"risk-{style.slug(subject.name)}", CONFIDENCE, f"{subject.name}: answering only where it is sure",
+        "To the left it answers few images, the surest; up is the share of these answers that is wrong.",
+        partial(risk_coverage.draw, subject.run, found["selective"]),
+    )  # fmt: skip
+
+
+def _heatmaps(subjects: Sequence[Subject]) -> Topic:
+    tables, drawings = [], []
+    for subject in subjects:
+        if subject.run.file(faithfulness_tables.FILE).is_file():
+            rows = faithfulness_tables.read(subject.run)
+            configured = subject.run.config().get("heatmap_method", "gradcam")
+            said = " ".join(faithfulness_tables.sentences(rows, configured))
+            tables.append(faithfulness_tables.table(rows, f"Heatmaps of {subject.name}"))
+            drawings.append(
+                Drawing(
+                    f"faithfulness-{style.slug(subject.name)}", HEATMAPS, f"Faithfulness of {subject.name}'s heatmaps",
+                    said, partial(faithfulness.figure, subject.run),
+                )
+            )  # fmt: skip
+    asked = (
+        "A heatmap is a claim about what the answer rests on. Here the claim is tried: does the answer go when the "
+        "marked places go, and does the map change when the network forgets what it learned?"
+    )
+    return Topic(HEATMAPS, [asked], tables, drawings)

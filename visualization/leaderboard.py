@@ -1,0 +1,107 @@
+"""The leaderboard drawn: each model's accuracy on the random split, and how far it falls when the stain is no help."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from visualization import style
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+FILE = "leaderboard.png"
+# What is drawn, in the legend's order: column of the leaderboard, name.
+ACCURACIES = {
+    "random_accuracy": "random split",
+    "grouped_accuracy": "grouped split",
+    "random_grey": "in grey",
+    "random_stain_swap": "stain swap",
+    "grouped_stain_swap": "grouped split, stain swap",
+}
+TITLE = "Accuracy, and what is left of it without the stain"
+WORDS = (
+    "Each line is a model. Its dots lie close together where the answer does not depend on the stain, and far apart "
+    "where it does. The dotted line is what naming always the most frequent class would reach."
+)
+
+
+@dataclass
+class LeaderboardDisplay:
+    """Store the accuracies of every row of a leaderboard and draw them on demand.
+
+    Attributes:
+        names: of the rows, best first.
+        accuracies: for each of ACCURACIES one share in 0..1 a row, None where it was not measured.
+        deviations: standard deviations over seeds and folds alike.
+        chance: share of the most frequent class, 0..1.
+    """
+
+    names: list[str]
+    accuracies: dict[str, list[float | None]]
+    deviations: dict[str, list[float | None]]
+    chance: float
+    axes_: Any = field(default=None, repr=False)
+
+    @classmethod
+    def from_rows(cls, rows: Sequence[dict[str, Any]]) -> Self:
+        """Take rows of `utils.leaderboard.rows`, of one dataset."""
+        return cls(
+            [row["name"] for row in rows],
+            {key: [row[key] for row in rows] for key in ACCURACIES},
+            {key: [row[f"{key}_sd"] for row in rows] for key in ACCURACIES},
+            rows[0]["most_frequent_class"],
+        )
+
+    def plot(self, *, ax: "Axes | None" = None) -> Self:
+        """Draw a line a row from its worst to its best accuracy, and a marker for each of them."""
+        ax = ax or style.new(8, 0.5 * len(self.names) + 1.4).subplots()
+        with style.look():
+            for y in range(len(self.names)):
+                known = [100 * values[y] for values in self.accuracies.values() if values[y] is not None]
+                ax.plot([min(known), max(known)], [y, y], color="#c4c9ce", lw=3, zorder=1, solid_capstyle="round")
+            for k, (key, name) in enumerate(ACCURACIES.items()):
+                there = [y for y, value in enumerate(self.accuracies[key]) if value is not None]
+                if not there:
+                    continue
+                values = [100 * self.accuracies[key][y] for y in there]
+                spreads = [100 * (self.deviations[key][y] or 0) for y in there]
+                ax.errorbar(
+                    values, there, xerr=spreads, color=style.colour(k), marker=style.marker(k), markersize=8,
+                    markeredgecolor="white", markeredgewidth=0.7, elinewidth=1.4, linestyle="none", label=name,
+                    zorder=3,
+                )  # fmt: skip
+            ax.axvline(100 * self.chance, color=style.GREY, linestyle=":", linewidth=1.2, zorder=0)
+            ax.set_yticks(range(len(self.names)), [style.wrap(name, 28) for name in self.names])
+            ax.set_ylim(len(self.names) - 0.5, -0.5)
+            ax.set_xlim(-1, 101)
+            ax.set_xlabel("Test accuracy in percent; bars: standard deviation over seeds and folds")
+            ax.grid(True, axis="x")
+        self.axes_ = ax
+        return self
+
+
+def figure(rows: Sequence[dict[str, Any]]) -> "Figure":
+    """Draw a leaderboard's rows of one dataset with legend and heading."""
+    display = LeaderboardDisplay.from_rows(rows)
+    drawn = style.new(8.6, 0.4 * len(display.names) + 2.3)
+    with style.look():
+        display.plot(ax=drawn.subplots())
+        drawn.legend(*display.axes_.get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    style.head(drawn, TITLE, f"{rows[0]['dataset']}, best under stain swap first. {style.NOTICE}")
+    return drawn
+
+
+def draw(rows: Sequence[dict[str, Any]], folder: Path) -> list[Path]:
+    """Draw a leaderboard into a folder, a PNG for each dataset, and return their paths.
+
+    Raises:
+        LeukoBenchError: the folder cannot be written.
+    """
+    datasets = list(dict.fromkeys(row["dataset"] for row in rows))
+    names = [FILE, *(f"leaderboard-{style.slug(dataset)}.png" for dataset in datasets[1:])]
+    return [
+        style.save(figure([row for row in rows if row["dataset"] == dataset]), folder / name)
+        for dataset, name in zip(datasets, names, strict=True)
+    ]
