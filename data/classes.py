@@ -8,6 +8,7 @@ import re
 HANDLE = "mehradaria/leukemia"  # on Kaggle
 NAME = "ALL_dataset"
 PUBLISHED = {"Benign": 504, "Early": 985, "Pre": 963, "Pro": 804}
+PATIENTS = 89  # as published; which images are whose is not
 CITATION = (
     "Aria, Ghaderzadeh, Bashash, Abolghasemi, Asadi, Hosseini: Acute Lymphoblastic Leukemia (ALL) image dataset. "
     "Kaggle 2021, doi 10.34740/KAGGLE/DSV/2175623. "

@@ -49,7 +49,6 @@ def cell_mask(image: np.ndarray) -> np.ndarray:
         (h, w) bool, containing `nucleus_mask`.
     """
     import cv2
-    from scipy import ndimage
 
     stain = nuclear_stain(image)
     nuclei, threshold = _nuclei(stain)
@@ -59,7 +58,8 @@ def cell_mask(image: np.ndarray) -> np.ndarray:
     outside, nearest = cv2.distanceTransformWithLabels(
         (~nuclei).astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_CCOMP
     )
-    radius = ndimage.maximum(inside, nearest, np.arange(nearest.max() + 1))
+    radius = np.zeros(nearest.max() + 1, inside.dtype)
+    np.maximum.at(radius, nearest, inside)
     near = outside <= REACH * radius[nearest]
     cells = nuclei | _opened((stain > CYTOPLASM * threshold) & near)
     _, parts = cv2.connectedComponents(cells.astype(np.uint8), connectivity=4)

@@ -59,7 +59,7 @@ ODD = {
 
 
 def test_names():
-    assert NAMES == ("rgb", "clahe", "gray", "masked", "nuclei", "reinhard", "macenko")
+    assert NAMES == ("rgb", "clahe", "gray", "masked", "nuclei", "reinhard", "macenko", "no_bar")
     assert set(preprocessing.DESCRIPTIONS) == set(NAMES)
     assert {each.value for each in Changed} == set(NAMES) - {"rgb"}
     assert [name for name in NAMES if preprocessing.needs_reference(Variant(name=name))] == ["reinhard", "macenko"]

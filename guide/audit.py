@@ -1,0 +1,78 @@
+"""The command that audits a dataset and its split, before any model."""
+
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from data import schemes
+from guide.data import Dataset, Seed, Split
+from models.scripts import Root
+from utils import artifacts, console, files, tables
+from utils.paths import runs_dir
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+    from data.audit import Audit
+    from data.leaks import Shared
+
+
+def audit(
+    dataset: Dataset = "",
+    split: Split = schemes.DEFAULT,
+    seed: Seed = 42,
+    root: Root = None,
+) -> None:
+    """Audit a dataset: copies, overlapping fields, stain groups, and what tells the classes without any cell."""
+    from data import audit as audits
+    from data import audit_tables as views
+    from data import splitting
+    from visualization import audit as pictures
+
+    name = splitting.ensure_dataset(dataset)
+    place = (root or runs_dir()).resolve()
+    with console.progress() as bar:
+        looking, learning = _follow(bar, "Comparing"), _follow(bar, "Measuring")
+        found, groups = audits.run(name, split, seed, place, looking, learning)
+    shown = [views.leaks(found), views.groups(found), views.ladder(found)]
+    for table in shown:
+        console.table(table.title, table.columns, table.rows)
+        console.say()
+    for sentence in views.sentences(found):
+        console.say(sentence)
+    folder = audits.folder(place, name)
+    _write(folder, found, groups, shown)
+    found.write(place)
+    for path in pictures.draw_all(found, folder / artifacts.FIGURES):
+        console.say(f"Drew {path}")
+    console.say(f"Tables, pairs and groups: {folder}")
+    console.notice()
+
+
+def _follow(bar: "Progress", title: str) -> Callable[[int, int], None]:
+    task = bar.add_task(title, total=None)
+    return lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def _write(folder: Path, found: "Audit", groups: dict[str, str], shown: list[tables.Table]) -> None:
+    """Write pairs and groups as CSV, and the tables in every format."""
+    from data import audit_tables as views
+
+    copies = [pair for pair in found.pairs if pair.kind != "overlap"]
+    _write_pairs(folder / "duplicates.csv", copies)
+    _write_pairs(folder / "overlaps.csv", [pair for pair in found.pairs if pair.kind == "overlap"])
+    files.write_text(folder / "groups.csv", files.csv_text(("image", "group"), sorted(groups.items())))
+    tables.write_csv(folder / "every_group.csv", views.records(found))
+    tables.write_csv(folder / "ladder.csv", [asdict(rung) for rung in found.ladder])
+    about = f"{found.dataset}, split {found.split}, seed {found.seed}"
+    notes = [f"Manifest {found.manifest}.", *views.sentences(found)]
+    tables.write_all(folder / "audit", f"Audit of {about}", notes, shown)
+    tables.write_all(folder / "ladder", f"Shortcut baselines, {about}", found.verdict.sentences, shown[-1:])
+    tables.write_all(folder / "every_group", f"Groups of {about}", [], [views.every_group(found)])
+
+
+def _write_pairs(path: Path, pairs: "list[Shared]") -> None:
+    from data.leaks import Shared
+
+    files.write_text(path, files.csv_text(list(Shared.__dataclass_fields__), (asdict(pair).values() for pair in pairs)))
