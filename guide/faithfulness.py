@@ -16,7 +16,7 @@ def faithfulness(
     method: Annotated[list[Method] | None, typer.Option(help="Methods; none: all that fit the model.")] = None,
     root: Root = None,
 ) -> None:
-    """Judge a run's heatmaps: do they name what the prediction rests on, lie in nuclei, and depend on the weights?"""
+    """Judge if a run's heatmaps name what the prediction rests on, lie in nuclei and depend on the weights."""
     from data.nucleus_masks import knows_nuclei
     from models import faithfulness
     from visualization import faithfulness as figures

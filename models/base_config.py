@@ -201,7 +201,7 @@ def build_config(cls: type[ModelConfig], profile: str = "", settings: Sequence[s
 def _last(field: str, settings: Sequence[str]) -> str:
     """Return the text that settings give a field; "" where they do not."""
     pairs = [setting.partition("=") for setting in settings]
-    return next((text.strip() for name, _, text in reversed(pairs) if name.strip() == field), "")
+    return next((str(_parsed(text.strip())) for name, _, text in reversed(pairs) if name.strip() == field), "")
 
 
 def _plain(value: Any) -> dict[str, Any]:

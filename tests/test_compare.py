@@ -132,7 +132,7 @@ def test_variants_and_regimes_of_a_model_stand_side_by_side_under_their_labels(t
     assert list(rows[0])[4:8] == ["seed", "initialisation", "variant", "image_size"]
     assert {row["name"]: row["variant"] for row in read(tmp_path / "comparison/per_class.csv")} == names
     assert "cnn (clahe)" in (tmp_path / "comparison/table.md").read_text()
-    assert capsys.readouterr().out.count("(clahe)") == 6  # quality, per class, training, complexity, speed, runs
+    assert capsys.readouterr().out.count("(clahe)") == 7  # quality, significance, per class, training, complexity, speed, runs
 
 
 def test_seeds_of_a_variant_keep_its_label(tmp_path):
@@ -221,6 +221,7 @@ def test_the_same_runs_give_the_same_bytes(tmp_path):
     commands.compare(names, figures=False, root=tmp_path)
     first = snapshot(tmp_path / "comparison")
     stems = ("table", "per_class", "seeds", "baseline", "hyperparameters")
+    stems += ("significance", "pairs", "intervals", "calibration")
     assert set(first) == {f"{stem}.{suffix}" for stem in stems for suffix in ("csv", "md", "tex", "html")}
     for path in (tmp_path / "comparison").iterdir():
         path.unlink()

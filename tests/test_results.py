@@ -16,6 +16,7 @@ STUDIES = {
     "ablation": ABLATION,
 }
 TABLES = {".csv", ".md", ".tex", ".html"}
+BOARDS = [RESULTS / f"{stem}{suffix}" for stem in ("leaderboard", "recipes") for suffix in sorted(TABLES)]
 
 
 def tables(folder):
@@ -32,6 +33,17 @@ def test_tables_regenerate_identically(study, guide, tmp_path):
     assert len(published) >= 4 and tables(copy) == published
 
 
+def test_the_leaderboard_regenerates_identically(guide, tmp_path):
+    copy = tmp_path / "results"
+    shutil.copytree(
+        RESULTS, copy, ignore=shutil.ignore_patterns("comparison", "figures", "*.h5", "leaderboard.*", "recipes.*")
+    )
+    done = guide("leaderboard", "--root", str(copy))
+    assert done.returncode == 0, done.stderr
+    for path in BOARDS:
+        assert (copy / path.name).read_bytes() == path.read_bytes()
+
+
 def test_every_model_stands_in_one_table_on_one_test_set():
     rows = artifacts.files.read_csv(RESULTS / "comparison" / "table.csv", ("model", "initialisation", "test_identity"))
     assert {row["model"] for row in rows} >= {*models.names(), "keras:MobileNetV3Small"}
@@ -46,5 +58,6 @@ def test_runs_are_whole_and_hold_no_weights_and_no_images():
         for run in runs:
             assert run.finished and run.manifest_path().is_file()
             assert run.environment()["git_commit"] and not run.environment()["git_dirty"]
-    suffixes = {path.suffix for path in RESULTS.rglob("*") if path.is_file() and "comparison" not in path.parts}
-    assert suffixes <= {".json", ".csv", ".md", ".npz"}
+    made = {"comparison", "audit", "figures"}
+    others = {path for path in RESULTS.rglob("*") if path.is_file() and not made & {*path.parts}} - {*BOARDS}
+    assert {path.suffix for path in others} <= {".json", ".csv", ".md", ".npz"}

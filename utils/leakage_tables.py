@@ -10,7 +10,7 @@ from utils import artifacts
 from utils.artifacts import Run
 from utils.compare_models import Comparison
 from utils.errors import LeukoBenchError
-from utils.leaderboard import GROUPED, SIDES, alike, shares, side
+from utils.leaderboard import GROUPED, SIDES, about, alike, side, tell_apart
 from utils.run_records import Record, measure
 from utils.tables import MISSING, Table, difference, name_lines, percent, spread
 
@@ -31,14 +31,7 @@ def summary(records: Iterable[Record]) -> list[dict[str, Any]]:
     0..1, None where there is no such run, or for the sd less than two. "leakage_gap": difference of the accuracies.
     """
     found = [_row(members) for members in alike(records)]
-    for key in ("initialisation", "image_size", "shares", "last_run"):  # told as far as names are equal
-        names: dict[str, list[dict[str, Any]]] = {}
-        for row in found:
-            names.setdefault(row["name"], []).append(row)
-        for same in names.values():
-            if len({row[key] for row in same}) > 1:
-                for row in same:
-                    row["name"] += f" {row[key]}" + " px" * (key == "image_size")
+    tell_apart(found)
     return sorted(found, key=_place)
 
 
@@ -88,14 +81,7 @@ def records(comparison: Comparison) -> list[dict[str, Any]]:
 
 
 def _row(members: Sequence[Record]) -> dict[str, Any]:
-    last = members[-1]
-    row: dict[str, Any] = {
-        "name": last.label,
-        "model": last.run.model,
-        **{key: last.row[key] for key in ("initialisation", "variant", "image_size")},
-        "shares": shares(last.row["split"]),
-        "dataset": last.row["dataset"],
-    }
+    row = about(members)
     for which in SIDES:
         found = [member.row for member in members if side(member.row["split"]) == which]
         row[f"{which}_runs"] = len(found)
@@ -107,7 +93,6 @@ def _row(members: Sequence[Record]) -> dict[str, Any]:
             row[f"{which}_{key}_sd"] = stdev(values) if len(values) > 1 else None
     both = [row[f"{which}_accuracy_mean"] for which in SIDES]
     row["leakage_gap"] = None if None in both else both[0] - both[1]
-    row["last_run"] = last.run.path.name.rpartition("-")[2]
     return row
 
 

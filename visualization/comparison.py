@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from data import manifest as manifests
-from utils import heatmap_methods, metrics
+from utils import heatmap_methods, metrics, statistics_tables, stress_tables
 from utils.artifacts import HEATMAPS
 from utils.compare_models import Comparison
 from utils.errors import LeukoBenchError
@@ -19,6 +19,8 @@ from visualization import (
     gradcam,
     heatmaps,
     scores,
+    significance,
+    stress,
     style,
     thresholds,
     tradeoff,
@@ -106,6 +108,7 @@ def drawings(comparison: Comparison) -> Iterator[Drawing]:
     """Return the figures of a comparison without the heatmaps, undrawn."""
     all_of_them, about = members.subjects(comparison), members.about(comparison)
     yield from _of_scores(all_of_them, about)
+    yield from _of_honesty(comparison, all_of_them, about)
     yield from _of_matrices(all_of_them, about)
     yield from _of_curves(all_of_them, about)
     yield from _of_architectures(all_of_them)
@@ -187,6 +190,22 @@ def _of_scores(subjects: list[members.Subject], about: str) -> Iterator[Drawing]
         "depend on the machine, which the tables name.",
         lambda: tradeoff.draw(subjects, about),
     )  # fmt: skip
+
+
+def _of_honesty(comparison: Comparison, subjects: list[members.Subject], about: str) -> Iterator[Drawing]:
+    standings = statistics_tables.standings(comparison)
+    if len(standings) > 1:
+        yield Drawing(
+            "significance", "Scores", "Models that cannot be told apart",
+            "Models with a dot on one bar cannot be told apart by these test images: their order may be luck.",
+            lambda: significance.draw(standings, about),
+        )  # fmt: skip
+    if any(stress_tables.read(subject.run) for subject in subjects):
+        yield Drawing(
+            "stress", "Scores", "All models under stress",
+            "The same test images, changed. The further a mark lies to the left, the more the change costs.",
+            lambda: stress.comparison(subjects, about),
+        )  # fmt: skip
 
 
 def _of_matrices(subjects: list[members.Subject], about: str) -> Iterator[Drawing]:

@@ -6,11 +6,11 @@ from functools import partial
 
 from data import audit as audits
 from data import audit_tables
-from utils import calibration_tables, faithfulness_tables, shortcut_tables, statistics_tables, stress_tables
+from utils import calibration_tables, faithfulness_tables, shortcut_tables, stress_tables
 from utils.artifacts import Run
 from utils.compare_models import Comparison
 from utils.tables import Table
-from visualization import audit, faithfulness, reliability, risk_coverage, significance, stress, style
+from visualization import audit, faithfulness, reliability, risk_coverage, stress, style
 from visualization import subjects as members
 from visualization.comparison import Drawing
 from visualization.subjects import Subject
@@ -50,8 +50,8 @@ def topics(comparison: Comparison, views: dict[str, list[Table]]) -> list[Topic]
     Raises:
         LeukoBenchError: one of the files is damaged; the line names it.
     """
-    found, about = members.subjects(comparison), members.about(comparison)
-    made = [_audit(comparison), _stress(found, about), _chance(comparison, about, views), _confidence(found, views)]
+    found = members.subjects(comparison)
+    made = [_audit(comparison), _stress(found), _chance(views), _confidence(found, views)]
     return [topic for topic in (*made, _heatmaps(found)) if topic.tables or topic.drawings]
 
 
@@ -81,12 +81,9 @@ def _split(run: Run) -> tuple[str, str]:
     return run.environment()["manifest"], run.config().get("split", "")
 
 
-def _stress(subjects: Sequence[Subject], about: str) -> Topic:
+def _stress(subjects: Sequence[Subject]) -> Topic:
     stressed = [subject for subject in subjects if stress_tables.read(subject.run)]
     drawings = []
-    if stressed:
-        title, words = "All models under stress", "The further a mark lies to the left, the more the change costs."
-        drawings.append(Drawing("stress", STRESS, title, words, partial(stress.comparison, stressed, about)))
     for subject in stressed:
         said = " ".join(stress_tables.sentences(subject.run, stress_tables.read(subject.run)))
         drawings.append(
@@ -102,19 +99,8 @@ def _stress(subjects: Sequence[Subject], about: str) -> Topic:
     return Topic(STRESS, [asked], stress_tables.comparison([(s.name, s.run) for s in stressed]), drawings)
 
 
-def _chance(comparison: Comparison, about: str, views: dict[str, list[Table]]) -> Topic:
-    standings = statistics_tables.standings(comparison)
-    drawings = []
-    if len(standings) > 1:
-        drawings.append(
-            Drawing(
-                "significance", CHANCE, "Models that cannot be told apart",
-                "Models with a dot on one bar cannot be told apart by these test images: their order may be luck.",
-                partial(significance.draw, standings, about),
-            )
-        )  # fmt: skip
-    tables = [table for name in OF_CHANCE for table in views.get(name, [])]
-    return Topic(CHANCE, [], tables, drawings)
+def _chance(views: dict[str, list[Table]]) -> Topic:
+    return Topic(CHANCE, [], [table for name in OF_CHANCE for table in views.get(name, [])], [])
 
 
 def _confidence(subjects: Sequence[Subject], views: dict[str, list[Table]]) -> Topic:

@@ -63,7 +63,7 @@ class StepsDisplay:
             ax.set_title(MEASURES[self.measure])
             ax.set_xlabel("Severity")
             low = min([0.0, *(value for *_, values in self.curves for value in values)])
-            ax.set_ylim(low - 0.02, 1.02 if self.measure != "ece" else None)
+            ax.set_ylim(*((0, None) if self.measure == "ece" else (low - 0.02, 1.02)))
             ax.grid(True)
         self.axes_ = ax
         return self
