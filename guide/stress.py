@@ -18,7 +18,7 @@ def stress(
     heatmaps: Annotated[int, typer.Option(min=0, help="Images whose heatmaps are compared; 0: none.")] = 32,
     root: Root = None,
 ) -> None:
-    """Stress runs with test images in other stains, in grey, blurred, without cells: does the answer follow the stain."""
+    """Stress runs: test images in other stains, in grey, blurred, without cells. Which answers follow the stain."""
     from models import stressing
     from visualization import stress as pictures
 

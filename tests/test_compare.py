@@ -132,7 +132,9 @@ def test_variants_and_regimes_of_a_model_stand_side_by_side_under_their_labels(t
     assert list(rows[0])[4:8] == ["seed", "initialisation", "variant", "image_size"]
     assert {row["name"]: row["variant"] for row in read(tmp_path / "comparison/per_class.csv")} == names
     assert "cnn (clahe)" in (tmp_path / "comparison/table.md").read_text()
-    assert capsys.readouterr().out.count("(clahe)") == 7  # quality, significance, per class, training, complexity, speed, runs
+    assert (
+        capsys.readouterr().out.count("(clahe)") == 7
+    )  # quality, significance, per class, training, complexity, speed, runs
 
 
 def test_seeds_of_a_variant_keep_its_label(tmp_path):
