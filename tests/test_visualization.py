@@ -178,7 +178,7 @@ def test_every_figure_is_drawn_and_drawn_again_to_the_same_bytes(root, tmp_path,
     names = {path.stem for path in made}
     expected = {"accuracy", "metrics", "radar", "class-f1", "tradeoff", "training", "roc", "precision-recall"}
     expected |= {"confusion", "confusion-cnn", "confusion-resnet50", "distribution"}
-    expected |= {"architecture-cnn", "architecture-resnet50"}
+    expected |= {"architecture-cnn", "architecture-resnet50", "significance"}
     assert expected <= names
     if classes == fakes.CLASSES:
         assert names - expected == {"mistakes-cnn", "mistakes-resnet50", "samples", "gradcam-panel"}
