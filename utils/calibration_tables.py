@@ -1,6 +1,7 @@
 """Calibration, selective prediction and conformal sets of runs: measured from predictions.csv, and as tables."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 from utils import calibration, conformal, metrics, selective
@@ -48,11 +49,15 @@ def measure(run: Run, wanted: float = selective.WANTED) -> dict[str, Any]:
     }
 
 
+@lru_cache(maxsize=4)  # tables and files of a comparison ask in turn
+def _measured(comparison: Comparison) -> list[dict[str, Any]]:
+    return [measure(run) for run in comparison.runs]
+
+
 def records(comparison: Comparison) -> list[dict[str, Any]]:
     """Return the columns of calibration.csv, one dict a run."""
     rows = []
-    for run, named in zip(comparison.runs, comparison.rows, strict=True):
-        found = measure(run)
+    for found, named in zip(_measured(comparison), comparison.rows, strict=True):
         row = {key: named[key] for key in ("name", "model", "run")} | {"temperature": found["temperature"]}
         row |= {f"{key}_{state}": found[state][key] for key in MEASURES for state in ("before", "after")}
         row |= {"aurc": found["selective"]["aurc"]}
@@ -69,7 +74,7 @@ def records(comparison: Comparison) -> list[dict[str, Any]]:
 
 def tables(comparison: Comparison) -> list[Table]:
     """Return calibration, selective prediction and conformal sets of every run of a comparison."""
-    return tables_of([row["name"] for row in comparison.rows], [measure(run) for run in comparison.runs])
+    return tables_of([row["name"] for row in comparison.rows], _measured(comparison))
 
 
 def tables_of(names: Sequence[str], found: Sequence[dict[str, Any]]) -> list[Table]:

@@ -22,7 +22,7 @@ MEANS = (
 )  # what is averaged over seeds
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # equal only to itself: what is computed from it is kept with it
 class Comparison:
     """Runs that were tested on the same images, best accuracy first.
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
@@ -97,6 +98,7 @@ def intervals_table(comparison: Comparison) -> Table:
     return Table(f"95 % intervals, over {_sources(rows)}", columns, shown)
 
 
+@lru_cache(maxsize=4)  # tables, files and figures of a comparison ask in turn
 def pairs(comparison: Comparison) -> list[dict[str, Any]]:
     """Return the columns of pairs.csv, one dict for every two runs whose images can be paired, the better one first."""
     return _compared(_paired(comparison))
@@ -119,14 +121,14 @@ def pairs_table(comparison: Comparison) -> list[Table]:
     return [Table(title, columns, shown, frozenset({0, 1}))] if rows else []
 
 
+@lru_cache(maxsize=4)
 def standings(comparison: Comparison) -> list[Standing]:
     """Return the models in the order of their accuracies with the letters of those that cannot be told apart.
 
     Two models are told apart where McNemar's exact p is below 0.05 after Holm's correction over all pairs. None where
     there are no two.
     """
-    members = _paired(comparison)
-    compared = _compared(members)
+    members, compared = _paired(comparison), pairs(comparison)
     if not compared:
         return []
     position = {row["run"]: k for k, (row, _) in enumerate(members)}
@@ -174,6 +176,7 @@ def chance(p: float | None) -> str:
     return f"<{TINY}" if p is not None and p < TINY else number(p, 4)
 
 
+@lru_cache(maxsize=4)
 def _paired(comparison: Comparison) -> list[tuple[dict[str, Any], Answers]]:
     """Return row and answers of the runs that have the images of the first one, by name."""
     found = [(row, Answers.of(run)) for run, row in zip(comparison.runs, comparison.rows, strict=True)]
