@@ -72,7 +72,8 @@ class LeaderboardDisplay:
                     markeredgecolor="white", markeredgewidth=0.7, elinewidth=1.4, linestyle="none", label=name,
                     zorder=3,
                 )  # fmt: skip
-            ax.axvline(100 * self.chance, color=style.GREY, linestyle=":", linewidth=1.2, zorder=0)
+            always = "always the most frequent class"
+            ax.axvline(100 * self.chance, color=style.GREY, linestyle=":", linewidth=1.2, zorder=0, label=always)
             ax.set_yticks(range(len(self.names)), [style.wrap(name, 28) for name in self.names])
             ax.set_ylim(len(self.names) - 0.5, -0.5)
             ax.set_xlim(-1, 101)
