@@ -88,10 +88,44 @@ def prepare_split(dataset: str, split: str = DEFAULT, seed: int = 42) -> SplitFo
         LeukoBenchError: the split is unknown, a class has too few images or groups, the dataset is damaged or the disk
             is full.
     """
-    scheme = parse(split)
     rows = integrity.current_index(dataset)
-    table = make_manifest(dataset, rows, scheme, seed, split)
-    path = splits_dir() / f"{dataset}-{scheme.slug}-seed{seed}"
+    table = make_manifest(dataset, rows, parse(split), seed, split)
+    return _laid_out(dataset, _folder(dataset, split, seed), table, rows)
+
+
+def restore_split(dataset: str, table: Manifest, split: str, seed: int) -> SplitFolder:
+    """Lay out a manifest of before, whatever the same split would be dealt today: groups that are guessed may change.
+
+    Args:
+        dataset: name of a folder below data/raw; it may hold more images than the manifest.
+        table: the manifest, as it was kept beside the runs.
+        split: what it was made with, as is `seed`: its folder is taken where it holds just this manifest.
+
+    Raises:
+        LeukoBenchError: an image of the manifest is missing or another one now, the dataset is damaged or the disk is
+            full.
+    """
+    rows = integrity.current_index(dataset)
+    there = {row.image: row.sha256 for row in rows}
+    changed = [row.image for row in table.rows if there.get(row.image) != row.sha256]
+    if changed:
+        raise LeukoBenchError(
+            f"Dataset '{dataset}' lacks images of manifest {table.hash}, or holds others under their names: "
+            f"{len(changed):,} of {len(table.rows):,} (first: {changed[0]}). Import the images of that run again, or "
+            "train a new run."
+        )
+    usual = _folder(dataset, split, seed)
+    if layout.is_whole(usual, table, {row.image: row.bytes for row in rows}):
+        return SplitFolder(usual, table)
+    return _laid_out(dataset, splits_dir() / f"{dataset}-{table.hash}", table, rows)
+
+
+def _folder(dataset: str, split: str, seed: int) -> Path:
+    return splits_dir() / f"{dataset}-{parse(split).slug}-seed{seed}"
+
+
+def _laid_out(dataset: str, path: Path, table: Manifest, rows: Sequence[Indexed]) -> SplitFolder:
+    """Return the folder of a manifest, built where it is not whole."""
     sizes = {row.image: row.bytes for row in rows}
     if not layout.is_whole(path, table, sizes):
         layout.build(path, table, raw_dir(dataset), sizes)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 import models
-from data import pipeline, splitting
+from data import manifest, pipeline, splitting
 from models import backbones, measuring, runtime, weights
 from models.base_config import ModelConfig
 from utils import artifacts, files, metrics
@@ -53,14 +53,18 @@ def open_model(run: Run, logits: bool = False) -> "keras.Model":
 
 
 def split_of(run: Run) -> splitting.SplitFolder:
-    """Return the split folder that a run was trained on.
+    """Return the split folder that a run was trained on, from the manifest beside the runs where it was kept.
 
     Raises:
         LeukoBenchError: the dataset is missing, or is not the one of the run's manifest any more.
     """
-    config = run.config()
-    split = splitting.prepare_split(splitting.ensure_dataset(config["dataset"]), config["split"], config["split_seed"])
-    expected = run.environment()["manifest"]
+    config, expected = run.config(), run.environment()["manifest"]
+    made = splitting.ensure_dataset(config["dataset"]), config["split"], config["split_seed"]
+    if run.manifest_path().is_file():
+        kept = manifest.read(run.manifest_path())
+        if kept.hash == expected:
+            return splitting.restore_split(made[0], kept, *made[1:])
+    split = splitting.prepare_split(*made)
     if split.manifest.hash != expected:
         raise LeukoBenchError(
             f"Run {run.id} was made on manifest {expected}, the dataset '{config['dataset']}' now gives "

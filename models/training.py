@@ -11,7 +11,7 @@ import numpy as np
 import models
 from data import images, offline, pipeline, preprocessing, splitting
 from data.preprocessing import Variant
-from models import heatmaps, initial_weights, measuring, runtime, schedule
+from models import evaluation, heatmaps, initial_weights, measuring, runtime, schedule
 from models.base_config import ModelConfig
 from models.session import Session, history_of
 from utils import artifacts, environment, files
@@ -25,14 +25,19 @@ if TYPE_CHECKING:
     from data.manifest import Manifest
 
 
-def prepare(config: ModelConfig) -> tuple[ModelConfig, splitting.SplitFolder]:
+def prepare(config: ModelConfig, resume: Run | None = None) -> tuple[ModelConfig, splitting.SplitFolder]:
     """Fill in what the data decides (dataset, classes, reference of the stain), making dataset and split if missing.
+
+    Args:
+        config: what to train.
+        resume: a run that shall go on, on the split that it began with.
 
     Raises:
         LeukoBenchError: the dataset or the split cannot be had.
     """
     dataset = splitting.ensure_dataset(config.dataset)
-    split = splitting.prepare_split(dataset, config.split, config.split_seed)
+    wanted = dataset, config.split, config.split_seed
+    split = evaluation.split_of(resume) if resume else splitting.prepare_split(*wanted)
     config = config.replace(dataset=dataset, classes=split.manifest.classes)
     return config.replace(variant=with_reference(config.variant, split)), split
 
@@ -88,10 +93,9 @@ def _train(config: ModelConfig, root: Path, resume: Run | None) -> Run:
     if not history:
         _check_initial_weights(config)
     variant = config.variant
-    config, split = prepare(config)
+    config, split = prepare(config, resume)
     if resume:
         config = config.replace(variant=variant)  # whose reference was looked up when the run began
-    manifest = split.manifest
     # A resume keeps the precision of before, whatever "auto" would mean on this machine.
     recorded = resume.environment().get("precision") if resume else None
     precision = recorded or runtime.resolve_precision(config.precision)
@@ -102,11 +106,6 @@ def _train(config: ModelConfig, root: Path, resume: Run | None) -> Run:
     run = resume or artifacts.new_run(root, config.model, config.hash())
     if resume is None:
         _open(run, config, split, precision, model)
-    elif run.environment()["manifest"] != manifest.hash:
-        raise LeukoBenchError(
-            f"Run {run.id} was trained on manifest {run.environment()['manifest']}, the data is now {manifest.hash}. "
-            "Train a new run, or bring the dataset of before back."
-        )
     try:
         Session(run, config, model, *_pixels(config, split)).train()
     except tf.errors.ResourceExhaustedError:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from data import acquire, integrity, layout, schemes, splitting, synthetic
+from data import acquire, index, integrity, layout, schemes, splitting, synthetic
 from data.index import Indexed
 from utils import artifacts
 from utils.errors import LeukoBenchError
@@ -242,6 +242,28 @@ def test_a_changed_dataset_is_noticed(smears, place):
     )
     integrity.check(smears)
     assert len(splitting.prepare_split(smears).manifest.rows) == 38
+
+
+def test_a_manifest_of_before_is_laid_out_again(smears, place):
+    before = splitting.prepare_split(smears)
+    assert splitting.restore_split(smears, before.manifest, "64/16/20", 42) == before, "its folder still holds it"
+    (place / "raw" / smears / index.GROUPS).unlink()
+    now = splitting.prepare_split(smears)
+    assert now.path == before.path and now.manifest.hash != before.manifest.hash
+    again = splitting.restore_split(smears, before.manifest, "64/16/20", 42)
+    assert again.manifest == before.manifest and again.path.name == f"smears-{before.manifest.hash}"
+    assert again.manifest_path.read_text() == before.manifest.text()
+    assert len(list(again.path.glob("*/*/*"))) == 40
+    assert splitting.prepare_split(smears) == now, "what is dealt today was left alone"
+    gone = before.manifest.rows[5].image
+    (place / "raw" / smears / gone).unlink()
+    integrity.check(smears)
+    with pytest.raises(LeukoBenchError) as error:
+        splitting.restore_split(smears, before.manifest, "64/16/20", 42)
+    assert str(error.value) == (
+        f"Dataset 'smears' lacks images of manifest {before.manifest.hash}, or holds others under their names: 1 of 40 "
+        f"(first: {gone}). Import the images of that run again, or train a new run."
+    )
 
 
 def test_which_dataset(place, monkeypatch):

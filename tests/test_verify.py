@@ -8,9 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from data import index
 from guide import verify as command
 from guide.app import main
-from models import evaluation, verifying, weights
+from models import evaluation, training, verifying, weights
 from models.verifying import AGREES, DIFFERS, SAME, UNCHECKED, Check
 from utils import artifacts, console, files
 from utils.artifacts import Run
@@ -42,6 +43,24 @@ def test_a_run_gives_its_own_predictions_again_and_is_left_alone(small_run):
     found = verifying.check(small_run)
     assert found == Check(small_run.id, SAME, len(small_run.predictions("test")), 0.0, 0)
     assert content(small_run.root) == before
+
+
+def test_a_run_keeps_its_split_when_the_groups_change(copy, small_run, home):
+    shutil.copytree(small_run.root / "manifests", copy.root / "manifests")
+    groups = home / "data/raw/tiny" / index.GROUPS
+    before = groups.read_text()
+    try:
+        groups.write_text(before.replace("patient-001", "patient-777"))
+        manifest = copy.environment()["manifest"]
+        assert training.prepare(evaluation.config_of(copy))[1].manifest.hash != manifest
+        resumed = training.prepare(evaluation.config_of(copy), copy)[1]
+        assert resumed.manifest.hash == manifest and resumed.path.name == f"tiny-{manifest}"
+        found = verifying.check(copy)
+        assert (found.verdict, found.images) == (SAME, len(copy.predictions("test")))
+        shutil.rmtree(copy.root / "manifests")
+        assert "the dataset 'tiny' now gives" in verifying.check(copy).reason
+    finally:
+        groups.write_text(before)
 
 
 @pytest.mark.parametrize(
