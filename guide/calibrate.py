@@ -18,12 +18,13 @@ def calibrate(
     root: Root = None,
 ) -> None:
     """Measure calibration, selective prediction and conformal sets: chosen on validation, measured on test images."""
-    from utils import calibration_tables
+    from utils import calibration_tables, compare_models, run_records
     from visualization import reliability, risk_coverage
 
     chosen = [artifacts.open_run(name, root or runs_dir()) for name in runs]
     found = [calibration_tables.measure(run, errors) for run in chosen]
-    for table in calibration_tables.tables_of([run.label() for run in chosen], found):
+    names = compare_models.labels([run_records.measure(run) for run in chosen])
+    for table in calibration_tables.tables_of([names[run] for run in chosen], found):
         console.say()
         show_table(table)
     for run, measured in zip(chosen, found, strict=True):

@@ -133,6 +133,13 @@ def test_command_writes_what_the_functions_give(tmp_path, capsys):
     assert before == {name: run.file(f"figures/{name}").read_bytes() for name in before}
 
 
+def test_runs_of_one_model_are_told_apart(tmp_path, capsys):
+    runs = [fake_run(tmp_path, seed=seed) for seed in (42, 43)]
+    calibrate([run.id for run in runs], root=tmp_path)
+    shown = capsys.readouterr().out
+    assert [shown.count(f"seed {seed}") for seed in (42, 43)] == [3, 3], "once a table"
+
+
 def test_the_temperature_never_sees_the_test_images(tmp_path):
     run = fake_run(tmp_path, images=100, accuracy=0.8)
     before = calibration_tables.measure(run)

@@ -133,11 +133,18 @@ def group(records: Sequence[Record]) -> list[Comparison]:
     return [_comparison(members) for members in sorted(sets.values(), key=size, reverse=True)]
 
 
+def labels(records: Sequence[Record]) -> dict[Run, str]:
+    """Name each run as shortly as tells it from the others: its label, and where needed seed, config hash or folder."""
+    texts = {record.run: _names(record) for record in records}
+    tally = Counter(text for names in texts.values() for text in dict.fromkeys(names))
+    return {run: next((text for text in names if tally[text] == 1), run.id) for run, names in texts.items()}
+
+
 def _comparison(members: list[Record]) -> Comparison:
     # Equal accuracies stand in the order of their log loss, then of their names: never in that of the arguments.
     ordered = sorted(members, key=lambda m: (-m.row["accuracy"], m.row["log_loss"], m.run.id))
-    labels = _labels(ordered)
-    rows = [{"name": labels[m.run], **m.row} for m in ordered]
+    named = labels(ordered)
+    rows = [{"name": named[m.run], **m.row} for m in ordered]
     first = rows[0]
     return Comparison(
         test_identity=first["test_identity"],
@@ -146,7 +153,7 @@ def _comparison(members: list[Record]) -> Comparison:
         runs=[m.run for m in ordered],
         rows=rows,
         per_class=[
-            {"name": labels[m.run], "model": m.run.model, "run": m.run.id}
+            {"name": named[m.run], "model": m.run.model, "run": m.run.id}
             | {key: m.row[key] for key in ("initialisation", "variant")}
             | c
             for m in ordered
@@ -154,13 +161,6 @@ def _comparison(members: list[Record]) -> Comparison:
         ],
         seeds=_over_seeds(ordered),
     )
-
-
-def _labels(records: Sequence[Record]) -> dict[Run, str]:
-    """Name each run as shortly as tells it from the others: its label, and where needed seed, config hash or folder."""
-    texts = {record.run: _names(record) for record in records}
-    tally = Counter(text for names in texts.values() for text in dict.fromkeys(names))
-    return {run: next((text for text in names if tally[text] == 1), run.id) for run, names in texts.items()}
 
 
 def _names(record: Record) -> list[str]:
