@@ -7,12 +7,18 @@ from typing import Any
 
 import models
 from data import index, schemes, splitting
-from models import config_files
+from models import config_files, recipes
 from utils import artifacts, console
 from utils.errors import LeukoBenchError
 from utils.paths import PROJECT, raw_dir, runs_dir
 from utils.tables import percent
 
+SPLITS = {
+    schemes.DEFAULT: "percent for train, val, test; by image",
+    "grouped": "the same shares; a stain group stays on one side",
+    "kfold:5": "every image tested once; by image",
+    "grouped-kfold:5": "every image tested once; by group",
+}
 MARGIN = 9  # characters of a line of a list beside value and note
 
 
@@ -49,6 +55,10 @@ def choices_for(name: str, answers: Mapping[str, Any], root: Path, runs: str) ->
     if name == "dataset":
         known = datasets()
         return Choices(list(known), list(known.values())) if known else None
+    if name == "split":
+        return Choices(list(SPLITS), list(SPLITS.values()), schemes.expand)  # a command of one fold says so itself
+    if name == "recipe":
+        return Choices(list(recipes.WORDS), list(recipes.WORDS.values()), recipes.settings)
     if name in ("run", "runs", "resume"):
         return _runs(root, runs)
     if name in ("true", "predicted", "class_") and answers.get("run"):
@@ -80,8 +90,6 @@ def check_answer(name: str, value: Any, answers: Mapping[str, Any]) -> None:
             models.config_for(model, answers.get("profile", ""), value)
         if name == "config" and value is not None:
             config_files.settings(value, model, answers.get("profile", ""))
-    if name == "split" and value is not None:
-        schemes.expand(value)  # a command that takes one fold only says so itself
     if name in ("path", "paths", "image", "groups"):
         for path in value if isinstance(value, list) else [value]:
             pattern = name == "paths" and set("*?[") & set(str(path))

@@ -78,7 +78,7 @@ STEPS = (
     Step("Models", "l", "models", "List the models", train.models_),
     Step(
         "Models", "t", "train", "Train and evaluate models", train.train,
-        ask=("dataset", "profile"), need=("model",), leave=("resume",),
+        ask=("dataset", "split", "profile", "recipe"), need=("model",), leave=("resume",),
     ),
     Step(
         "Models", "u", "", "Resume a training", train.train,

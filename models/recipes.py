@@ -28,6 +28,16 @@ RECIPES = {
         "augmentation.zoom=0.1",
     ),
 }
+# A few words on each, for lists.
+WORDS = {
+    "gray": "without colour",
+    "reinhard": "stains made alike, in LAB",
+    "macenko": "stains made alike, in optical density",
+    "no_bar": "scale bar painted over",
+    "stain_jitter": "dyes made stronger and weaker",
+    "stain_swap": "in the colours of other training images",
+    "strong": "stain, hue, grey, exposure, backgrounds at random",
+}
 
 
 def names() -> list[str]:

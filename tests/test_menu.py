@@ -154,7 +154,9 @@ def test_an_error_of_a_command_leads_back_to_the_menu(folders):
 
 
 def test_settings_are_checked_before_the_command_runs(folders):
-    shown = drive("t", "cnn resnet50", "", "y", "", "ten", "-1", "", "epoch=3", "filters=[8]", "b", "b", "b", "b", "q")
+    asked = ["t", "cnn resnet50", "groupd", "2", "", "stran", "7", "y", "ten", "-1", "", "epoch=3", "filters=[8]"]
+    shown = drive(*asked, *"bbbbbb", "q")
+    assert "Error: Unknown split 'groupd'." in shown and "Error: Unknown recipe 'stran'." in shown
     assert "Error: seed takes a whole number; received 'ten'." in shown
     assert "Error: seed takes a whole number from 0 up to 2147483647; received -1." in shown
     assert "Did you mean 'epochs'?" in shown
