@@ -11,6 +11,7 @@ from PIL import Image
 from data import synthetic
 from data.synthetic_cells import MORPHOLOGIES
 from data.synthetic_stain import patient_of
+from utils import artifacts
 from utils.errors import LeukoBenchError
 from utils.files import read_csv, read_json
 
@@ -266,3 +267,18 @@ def test_an_unknown_class_is_one_line() -> None:
     with pytest.raises(LeukoBenchError) as caught:
         synthetic.draw(np.random.default_rng(1), "Prae", 64, patient)
     assert str(caught.value) == "Unknown class 'Prae': choose from Benign, Early, Pre, Pro. Did you mean 'Pre'?"
+
+
+def test_the_demo_cnn_reads_the_drawn_cells(home, guide) -> None:
+    """Nothing but the morphology tells the classes of the demo apart, and its plain network learns it."""
+    from guide.demo import PROFILE
+
+    place = {"LEUKOBENCH_DATA": str(home / "data")}
+    root = home / "demo-runs"
+    assert guide("data", "synth", "--name", "demo", **place).returncode == 0
+    done = guide("train", "cnn", "--dataset", "demo", "--profile", PROFILE, "--root", str(root), **place)
+    assert done.returncode == 0, done.stderr
+    (run,) = artifacts.find_runs(root, finished=True)
+    # 80 % is what the morphology must give; a histogram of the colours stays under 40 %, see above.
+    assert run.metrics()["test"]["accuracy"] >= 0.8
+    assert read_json(home / "data" / "raw" / "demo" / "dataset.json")["synthetic"]["stain"] == "independent"

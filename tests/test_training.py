@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -67,16 +68,22 @@ def wait_for_an_epoch(process, root, seconds=120):
         time.sleep(0.02)
 
 
-def train_eagerly(config, root):
-    """Train without a graph: tracing the first step of a large model takes a minute."""
+@contextmanager
+def eagerly():
+    """Run without a graph: tracing a step of a large model takes up to a minute."""
     runtime.start()
     import tensorflow as tf
 
     tf.config.run_functions_eagerly(True)
     try:
-        return training.train(config, root)
+        yield
     finally:
         tf.config.run_functions_eagerly(False)
+
+
+def train_eagerly(config, root):
+    with eagerly():
+        return training.train(config, root)
 
 
 @pytest.fixture(scope="module")
@@ -330,16 +337,16 @@ def test_non_finite_loss_stops_and_leaves_the_last_good_weights(home, monkeypatc
 def test_a_model_that_fails_does_not_stop_the_next(uninterrupted, home, guide):
     file = uninterrupted[0].file("model.weights.h5")
     options = ("--dataset", "tiny", "--set", "image_size=32", "--set", "epochs=1", "--root", str(home / "several"))
-    done = guide("train", "resnet50", "cnn", *options, "--set", f"weights={file}")
+    done = guide("train", "resnet18", "cnn", *options, "--set", f"weights={file}")
     assert done.returncode == 1
-    assert "does not fit the backbone of resnet50" in done.stderr
+    assert "does not fit the backbone of resnet18" in done.stderr
     assert "does not fit cnn" in done.stderr, "the second model is tried as well"
     assert "Traceback" not in done.stderr
 
 
 def test_frozen_features_give_what_ordinary_training_gives(home, monkeypatch):
     config = models.config_for(
-        "resnet50", dataset="tiny", image_size=32, weights="none", freeze="always", epochs=3, learning_rate=1e-4
+        "resnet18", dataset="tiny", image_size=32, weights="none", freeze="always", epochs=3, learning_rate=1e-4
     )
     reused = train_eagerly(config, home / "reused")
     assert files.read_json(reused.file("timing.json"))["training"]["feature_reuse_saved_seconds"] > 0
@@ -401,7 +408,8 @@ def test_large_model_is_explained(large_runs, name):
     run = large_runs[name]
     model = evaluation.open_model(run, logits=True)
     method = heatmaps.methods_of(model)[1]  # Grad-CAM++, or rollout of a Vision Transformer
-    explaining.explain(run, method)
+    with eagerly():
+        explaining.explain(run, method)
     with np.load(run.file("heatmaps.npz"), allow_pickle=False) as kept:
         assert set(kept["layer"]) == {heatmaps.check_layer(model, run.config()["heatmap_layer"])}
         assert set(kept["method"]) == {method}

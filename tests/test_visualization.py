@@ -169,27 +169,53 @@ def test_names_of_points_cover_neither_each_other_nor_a_point():
         assert not any(box.contains(*dot) for dot in dots)
 
 
-@pytest.mark.parametrize("classes", [fakes.CLASSES, HOSTILE], ids=["plain", "hostile"])
-def test_every_figure_is_drawn_and_drawn_again_to_the_same_bytes(root, tmp_path, classes):
-    settings = {"classes": classes, "dataset": "smears", "heatmaps": True, "pictures": classes != HOSTILE}
-    runs = [fakes.fake_run(root, name, accuracy=a, **settings) for name, a in (("cnn", 0.8), ("resnet50", 0.95))]
-    made, notes = comparison.draw_all(compare(runs)[0], tmp_path / "figures")
-    assert notes == []
-    names = {path.stem for path in made}
-    expected = {"accuracy", "metrics", "radar", "class-f1", "tradeoff", "training", "roc", "precision-recall"}
-    expected |= {"confusion", "confusion-cnn", "confusion-resnet50", "distribution"}
-    expected |= {"architecture-cnn", "architecture-resnet50", "significance"}
-    assert expected <= names
-    if classes == fakes.CLASSES:
-        assert names - expected == {"mistakes-cnn", "mistakes-resnet50", "samples", "gradcam-panel"}
-        made += gradcam.draw_examples(runs[0])
+def two_runs(root, **settings):
+    return [
+        fakes.fake_run(root, name, accuracy=a, dataset="smears", heatmaps=True, **settings)
+        for name, a in (("cnn", 0.8), ("resnet50", 0.95))
+    ]
+
+
+@pytest.fixture(scope="module")
+def drawn_once(tmp_path_factory):
+    """Two explained runs, their images, and all their figures."""
+    place = tmp_path_factory.mktemp("drawn")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LEUKOBENCH_DATA", str(place / "data"))
+        made, notes = comparison.draw_all(compare(two_runs(place / "runs", pictures=True))[0], place / "figures")
+    assert made and notes == []
+    return place
+
+
+@pytest.fixture
+def drawn(drawn_once, root, tmp_path):
+    """A copy of them to change: the runs and the folder of figures."""
+    shutil.copytree(drawn_once, tmp_path, dirs_exist_ok=True)
+    return artifacts.find_runs(root), tmp_path / "figures"
+
+
+EXPECTED = {"accuracy", "metrics", "radar", "class-f1", "tradeoff", "training", "roc", "precision-recall"}
+EXPECTED |= {"confusion", "confusion-cnn", "confusion-resnet50", "distribution"}
+EXPECTED |= {"architecture-cnn", "architecture-resnet50", "significance"}
+
+
+def test_every_figure_is_drawn_and_drawn_again_to_the_same_bytes(drawn):
+    runs, figures = drawn
+    made = sorted(figures.glob("*.png"))
+    assert {path.stem for path in made} == EXPECTED | {"mistakes-cnn", "mistakes-resnet50", "samples", "gradcam-panel"}
+    for path in [*made, *gradcam.draw_examples(runs[0])]:
+        opened(path)
+    before = {path: path.read_bytes() for path in made}
+    again, _ = comparison.draw_all(compare(runs[::-1])[0], figures)
+    assert sorted(again) == made
+    assert {path: path.read_bytes() for path in again} == before
+
+
+def test_every_figure_of_hostile_names_is_drawn(root, tmp_path):
+    made, notes = comparison.draw_all(compare(two_runs(root, classes=HOSTILE))[0], tmp_path / "figures")
+    assert notes == [] and {path.stem for path in made} >= EXPECTED
     for path in made:
         opened(path)
-    if classes == HOSTILE:
-        return
-    before = {path: path.read_bytes() for path in made}
-    again, _ = comparison.draw_all(compare(runs[::-1])[0], tmp_path / "figures")
-    assert {path: path.read_bytes() for path in again} == {path: before[path] for path in again}
 
 
 STALE = {"confusion-gone", "examples-gone", "mistakes-gone"}
@@ -218,19 +244,16 @@ def test_figures_that_were_not_drawn_this_time_are_removed(root, tmp_path):
 
 
 @pytest.mark.parametrize("gone", ["images", "manifest"])
-def test_figures_that_cannot_be_drawn_again_here_are_kept(root, tmp_path, gone):
-    runs = [
-        fakes.fake_run(root, name, accuracy=0.8, dataset="smears", pictures=True, heatmaps=True)
-        for name in ("cnn", "resnet50")
-    ]
-    figures = tmp_path / "figures"
-    before = {path.name: path.read_bytes() for path in comparison.draw_all(compare(runs)[0], figures)[0]}
+def test_figures_that_cannot_be_drawn_again_here_are_kept(drawn, gone):
+    runs, figures = drawn
+    before = {path.name: path.read_bytes() for path in figures.iterdir()}
     planted(figures)
     if gone == "images":
         shutil.rmtree(paths.raw_dir("smears"))
         kept = ["gradcam-panel.png", "mistakes-cnn.png", "mistakes-gone.png", "mistakes-resnet50.png", "samples.png"]
     else:
         runs[0].manifest_path().unlink()
+        before.pop("significance.png")  # its intervals were taken over the groups of the manifest
         kept = ["distribution.png", "mistakes-gone.png", "samples.png"]
     made, notes = comparison.draw_all(compare(runs)[0], figures)
     assert notes == [
