@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from data import grouping, leaks, shortcuts, splitting, stain_groups
+from data import found_groups, grouping, leaks, shortcuts, splitting, stain_groups
 from data.leaks import Leak, Shared
 from data.manifest import Manifest
 from utils import files, shortcut_tables
@@ -69,7 +69,7 @@ class Audit:
     @property
     def leaks(self) -> list[Leak]:
         """What the pairs of each kind come to."""
-        return [leaks.leak(kind, [pair for pair in self.pairs if pair.kind == kind]) for kind in stain_groups.KINDS]
+        return [leaks.leak(kind, [pair for pair in self.pairs if pair.kind == kind]) for kind in found_groups.KINDS]
 
     @property
     def test_images_shown_before(self) -> int:

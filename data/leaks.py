@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from data.found_groups import Pair
 from data.manifest import Manifest
-from data.stain_groups import Pair
 
 
 @dataclass(frozen=True)
@@ -13,7 +13,7 @@ class Shared:
 
     Attributes:
         first, second: images, "<Class>/<file>".
-        kind: "exact", "near" or "overlap", see `data.stain_groups.Pair`.
+        kind: "exact", "near" or "overlap", see `data.found_groups.Pair`.
         dx, dy: how far what the first shows lies to the right and down in the second, pixels.
         share: part of the first that the second shows, 0-1.
         bits: of 256 in which the perceptual hashes differ.

@@ -13,12 +13,11 @@ import numpy as np
 
 from data import classes, fields, found_groups, index, integrity, near_duplicates, overlaps, stain_clusters
 from data.fields import Progress
-from data.found_groups import KINDS, Found, Pair
+from data.found_groups import Found, Pair
 from data.index import Indexed
 from data.overlaps import Overlap
 from utils.paths import data_dir, raw_dir
 
-__all__ = ("KINDS", "Found", "Pair", "ensure", "find", "folder", "relate")
 VERSION = 4  # to be raised with every change of what is found
 
 

@@ -13,8 +13,8 @@ from PIL import Image
 
 from data import acquire, audit, audit_tables, leaks, manifest, splitting, synthetic
 from data.audit import Group
+from data.found_groups import Pair
 from data.leaks import Shared
-from data.stain_groups import Pair
 from guide.audit import audit as command
 from utils import shortcut_tables
 from utils.errors import LeukoBenchError

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image, ImageEnhance, ImageFilter
 from planted import plant
 
-from data import near_duplicates, stain_groups, synthetic
+from data import found_groups, near_duplicates, stain_groups, synthetic
 from data.synthetic_stain import patient_of
 
 
@@ -66,6 +66,6 @@ def test_planted_duplicates_of_a_dataset(tmp_path, monkeypatch):
     monkeypatch.setenv("LEUKOBENCH_DATA", str(tmp_path))
     made = plant(tmp_path / "raw" / "planted", scenes=6, alone=12, seed=9)
     found = stain_groups.find("planted")
-    kinds = {kind: {(p.first, p.second) for p in found.pairs if p.kind == kind} for kind in stain_groups.KINDS}
+    kinds = {kind: {(p.first, p.second) for p in found.pairs if p.kind == kind} for kind in found_groups.KINDS}
     assert kinds == {"exact": made.exact, "near": made.near, "overlap": set(made.overlaps)}
     assert (len(made.exact), len(made.near)) == (2, 6)
