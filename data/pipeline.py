@@ -163,7 +163,19 @@ def fixed_batches(images: Images, batch_size: int) -> "tf.data.Dataset":
         return tf.cast(pixels, tf.float32), labels
 
     dataset = tf.data.Dataset.from_tensor_slices(np.arange(len(images))).batch(batch_size)
-    return dataset.map(batch, num_parallel_calls=2).prefetch(2)
+    return untuned(dataset.map(batch, num_parallel_calls=2).prefetch(2))
+
+
+def untuned(dataset: "tf.data.Dataset") -> "tf.data.Dataset":
+    """Return a dataset without the thread that tunes it, which has nothing to tune here: all numbers are given.
+
+    The end of an epoch may miss that thread's wake-up and then waits for its next round, 10, 20 or 40 seconds long.
+    """
+    import tensorflow as tf
+
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return dataset.with_options(options)
 
 
 def training_batches(
@@ -207,7 +219,7 @@ def training_batches(
             pixels.set_shape((None, images.size, images.size, 3))
         return _augment(tf.cast(pixels, tf.float32), drawn, transform, augmentation), labels
 
-    return dataset.map(augmented, num_parallel_calls=2).prefetch(2)
+    return untuned(dataset.map(augmented, num_parallel_calls=2).prefetch(2))
 
 
 def shuffled(count: int, seed: int, epoch: int) -> np.ndarray:

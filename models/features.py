@@ -131,4 +131,4 @@ def batches(features: np.ndarray, images: "Images", batch_size: int, order: np.n
     )
     steps = -(-len(order) // batch_size)
     dataset = tf.data.Dataset.from_generator(generate, output_signature=signature)
-    return dataset.apply(tf.data.experimental.assert_cardinality(steps)).prefetch(2)
+    return pipeline.untuned(dataset.apply(tf.data.experimental.assert_cardinality(steps)).prefetch(2))
