@@ -8,7 +8,7 @@ from utils.paths import runs_dir
 
 
 def leaderboard(root: Root = None) -> None:
-    """Rank every model and recipe of a root by its accuracy on new slides under another class's stain."""
+    """Rank every model and recipe of a root by its accuracy on new stain groups under another class's stain."""
     from utils import leaderboard as board
     from utils import leaderboard_tables, recipe_tables
     from visualization import leaderboard as pictures

@@ -109,21 +109,23 @@ def test_what_is_missing_names_its_command_and_nothing_else_is_said(root, tmp_pa
     fakes.fake_run(tmp_path / "bare", "cnn")
     bare = rows_of(tmp_path / "bare")
     lines = leaderboard_tables.missing(bare)
-    for words in ("train MODEL --split grouped", "stress RUN", "audit", "faithfulness RUN"):
+    for words in ("train MODEL --split grouped", "stress RUN", "audit --split SPLIT", "faithfulness RUN"):
         assert any(line.endswith(f"python run_guide.py {words}") for line in lines)
     assert "No run here was put to that test yet" in leaderboard_tables.sentences(bare)[-1]
     for table in leaderboard_tables.shown(bare):
         assert all(len(row) == len(table.columns) for row in table.rows)
-    assert leaderboard_tables.shown(bare)[0].rows[0][2:] == ["–"] * 5
+    assert leaderboard_tables.shown(bare)[0].rows[0][3:] == ["–"] * 4
 
 
 def test_meaning_names_who_fell_and_who_stood(root):
-    fall, stood, shortcut, gap = leaderboard_tables.sentences(rows_of(root))[1:]
+    fall, stood, firm, shortcut, gap = leaderboard_tables.sentences(rows_of(root))[1:]
     assert fall.startswith("The deepest fall: cnn names 95.0 % of the test images rightly, and 20.0 % when each")
     assert "; 60.0 % of the answers moved" in fall and fall.endswith("gives 25.0 %.")
     assert stood.startswith("The best under the swap: cnn (gray) names 95.0 %") and "90.0 %" in stood
     assert "colour histogram (48 numbers" in shortcut and "names 85.0 %" in shortcut
-    assert gap.startswith("The widest leakage gap: cnn loses 20.00 points")
+    assert "cnn (gray) still names 70.0 % rightly under the hardest of them (blur)" in firm
+    assert gap.startswith("The widest leakage gap: cnn loses 20.00 points") and gap.endswith("(2 + 2 runs).")
+    assert "It trained on such a change" not in fall + stood, "grey images teach nothing of swapped ones"
 
 
 def test_recipes_stand_against_families_with_their_own_marked(root):
@@ -135,8 +137,50 @@ def test_recipes_stand_against_families_with_their_own_marked(root):
     assert cells["unchanged"] == ["95.00", "95.00"]
     assert cells["grey"] == ["40.00", "95.00*"] and cells["hue"] == ["50.00", "50.00*"]
     assert cells["blur"] == ["70.00", "70.00"]  # mean of five severities
-    assert cells["lowest of the unseen"] == ["20.00", "70.00"]  # neither its own families nor the control
+    assert (
+        cells["lowest of the unseen"] == ["20.00", "70.00"] and cells["epochs at most"][0].isdecimal()
+    )  # neither its own families nor the control
     assert float(cells[CONTROL][0]) < 70
+
+
+def test_numbers_of_other_runs_are_never_set_side_by_side_unsaid(tmp_path):
+    for seed, accuracy in ((1, 0.6), (2, 1.0)):
+        run = fakes.fake_run(tmp_path, "cnn", seed=seed, accuracy=accuracy)
+        if seed == 1:
+            fakes.write_stress(run, {"stain swap": 0.6, "blur": 0.5})
+    fakes.fake_run(tmp_path, "cnn", seed=1, accuracy=0.5, split="grouped")
+    (row,) = rows_of(tmp_path)
+    assert row["leakage_gap"] == pytest.approx(0.6 - 0.5), "over the seed that has both"
+    assert row["random_accuracy"] == pytest.approx(0.8) and row["random_accuracy_of_swapped"] == pytest.approx(0.6)
+    assert "names 60.0 % of the test images rightly, and 60.0 %" in leaderboard_tables.sentences([row])[1]
+    assert leaderboard_tables.shown([row])[0].rows[0][-1] == "60.00\n(1 of 2)"
+
+
+def test_a_sample_of_the_test_images_is_no_row_and_an_unmeasured_family_no_lowest(root):
+    run = fakes.fake_run(root, "vgg16", accuracy=0.9)
+    path = fakes.write_stress(run, {"blur": 0.9})
+    whole = path.read_text()
+    assert recipe_tables.shown(recipe_tables.rows(leaderboard.read(root)[0]))[-1].rows[-2] == [
+        "lowest of the unseen", "–",
+    ]  # fmt: skip
+    path.write_text(whole.replace(",40,", ",2,"))
+    assert not any(row["model"] == "vgg16" for row in recipe_tables.rows(leaderboard.read(root)[0]))
+    (row,) = (row for row in rows_of(root) if row["model"] == "vgg16")
+    assert row["random_lowest_unseen"] is None
+
+
+def test_what_a_row_trained_on_is_marked(root):
+    run = fakes.fake_run(root, "cnn", accuracy=0.9, settings=["recipe=stain_swap"])
+    fakes.write_stress(run, FAMILIES | {"stain swap": 0.99})
+    found = rows_of(root)
+    (cells,) = (row for row in leaderboard_tables.shown(found)[0].rows if row[-1].startswith("99"))
+    assert cells[-1] == "99.00*" and "*" not in cells[-2]
+    assert "It trained on such a change." in leaderboard_tables.sentences(found)[2]
+
+
+def test_capitals_in_a_split_are_the_same_split():
+    assert leaderboard.side("Grouped") == leaderboard.side(" grouped:70/10/20") == "grouped"
+    assert leaderboard.shares("KFOLD:5:1") == leaderboard.shares("Grouped") == "64/16/20"
 
 
 def test_the_command_writes_the_same_bytes_twice_without_images_and_without_keras(root, tmp_path, capsys, guide):
@@ -164,7 +208,10 @@ def test_the_command_writes_the_same_bytes_twice_without_images_and_without_kera
 def test_a_damaged_run_is_left_out_and_a_root_without_runs_is_one_line(root, capsys):
     fakes.fake_run(root, "vgg16").file("predictions.csv").write_text("no table")
     command(root)
-    assert "left out: " in capsys.readouterr().err
+    fakes.write_stress(fakes.fake_run(root, "alexnet"), {"grey": 0.5}).write_text("no table")
+    command(root)
+    assert capsys.readouterr().err.count("left out: ") == 3  # one, then two
+    assert "alexnet" not in (root / "leaderboard.md").read_text()
     assert "vgg16" not in (root / "leaderboard.md").read_text()
     with pytest.raises(LeukoBenchError, match=r"holds no finished runs for a leaderboard\. Train one"):
         leaderboard.read(root / "nowhere")

@@ -39,10 +39,23 @@ def test_what_a_run_trained_on_follows_from_its_settings_whatever_its_name():
 
     assert of() == frozenset()
     assert of(variant="gray") == {"grey", "hue", "saturation"}
-    assert of(intervention={"stain_swap": 0.1}) == {"stain swap", "stain reference"}
+    assert of(intervention={"stain_swap": 0.1}) == {"stain swap", "stain reference, reinhard"}
+    assert of(variant="macenko") == {"macenko swap", "stain reference, macenko"}
+    assert of(intervention={"erasing": 0.5}) == {"deposit", "bubbles"}
     assert of(augmentation={"flips": True, "contrast": 0.1}) == {"brightness"}
-    assert "macenko swap" not in of(recipe="strong") and "background" in of(recipe="strong")
+    assert of(recipe="strong").isdisjoint({"noise", "blur", "defocus", "jpeg", "scale bar"})
+    assert "macenko swap" not in of(recipe="stain_swap") and "background" in of(recipe="strong")
     assert recipe_families.trained_on({}) == frozenset(), "a run from before there were interventions"
+
+
+def test_the_lowest_unseen_is_known_only_where_every_unseen_family_was_measured():
+    def lowest(measured, taught=("grey",), known=("none", "grey", "blur", "noise", "cells removed")):
+        return recipe_families.lowest_unseen(taught, measured, known)
+
+    measured = {"none": 0.1, "grey": 0.2, "blur": 0.9, "noise": 0.8, "cells removed": 0.3}
+    assert lowest(measured) == ("noise", 0.8) and lowest(measured, taught=()) == ("grey", 0.2)
+    assert lowest({"none": 1.0, "blur": 0.9}) is None and lowest({}, known=()) is None
+    assert lowest(measured, taught=("grey", "blur", "noise")) is None
 
 
 def test_a_rate_warms_up_and_falls_along_half_a_cosine():

@@ -1,6 +1,6 @@
 """The leaderboard's numbers: every model and recipe in a row of its own, its seeds, folds and kinds of split joined."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
@@ -8,7 +8,9 @@ from typing import Any
 from utils import artifacts, calibration_tables, faithfulness_tables, files, shortcut_tables, stress_tables
 from utils.artifacts import Run
 from utils.errors import LeukoBenchError
+from utils.recipe_families import lowest_unseen, trained_on
 from utils.run_records import MACHINE, Record, measure, variant_of
+from utils.stress_tables import GREY, SWAP
 
 RANDOM, GROUPED = "random", "grouped"
 SIDES = (RANDOM, GROUPED)
@@ -16,7 +18,7 @@ USUAL = "64/16/20"  # shares of a split that does not say them
 # What `measures` says of one run; each becomes a mean and a standard deviation on each side.
 MEASURES = (
     *("accuracy", "grey", "stain_swap", "flip_rate", "shortcut_margin"),
-    *("calibration_error", "calibration_error_scaled", "nucleus_mass"),
+    *("calibration_error", "calibration_error_scaled", "nucleus_mass", "nucleus_area"),
 )
 SECONDS = ("training_seconds", "latency_ms_p50")
 # Fields that change nothing in what is learned, or that differ between the seeds and folds of one row.
@@ -38,7 +40,9 @@ def read(root: Path) -> tuple[list[Record], list[str]]:
     records, problems = [], []
     for run in artifacts.find_runs(root, finished=True):
         try:
-            records.append(measure(run))
+            record = measure(run)
+            measures(record)  # what was derived from the run is read as well: a damaged file leaves out one run
+            records.append(record)
         except LeukoBenchError as error:
             problems.append(f"left out: {error}")
     if not records:
@@ -67,21 +71,26 @@ def rows(records: Iterable[Record]) -> list[dict[str, Any]]:
     """Return the columns of leaderboard.csv, a row for each of `alike`, in the leaderboard's order.
 
     Shares are in 0..1, None where no run holds the measure; a standard deviation is over the seeds and folds, None for
-    a single run.
+    a single run. "_runs" behind a measure: how many of the runs hold it.
     """
-    found = sorted((_row(members) for members in alike(records)), key=_place)
+    together = alike(records)
+    families: dict[str, set[str]] = {}  # of each dataset: those that any of its runs was put to
+    for members in together:
+        names = families.setdefault(members[0].row["dataset"], set())
+        names.update(family for member in members for family in stressed(member))
+    found = sorted((_row(members, families[members[0].row["dataset"]]) for members in together), key=_place)
     tell_apart(found)
     return found
 
 
 def side(split: str) -> str:
     """Return which kind of split a text names: "grouped" keeps groups on one side, "random" looks at images alone."""
-    return GROUPED if split.startswith(GROUPED) else RANDOM
+    return GROUPED if split.strip().lower().startswith(GROUPED) else RANDOM
 
 
 def shares(split: str) -> str:
     """Return train/val/test in percent of a split's text, whatever its kind: "grouped-kfold:5:2" is "64/16/20"."""
-    words = "".join(split.split()).replace("%", "").removeprefix(GROUPED).strip(":-") or USUAL
+    words = "".join(split.lower().split()).replace("%", "").removeprefix(GROUPED).strip(":-") or USUAL
     parts = words.split("/")
     if len(parts) == 3:
         return words
@@ -92,7 +101,7 @@ def shares(split: str) -> str:
 def measures(record: Record) -> dict[str, float | None]:
     """Return what one run's folder says under each of MEASURES; None for what was not measured."""
     run, accuracy = record.run, record.row["accuracy"]
-    stress = stress_tables.read(run)
+    stress, heatmap = stress_tables.of_whole_test(run), _heatmap(run)
     shortcut, calibrated = best_shortcut(record), calibration_tables.measure(run)
     return {
         "accuracy": accuracy,
@@ -102,12 +111,33 @@ def measures(record: Record) -> dict[str, float | None]:
         "shortcut_margin": accuracy - shortcut[1] if shortcut else None,
         "calibration_error": calibrated["before"]["ece"],
         "calibration_error_scaled": calibrated["after"]["ece"],
-        "nucleus_mass": _nucleus_mass(run),
+        "nucleus_mass": heatmap.get("nucleus_mass"),
+        "nucleus_area": heatmap.get("nucleus_area"),
     }
 
 
+def stressed(record: Record) -> dict[str, float]:
+    """Return the accuracy of a run under each family of change; empty where not all test images were put to it."""
+    return stress_tables.families_by_method(stress_tables.of_whole_test(record.run))
+
+
+def gap(members: Iterable[Record]) -> float | None:
+    """Return the leakage gap: mean accuracy on random splits minus that on grouped ones, over the seeds with both.
+
+    Over all runs where no seed has both; None where a kind of split is missing.
+    """
+    found: dict[str, dict[int, list[float]]] = {which: {} for which in SIDES}
+    for member in members:
+        found[side(member.row["split"])].setdefault(member.row["seed"], []).append(member.row["accuracy"])
+    if not all(found.values()):
+        return None
+    shared = set(found[RANDOM]) & set(found[GROUPED])
+    means = [fmean(v for seed in each if not shared or seed in shared for v in each[seed]) for each in found.values()]
+    return means[0] - means[1]
+
+
 def best_shortcut(record: Record) -> tuple[str, float] | None:
-    """Return name and accuracy of the best baseline that reads no cells on a run's own split; None without a ladder."""
+    """Return name and accuracy of the best shortcut baseline on a run's own split; None without a ladder."""
     return shortcut_tables.best(record.run.root, record.run.environment()["manifest"])
 
 
@@ -125,8 +155,10 @@ def about(members: Sequence[Record]) -> dict[str, Any]:
     }
 
 
-def _row(members: Sequence[Record]) -> dict[str, Any]:
+def _row(members: Sequence[Record], families: Collection[str]) -> dict[str, Any]:
     first, row = members[0], about(members)
+    taught = trained_on(first.run.config())
+    row |= {"trained_on_grey": GREY in taught, "trained_on_swap": SWAP in taught}
     found = {which: [m for m in members if side(m.row["split"]) == which] for which in SIDES}
     for which, records in found.items():
         said = [measures(record) for record in records]
@@ -136,8 +168,14 @@ def _row(members: Sequence[Record]) -> dict[str, Any]:
             values = [each[measured] for each in said if each[measured] is not None]
             row[f"{which}_{measured}"] = fmean(values) if values else None
             row[f"{which}_{measured}_sd"] = stdev(values) if len(values) > 1 else None
-    both = row["random_accuracy"], row["grouped_accuracy"]
-    row["leakage_gap"] = None if None in both else both[0] - both[1]
+            row[f"{which}_{measured}_runs"] = len(values)
+        swapped = [each["accuracy"] for each in said if each["stain_swap"] is not None]
+        row[f"{which}_accuracy_of_swapped"] = fmean(swapped) if swapped else None  # of the runs that stain_swap is of
+        under = [found for record in records if (found := stressed(record))]
+        means = {f: fmean(values) for f in families if (values := [each[f] for each in under if f in each])}
+        lowest = lowest_unseen(taught, means, sorted(families))
+        row[f"{which}_lowest_unseen_family"], row[f"{which}_lowest_unseen"] = lowest or (None, None)
+    row["leakage_gap"] = gap(members)
     supports = [each["support"] for each in first.per_class]
     row["most_frequent_class"] = max(supports) / sum(supports)  # accuracy of always naming it
     # Seconds of different machines are not averaged, as in every table of seconds.
@@ -146,7 +184,8 @@ def _row(members: Sequence[Record]) -> dict[str, Any]:
         values = [member.row[key] for member in members]
         row[key] = fmean(values) if one_machine and None not in values else None
     row["parameters"] = members[-1].row["parameters"]
-    row["best_shortcut"] = next((best[0] for member in members if (best := best_shortcut(member))), "")
+    best = next((best for member in members if (best := best_shortcut(member))), ("", None))
+    row["best_shortcut"], row["best_shortcut_accuracy"] = best
     return row
 
 
@@ -188,9 +227,9 @@ def _said(value: Any) -> Any:
     return {key: said for key, each in value.items() if (said := _said(each))} if isinstance(value, dict) else value
 
 
-def _nucleus_mass(run: Run) -> float | None:
-    """Return the share of heatmap mass inside nuclei of the method that the run's configuration names."""
+def _heatmap(run: Run) -> dict[str, Any]:
+    """Return the row of faithfulness.csv of the method that the run's configuration names; empty without one."""
     if not run.file(faithfulness_tables.FILE).is_file():
-        return None
+        return {}
     method = run.config().get("heatmap_method", "gradcam")
-    return next((row["nucleus_mass"] for row in faithfulness_tables.read(run) if row["method"] == method), None)
+    return next((row for row in faithfulness_tables.read(run) if row["method"] == method), {})

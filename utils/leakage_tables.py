@@ -10,7 +10,7 @@ from utils import artifacts
 from utils.artifacts import Run
 from utils.compare_models import Comparison
 from utils.errors import LeukoBenchError
-from utils.leaderboard import GROUPED, SIDES, about, alike, side, tell_apart
+from utils.leaderboard import GROUPED, SIDES, about, alike, gap, side, tell_apart
 from utils.run_records import Record, measure
 from utils.tables import MISSING, Table, difference, name_lines, percent, spread
 
@@ -18,8 +18,9 @@ MEASURES = ("accuracy", "balanced_accuracy", "f1_macro")
 WORDS = (
     "Mean ± standard deviation over the runs of one configuration, which differ in fold and seed alone; folds overlap "
     "in their training images, so that the deviation is no error of the mean. Random: images are dealt one by one. "
-    "Grouped: a group (patient, or a guess of the stain, which is no patient) lies in one subset alone. Leakage gap: "
-    "mean random minus mean grouped accuracy, in points: what a model owes to having seen the group before."
+    "Grouped: a group (patient, or a guess of the stain, which is no patient) lies in one subset alone, so that its "
+    "test images are others. Leakage gap: mean random minus mean grouped accuracy, in points, over the seeds that have "
+    "both."
 )
 
 
@@ -91,8 +92,7 @@ def _row(members: Sequence[Record]) -> dict[str, Any]:
             values = [each[key] for each in found]
             row[f"{which}_{key}_mean"] = fmean(values) if values else None
             row[f"{which}_{key}_sd"] = stdev(values) if len(values) > 1 else None
-    both = [row[f"{which}_accuracy_mean"] for which in SIDES]
-    row["leakage_gap"] = None if None in both else both[0] - both[1]
+    row["leakage_gap"] = gap(members)
     return row
 
 
@@ -100,7 +100,7 @@ def _folds(splits: Iterable[str]) -> str:
     """Return how many folds were tested of how many: "5 of 5"; "" where there are none."""
     done: dict[str, set[str]] = {}
     for split in splits:
-        if match := re.search(r"kfold:(\d+):(\d+)", split):
+        if match := re.search(r"kfold:(\d+):(\d+)", split.lower()):
             done.setdefault(match[1], set()).add(match[2])
     return ", ".join(f"{len(tested)} of {folds}" for folds, tested in sorted(done.items()))
 
@@ -113,7 +113,7 @@ def _place(row: dict[str, Any]) -> tuple:
 def _special(run: Run) -> bool:
     """Say whether a run was tested on a fold or on groups of their own."""
     try:
-        return bool(re.search(rf"{GROUPED}|kfold", str(run.config().get("split", ""))))
+        return bool(re.search(rf"{GROUPED}|kfold", str(run.config().get("split", "")).lower()))
     except LeukoBenchError:
         return False
 

@@ -20,6 +20,9 @@ ANSWERS_HEADER = ("family", "change", "donor", "label", "answer", "images")
 NUMBERS = HEADER[5:]
 NONE = "none"  # family of the unchanged test images
 SWAP, GREY, CONTROL = "stain swap", "grey", "cells removed"
+NO_TEST = (NONE, CONTROL)  # families that say nothing of robustness
+REFERENCE = "stain reference"  # made in two ways, of which a run may have trained on one
+REFERENCE_REINHARD, REFERENCE_MACENKO = f"{REFERENCE}, reinhard", f"{REFERENCE}, macenko"
 
 Rows = Sequence[dict[str, Any]]
 
@@ -51,6 +54,20 @@ def read(run: Run) -> list[dict[str, Any]]:
 def families(rows: Rows) -> dict[str, float]:
     """Return the accuracy of each family, the mean over its rows, that is over severities, directions and donors."""
     return _means(rows, "accuracy")
+
+
+def of_whole_test(run: Run) -> list[dict[str, Any]]:
+    """Return the rows of stress.csv as `read` does, but none where only a sample of the test images was changed."""
+    rows = read(run)
+    images = next((row["images"] for row in rows if row["family"] == NONE), 0)
+    return rows if images == run.metrics()["test"]["images"] else []
+
+
+def families_by_method(rows: Rows) -> dict[str, float]:
+    """Return the accuracy of each family as `families` does, with each method of the stain reference for itself."""
+    return families(
+        [row | {"family": f"{REFERENCE}, {row['change']}"} if row["family"] == REFERENCE else row for row in rows]
+    )
 
 
 def swap_accuracy(rows: Rows) -> float | None:
@@ -146,8 +163,8 @@ def comparison(named: Sequence[tuple[str, Run]]) -> list[Table]:
 
 COMPARISON_WORDS = (
     "Means over the steps of a change. Stain swap: with the colours of a random image of another class. Stain flips: "
-    "images whose answer became that class. Shortcut margin: accuracy minus that of the best model that sees no cell. "
-    "Cells removed is the control: what lies above chance there was not read from cells."
+    "images whose answer became that class. Shortcut margin: accuracy minus that of the best baseline that sees no "
+    "shape of a cell. Cells removed is the control: what lies above chance there was not read from cells."
 )
 WORDS = (
     "Accuracy: mean over the steps of a change; lowest: of its worst step. ECE: how far confidence and accuracy lie "
