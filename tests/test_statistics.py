@@ -6,10 +6,10 @@ import itertools
 import numpy as np
 import pytest
 from fakes import fake_run
-from scipy.stats import binomtest, norm
+from scipy.stats import binomtest
 
 from guide import compare as commands
-from utils import auc, clusters, compare_models, files, statistics, statistics_tables
+from utils import auc, clusters, compare_models, files, statistics, statistics_tables, tables
 from visualization import significance, style
 
 
@@ -113,52 +113,19 @@ def test_two_models_share_a_letter_exactly_when_they_are_not_told_apart(seed):
         assert all(any((min(i, k), max(i, k)) in apart for i in part) for k in set(range(count)) - part)
 
 
-def test_delong_equals_its_formulas_and_scikit_learn():
-    from sklearn.metrics import roc_auc_score
-
-    random = np.random.default_rng(4)
-    labels = np.repeat([0, 1, 2], 30)
-    chances = random.dirichlet(np.ones(3), 90).round(2) + np.eye(3)[labels] * 0.3
-    chances /= chances.sum(axis=1, keepdims=True)
-    area = auc.macro(chances, labels)
-    assert area.value == pytest.approx(roc_auc_score(labels, chances, multi_class="ovr"))
-    # Two classes: V10 and V01 of DeLong, DeLong & Clarke-Pearson (1988), written out pair by pair.
-    labels, score = labels[:60], chances[:60, 1].round(2)
-    inside, outside = score[labels == 1], score[labels == 0]
-    kernel = (inside[:, None] > outside) + 0.5 * (inside[:, None] == outside)
-    variance = kernel.mean(axis=1).var(ddof=1) / 30 + kernel.mean(axis=0).var(ddof=1) / 30
-    area = auc.macro(np.stack([1 - score, score], axis=1), labels)
-    alone = [str(k) for k in range(60)]
-    reach = norm.ppf(0.975) * variance**0.5
-    assert auc.interval(area, alone) == pytest.approx((kernel.mean() - reach, kernel.mean() + reach))
-
-
-def test_auc_difference_is_rightly_sure():
-    """Equally good models differ in one simulation of twenty, a better one is told from them."""
-    random = np.random.default_rng(5)
-    labels = np.repeat([0, 1], 60)
-    found = []
-    for _ in range(200):
-        shared = labels + random.normal(0, 1, 120)
-        one, two = (shared + random.normal(0, 0.7, 120) for _ in range(2))
-        areas = [auc.macro(np.stack([-x, x], axis=1), labels) for x in (one, two)]
-        found.append(auc.difference(*areas, range(120))[3])
-    assert 0.01 < np.mean(np.array(found) < 0.05) < 0.1
-    best = labels + random.normal(0, 0.3, 120)
-    gain, low, high, p = auc.difference(auc.macro(np.stack([-best, best], axis=1), labels), areas[0], range(120))
-    assert 0 < low < gain < high and p < 0.001
-    assert auc.difference(areas[0], areas[0], range(120)) == (0, 0, 0, 1)
-
-
-def test_auc_over_groups_is_less_sure_and_needs_two_of_each():
-    labels = np.tile([0, 0, 0, 1, 1, 1], 20)
-    groups = np.repeat([f"g{k}" for k in range(20)], 6)
-    shift = np.repeat(np.random.default_rng(6).normal(0, 1, 20), 6)  # a stain of the slide that moves all its scores
-    score = labels * shift + np.random.default_rng(7).normal(0, 0.2, 120)
-    area = auc.macro(np.stack([-score, score], axis=1), labels)
-    alone, together = (auc.interval(area, names) for names in (list(map(str, range(120))), groups))
-    assert together[1] - together[0] > 1.3 * (alone[1] - alone[0])
-    assert auc.macro(np.eye(2)[[0, 0, 1]], np.array([0, 0, 1])) is None
+def test_one_group_has_no_interval():
+    random = np.random.default_rng(13)
+    labels, hits = np.repeat([0, 1], 20), random.random(40) < 0.8
+    one, other = (auc.macro(np.stack([-x, x], axis=1), labels) for x in labels + random.normal(0, 1, (2, 40)))
+    alone = ["g"] * 40
+    assert auc.interval(one, alone) == (None, None)
+    assert auc.difference(one, other, alone) == (one.value - other.value, None, None, None)
+    assert auc.difference(one, one, alone) == (0, None, None, None)
+    assert statistics.cluster_bootstrap(hits, alone) is None
+    for answers in (hits, np.ones(40, bool), np.zeros(40, bool)):
+        assert statistics.accuracy_interval(answers, alone) == (None, None)
+    # Two groups, but each class in one of them: nothing tells classes from groups.
+    assert auc.interval(one, labels) == (None, None)
 
 
 def test_groups_come_from_the_manifest_then_from_the_audit_then_from_nowhere(tmp_path):
@@ -209,7 +176,49 @@ def test_a_single_run_has_intervals_and_no_pairs(tmp_path):
     assert statistics_tables.standings(comparison) == [] and statistics_tables.pairs_table(comparison) == []
     (row,) = statistics_tables.intervals(comparison)
     assert (row["cluster_low"], row["cluster_high"]) == statistics.wilson(5, 5)
-    assert row["auc_low"] == row["auc_high"] == 1.0  # every pair in order: DeLong's variance is nothing
+    assert row["auc_ovr_macro"] == 1 and row["auc_low"] is row["auc_high"] is None
+    assert statistics_tables.intervals_table(comparison).rows[0][-2:] == ["1.0000", tables.MISSING]
+
+
+def test_the_table_says_where_groups_are_few(tmp_path, monkeypatch):
+    (comparison,) = compare_models.compare([answer(fake_run(tmp_path), {1})])
+    few = "95 % intervals, over 5 groups of the manifest (so few make the interval over groups too narrow)"
+    assert statistics_tables.intervals_table(comparison).title == few
+    monkeypatch.setattr(clusters, "of_images", lambda run, images: ([f"g{k % 20}" for k in range(40)], "groups"))
+    assert statistics_tables.intervals_table(comparison).title == "95 % intervals, over 20 groups"
+
+
+def test_one_group_leaves_dashes_and_empty_cells(tmp_path, monkeypatch):
+    monkeypatch.setattr(clusters, "of_images", lambda run, images: (["g"] * len(images), "group"))
+    runs = [answer(fake_run(tmp_path, n), set(w)) for n, w in (("a", ()), ("b", range(1)), ("c", range(4, 20)))]
+    commands.compare(figures=False, root=tmp_path)
+    rows = {name: read(tmp_path / "comparison" / f"{name}.csv") for name in ("pairs", "intervals", "significance")}
+    for row in rows["pairs"]:
+        empty = ("difference_low", "difference_high", "auc_low", "auc_high", "auc_p", "auc_p_holm")
+        assert row["auc_difference"] and {row[key] for key in empty} == {""}
+    for row in rows["intervals"] + rows["significance"]:
+        assert row["cluster_low"] == row["cluster_high"] == row.get("auc_low", "") == ""
+    assert [row["letters"] for row in rows["significance"]] == ["a", "a", "b"]
+    (comparison,) = compare_models.compare(runs)
+    assert statistics_tables.intervals_table(comparison).title == "95 % intervals, over 1 group"
+    assert {row[-1] for table in statistics_tables.pairs_table(comparison) for row in table.rows} == {tables.MISSING}
+    assert significance.draw(statistics_tables.standings(comparison), "made up").axes
+
+
+def test_a_pair_without_spread_does_not_count_in_holms_correction(tmp_path):
+    runs = [answer(fake_run(tmp_path, n), set(w)) for n, w in (("a", ()), ("b", range(3)), ("c", range(4, 20)))]
+    tied = fake_run(tmp_path, "d")
+    table = tied.predictions()
+    table[[name for name in table.columns if name.startswith("p_")]] = 0.25
+    files.write_text(tied.file("predictions.csv"), table.to_csv(index=False))
+    (comparison,) = compare_models.compare([*runs, tied])
+    rows = {(row["first"], row["second"]): row for row in statistics_tables.pairs(comparison)}
+    apart = rows["a", "d"]
+    assert apart["auc_difference"] == 0.5 and apart["auc_p"] is apart["auc_p_holm"] is None
+    known = [row for row in rows.values() if row["auc_p"] is not None]
+    assert len(known) == 5
+    corrected = statistics.holm([row["auc_p"] for row in known])
+    assert [row["auc_p_holm"] for row in known] == corrected
 
 
 def test_the_figure_joins_whom_the_table_joins(tmp_path):

@@ -9,18 +9,21 @@ from utils.statistics import LEVEL
 if TYPE_CHECKING:
     import numpy as np
 
+ROUNDING = 1e-12  # a standard error or a difference below it is none
+
 
 @dataclass(frozen=True)
 class Area:
     """A macro AUC in 0..1, the mean of each class against the rest.
 
     Attributes:
-        shares: (images,) what each image adds to the area's error; the variance is the sum of their squares, and of two
-            models' areas that of the squared differences.
+        shares: (images, classes) what each image adds to the area's error through each class against the rest.
+        labels: (images,) indices of the true classes.
     """
 
     value: float
     shares: "np.ndarray"
+    labels: "np.ndarray"
 
 
 def macro(probabilities: "np.ndarray", labels: "np.ndarray") -> Area | None:
@@ -36,7 +39,7 @@ def macro(probabilities: "np.ndarray", labels: "np.ndarray") -> Area | None:
     import numpy as np
     from scipy.stats import rankdata
 
-    values, shares = [], np.zeros(len(labels))
+    values, shares = [], np.empty(probabilities.shape)
     classes = probabilities.shape[1]
     for k in range(classes):
         here = labels == k
@@ -49,36 +52,62 @@ def macro(probabilities: "np.ndarray", labels: "np.ndarray") -> Area | None:
         # Of each image: the share of the other side that lies on the right side of it, a tie counting a half.
         placed = np.where(here, (ranks - own) / outside, 1 - (ranks - own) / inside)
         value = float(placed[here].mean())
-        scale = np.where(here, (inside * (inside - 1)) ** 0.5, (outside * (outside - 1)) ** 0.5)
-        shares += (placed - value) / scale / classes
+        shares[:, k] = (placed - value) / np.where(here, inside, outside) / classes
         values.append(value)
-    return Area(sum(values) / classes, shares)
+    return Area(sum(values) / classes, shares, labels)
 
 
-def difference(first: Area, second: Area, groups: Sequence[str]) -> tuple[float, float, float, float]:
+def difference(
+    first: Area, second: Area, groups: Sequence[str]
+) -> tuple[float, float | None, float | None, float | None]:
     """Return the difference of two AUCs on the same images, its 95 % interval, and p of no difference (two-sided).
 
-    The variance is summed over groups of images, not over images (Obuchowski 1997); one group for each image gives
-    DeLong's. p is 1 where the images say nothing, because both models order them alike.
+    Variance over groups of images after Obuchowski (1997), with Student's t of one degree of freedom less than groups.
+    One group for each image gives DeLong's variance.
+
+    Returns:
+        Interval and p are None where a class, or the rest, lies in fewer than two groups, and where two areas differ
+        but the images show no spread. Without spread and without difference p is 1.
     """
-    from scipy.stats import norm
+    from scipy.stats import t
 
-    gain, error = first.value - second.value, _error(first.shares - second.shares, groups)
-    reach = float(norm.ppf((1 + LEVEL) / 2)) * error
-    return gain, gain - reach, gain + reach, float(2 * norm.sf(abs(gain) / error)) if error > 0 else 1.0
+    gain, error = first.value - second.value, _error(first.shares - second.shares, first.labels, groups)
+    if error is None or error < ROUNDING <= abs(gain):
+        return gain, None, None, None
+    if error < ROUNDING:
+        return gain, gain, gain, 1.0
+    freedom = len(set(groups)) - 1
+    reach = float(t.ppf((1 + LEVEL) / 2, freedom)) * error
+    return gain, gain - reach, gain + reach, float(2 * t.sf(abs(gain) / error, freedom))
 
 
-def interval(area: Area, groups: Sequence[str]) -> tuple[float, float]:
-    """Return the 95 % interval of an AUC, kept within 0..1; groups as in `difference`."""
-    from scipy.stats import norm
+def interval(area: Area, groups: Sequence[str]) -> tuple[float, float] | tuple[None, None]:
+    """Return the 95 % interval of an AUC, kept within 0..1; groups and None as in `difference`.
 
-    reach = float(norm.ppf((1 + LEVEL) / 2)) * _error(area.shares, groups)
+    A perfect ranking, and one where all are tied, shows no spread and has no interval.
+    """
+    from scipy.stats import t
+
+    error = _error(area.shares, area.labels, groups)
+    if error is None or error < ROUNDING:
+        return None, None
+    reach = float(t.ppf((1 + LEVEL) / 2, len(set(groups)) - 1)) * error
     return max(0.0, area.value - reach), min(1.0, area.value + reach)
 
 
-def _error(shares: "np.ndarray", groups: Sequence[str]) -> float:
-    """Return the standard error: images of one group add up before they are squared."""
+def _error(shares: "np.ndarray", labels: "np.ndarray", groups: Sequence[str]) -> float | None:
+    """Return the standard error: images of one group add up before they are squared.
+
+    Obuchowski's factor I / (I - 1) is taken for each class and for its rest, with the I groups that hold images of it.
+    """
     import numpy as np
 
     _, place = np.unique(np.asarray(groups), return_inverse=True)
-    return float((np.bincount(place, shares) ** 2).sum() ** 0.5)
+    sums = np.zeros(place.max() + 1)
+    for k in range(shares.shape[1]):
+        for side in (labels == k, labels != k):
+            held = len(np.unique(place[side]))
+            if held < 2:
+                return None
+            sums += np.bincount(place[side], shares[side, k], len(sums)) * (held / (held - 1)) ** 0.5
+    return float((sums**2).sum() ** 0.5)

@@ -15,6 +15,7 @@ LEVEL = 0.95  # of every interval
 SIGNIFICANT = 1 - LEVEL  # a p below it, after Holm's correction
 ROUNDS = 2000  # resamplings of a bootstrap
 SEED = 0
+FEW = 20  # groups; with fewer a cluster bootstrap is too narrow
 
 
 def wilson(right: int, images: int) -> tuple[float, float]:
@@ -27,11 +28,11 @@ def wilson(right: int, images: int) -> tuple[float, float]:
 
 def cluster_bootstrap(
     values: "np.ndarray", groups: Sequence[str], rounds: int = ROUNDS, seed: int = SEED
-) -> "np.ndarray":
+) -> "np.ndarray | None":
     """Return 95 % percentile intervals of means when whole groups of images are drawn with replacement.
 
     Field & Welsh (2007): images of a group are not independent, so a group comes whole or not at all. With few groups,
-    below about 20, such an interval is too narrow.
+    below about 20 (FEW), such an interval is too narrow.
 
     Args:
         values: (images,) or (images, columns): hits, or differences of hits. All columns share their resamplings.
@@ -40,12 +41,14 @@ def cluster_bootstrap(
         seed: of the resamplings; the same one gives the same interval.
 
     Returns:
-        (2,) or (2, columns): lower and upper ends.
+        (2,) or (2, columns): lower and upper ends. None with fewer than two groups, which show no spread.
     """
     import numpy as np
 
     values = np.asarray(values, dtype=np.float64)
     _, place = np.unique(np.asarray(groups), return_inverse=True)
+    if place.max() < 1:
+        return None
     columns = values.reshape(len(values), -1).T
     sums = np.stack([np.bincount(place, column) for column in columns], axis=1)
     times = _times(len(sums), rounds, seed)
@@ -54,8 +57,8 @@ def cluster_bootstrap(
     return np.quantile(means, [tail, 1 - tail], axis=0).reshape(2, *values.shape[1:])
 
 
-def accuracy_interval(hits: "np.ndarray", groups: Sequence[str]) -> tuple[float, float]:
-    """Return the 95 % cluster-bootstrap interval of an accuracy.
+def accuracy_interval(hits: "np.ndarray", groups: Sequence[str]) -> tuple[float, float] | tuple[None, None]:
+    """Return the 95 % cluster-bootstrap interval of an accuracy; None with fewer than two groups.
 
     Where all answers are right, or all wrong, resampling them says nothing: the interval is then Wilson's with each
     group counted as one image, the most careful reading.
@@ -64,11 +67,11 @@ def accuracy_interval(hits: "np.ndarray", groups: Sequence[str]) -> tuple[float,
         hits: (images,) bool.
         groups: (images,) names.
     """
-    if hits.all() or not hits.any():
-        count = len(set(groups))
+    count = len(set(groups))
+    if count > 1 and (hits.all() or not hits.any()):
         return wilson(count if hits.all() else 0, count)
-    low, high = cluster_bootstrap(hits, groups)
-    return float(low), float(high)
+    ends = cluster_bootstrap(hits, groups)
+    return (None, None) if ends is None else (float(ends[0]), float(ends[1]))
 
 
 def mcnemar_exact(only_first: int, only_second: int) -> float:

@@ -53,14 +53,14 @@ class Standing:
 
     Attributes:
         row: its columns of table.csv.
-        low, high: cluster-bootstrap interval of its accuracy, 0..1.
+        low, high: cluster-bootstrap interval of its accuracy, 0..1; None with fewer than two groups.
         groups: numbers of the sets of models that cannot be told apart to which this one belongs.
         letters: the same as letters: two models that share one cannot be told apart.
     """
 
     row: dict[str, Any]
-    low: float
-    high: float
+    low: float | None
+    high: float | None
     groups: tuple[int, ...]
     letters: str
 
@@ -192,7 +192,8 @@ def _compared(members: Sequence[tuple[dict[str, Any], Answers]]) -> list[dict[st
 
     hits, groups = np.stack([answers.hits for answers in found]).astype(int), found[0].groups
     one, two = (list(side) for side in zip(*both, strict=True))
-    lows, highs = statistics.cluster_bootstrap((hits[one] - hits[two]).T, groups)
+    ends = statistics.cluster_bootstrap((hits[one] - hits[two]).T, groups)
+    lows, highs = [[None] * len(both)] * 2 if ends is None else ends.tolist()
     only = [(int((hits[i] > hits[j]).sum()), int((hits[i] < hits[j]).sum())) for i, j in both]
     p = [statistics.mcnemar_exact(*counts) for counts in only]
     areas = [_area(found[i].area, found[j].area, groups) for i, j in both]
@@ -206,7 +207,7 @@ def _compared(members: Sequence[tuple[dict[str, Any], Answers]]) -> list[dict[st
             | {"images": len(groups), "groups": len(set(groups)), "groups_from": found[0].source}
             | {"only_first": only[k][0], "only_second": only[k][1]}
             | {"difference": first["accuracy"] - second["accuracy"]}
-            | {"difference_low": float(lows[k]), "difference_high": float(highs[k]), "mcnemar_p": p[k]}
+            | {"difference_low": lows[k], "difference_high": highs[k], "mcnemar_p": p[k]}
             | areas[k]
             | {"auc_p_holm": area_holm.get(k)}
         )
@@ -231,4 +232,9 @@ def _span(value: float | None, low: float | None, high: float | None, digits: in
 
 
 def _sources(rows: Sequence[dict[str, Any]]) -> str:
-    return " and ".join(dict.fromkeys(f"{row['groups']:,} {row['groups_from']}" for row in rows))
+    return " and ".join(dict.fromkeys(_source(row["groups"], row["groups_from"]) for row in rows))
+
+
+def _source(groups: int, words: str) -> str:
+    few = 1 < groups < statistics.FEW
+    return f"{groups:,} {words}" + (" (so few make the interval over groups too narrow)" if few else "")

@@ -33,7 +33,8 @@ class SignificanceDisplay:
         with style.look():
             for k, each in enumerate(self.standings):
                 value = each.row["accuracy"]
-                reach = [[100 * (value - each.low)], [100 * (each.high - value)]]
+                known = each.low is not None and each.high is not None
+                reach = [[100 * (value - each.low)], [100 * (each.high - value)]] if known else None
                 ax.errorbar(
                     100 * value, k, xerr=reach, color=style.colour(k), marker=style.marker(k), markersize=7,
                     capsize=3, elinewidth=1.5,
