@@ -2,6 +2,7 @@
 
 from statistics import median
 
+from data import classes as known
 from data.audit import Audit, Group
 from utils import artifacts, shortcut_tables
 from utils.tables import Table, number, percent
@@ -39,12 +40,27 @@ def groups(audit: Audit) -> Table:
     if audit.agreement is not None:
         rows.append(["stain groups against given groups, adjusted Rand index", number(audit.agreement)])
     below = (
-        "Stability: how well clusterings of separate halves of the images agree, 1 for wholly; the number of groups is "
-        "the largest that is nearly as stable as the most stable one. Pairs: before their images were joined. "
-        "Stain groups are not patients."
+        "Stability: how well clusterings of separate halves of the images agree, 1 for wholly. "
+        f"{_number_in_words(audit)} Pairs: before their images were joined. Stain groups are not patients."
     )
     kind = "Groups that came with the dataset" if audit.given else "Stain groups, in place of patients"
     return Table(kind, ("What", "Value"), rows, frozenset({0}), below)
+
+
+def _number_in_words(audit: Audit) -> str:
+    """Say where the number of stain groups comes from: published patients, see `data.stain_groups`, or the images."""
+    published = sum(audit.images.values()) == sum(known.PUBLISHED.values()) and audit.classes == [*known.PUBLISHED]
+    if not published or audit.clusters != known.PATIENTS:
+        return (
+            "The number of groups is the largest that is nearly as stable as the most stable one, and 1 where none is "
+            "stable or there are too few images."
+        )
+    found = dict(audit.stability)
+    most = max(found, key=found.__getitem__)
+    return (
+        "The number of groups is that of the patients as published, not one found in the images: its stability is "
+        f"{number(found[audit.clusters])}, that of the most stable number, {most:,}, is {number(found[most])}."
+    )
 
 
 def every_group(audit: Audit) -> Table:

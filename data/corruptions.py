@@ -45,7 +45,10 @@ def noise(image: np.ndarray, deviation: float, random: np.random.Generator) -> n
 
 
 def deposit(image: np.ndarray, count: float, random: np.random.Generator) -> np.ndarray:
-    """Lay so many clumps of precipitated stain on the smear: a few dark grains each, nearly black."""
+    """Lay so many clumps of precipitated stain on the smear: a few dark grains each, nearly black.
+
+    With the same generator a larger count keeps the places of the clumps and adds more; all grains are drawn anew.
+    """
     import cv2
 
     height, width = image.shape[:2]

@@ -50,7 +50,7 @@ class Change:
         Args:
             image: (h, w, 3) uint8 RGB; it is not modified.
             sha256: of the image's file. What is drawn at random depends on it and on the change's name, not on the
-                severity: the grains of step 2 lie among those of step 3.
+                severity: clumps of step 2 lie where clumps of step 3 lie. The grains of a clump differ by step.
             donor: (h, w, 3) uint8 RGB, where one is needed.
 
         Returns:

@@ -45,8 +45,9 @@ def stress(runs: Sequence[Run], families: Sequence[str] = (), images: int = 0, h
         of_split.setdefault(split.manifest.hash, (split, []))[1].append(run)
     runtime.start()
     for split, members in of_split.values():
-        changes = perturbations.chosen(families, split.manifest.classes)
         pictures = Pictures(split, sample(split.manifest, images or len(split.manifest.rows)))
+        # A choice of few images may hold none that a change is meant for.
+        changes = [each for each in perturbations.chosen(families, split.manifest.classes) if pictures.of(each)]
         subjects = [Subject(run) for run in members]
         say(f"  {len(changes)} changes of {len(pictures.rows):,} test images, {len(members)} models")
         with ThreadPoolExecutor(environment.usable_cores()) as pool, progress() as bar:

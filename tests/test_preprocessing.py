@@ -175,16 +175,17 @@ def test_gray_is_luminance():
 @pytest.mark.parametrize("mode", ["independent", "confounded"])
 @pytest.mark.parametrize("label", synthetic.CLASSES)
 def test_nuclei_are_found(label, mode):
-    """The lowest here is about 0.72, where pale smudges that are drawn without a nucleus are taken for one."""
-    unions, held = [], []
+    """The lowest are those where pale smudges that are drawn without a nucleus are taken for one."""
+    dice, unions, held = [], [], []
     for seed in range(5):
         image, true = smear(label, seed, mode=mode)
         found, cells = nuclei.nucleus_mask(image), nuclei.cell_mask(image)
-        unions.append(nuclei.overlap(found, true)[1])
+        for values, value in zip((dice, unions), nuclei.overlap(found, true), strict=True):
+            values.append(value)
         held.append((cells & true).sum() / true.sum())
         assert not (found & ~cells).any()
     assert min(unions) > 0.55
-    assert np.mean(unions) > 0.7
+    assert np.mean(dice) >= 0.8 and np.mean(unions) > 0.7
     assert min(held) > 0.98
 
 
@@ -315,7 +316,7 @@ def test_preview(home, tmp_path, capsys):
     assert "true masks" in said
     dice = [float(line.split("│")[3]) for line in said.splitlines() if re.match(r"│ \w+ +│ +\d+ │", line)]
     assert len(dice) == 5  # four classes, and all
-    assert min(dice) > 0.6
+    assert min(dice) >= 0.8  # each the mean of a class
     named = sorted((home / "data" / "raw" / "tiny" / "Pro").glob("*.png"))[0]
     preview("tiny", [Changed.gray, Changed.reinhard, Changed.gray], 1, f"Pro/{named.name}", tmp_path / "two")
     said = capsys.readouterr().out

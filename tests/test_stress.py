@@ -93,6 +93,17 @@ def test_families_are_added_to_what_is_there_unless_it_is_of_other_images(copy):
     assert [(row["family"], row["images"]) for row in stress_tables.read(copy)] == [("none", 9), ("grey", 9)]
 
 
+def test_a_change_that_is_meant_for_none_of_the_images_is_left_out(copy):
+    from models import stressing
+
+    stressing.stress([copy], ["grey", "stain reference"], images=1, heatmaps=0)
+    rows = stress_tables.read(copy)
+    assert {row["images"] for row in rows} == {1}
+    donors = [row["donor"] for row in rows if row["family"] == "stain reference"]
+    assert [row["family"] for row in rows] == ["none", "grey", *["stain reference"] * 6]
+    assert len(set(donors)) == 3  # not the class of the one image
+
+
 def test_runs_of_one_split_share_the_images_and_unchanged_ones_are_those_of_evaluation(copy, small_run, tmp_path):
     from models import stressing
 
