@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from data import schemes
 from guide.data import Dataset, Seed, Split
+from guide.views import show_table
 from models.scripts import Root
 from utils import artifacts, console, files, tables
 from utils.paths import runs_dir
@@ -37,7 +38,7 @@ def audit(
         found, groups = audits.run(name, split, seed, place, looking, learning)
     shown = [views.leaks(found), views.groups(found), views.ladder(found)]
     for table in shown:
-        console.table(table.title, table.columns, table.rows)
+        show_table(table, words=False)
         console.say()
     for sentence in views.sentences(found):
         console.say(sentence)

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from guide.views import show_table
+from guide.views import show_tables
 from models.scripts import Root
 from utils import artifacts, console, files
 from utils.artifacts import FIGURES
@@ -23,12 +23,13 @@ def calibrate(
 
     chosen = [artifacts.open_run(name, root or runs_dir()) for name in runs]
     found = [calibration_tables.measure(run, errors) for run in chosen]
-    names = compare_models.labels([run_records.measure(run) for run in chosen])
-    for table in calibration_tables.tables_of([names[run] for run in chosen], found):
-        console.say()
-        show_table(table)
-    for run, measured in zip(chosen, found, strict=True):
+    records = [run_records.measure(run) for run in chosen]
+    names = compare_models.labels(records)
+    show_tables(calibration_tables.tables_of([names[run] for run in chosen], found))
+    console.say()
+    for run, record, measured in zip(chosen, records, found, strict=True):
         files.write_json(run.file(calibration_tables.FILE), measured)
         made = [module.save(run, measured, run.file(FIGURES)) for module in (reliability, risk_coverage)]
-        console.say(f"{run.id}: {', '.join([calibration_tables.FILE, *(f'{FIGURES}/{path.name}' for path in made)])}")
+        console.say(f"{run.id}, split {record.row['split']}, seed {record.row['seed']}")
+        console.say(f"  {', '.join([calibration_tables.FILE, *(f'{FIGURES}/{path.name}' for path in made)])}")
     console.notice()

@@ -8,7 +8,7 @@ from typing import Any
 import models
 from data import index, schemes, splitting
 from models import config_files, recipes
-from utils import artifacts, console
+from utils import artifacts
 from utils.errors import LeukoBenchError
 from utils.paths import PROJECT, raw_dir, runs_dir
 from utils.tables import percent
@@ -16,10 +16,12 @@ from utils.tables import percent
 SPLITS = {
     schemes.DEFAULT: "percent for train, val, test; by image",
     "grouped": "the same shares; a stain group stays on one side",
-    "kfold:5": "every image tested once; by image",
-    "grouped-kfold:5": "every image tested once; by group",
 }
-MARGIN = 9  # characters of a line of a list beside value and note
+ALL_FOLDS = {"kfold:5": "every image tested once; by image", "grouped-kfold:5": "every image tested once; by group"}
+ONE_FOLD = {"kfold:5:1": "the first of five folds; by image", "grouped-kfold:5:1": "the first of five folds; by group"}
+LISTED = 20  # runs of a list, the newest; the others are chosen by number or name all the same
+SEEDS = {"seed": "seed", "split_seed": "split seed"}  # fields of a run, and the words for them
+USUAL = 42
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,7 @@ class Choices:
 
     Attributes:
         values: what the command receives.
-        notes: shown beside each value.
+        notes: shown beside each value; values past the last note are not listed.
         check: judges an answer that is not in the list by raising; None refuses every such answer.
     """
 
@@ -37,7 +39,9 @@ class Choices:
     check: Callable[[str], Any] | None = None
 
 
-def choices_for(name: str, answers: Mapping[str, Any], root: Path, runs: str) -> Choices | None:
+def choices_for(
+    name: str, answers: Mapping[str, Any], root: Path, runs: str, all_folds: bool = False
+) -> Choices | None:
     """Return the list for a parameter, or None where it is asked for as text.
 
     Args:
@@ -45,6 +49,7 @@ def choices_for(name: str, answers: Mapping[str, Any], root: Path, runs: str) ->
         answers: given so far in this step.
         root: folder of the runs.
         runs: "finished", "unfinished" or "all": the runs to offer.
+        all_folds: whether the command takes "kfold:5", all folds of a split, beside one fold.
 
     Raises:
         LeukoBenchError: there is nothing to choose from; the line says how to get it.
@@ -56,7 +61,8 @@ def choices_for(name: str, answers: Mapping[str, Any], root: Path, runs: str) ->
         known = datasets()
         return Choices(list(known), list(known.values())) if known else None
     if name == "split":
-        return Choices(list(SPLITS), list(SPLITS.values()), schemes.expand)  # a command of one fold says so itself
+        splits = SPLITS | (ALL_FOLDS if all_folds else ONE_FOLD)
+        return Choices(list(splits), list(splits.values()), schemes.expand if all_folds else schemes.parse)
     if name == "recipe":
         return Choices(list(recipes.WORDS), list(recipes.WORDS.values()), recipes.settings)
     if name in ("run", "runs", "resume"):
@@ -141,23 +147,32 @@ def _runs(root: Path, which: str) -> Choices:
         kind = "" if which == "all" else f" {which}"
         more = "" if which == "unfinished" else " Train a model first (t), or choose another folder of runs (f)."
         raise LeukoBenchError(f"There are no{kind} runs in {short(root)}.{more}")
-    newest_first = sorted(found, key=lambda run: run.path.name, reverse=True)[:20]
-    room = console.WIDTH - MARGIN - max(len(run.id) for run in newest_first)
+    newest_first = sorted(found, key=lambda run: run.path.name, reverse=True)
+    listed = newest_first[:LISTED]
+    several = len({_dataset(run) for run in listed}) > 1
     return Choices(
         [run.id for run in newest_first],
-        [_note(run, room) for run in newest_first],
+        [_note(run, several) for run in listed],
         lambda name: artifacts.open_run(name, root),
     )
 
 
-def _note(run: artifacts.Run, room: int) -> str:
-    """Return what fits into so many characters: dataset and test accuracy, and what tells the run from a plain one."""
-    if not run.finished:
-        return "unfinished"
+def _dataset(run: artifacts.Run) -> str:
     try:
-        accuracy = f"{percent(run.metrics()['test']['accuracy'])} %"
-        words = f"{run.config()['dataset']}, {accuracy}"
-        longer = words + run.label().removeprefix(run.model)
-        return next((text for text in (longer, words) if len(text) <= room), accuracy)
+        return str(run.config()["dataset"])
+    except LeukoBenchError:
+        return ""
+
+
+def _note(run: artifacts.Run, with_dataset: bool) -> str:
+    """Return test accuracy or state, and what tells a run from its kin: flavours, unusual split and seeds."""
+    try:
+        state = f"{percent(run.metrics()['test']['accuracy']):>6} %" if run.finished else "unfinished"
+        config = run.config()
+        words = [config["dataset"]] if with_dataset else []
+        words += [run.label().removeprefix(run.model).strip(" ()")]
+        words += [split] if (split := config.get("split", schemes.DEFAULT)) != schemes.DEFAULT else []
+        words += [f"{word} {config[field]}" for field, word in SEEDS.items() if config.get(field, USUAL) != USUAL]
+        return f"{state}  {', '.join(filter(None, words))}".rstrip()
     except (LeukoBenchError, KeyError, TypeError, ValueError):
-        return "damaged"
+        return "damaged" if run.finished else "unfinished"

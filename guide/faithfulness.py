@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from guide.explain import Method
+from guide.views import show_table
 from models.scripts import Root
 from utils import artifacts, console, faithfulness_tables
 from utils.paths import runs_dir
@@ -13,7 +14,7 @@ from utils.paths import runs_dir
 def faithfulness(
     run: Annotated[str, typer.Argument(help="Run, or a model's name for its latest run.")],
     images: Annotated[int, typer.Option(min=2, help="Test images to measure on.")] = 100,
-    method: Annotated[list[Method] | None, typer.Option(help="Methods; none: all that fit the model.")] = None,
+    method: Annotated[list[Method] | None, typer.Option(help="Methods.", show_default="all that fit the model")] = None,
     root: Root = None,
 ) -> None:
     """Judge if a run's heatmaps name what the prediction rests on, lie in nuclei and depend on the weights."""
@@ -27,8 +28,7 @@ def faithfulness(
     count = f"{len(scores[0].deletion)} test images"
     nuclei = "as they were drawn" if knows_nuclei(config["dataset"]) else "found by the colour of their stain"
     table = faithfulness_tables.table(rows, f"{chosen.label()}: faithfulness of heatmaps on {count}, nuclei {nuclei}")
-    console.table(table.title, table.columns, table.rows)
-    console.say(table.words_below)
+    show_table(table)
     for sentence in faithfulness_tables.sentences(rows, config["heatmap_method"]):
         console.say(sentence)
     by_name = {score.method: score for score in scores}

@@ -1,6 +1,6 @@
 """The command that ranks every model and recipe by what is left of its accuracy when the stain is no help."""
 
-from guide.views import show_table
+from guide.views import show_tables
 from models.scripts import Root
 from utils import console
 from utils.artifacts import FIGURES
@@ -19,9 +19,7 @@ def leaderboard(root: Root = None) -> None:
         console.warn(problem)
     found = board.rows(records)
     recipes = recipe_tables.rows(records)
-    for table in (*leaderboard_tables.shown(found), *recipe_tables.shown(recipes)):
-        console.say()
-        show_table(table)
+    show_tables([*leaderboard_tables.shown(found), *recipe_tables.shown(recipes)])
     console.say()
     for sentence in (*leaderboard_tables.sentences(found), *leaderboard_tables.missing(found)):
         console.say(sentence)

@@ -144,7 +144,7 @@ def collect(step: Step, asked: list[Parameter], root: Path) -> dict[str, Any]:
                 questions[position + 1 :] = later if confirm(_other_settings(later, values)) else []
                 behind.append(position)
             else:
-                offered, there = _offered(parameter, values, root, step.runs)
+                offered, there = _offered(parameter, values, root, step)
                 if not there:  # the command's own default does, whatever was said before the person went back
                     values[parameter.name] = next(p.default for p in asked if p.name == parameter.name)
                 else:
@@ -176,12 +176,12 @@ def _check(parameter: Parameter, answers: dict[str, Any], value: Any) -> None:
     check_answer(parameter.name, value, answers)
 
 
-def _offered(parameter: Parameter, answers: dict[str, Any], root: Path, runs: str) -> tuple[Choices | None, bool]:
+def _offered(parameter: Parameter, answers: dict[str, Any], root: Path, step: Step) -> tuple[Choices | None, bool]:
     """Return what can be chosen, and whether it makes sense to ask."""
     if not concerns(parameter.name, answers):
         return None, False
     try:
-        offered = choices_for(parameter.name, answers, root, runs)
+        offered = choices_for(parameter.name, answers, root, step.runs, step.all_folds)
     except LeukoBenchError:
         if parameter.name == "run" and not parameter.required:
             return None, False

@@ -29,6 +29,7 @@ class Parameter:
         help: the command line's own words.
         flag: how the command line spells it ("--dataset"); "" for an argument by position.
         low, high: limits of a number, both allowed; infinite where there are none.
+        default_words: what a default of None stands for ("all"); "" where the command line does not say it.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Parameter:
     flag: str
     low: float
     high: float
+    default_words: str = ""
 
     @property
     def required(self) -> bool:
@@ -54,12 +56,14 @@ class Parameter:
         """Return the valid values where the type lists them, else nothing."""
         return [str(member.value) for member in self.type] if issubclass(self.type, enum.Enum) else []
 
-    def parse(self, text: str) -> Any:
-        """Turn an answer into the value the function takes.
+    def parse(self, text: str | list[str]) -> Any:
+        """Turn an answer, or the chosen names of a list, into the value the function takes.
 
         Raises:
             LeukoBenchError: the text is no such value.
         """
+        if isinstance(text, list):
+            return [self._one(part) for part in text]
         if not self.many:
             return self._one(text)
         try:
@@ -132,6 +136,7 @@ def _parameter(given: inspect.Parameter, hint: Any) -> Parameter:
     flags = [name for name in getattr(info, "param_decls", None) or () if name.startswith("--")]
     is_argument = type(info).__name__ == "ArgumentInfo"
     low, high = getattr(info, "min", None), getattr(info, "max", None)
+    words = getattr(info, "show_default", None)
     return Parameter(
         name=given.name,
         type=hint,
@@ -143,6 +148,7 @@ def _parameter(given: inspect.Parameter, hint: Any) -> Parameter:
         else (flags[0] if flags else f"--{given.name.strip('_').replace('_', '-')}").split("/")[0],
         low=-math.inf if low is None else low,
         high=math.inf if high is None else high,
+        default_words=words if isinstance(words, str) else "",
     )
 
 

@@ -3,14 +3,17 @@
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from textwrap import fill, wrap
 from typing import Any
 
 from rich.text import Text
 
 from guide.choices import Choices
 from guide.parameters import REQUIRED, Parameter
-from utils.console import console, error
+from utils.console import WIDTH, console, error
 from utils.errors import LeukoBenchError, nearest
+
+INDENT = 7  # characters before a value of a list: its number
 
 
 class Back(Exception):
@@ -58,7 +61,7 @@ def ask(parameter: Parameter, choices: Choices | None, check: Callable[[Any], No
     default = _default(parameter, choices)
     _explain(parameter, choices)
     hint = "several: 1 3, or all" if choices and parameter.many else ""
-    shown = "" if default is REQUIRED else f"[{_shown(default)}]"
+    shown = "" if default is REQUIRED else f"[{_shown(default, parameter.default_words)}]"
     prompt = "  " + " ".join(part for part in (parameter.label, f"({hint})" if hint else "", shown) if part)
     while True:
         text = read(prompt)
@@ -88,35 +91,47 @@ def _default(parameter: Parameter, choices: Choices | None) -> Any:
 
 def _explain(parameter: Parameter, choices: Choices | None) -> None:
     console.print()
-    if parameter.help:
-        console.print(Text(f"  {parameter.help}"))
+    # The command line's help names the values of a type, which here stand in a list below.
+    if text := parameter.help.replace(f": {', '.join(parameter.values())}.", "."):
+        console.print(Text(fill(text, WIDTH, initial_indent="  ", subsequent_indent="  ")))
     if choices is None:
         return
-    width = max(len(value) for value in choices.values)
-    for number, (value, note) in enumerate(zip(choices.values, choices.notes, strict=True), start=1):
-        line = Text.assemble((f"  {number:>4} ", "bold cyan"), f"{value:<{width}}" if note else value)
-        console.print(line.append(f"  {note}", style="dim") if note else line)
+    listed = choices.values[: len(choices.notes)]
+    # Notes stand in one column, which is as far to the right as the longest of them allows.
+    column = min(max(map(len, listed)), max(0, WIDTH - INDENT - 2 - max(map(len, choices.notes)))) + INDENT
+    for number, (value, note) in enumerate(zip(listed, choices.notes, strict=True), start=1):
+        line = Text.assemble((f"  {number:>4} ", "bold cyan"), value)
+        if note:
+            line.pad_right(column - line.cell_len)
+            first, *rest = wrap(note, max(20, WIDTH - 2 - line.cell_len))
+            line.append("  " + ("\n" + " " * (line.cell_len + 2)).join([first, *rest]), style="dim")
+        console.print(line)
+    if older := len(choices.values) - len(listed):
+        numbers = f"{len(listed) + 1} to {len(choices.values)}" if older > 1 else f"{len(choices.values)}"
+        console.print(Text(f"  Not listed: {older} older. Their number, {numbers}, or name can be typed.", style="dim"))
 
 
-def _shown(default: Any) -> str:
+def _shown(default: Any, words: str) -> str:
     if isinstance(default, bool):
         return "y" if default else "n"
     if default in (None, "", []):
-        return "none"
+        return words or "none"
     if isinstance(default, list):
         return " ".join(map(str, default))
     return str(default if isinstance(default, Path | str) else getattr(default, "value", default))
 
 
-def _chosen(text: str, many: bool, choices: Choices | None) -> str:
-    """Turn numbers and names of a list into the names."""
+def _chosen(text: str, many: bool, choices: Choices | None) -> str | list[str]:
+    """Turn numbers and names of a list into the names; a name may hold spaces."""
     if choices is None:
         return text
     if not many:
         return _pick(text, choices)
     if text.lower() == "all":
-        return " ".join(choices.values)
-    return " ".join(dict.fromkeys(_pick(part, choices) for part in text.replace(",", " ").split()))
+        return list(choices.values)
+    parts = [part.strip() for part in text.split(",")]
+    words = [word for part in parts for word in ([part] if part in choices.values else part.split())]
+    return list(dict.fromkeys(_pick(word, choices) for word in words))
 
 
 def _pick(text: str, choices: Choices) -> str:

@@ -27,7 +27,7 @@ from guide import (
 )
 
 # A resumed training keeps its settings, so they are not asked for.
-KEPT = ("model", "dataset", "split", "seed", "set_", "profile", "config")
+KEPT = ("model", "dataset", "split", "seed", "set_", "profile", "recipe", "config")
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,7 @@ class Step:
         need: parameters with a default that the menu wants an answer for all the same.
         leave: parameters that the menu leaves at their default without asking.
         runs: which runs the menu offers: "finished", "unfinished" or "all".
+        all_folds: whether a split may be "kfold:5", all five folds one after another.
     """
 
     group: str
@@ -55,6 +56,7 @@ class Step:
     need: tuple[str, ...] = ()
     leave: tuple[str, ...] = ()
     runs: str = "finished"
+    all_folds: bool = False
 
     @property
     def summary(self) -> str:
@@ -78,7 +80,7 @@ STEPS = (
     Step("Models", "l", "models", "List the models", train.models_),
     Step(
         "Models", "t", "train", "Train and evaluate models", train.train,
-        ask=("dataset", "split", "profile", "recipe"), need=("model",), leave=("resume",),
+        ask=("dataset", "split", "profile", "recipe"), need=("model",), leave=("resume",), all_folds=True,
     ),
     Step(
         "Models", "u", "", "Resume a training", train.train,
@@ -97,7 +99,7 @@ STEPS = (
     Step("Results", "sa", "samples", "Find example images", samples.samples, ("run", "outcome", "class_", "count")),
     Step("Results", "di", "diagram", "Draw architectures", diagram.diagram, ("runs", "detail"), runs="all"),
     Step("Honesty", "a", "audit", "Audit: leaks, shortcuts", audit.audit, ("dataset", "split")),
-    Step("Honesty", "st", "stress", "Stress: stain, grey, blur", stress.stress, ("images",)),
+    Step("Honesty", "st", "stress", "Stress: stain, grey, blur", stress.stress, ("images", "family")),
     Step("Honesty", "ca", "calibrate", "Calibrate probabilities", calibrate.calibrate, ("errors",)),
     Step("Honesty", "fa", "faithfulness", "Judge the heatmaps", faithfulness.faithfulness, ("images", "method")),
     Step("Honesty", "lb", "leaderboard", "Rank models and recipes", leaderboard.leaderboard),

@@ -1,20 +1,32 @@
 """The command that shows trained models their test images changed: another stain, no colour, blur, no cells."""
 
+from enum import StrEnum
 from typing import Annotated
 
 import typer
 
+from guide.views import show_table
 from models.scripts import Root
 from utils import artifacts, console, shortcut_tables, stress_tables
 from utils.artifacts import FIGURES, Run
 from utils.errors import LeukoBenchError
 from utils.paths import runs_dir
 
+# Those of data.perturbations, which loads NumPy and OpenCV: too slow for --help.
+FAMILIES = (
+    *("grey", "hue", "saturation", "brightness", "stain swap", "stain reference", "macenko swap", "background"),
+    *("cells removed", "scale bar", "blur", "defocus", "jpeg", "noise", "deposit", "bubbles"),
+)
+Family = StrEnum("Family", {name.upper().replace(" ", "_"): name for name in FAMILIES})
+
 
 def stress(
     runs: Annotated[list[str], typer.Argument(help="Runs or models; those of one split share every changed image.")],
     images: Annotated[int, typer.Option(min=0, help="Test images to change, a choice by hash; 0: all.")] = 0,
-    family: Annotated[list[str] | None, typer.Option(help="Kind of change, such as grey; none: all.")] = None,
+    family: Annotated[
+        list[Family] | None,
+        typer.Option(metavar="<family>", help=f"Kinds of change: {', '.join(FAMILIES)}.", show_default="all"),
+    ] = None,
     heatmaps: Annotated[int, typer.Option(min=0, help="Images whose heatmaps are compared; 0: none.")] = 32,
     root: Root = None,
 ) -> None:
@@ -29,13 +41,13 @@ def stress(
             raise LeukoBenchError(
                 f"Run {run.id} is not finished. Finish it with: python run_guide.py evaluate {run.id}"
             )
-    stressing.stress(chosen, family or (), images, heatmaps)
+    stressing.stress(chosen, [str(each) for each in family or ()], images, heatmaps)
     _measure_shortcuts(chosen)
     for run in chosen:
         rows = stress_tables.read(run)
         shown = stress_tables.table(run, rows)
         console.say()
-        console.table(shown.title, shown.columns, shown.rows)
+        show_table(shown, words=run is chosen[-1])
         for sentence in stress_tables.sentences(run, rows):
             console.say(sentence)
         console.say(f"  {run.file(stress_tables.FILE)}")

@@ -1,6 +1,8 @@
 """How the tables of a comparison are shown on the terminal, and which of them."""
 
+from collections.abc import Sequence
 from itertools import groupby, zip_longest
+from textwrap import fill
 from typing import TYPE_CHECKING
 
 from utils import console
@@ -48,7 +50,7 @@ def show_comparison(comparison: "Comparison", wanted: tuple[str, ...], against: 
     found = comparison_tables.views(comparison, against)
     for position, table in enumerate(table for name, shown in found.items() if name in wanted for table in shown):
         console.say()
-        show_table(table)
+        show_table(table, words=False)  # dozens of lines: they stand in the files
         if not position:
             console.say(LEGEND, style="dim")
     known = [*found, *([PUBLISHED] if published.concerns(comparison) else [])]
@@ -60,14 +62,30 @@ def show_comparison(comparison: "Comparison", wanted: tuple[str, ...], against: 
         console.say(f"In the files, and on screen with --tables {ALL}: {', '.join(held)}.")
 
 
-def show_table(table: "Table") -> None:
-    """Print a table; a name that stands for several rows is written once, its lines beside those rows."""
+def show_table(table: "Table", words: bool = True) -> None:
+    """Print a table and how to read it; a name that stands for several rows is written once, in lines beside those."""
     rows = []
     for name, group in groupby(table.rows, key=lambda row: row[0]):
         members = [[on_screen(cell) for cell in row] for row in group]
         lines = on_screen(name).split("\n", len(members) - 1) if len(members) > 1 else [on_screen(name)]
         rows += [[line, *row[1:]] for line, row in zip_longest(lines, members, fillvalue="")]
     console.table(table.title, [on_screen(column) for column in table.columns], rows)
+    if words:
+        show_words(table.words_below)
+
+
+def show_tables(tables: Sequence["Table"]) -> None:
+    """Print tables, each with the words that say how to read it; words that several share stand below the last."""
+    last = {table.words_below: position for position, table in enumerate(tables)}
+    for position, table in enumerate(tables):
+        console.say()
+        show_table(table, words=position == last[table.words_below])
+
+
+def show_words(text: str) -> None:
+    """Print how to read a table below it; nothing where there is nothing to say."""
+    if text:
+        console.say(fill(text, console.WIDTH, break_on_hyphens=False), style="dim")
 
 
 def _show_published() -> None:

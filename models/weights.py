@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shlex
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from utils import files
-from utils.artifacts import Run
+from utils.artifacts import CONFIG, Run
 from utils.errors import LeukoBenchError
 
 if TYPE_CHECKING:
@@ -56,10 +57,14 @@ def load(model: "keras.Model", run: Run, path: Path) -> None:
     if not path.is_file():
         name = path.relative_to(run.path).as_posix()
         raise LeukoBenchError(
-            f"Run {run.id} has no {name}. Copy it there, or train again: python run_guide.py train {run.model}"
+            f"Run {run.id} has no {name}. Copy it there, or train the run again, with its settings: {_again(run)}"
         )
     try:
         model.load_weights(path)
     except (ValueError, OSError, KeyError) as error:
         reason = " ".join(str(error).split())[:120]
-        raise LeukoBenchError(f"{path} is damaged or of another model ({reason}). Train again.") from None
+        raise LeukoBenchError(f"{path} is damaged or of another model ({reason}). Train again: {_again(run)}") from None
+
+
+def _again(run: Run) -> str:
+    return f"python run_guide.py train --config {shlex.quote(str(run.file(CONFIG)))}"

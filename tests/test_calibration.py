@@ -11,7 +11,7 @@ from guide.app import main
 from guide.calibrate import calibrate
 from utils import calibration, calibration_tables, files, metrics, selective
 from utils.errors import LeukoBenchError
-from visualization import reliability, risk_coverage
+from visualization import reliability, risk_coverage, style
 
 
 def simulated(images, temperature=1.0, seed=0):
@@ -118,8 +118,9 @@ def test_command_writes_what_the_functions_give(tmp_path, capsys):
     calibrate(["cnn"], errors=0.05, root=tmp_path)
     shown = capsys.readouterr().out
     assert "5.0 % errors wanted" in shown and "Conformal prediction sets" in shown
-    ruled = [line for line in shown.splitlines() if line and line[0] in "│┃┏┡└"]
-    assert ruled and max(map(len, ruled)) <= 80
+    assert max(len(line) for line in shown.splitlines() if line.strip() and not line.startswith("  ")) <= 80
+    assert all(f"\n{word}: " in shown for word in ("T", "AURC", "Level"))
+    assert f"\n{run.id}, split 64/16/20, seed 42\n" in shown
     found = json.loads(run.file("calibration.json").read_text())
     _, labels, probabilities = metrics.arrays(run.predictions("test"))
     _, truth, given = metrics.arrays(run.predictions("val"))
@@ -137,7 +138,7 @@ def test_runs_of_one_model_are_told_apart(tmp_path, capsys):
     runs = [fake_run(tmp_path, seed=seed) for seed in (42, 43)]
     calibrate([run.id for run in runs], root=tmp_path)
     shown = capsys.readouterr().out
-    assert [shown.count(f"seed {seed}") for seed in (42, 43)] == [3, 3], "once a table"
+    assert [shown.count(f"seed {seed}") for seed in (42, 43)] == [4, 4], "once a table, once beside the files"
 
 
 def test_the_temperature_never_sees_the_test_images(tmp_path):
@@ -161,6 +162,22 @@ def test_mistakes_are_one_line(tmp_path, capsys):
     assert main(["calibrate", "cnn", "--root", str(tmp_path)]) == 1
     assert f"Error: Run {run.id}: There are no predictions" in capsys.readouterr().err
     assert not run.file("calibration.json").exists()
+
+
+@pytest.mark.parametrize("accuracy", [0.85, 1.0])
+def test_figures_say_what_they_are_about_and_show_all_bins(tmp_path, accuracy):
+    run = fake_run(tmp_path, images=200, accuracy=accuracy)  # all right: a temperature near 0, all bins near 1
+    found = calibration_tables.measure(run, 0.1)
+    diagram, risk = reliability.draw(run, found["temperature"]), risk_coverage.draw(run, found["selective"])
+    for figure in (diagram, risk):
+        about = figure.get_suptitle().replace("\n", " ")
+        assert "synthetic, split 64/16/20, seed 42, 200 test images" in about and style.NOTICE in about
+    for ax in diagram.axes[:2]:
+        (left, right), (low, _) = ax.get_xlim(), ax.get_ylim()
+        x, y = ax.containers[0].lines[0].get_data()
+        assert (x > left).all() and (x.clip(max=1 - reliability.SUREST) <= right).all() and (y >= low).all()
+    assert (diagram.axes[0].get_xscale() == "function") == (accuracy == 1)
+    assert risk.axes[0].get_xlim()[0] <= 90
 
 
 def test_the_figure_shows_the_bins_and_the_chosen_threshold(tmp_path):

@@ -3,6 +3,7 @@
 import errno
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -124,6 +125,34 @@ def test_a_mistake_gives_one_line(folders, arguments, code, words):
 def test_an_error_names_the_run_that_was_meant(folders):
     run = fake_run(folders / "runs", "cnn")
     assert f"Did you mean '{run.id[:-1]}" in only_line(guide("confusion", run.id.replace("cnn", "cn")), 1)
+
+
+def test_help_of_stress_lists_the_families(folders):
+    from data import perturbations
+    from guide.stress import FAMILIES
+
+    assert FAMILIES == perturbations.NAMES
+    shown = guide("stress", "--help").stdout
+    assert all(name in " ".join(shown.split()) for name in FAMILIES) and "[default: (all)]" in shown
+    assert max(map(len, shown.splitlines())) <= 80
+    assert "'grey', 'hue', " in only_line(guide("stress", "cnn", "--family", "gray"), 2)
+
+
+def test_missing_weights_name_a_command_that_trains_the_same_again(folders):
+    from models import config_files, config_for, evaluation, weights
+
+    settings = ["recipe=strong", "image_size=64"]
+    run = fake_run(folders / "some runs", "cnn", seed=7, split="grouped", settings=settings)
+    path = run.file("model.weights.h5")
+    path.unlink()
+    with pytest.raises(LeukoBenchError) as caught:
+        weights.load(None, run, path)
+    before, _, command = str(caught.value).partition("python run_guide.py ")
+    assert before == f"Run {run.id} has no model.weights.h5. Copy it there, or train the run again, with its settings: "
+    *words, config = shlex.split(command)
+    assert words == ["train", "--config"]
+    again = config_for("cnn", "", config_files.settings(Path(config), "cnn"))
+    assert again.replace(classes=evaluation.config_of(run).classes) == evaluation.config_of(run)
 
 
 def test_a_group_alone_shows_its_commands():

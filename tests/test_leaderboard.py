@@ -153,7 +153,7 @@ def test_numbers_of_other_runs_are_never_set_side_by_side_unsaid(tmp_path):
     assert row["leakage_gap"] == pytest.approx(0.6 - 0.5), "over the seed that has both"
     assert row["random_accuracy"] == pytest.approx(0.8) and row["random_accuracy_of_swapped"] == pytest.approx(0.6)
     assert "names 60.0 % of the test images rightly, and 60.0 %" in leaderboard_tables.sentences([row])[1]
-    assert leaderboard_tables.shown([row])[0].rows[0][-1] == "60.00\n(1 of 2)"
+    assert leaderboard_tables.shown([row])[0].rows[0][-1] == "60.00\n(1/2)"
 
 
 def test_a_sample_of_the_test_images_is_no_row_and_an_unmeasured_family_no_lowest(root):
@@ -234,6 +234,18 @@ def test_the_figure_holds_what_the_rows_say(root):
     assert marks["random split"] == pytest.approx([95.0, 95.0])
     assert marks["stain swap"] == pytest.approx([90.0, 20.0]) and marks["in grey"] == pytest.approx([95.0, 40.0])
     assert [text.get_text() for text in display.axes_.get_yticklabels()] == ["cnn (gray)", "cnn"]
+
+
+def test_the_figure_leaves_out_what_was_not_stressed_unless_nothing_was(root, tmp_path):
+    fakes.fake_run(root, "vgg16", accuracy=1.0)
+    drawn = pictures.figure(rows_of(root))
+    assert [text.get_text() for text in drawn.axes[0].get_yticklabels()] == ["cnn (gray)", "cnn"]
+    assert "Left out: 1 without a stress test." in drawn.get_suptitle().replace("\n", " ")
+    at = [bar[0].get_ydata()[0] for bar in drawn.axes[0].containers]
+    assert len(set(at)) == len(at) == 5, "equal values do not hide each other"
+    fakes.fake_run(tmp_path / "bare", "vgg16")
+    bare = pictures.figure(rows_of(tmp_path / "bare"))
+    assert len(bare.axes[0].get_yticklabels()) == 1 and "Left out" not in bare.get_suptitle()
 
 
 def test_the_published_results_have_a_leaderboard(tmp_path):

@@ -12,11 +12,13 @@ from pathlib import Path
 import pytest
 from fakes import fake_run
 
+from data import schemes
 from guide import menu
 from guide.choices import Choices
 from guide.parameters import command_line, parameters
 from guide.questions import Back, Leave, ask
 from guide.steps import STEPS
+from guide.train import train
 from utils.artifacts import open_run
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -128,7 +130,7 @@ def test_questions_that_do_not_concern_the_answers_are_left_out(folders):
     assert shown.count("  run [none]: ") == 2 and shown.count("  outcome [all]: ") == 1  # no outcome without a run
     assert "Change other settings (subset)?" in shown
     assert "samples resnet50/" in shown and " --outcome wrong\n" in shown
-    assert re.search(r"^ +1 resnet50/\S+ +synthetic, 80.00 %$", shown, re.MULTILINE)
+    assert re.search(r"^ +1 resnet50/\S+ +80.00 %$", shown, re.MULTILINE)
 
 
 def test_runs_the_same_command_and_comes_back(folders):
@@ -194,6 +196,67 @@ def test_nothing_to_choose_from(tmp_path, monkeypatch):
     shown = drive("m", "u", "q")
     assert f"Error: There are no finished runs in {tmp_path / 'runs'}. Train a model first (t)" in shown
     assert f"Error: There are no unfinished runs in {tmp_path / 'runs'}." in shown
+
+
+def test_runs_of_a_model_are_told_apart(tmp_path):
+    from guide.choices import choices_for
+
+    fake_run(tmp_path)
+    fake_run(tmp_path, seed=43, split="grouped", settings=["recipe=stain_swap"])
+    fake_run(tmp_path, seed=43, settings=["split_seed=7"], accuracy=1)
+    fake_run(tmp_path, seed=44, finished=False)
+    words = [
+        "unfinished  seed 44",
+        "100.00 %  seed 43, split seed 7",
+        " 90.00 %  stain_swap, grouped, seed 43",
+        " 90.00 %",
+    ]
+    assert choices_for("run", {}, tmp_path, "all").notes == words
+    fake_run(tmp_path, dataset="other")
+    assert choices_for("run", {}, tmp_path, "finished").notes[::3] == [" 90.00 %  other", " 90.00 %  synthetic"]
+
+
+def test_older_runs_are_counted_and_chosen_by_number(folders):
+    for seed in range(21):
+        fake_run(folders / "runs", "keras:InceptionResNetV2", seed=seed, settings=["variant=clahe", "split_seed=7"])
+    shown = drive("m", "23", "", "", "", "q")
+    assert "\n  Not listed: 3 older. Their number, 21 to 23, or name can be typed.\n" in shown
+    assert "$ python run_guide.py confusion cnn/" in shown
+    question = shown.partition("Look into confusions  (b")[2].partition("  run: ")[0]
+    assert max(map(len, question.splitlines())) <= 80 and question.count("split seed") + question.count("split\n") == 20
+
+
+@pytest.mark.parametrize(
+    "step",
+    [s for s in STEPS if "split" in {p.name for p in parameters(s.function)} - {*s.leave}],
+    ids=lambda step: step.title,
+)
+def test_splits_that_are_offered_are_taken(folders, step):
+    offered, _ = menu._offered(parameter(step.function, "split"), {}, folders / "runs", step)
+    read = schemes.expand if step.function is train else schemes.parse
+    assert all(map(read, offered.values)) and any("kfold" in value for value in offered.values)
+    assert ("kfold:5" in offered.values) == (step.function is train)
+
+
+def test_families_are_listed_and_chosen_by_names_with_spaces(monkeypatch, capsys):
+    from guide.stress import stress
+
+    wanted = parameter(stress, "family")
+    monkeypatch.setattr("builtins.input", lambda prompt: print(prompt) or next(left))
+    left = iter(["stain swap, 1", "stain", "6", ""])
+    assert ask(wanted, None, lambda value: None) == ["stain swap", "grey"]
+    assert ask(wanted, None, lambda value: None) == ["stain reference"]
+    assert ask(wanted, None, lambda value: None) is None
+    shown, errors = capsys.readouterr()
+    assert "  Kinds of change.\n     1 grey\n" in shown and "family (several: 1 3, or all) [all]: " in shown
+    assert errors.startswith("Error: There is no 'stain'. Did you mean 'stain ")
+
+
+def test_a_default_of_the_project_is_shown_as_the_command_line_says_it(monkeypatch, capsys):
+    monkeypatch.setattr("builtins.input", lambda prompt: print(prompt) or "")
+    for name, words in (("split", "[64/16/20]"), ("recipe", "[none]")):
+        ask(parameter(train, name), None, lambda value: None)
+        assert f"  {name} {words}: " in capsys.readouterr().out
 
 
 def test_another_folder_of_runs(folders):
@@ -300,8 +363,6 @@ def test_enter_gives_the_default_of_the_command_line(folders, monkeypatch, step)
 
 
 def test_lists_take_numbers_names_and_all(monkeypatch):
-    from guide.train import train
-
     models = Choices(["cnn", "resnet50", "vgg"], ["", "", ""])
     wanted = parameter(train, "model")
     for text, expected in [
@@ -324,8 +385,6 @@ def test_an_architecture_of_keras_is_typed(monkeypatch, capsys):
 
 
 def test_command_line_is_what_a_person_would_type():
-    from guide.train import train
-
     asked = parameters(train)
     values = {each.name: each.default for each in asked}
     values |= {"model": ["cnn", "resnet50"], "seed": [7], "set_": ["epochs=3", "weights=a file"], "root": Path("x y")}

@@ -1,6 +1,7 @@
 """Calibration, selective prediction and conformal sets of runs: measured from predictions.csv, and as tables."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
@@ -12,6 +13,19 @@ from utils.tables import Table, name_lines, number, percent
 
 FILE = "calibration.json"
 MEASURES = {"ece": calibration.ece, "brier": calibration.brier, "log_loss": calibration.log_loss}
+
+# On screen, below each table; files say more.
+WORDS = {
+    "errors": "T: temperature fitted on the validation images; above 1 the model was too sure. ECE: how far confidence "
+    "and accuracy lie apart. Brier, log loss: distance of the probabilities from the truth. After: with T. Lower is "
+    "better.",
+    "answers": "AURC: mean share of wrong answers when the surest images are answered first; lower is better. Least "
+    "confidence: chosen on the validation images; less sure answers are withheld, and the rest measured on the test "
+    "images.",
+    "sets": "Level: share of the images whose set is promised to hold the true class; covered: where it does. Mean "
+    "size: classes in a set. Empty: no class was likely enough; single: just one was. Worst class: the lowest "
+    "coverage of a class.",
+}
 
 
 def measure(run: Run, wanted: float = selective.WANTED) -> dict[str, Any]:
@@ -73,12 +87,13 @@ def records(comparison: Comparison) -> list[dict[str, Any]]:
 
 
 def tables(comparison: Comparison) -> list[Table]:
-    """Return calibration, selective prediction and conformal sets of every run of a comparison."""
-    return tables_of([row["name"] for row in comparison.rows], _measured(comparison))
+    """Return calibration, selective prediction and conformal sets of every run; the view has the words below."""
+    made = tables_of([row["name"] for row in comparison.rows], _measured(comparison))
+    return [replace(table, words_below="") for table in made]
 
 
 def tables_of(names: Sequence[str], found: Sequence[dict[str, Any]]) -> list[Table]:
-    """Return the three tables of runs by their names and what `measure` gave for each."""
+    """Return the three tables of runs, with their words, by the names and what `measure` gave for each."""
     pairs = [(name_lines(name), each) for name, each in zip(names, found, strict=True)]
     errors = [
         [name, number(each["temperature"], 2)]
@@ -102,16 +117,18 @@ def tables_of(names: Sequence[str], found: Sequence[dict[str, Any]]) -> list[Tab
             "Calibration on the test images, before and after temperature scaling",
             ("Model", "T", "ECE\n%", "after", "Brier", "after", "Log\nloss", "after"),
             errors,
+            words_below=WORDS["errors"],
         ),
         Table(
             f"Answering only where sure: {percent(found[0]['selective']['wanted'], 1)} % errors wanted",
             ("Model", "AURC", "Least\nconfidence", "Answered\n%", "Wrong of\nthese, %"),
             answers,
+            words_below=WORDS["answers"],
         ),
     ]
     if sets:
         columns = ("Model", "Level\n%", "Covered\n%", "Mean\nsize", "Empty\n%", "Single\n%", "Worst\nclass, %")
-        made.append(Table("Conformal prediction sets on the test images", columns, sets))
+        made.append(Table("Conformal prediction sets on the test images", columns, sets, words_below=WORDS["sets"]))
     return made
 
 

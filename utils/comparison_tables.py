@@ -94,8 +94,8 @@ VIEWS = (
         "intervals", lambda c, against: [statistics_tables.intervals_table(c)],
         records=lambda c, against: statistics_tables.intervals(c),
         words="Wilson: as if images were independent. Over groups: whole groups of images are drawn again and again "
-        "(2,000 times, fixed seed), since images of one slide or patient go right or wrong together; this is usually the "
-        "wider one. Where no groups are known each image is a group of its own, and both intervals are too narrow "
+        "(2,000 times, fixed seed), since images of one slide or patient go right or wrong together; this is usually "
+        "the wider one. Where no groups are known each image is a group of its own, and both intervals are too narrow "
         "wherever images belong together. AUC: interval by DeLong's variance, summed over groups. A dash: too few "
         "groups, or a ranking that is perfect or all ties, which leaves DeLong's variance no spread to go by.",
     ),

@@ -9,7 +9,7 @@ from utils.cost_tables import seconds
 from utils.leaderboard import SIDES
 from utils.recipe_tables import SEEN
 from utils.shortcut_tables import SEES
-from utils.tables import MISSING, Table, difference, name_lines, number, percent, quantity, spread
+from utils.tables import HYPHEN, MISSING, Table, difference, name_lines, number, percent, quantity, spread
 
 STEM = "leaderboard"
 TITLE = "Leaderboard: did the model read the cells or the stain?"
@@ -27,8 +27,8 @@ WORDS = {
     "lie on both sides. Grouped: no stain group (a guess, no patient) and no overlapping field lies on both sides. "
     "Gap: random minus grouped, in points, over the seeds that have both. Grey: the random split's test images without "
     "colour. Swap: the same images with swapped stain. *: trained on such a change, so that withstanding it is no "
-    "surprise. ±: standard deviation over seeds and folds; a single run has none. (1 of 3): so many of the runs were "
-    "put to it.",
+    "surprise. ±: standard deviation over seeds and folds; a single run has none. (1/3): so many of the runs were put "
+    "to it.",
     "measures": "On the random split unless it says grouped. Unseen: the lowest accuracy over all families of change "
     "that the model did not train on. Flips: the share of the images whose answer was not the "
     "donor's class before the stain swap and is that class after it; near 0, the answer does not follow the stain. "
@@ -145,14 +145,14 @@ def _measures(found: Sequence[dict[str, Any]], about: str) -> Table:
         [
             *(name_lines(row["name"]), percent(row["random_lowest_unseen"])),
             *(_counted(row, f"{side}_flip_rate", percent) for side in SIDES),
-            *(_counted(row, f"{side}_shortcut_margin", difference) for side in SIDES),
-            _counted(row, "random_calibration_error_scaled", percent),
+            *(_counted(row, f"{side}_shortcut_margin", lambda value: difference(value, 1)) for side in SIDES),
+            _counted(row, "random_calibration_error_scaled", lambda value: percent(value, 1)),
             _counted(row, "random_nucleus_mass", lambda mass, row=row: _nuclei(mass, row["random_nucleus_area"])),
         ]
         for row in found
     ]
     columns = (
-        *("Model", "Unseen\n%", "Flips\n%", "Grouped\nflips %", "Margin\npoints", "Grouped\nmargin"),
+        *("Model", "Unseen\n%", "Flips\n%", "Grouped\nflips %", f"Mar{HYPHEN}gin", "Grouped\nmargin"),
         *("ECE\n%", "Nuclei\n%"),
     )
     return Table(f"Stain, shortcuts, confidence, heatmaps{about}", columns, lines, words_below=WORDS["measures"])
@@ -187,7 +187,7 @@ def _share(row: dict[str, Any], key: str) -> str:
 def _counted(row: dict[str, Any], key: str, said: Callable[[Any], str]) -> str:
     """Return what is said of a measure, with the number of runs that it is of where that is not all of them."""
     runs, of = row[f"{key}_runs"], row[f"{key.partition('_')[0]}_runs"]
-    return said(row[key]) + (f"\n({runs} of {of})" if 0 < runs < of else "")
+    return said(row[key]) + (f"\n({runs}/{of})" if 0 < runs < of else "")
 
 
 def _nuclei(mass: float | None, area: float | None) -> str:
