@@ -14,7 +14,7 @@ from PIL import Image
 from sklearn.metrics import roc_auc_score
 
 from data import manifest as manifests
-from utils import artifacts, files, metrics, paths
+from utils import artifacts, faithfulness_tables, files, metrics, paths
 from utils.compare_models import compare
 from utils.errors import LeukoBenchError
 from visualization import (
@@ -23,11 +23,13 @@ from visualization import (
     confusion,
     curves,
     dataset,
+    faithfulness,
     gradcam,
     heatmaps,
     labels,
     pictures,
     scores,
+    stress,
     style,
     thresholds,
     tradeoff,
@@ -333,19 +335,31 @@ def test_heatmaps_carry_label_and_probability_of_the_predictions(root):
         heatmaps.read(run, "panel")
 
 
-def test_panel_shows_each_run_that_is_explained_and_only_those(root):
+def test_panel_shows_one_seed_of_each_model_that_is_explained_and_only_those(root):
     runs = [
-        fakes.fake_run(root, name, seed=seed, dataset="smears", pictures=True, heatmaps=name != "vgg")
-        for name, seed in (("cnn", 1), ("cnn", 2), ("vgg", 1))
+        fakes.fake_run(root, name, seed=seed, dataset="smears", pictures=True, heatmaps=name != "vgg", accuracy=a)
+        for name, seed, a in (("cnn", 1, 0.8), ("cnn", 2, 0.9), ("resnet50", 1, 0.7), ("vgg", 1, 0.9))
     ]
     explained, problems = comparison.explained(compare(runs)[0])
     drawing = next(iter(comparison.heatmap_drawings(explained)))
     assert drawing.name == "gradcam-panel" and problems == []
     figure = drawing.draw()
     heads = [axes.get_title() for axes in figure.axes if axes.get_title()]
-    assert heads[0] == "Image" and sorted(heads[1:]) == ["cnn seed 1", "cnn seed 2"]
-    assert style.NOTICE in figure.get_suptitle()
-    assert not list(comparison.heatmap_drawings(comparison.explained(compare(runs[2:])[0])[0]))
+    assert heads == ["Image", "cnn seed 1", "resnet50"]  # of the lowest seed, not of the best run
+    about = figure.get_suptitle().replace("\n", " ")
+    assert style.NOTICE in about and "one seed of each model" in about
+    assert not list(comparison.heatmap_drawings(comparison.explained(compare(runs[3:])[0])[0]))
+
+
+def test_panel_of_many_models_stands_in_rows_of_a_readable_width(root):
+    runs = [
+        fakes.fake_run(root, f"model{k}", dataset="smears", pictures=True, heatmaps=True, epochs=1) for k in range(9)
+    ]
+    figure = gradcam.panel(subjects(compare(runs)[0]))
+    heads = [axes.get_title() for axes in figure.axes if axes.get_title()]
+    assert heads.count("Image") == 2 and {*heads} == {"Image", *(f"model{k}" for k in range(9))}
+    assert sum(bool(axes.images) for axes in figure.axes) == 4 * (9 + 2)
+    assert figure.get_figwidth() * style.PHOTO_DPI < 1300
 
 
 def test_a_run_that_is_not_explained_is_named_with_its_command(root, tmp_path, monkeypatch):
@@ -403,6 +417,8 @@ def test_names_of_runs_are_broken_where_the_tables_break_them():
     assert style.wrap("efficientnetv2s", 12) == "efficientnetv2s"
     assert style.wrap("cnn seed 42 (clahe)", 12) == "cnn seed 42\n(clahe)"
     assert style.wrap("keras:InceptionResNetV2", 15) == "keras:\nInceptionResNet\nV2"
+    assert style.wrap("smearnet seed 43 (stain_swap)", 26) == "smearnet seed 43\n(stain_swap)"
+    assert style.wrap("resnet18 (random features)", 20) == "resnet18\n(random features)"
     assert style.wrap("keras:InceptionResNetV2", 30) == "keras:InceptionResNetV2"
     assert style.wrap("Ein_sehr_langer_Klassenname", 14) == "Ein_sehr_\nlanger_\nKlassenname"
 
@@ -432,9 +448,64 @@ def test_foreign_images_show_all_probabilities_and_the_notice(root, tmp_path, mo
     assert [t.get_text() for t in kept[0].axes[3].texts] == ["image not\nat hand"]
 
 
-def test_colour_with_line_marker_or_hatch_tells_twelve_models_apart():
+def test_colour_with_line_marker_or_hatch_tells_forty_models_apart():
     for second in (style.line, style.marker, style.hatch):
-        assert len({(style.colour(k), second(k)) for k in range(12)}) == 12
+        assert len({(style.colour(k), second(k)) for k in range(40)}) == 40
+
+
+@pytest.mark.parametrize(("count", "longest"), [(3, 8), (7, 25), (7, 30), (25, 44), (2, 200)])
+def test_a_legend_has_as_many_columns_as_fit_below_the_figure(count, longest):
+    names = [f"{k:02d} {'x' * (longest - 5 * (k % 4))}" for k in range(count)]
+    columns = style.legend_columns(names, 9, 3)
+    figure = style.new(9, 9)
+    with style.look():
+        axes = figure.subplots()
+        lines = [axes.plot([0, 1], [k, k], label=name)[0] for k, name in enumerate(names)]
+        legend = figure.legend(lines, names, loc="outside lower center", ncols=columns)
+        figure.draw_without_rendering()
+    assert legend.get_window_extent().width <= figure.bbox.width or columns == 1
+    assert columns == {8: 3, 25: 3, 30: 2, 44: 2, 200: 1}[longest]
+
+
+def test_a_method_looks_the_same_in_every_run_and_one_that_fails_says_so(root):
+    def row(method, place, correlation):
+        return dict.fromkeys(faithfulness_tables.HEADER) | {
+            "method": method, "images": 9, "deletion_auc_mean": place, "low": 0, "high": 1, "randomisation": correlation
+        }  # fmt: skip
+
+    looks = []
+    for seed, places in enumerate([(0.1, 0.2, 0.3), (0.3, 0.2, 0.1)]):
+        rows = [row(name, place, 0.1) for name, place in zip(("gradcam", "scorecam", "centre"), places, strict=True)]
+        rows[1]["randomisation"] = 0.5
+        run = fakes.fake_run(root, seed=seed)
+        columns = faithfulness_tables.HEADER
+        text = files.csv_text(columns, ([r[key] if r[key] is not None else "" for key in columns] for r in rows))
+        files.write_text(run.file("faithfulness.csv"), text)
+        figure = faithfulness.figure(run)
+        assert len(figure.axes) == 2, "a panel for each measure that has values, and no other"
+        bars = figure.axes[0].patches
+        names = [tick.get_text() for tick in figure.axes[0].get_yticklabels()]
+        looks.append({name: bar.get_facecolor() for name, bar in zip(names, bars, strict=True)})
+        assert f"seed {seed}" in figure.get_suptitle()
+    assert looks[0] == looks[1]
+    assert list(looks[0]) == ["Grad-CAM", "Score-CAM\nfails the sanity check", "centre"]
+
+
+def test_a_page_about_stress_says_both_headline_figures(root):
+    run = fakes.fake_run(root, images=40, accuracy=0.9)
+    fakes.write_stress(run, {"stain swap": 0.4}, flip_rate=0.25)
+    about = stress.figure(run).get_suptitle().replace("\n", " ")
+    assert "Shortcut margin not known, stain flip rate 25.0 %" in about and "seed 42, 40 test images" in about
+    fakes.write_shortcuts(run, {"colour histogram": 0.8})
+    assert "Shortcut margin +10.0 points" in stress.figure(run).get_suptitle().replace("\n", " ")
+
+
+def test_names_of_many_models_stand_in_a_legend(root):
+    runs = [fakes.fake_run(root, f"model{k:02d}", epochs=1) for k in range(tradeoff.NAMED + 1)]
+    members = subjects(compare(runs)[0])
+    assert not tradeoff.draw(members[1:], "").legends
+    (legend,) = tradeoff.draw(members, "").legends
+    assert [text.get_text() for text in legend.get_texts()] == [member.name for member in members]
 
 
 def test_drawing_imports_no_keras_and_touches_no_pyplot_figure(root, tmp_path):

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+LETTERS = 30  # of a model's name in a line
+
 
 @dataclass
 class ClassScoresDisplay:
@@ -62,7 +64,7 @@ class ClassScoresDisplay:
                 np.arange(shape[1]) + 0.5, heads, rotation=45 if turn else 0, ha="right" if turn else "center",
                 rotation_mode="anchor" if turn else "default",
             )  # fmt: skip
-            ax.set_yticks(np.arange(shape[0]) + 0.5, [style.wrap(name, 26) for name in self.names], rotation=0)
+            ax.set_yticks(np.arange(shape[0]) + 0.5, [style.wrap(name, LETTERS) for name in self.names], rotation=0)
             ax.tick_params(length=0)
         self.axes_ = ax
         return self
@@ -71,9 +73,9 @@ class ClassScoresDisplay:
 def draw(subjects: Sequence[Subject], about: str) -> "Figure":
     """Draw the F1 of every model and class."""
     display = ClassScoresDisplay.from_subjects(subjects)
-    long = min(26, max(len(name) for name in display.names)) * 0.09
+    long = min(LETTERS, max(len(name) for name in display.names)) * 0.09
     wide = (1.05 if len(display.classes) <= 6 else 0.72) * len(display.classes)
-    lines = max(style.wrap(name, 26).count("\n") + 1 for name in display.names)
+    lines = max(style.wrap(name, LETTERS).count("\n") + 1 for name in display.names)
     figure = style.new(max(6, wide + long + 1.6), 2.5 + len(display.names) * max(0.45, 0.2 * lines))
     with style.look():
         display.plot(ax=figure.subplots())

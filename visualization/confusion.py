@@ -144,7 +144,7 @@ def draw_together(subjects: Sequence[Subject], about: str) -> "Figure":
                 axes.set_axis_off()
                 continue
             displays[index].plot(ax=axes, normalised=True, support=False, letters=9.5 if count <= 5 else 6.5)
-            axes.set_title(style.wrap(displays[index].title, 28))
+            axes.set_title(style.wrap(displays[index].title, 28), fontsize=10)
             axes.set_xlabel("")
             axes.set_ylabel("")
             lowest = index + columns >= len(displays)

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any, Self
 
 from utils import artifacts, faithfulness_tables
 from utils.artifacts import Run
-from utils.faithfulness_tables import BASELINES, SAME
-from utils.heatmap_methods import title
+from utils.faithfulness_tables import BASELINES, SAME, failed
+from utils.heatmap_methods import METHODS, title
 from visualization import style
+from visualization.subjects import about_run
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -28,6 +29,7 @@ CURVES = {
     "randomisation": ("Layers without weights, last first", "Correlation"),
 }
 ACROSS = 3
+PLACES = (*METHODS, *BASELINES)  # decide colours and markers, which are those of the method in every figure
 
 
 @dataclass
@@ -67,7 +69,8 @@ class FaithfulnessDisplay:
                 if value is None:
                     ax.text(0, place, " none", va="center", fontsize=8, color=style.GREY)
                     continue
-                ax.barh(place, value, 0.7, color=self._colour(place), hatch=self._hatch(place), edgecolor="white")
+                method = row["method"]
+                ax.barh(place, value, 0.7, color=_colour(method), hatch=_hatch(method), edgecolor="white")
                 if measure == "deletion_auc_mean":
                     ax.errorbar(value, place, xerr=[[value - row["low"]], [row["high"] - value]], color="black")
                 ax.text(1.02, place, f"{value:.3f}", transform=ax.get_yaxis_transform(), va="center", fontsize=8)
@@ -75,7 +78,7 @@ class FaithfulnessDisplay:
             if line is not None:
                 ax.axvline(line, color="black", linestyle=":", linewidth=1.2)
             ax.axvline(0, color=style.GREY, linewidth=0.8)
-            ax.set_yticks(range(len(self.rows)), [title(row["method"]) for row in self.rows])
+            ax.set_yticks(range(len(self.rows)), [_name(row, "\n") for row in self.rows])
             ax.set_ylim(len(self.rows) - 0.5, -0.5)
             ax.tick_params(axis="y", length=0)
             ax.set_title(BARS[measure])
@@ -87,12 +90,13 @@ class FaithfulnessDisplay:
         """Draw one curve of every method."""
         ax = ax or style.new(3.6, 2.4).subplots()
         with style.look():
-            for place, row in enumerate(self.rows):
-                shares, values = self.curves.get((row["method"], curve), ([], []))
+            for row in self.rows:
+                method = row["method"]
+                shares, values = self.curves.get((method, curve), ([], []))
                 ax.plot(
-                    shares, values, color=self._colour(place), label=title(row["method"]),
-                    linestyle=":" if row["method"] in BASELINES else "-",
-                    marker=style.marker(place), markersize=4, markevery=max(1, len(shares) // 7),
+                    shares, values, color=_colour(method), label=_name(row, ", "),
+                    linestyle=":" if method in BASELINES else "-",
+                    marker=style.marker(_place(method)), markersize=4, markevery=max(1, len(shares) // 7),
                 )  # fmt: skip
             across, up = CURVES[curve]
             ax.set_xlabel(across)
@@ -102,12 +106,22 @@ class FaithfulnessDisplay:
         self.axes_ = ax
         return self
 
-    def _colour(self, place: int) -> str:
-        return style.GREY if self.rows[place]["method"] in BASELINES else style.colour(place)
 
-    def _hatch(self, place: int) -> str:
-        method = self.rows[place]["method"]
-        return style.HATCHES[1 + BASELINES.index(method)] if method in BASELINES else ""
+def _place(method: str) -> int:
+    return PLACES.index(method) if method in PLACES else len(PLACES)
+
+
+def _colour(method: str) -> str:
+    return style.GREY if method in BASELINES else style.colour(_place(method))
+
+
+def _hatch(method: str) -> str:
+    return style.HATCHES[1 + BASELINES.index(method)] if method in BASELINES else ""
+
+
+def _name(row: dict[str, Any], joint: str) -> str:
+    fails = failed(row) and row["method"] not in BASELINES  # they fail by their nature
+    return title(row["method"]) + (f"{joint}fails the sanity check" if fails else "")
 
 
 def figure(run: Run) -> "Figure":
@@ -115,22 +129,31 @@ def figure(run: Run) -> "Figure":
     display = FaithfulnessDisplay.from_run(run)
     curves = [name for name in CURVES if any(key[1] == name for key in display.curves)]
     bars = display.measures
+    names = [_name(row, ", ") for row in display.rows]
     lines = -(-len(bars) // ACROSS)
-    heights = [0.24 * len(display.rows) + 0.9] * lines + [2.7] * bool(curves)
-    drawn = style.new(11, sum(heights) + 1.2)
+    across = -(-len(bars) // lines)
+    tall = sum(2 if "," in name else 1 for name in names)
+    heights = [0.24 * tall + 0.9] * lines + [2.7] * -(-len(curves) // across)
+    width = max(6.4, 3.2 * across + 1.4)
+    drawn = style.new(width, sum(heights) + 1.4)
     with style.look():
-        grid = drawn.subplots(len(heights), ACROSS, squeeze=False, height_ratios=heights)
-        for place, axes in enumerate(grid.flat):
+        grid = drawn.subplots(len(heights), across, squeeze=False, height_ratios=heights)
+        for place, axes in enumerate(grid[:lines].flat):
             if place < len(bars):
                 display.plot_bars(bars[place], ax=axes)
-            elif lines * ACROSS <= place < lines * ACROSS + len(curves):
-                display.plot_curves(curves[place - lines * ACROSS], ax=axes)
+                axes.tick_params(labelleft=place % across == 0)
+            else:
+                axes.set_axis_off()
+        for place, axes in enumerate(grid[lines:].flat):
+            if place < len(curves):
+                display.plot_curves(curves[place], ax=axes)
             else:
                 axes.set_axis_off()
         if curves:
-            labels = grid[-1][0].get_legend_handles_labels()
-            drawn.legend(*labels, loc="outside lower center", ncols=len(display.rows))
-    about = f"{run.config()['dataset']}, {display.rows[0]['images']:,.0f} test images. {style.NOTICE}"
+            labels = grid[lines][0].get_legend_handles_labels()
+            columns = style.legend_columns(names, width, len(names))
+            drawn.legend(*labels, loc="outside lower center", ncols=columns)
+    about = f"{about_run(run, int(display.rows[0]['images']))}. {style.NOTICE}"
     style.head(drawn, f"Are the heatmaps of {run.label()} worth anything?", about)
     return drawn
 

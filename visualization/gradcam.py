@@ -9,7 +9,7 @@ from utils.artifacts import Run
 from utils.heatmap_methods import title
 from visualization import pictures, style
 from visualization.heatmaps import Heatmap, grid_of, grid_words, overlay, read
-from visualization.subjects import Subject
+from visualization.subjects import Subject, one_seed_each
 
 if TYPE_CHECKING:
     import numpy as np
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SIDE = 224  # pixels of a picture
+ACROSS = 7  # models beside each other in the panel
 EXAMPLES = {
     "right": "no right one\nin this class",
     "wrong": "no mistake\nin this class",
@@ -93,38 +94,51 @@ def _example(pair: "Sequence[Axes]", found: Heatmap | None, held: dict, kind: st
 
 
 def panel(subjects: Sequence[Subject]) -> "Figure | None":
-    """Draw the same images under every explained run, one column a run; None where no image is at hand."""
-    columns = [(subject, found) for subject in subjects if (found := read(subject.run, "panel"))]
+    """Draw the same images under every explained run, one column a run; None where no image is at hand.
+
+    Of runs that differ only in their seed one is drawn. More models than ACROSS stand below each other, on the first
+    image of each class alone.
+    """
+    columns = [(subject, found) for subject in one_seed_each(subjects) if (found := read(subject.run, "panel"))]
+    tiers, across = style.grid(len(columns), ACROSS)
+    across = -(-len(columns) // tiers)
     used = [method for _, heatmaps in columns for method in dict.fromkeys(h.method for h in heatmaps)]
     common = max(dict.fromkeys(used), key=used.count)
     datasets = list(dict.fromkeys(s.run.config()["dataset"] for s in subjects))
     images = list(dict.fromkeys((h.label, h.image) for _, heatmaps in columns for h in heatmaps))
     images.sort(key=lambda pair: pair[0])
+    if tiers > 1:
+        images = [pair for k, pair in enumerate(images) if pair[0] not in {label for label, _ in images[:k]}]
     size = pictures.SIDE  # thumbnails: the panel is shown, and published, beside results
     held = {image: pictures.of_datasets(datasets, image, size) for _, image in images}
     if all(pixels is None for pixels in held.values()):
         return None
-    side = 1.7 if len(columns) <= 6 else 1.35
-    figure = style.new(side * (len(columns) + 1) + 0.5, (side + 0.14) * len(images) + 1.3)
+    side = 1.7 if len(columns) <= 6 else 1.45
+    figure = style.new(side * (across + 1) + 0.5, tiers * ((side + 0.14) * len(images) + 0.4) + 0.9)
     with style.look():
-        grid = figure.subplots(len(images), len(columns) + 1, squeeze=False)
-        grid[0, 0].set_title("Image", fontsize=9)
-        for cells, (label, image) in zip(grid, images, strict=True):
+        grid = figure.subplots(tiers * len(images), across + 1, squeeze=False)
+        for k, cells in enumerate(grid):
+            label, image = images[k % len(images)]
             pictures.show(cells[0], held[image])
             cells[0].set_ylabel(style.wrap(label, 14), fontsize=9.5)
-        for k, (subject, heatmaps) in enumerate(columns, 1):
+            cells[0].set_title("" if k % len(images) else "Image", fontsize=9)
+        for axes in grid[-len(images) :, 1 + len(columns) - (tiers - 1) * across :].flat:
+            axes.set_axis_off()
+        for k, (subject, heatmaps) in enumerate(columns):
+            cells = grid[k // across * len(images) :, 1 + k % across]
             own = list(dict.fromkeys(h.method for h in heatmaps))
             method = common if common in own else own[0]
             by_image = {h.image: h for h in heatmaps if h.method == method}
             variant = pictures.variant_of(subject.run.config())
             for i, (_, image) in enumerate(images):
                 seen = pictures.of_datasets(datasets, image, size, variant) if variant else held[image]
-                _panel_cell(grid[i, k], seen, by_image.get(image))
-            lines = [style.wrap(subject.name), grid_words(grid_of(subject.run, heatmaps[0].layer))]
+                _panel_cell(cells[i], seen, by_image.get(image))
+            lines = [style.wrap(subject.name, 18), grid_words(grid_of(subject.run, heatmaps[0].layer))]
             lines += [f"({title(method)})"] * (method != common)
-            grid[0, k].set_title("\n".join(filter(None, lines)), fontsize=9 if len(columns) <= 6 else 7.5)
+            cells[0].set_title("\n".join(filter(None, lines)), fontsize=9 if len(columns) <= 6 else 8)
     config = subjects[0].run.config()
-    about = f"{datasets[0]}, split {config['split']}, {len(images)} test images. {style.NOTICE}"
+    seeds = ", one seed of each model" if len({s.index for s in subjects}) > len(columns) else ""
+    about = f"{datasets[0]}, split {config['split']}, {len(images)} test images{seeds}. {style.NOTICE}"
     style.head(figure, f"Where the models looked: {title(common)}", about)
     return figure
 

@@ -1,5 +1,6 @@
 """Risk against coverage: how many answers are wrong when a model answers only where it is sure."""
 
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -8,6 +9,7 @@ from utils import metrics, selective
 from utils.artifacts import Run
 from utils.selective import Curve
 from visualization import style
+from visualization.subjects import about_run
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,6 +32,12 @@ class RiskCoverageDisplay:
         """Compute the curve of a table of predictions."""
         _, labels, probabilities = metrics.arrays(table)
         return cls(selective.curve(probabilities, labels), title)
+
+    @property
+    def start(self) -> float:
+        """Share of images up to which no answer is wrong; 0..1."""
+        wrong = self.curve.coverage[self.curve.risk > 0]
+        return float(min(wrong, default=0))
 
     def plot(self, *, ax: "Axes | None" = None, index: int = 0) -> Self:
         """Draw the share of wrong answers over the share of images answered, in percent, in the i-th model's colour."""
@@ -56,19 +64,25 @@ def draw(run: Run, chosen: dict[str, Any]) -> "Figure":
         run: with predictions.
         chosen: the part "selective" of what `calibration_tables.measure` found.
     """
-    figure = style.new(6.4, 5)
+    figure = style.new(7.6, 5.2)
     with style.look():
         ax = figure.subplots()
+        starts = []
         for index, (subset, words) in enumerate(style.SUBSET_NAMES.items()):
             if subset != "train":
-                RiskCoverageDisplay.from_predictions(run.predictions(subset), f"{words}, ").plot(ax=ax, index=index)
+                display = RiskCoverageDisplay.from_predictions(run.predictions(subset), f"{words}, ")
+                starts.append(display.plot(ax=ax, index=index).start)
         ax.axhline(100 * chosen["wanted"], color=style.GREY, linestyle=":", linewidth=1, label="wanted")
         if chosen["error"] is not None:
             point = 100 * chosen["coverage"], 100 * chosen["error"]
             words = f"test images at {chosen['threshold']:.4f} and above"
             ax.plot(*point, "o", color=style.colour(2), markersize=8, markeredgecolor="white", label=words)
+            starts.append(chosen["coverage"])
+        ax.set_xlim(10 * math.floor(10 * min(0.9, *starts)), 101)  # before there is no mistake
         figure.legend(loc="outside lower center", ncols=2)
-    about = f"threshold for {100 * chosen['wanted']:g} % wrong answers chosen on the validation images"
+    images = len(run.predictions("test"))
+    words = f"threshold for {100 * chosen['wanted']:g} % wrong answers chosen on the validation images"
+    about = f"{about_run(run, images)}, {words}. {style.NOTICE}"
     style.head(figure, f"{run.label()}: answering only where it is sure", about)
     return figure
 

@@ -134,8 +134,9 @@ class ScoresDisplay:
 
 def draw_bars(subjects: Sequence[Subject], about: str) -> "Figure":
     """Draw grouped metric bars."""
-    across = min(4, len(subjects))
-    figure = style.new(max(8, 0.16 * len(subjects) * len(METRICS) + 1), 4.6 + 0.2 * (len(subjects) // 4))
+    width = max(8, 0.16 * len(subjects) * len(METRICS) + 1)
+    across = style.legend_columns([style.short(s.name, 36) for s in subjects], width, 4)
+    figure = style.new(width, 4.6 + 0.2 * (len(subjects) // across))
     with style.look():
         ScoresDisplay.from_subjects(subjects).plot(ax=figure.subplots())
         figure.legend(loc="outside lower center", ncols=across)
@@ -154,7 +155,7 @@ def draw_accuracy(subjects: Sequence[Subject], about: str) -> "Figure":
 
 def draw_radar(subjects: Sequence[Subject], about: str) -> "Figure":
     """Draw the radar of all models."""
-    across = 3 if len(subjects) > 2 else len(subjects)
+    across = style.legend_columns([style.short(s.name, 36) for s in subjects], 7.4, 3)
     figure = style.new(7.4, 6.0 + 0.24 * style.grid(len(subjects), across)[0])
     display = ScoresDisplay.from_subjects(subjects)
     with style.look():

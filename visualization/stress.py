@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from utils import stress_tables
 from utils.artifacts import Run
+from utils.tables import difference, percent
 from visualization import style
 from visualization.stress_displays import MEASURES, UNCHANGED, BarsDisplay, StainDisplay, StepsDisplay
-from visualization.subjects import Subject
+from visualization.subjects import Subject, about_run
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -23,7 +24,7 @@ def figure(run: Run, name: str = "") -> "Figure":
         LeukoBenchError: stress.csv is damaged.
     """
     rows = stress_tables.read(run)
-    drawn = style.new(11.5, 12.5)
+    drawn = style.new(11.5, 13.2)
     with style.look():
         upper, lower = drawn.subfigures(2, 1, height_ratios=(1.75, 1))
         panels = upper.subplots(2, 2).flat
@@ -39,10 +40,16 @@ def figure(run: Run, name: str = "") -> "Figure":
             stain.plot(ax=right)
         else:
             right.set_axis_off()
-    config = run.config()
-    about = f"{config['dataset']}, split {config['split']}, {rows[0]['images']:,} test images. {style.NOTICE}"
+    about = f"{about_run(run, rows[0]['images'])}. {_headlines(run, rows)}. {style.NOTICE}"
     style.head(drawn, f"{name or run.label()} under stress", about)
     return drawn
+
+
+def _headlines(run: Run, rows: Sequence[dict[str, Any]]) -> str:
+    margin, flips = stress_tables.margin(run), stress_tables.flip_rate(rows)
+    above = "not known" if margin is None else f"{difference(margin, 1)} points"
+    moved = "not measured" if flips is None else f"{percent(flips, 1)} %"
+    return f"Shortcut margin {above}, stain flip rate {moved}"
 
 
 def draw(run: Run, path: Path) -> Path:
@@ -81,6 +88,7 @@ def comparison(subjects: Sequence[Subject], about: str) -> "Figure | None":
         lower.set_ylim(max(len(flips), 1) - 0.5, -0.5)
         lower.set_xlim(0, 105)
         lower.set_xlabel("Stain flip rate in percent: answers that became the class whose stain was put on")
-        drawn.legend(*upper.get_legend_handles_labels(), loc="outside lower center", ncols=3)
+        handles, names = upper.get_legend_handles_labels()
+        drawn.legend(handles, names, loc="outside lower center", ncols=style.legend_columns(names, 9.5, 3))
     style.head(drawn, "Accuracy under stress", about)
     return drawn

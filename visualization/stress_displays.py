@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 MEASURES = {
     "accuracy": "Accuracy",
     "balanced_accuracy": "Balanced accuracy",
-    "ece": "Calibration error",
+    "ece": "Calibration error, before temperature scaling",
     "heatmap_similarity": "Heatmap similarity",
 }
 UNCHANGED = "unchanged"
@@ -150,8 +150,12 @@ class StainDisplay:
             ax.set_xticks([k + 0.5 for k in range(count)], names, fontsize=8.5)
             ax.set_yticks([k + 0.5 for k in range(count)], names, fontsize=8.5)
             ax.set_ylim(count, 0)
-            ax.set_xlabel("Answer")
             ax.set_ylabel("Class whose stain was put on")
-            ax.set_title("Stain swap: answers in % of a row\n(dark diagonal: they follow the stain)")
+            ax.set_title("Stain swap: answers in % of a row")
+            ax.set_xlabel(
+                "Answer. A dark diagonal: answers follow the stain.\n"
+                "It also holds answers from before the swap,\n"
+                "which the stain flip rate does not count."
+            )
         self.axes_ = ax
         return self

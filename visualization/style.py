@@ -5,8 +5,9 @@ import math
 import re
 import textwrap
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
 # Okabe & Ito 2008, told apart with every common colour blindness; its yellow is too pale for lines on white.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#505050", "#882255")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "h")
-LINES = ("-", "--", ":")
-HATCHES = ("", "///", "...")
+LINES = ("-", "--", ":", "-.", (0, (7, 1.5)))
+HATCHES = ("", "///", "...", "xxx", "|||")
 SUBSET_COLOURS = {"train": "#0072B2", "val": "#E69F00", "test": "#009E73"}
 SUBSET_NAMES = {"train": "training", "val": "validation", "test": "test"}
 MATRIX_COLOURS = "Blues"
@@ -119,8 +120,8 @@ def colour(index: int) -> str:
     return PALETTE[index % len(PALETTE)]
 
 
-def line(index: int) -> str:
-    """Return the line style of the i-th model: the colours' second round is dashed."""
+def line(index: int) -> str | tuple:
+    """Return the line style of the i-th model, another one in each round of the colours."""
     return LINES[index // len(PALETTE) % len(LINES)]
 
 
@@ -135,13 +136,15 @@ def marker(index: int) -> str:
 
 
 def wrap(text: str, letters: int = 16) -> str:
-    """Break a name into lines of at most so many letters, inside words where the tables break them.
+    """Break a name into lines of at most so many letters: at spaces, and not within brackets that fit into a line.
 
-    A word without such a place is broken only where it is longer than any word of a table, see `tables.NARROW`.
+    A word that fits into no line is broken where the tables break it, and elsewhere only where it is longer than any
+    word of a table, see `tables.NARROW`.
     """
     lines: list[str] = []
-    for word in text.split():
-        soft = re.sub(r"([_/-])", rf"\1{tables.SOFT}", tables.name_lines(word))
+    brackets = re.findall(r"\([^()]*\)|\S+", text)
+    for word in (word for part in brackets for word in ([part] if len(part) <= letters else part.split())):
+        soft = re.sub(r"([_/-])", rf"\1{tables.SOFT}", tables.name_lines(word)) if len(word) > letters else word
         for k, part in enumerate(soft.split(tables.SOFT)):
             joint = "" if k else " "
             if lines and len(lines[-1]) + len(joint) + len(part) <= letters:
@@ -165,6 +168,24 @@ def grid(count: int, columns: int) -> tuple[int, int]:
     """Return rows and columns for so many panels, at most `columns` wide."""
     columns = max(1, min(count, columns))
     return math.ceil(count / columns), columns
+
+
+def legend_columns(names: Sequence[str], width: float, most: int) -> int:
+    """Return how many columns, at most so many, a legend may have below a figure of that many inches."""
+    from matplotlib.font_manager import FontProperties
+    from matplotlib.textpath import TextPath
+
+    with look():
+        letters = FontProperties(size=_RC["legend.fontsize"])
+        lengths = [TextPath((0, 0), name or " ", prop=letters).get_extents().width / 72 for name in names]
+    for columns in range(min(most, len(names)), 1, -1):
+        rows, longer = divmod(len(names), columns)  # the first columns are the longer ones
+        starts = [k * rows + min(k, longer) for k in range(columns + 1)]
+        widest = [max(lengths[a:b]) for a, b in pairwise(starts)]
+        # Letters on whole pixels are up to 4 % wider; 0.6 is for the line before a name and the gap behind it.
+        if 1.04 * sum(widest) + 0.6 * columns <= width - 0.2:
+            return columns
+    return 1
 
 
 def plain_number(value: float, _position: int | None = None) -> str:

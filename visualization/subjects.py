@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from utils import metrics
 from utils.artifacts import Run
 from utils.compare_models import Comparison
+from utils.run_records import recipe
 
 if TYPE_CHECKING:
     import numpy as np
@@ -55,6 +56,20 @@ def about(comparison: Comparison) -> str:
     """Return the words for every title: dataset, split and number of test images."""
     splits = " and ".join(sorted({str(row["split"]) for row in comparison.rows}))
     return f"{comparison.dataset}, split {splits}, {comparison.rows[0]['images']:,} test images"
+
+
+def about_run(run: Run, images: int) -> str:
+    """Return the words for every title of one run's figures: dataset, split, seed and number of test images."""
+    config = run.config()
+    return f"{config['dataset']}, split {config['split']}, seed {config['seed']}, {images:,} test images"
+
+
+def one_seed_each(all_of_them: Sequence[Subject]) -> list[Subject]:
+    """Return of the runs that differ only in their seed the one of the lowest, whatever it scored."""
+    chosen: dict[str, Subject] = {}
+    for subject in sorted(all_of_them, key=lambda s: s.run.config()["seed"]):
+        chosen.setdefault(recipe(subject.run.config()), subject)
+    return sorted(chosen.values(), key=lambda s: s.index)
 
 
 def about_training(all_of_them: Sequence[Subject]) -> str:

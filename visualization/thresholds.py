@@ -102,9 +102,11 @@ def draw(subjects: Sequence[Subject], about: str, kind: str) -> "Figure":
     rows, columns = style.grid(len(classes) + 2, 3 if len(classes) <= 7 else 4)
     area = "AUC" if kind == "roc" else "AP"
     xlabel, ylabel = ("False positive rate", "True positive rate") if kind == "roc" else ("Recall", "Precision")
-    across = 3 if len(displays) > 2 else len(displays)
+    width = 2.9 * columns + 0.4
+    labels = [f"{style.short(d.title, 36)}, {area} {'-' if d.area is None else f'{d.area:.4f}'}" for d in displays]
+    across = style.legend_columns(labels, width, 3)
     bottom = 0.5 + 0.22 * style.grid(len(displays), across)[0]
-    figure = style.new(2.9 * columns + 0.4, 3.0 * rows + 0.9 + bottom)
+    figure = style.new(width, 3.0 * rows + 0.9 + bottom)
     with style.look():
         cells = iter(figure.subplots(rows, columns, squeeze=False).flat)
         for title, name, corner in [
@@ -112,8 +114,7 @@ def draw(subjects: Sequence[Subject], about: str, kind: str) -> "Figure":
         ]:  # fmt: skip
             axes = next(cells)
             for index, display in enumerate(displays):
-                value = "-" if display.area is None else f"{display.area:.4f}"
-                display.plot(ax=axes, name=name, index=index, label=f"{style.short(display.title, 36)}, {area} {value}")
+                display.plot(ax=axes, name=name, index=index, label=labels[index])
             axes.set_title(style.wrap(title, 26))
             if not axes.lines:
                 axes.text(0.5, 0.5, "no such image\nin the test set", ha="center", va="center", color=style.GREY)

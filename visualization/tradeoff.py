@@ -17,6 +17,9 @@ COSTS = {
 }
 
 
+NAMED = 12  # models whose names fit beside their marks; those of more stand in a legend
+
+
 @dataclass
 class TradeoffDisplay:
     """Store accuracy and one cost of every model and draw them on demand.
@@ -64,12 +67,13 @@ class TradeoffDisplay:
                 self.axes_ = ax
                 return self
             ax.set_xscale("log")
-            for i, cost, value, (low, high) in zip(
-                self.indices, self.costs, self.accuracies, self.intervals, strict=True
+            for i, name, cost, value, (low, high) in zip(
+                self.indices, self.names, self.costs, self.accuracies, self.intervals, strict=True
             ):
                 ax.errorbar(
                     cost, 100 * value, [[100 * (value - low)], [100 * (high - value)]], color=style.colour(i),
                     marker=style.marker(i), markersize=8, elinewidth=0.9, capsize=2, alpha=0.95,
+                    label=style.short(name, 36),
                 )  # fmt: skip
             low, high = min(self.costs), max(self.costs)
             ax.set_xlim(low / max(1.8, (high / low) ** 0.14), high * max(2.2, (high / low) ** 0.22))
@@ -92,13 +96,19 @@ class TradeoffDisplay:
 
 def draw(subjects: Sequence[Subject], about: str) -> "Figure":
     """Draw accuracy against latency and against training time."""
-    figure = style.new(7.2, 8.6 if len(subjects) > 6 else 7.6)
+    many, names = len(subjects) > NAMED, [style.short(s.name, 36) for s in subjects]
+    across = style.legend_columns(names, 7.2, 3)
+    below = 0.22 * style.grid(len(subjects), across)[0] if many else 0
+    figure = style.new(7.2, (8.6 if len(subjects) > 6 else 7.6) + below)
     with style.look():
         displays = [
             TradeoffDisplay.from_subjects(subjects, cost).plot(ax=axes)
             for cost, axes in zip(COSTS, figure.subplots(2, 1), strict=True)
         ]
+        if many:
+            handles = {n: h for d in displays for h, n in zip(*d.axes_.get_legend_handles_labels(), strict=True)}
+            figure.legend(handles.values(), handles, loc="outside lower center", ncols=across)
     style.head(figure, "Accuracy and what it costs", about)
-    for display in displays:
+    for display in displays if not many else ():
         display.name_points()
     return figure
