@@ -13,7 +13,9 @@ import pytest
 from PIL import Image
 
 import models
-from utils import artifacts, files, paths
+from data.audit import Audit, Group
+from data.leaks import Shared
+from utils import artifacts, files, paths, shortcut_tables
 from utils.compare_models import compare
 from utils.errors import LeukoBenchError
 from visualization import honesty, report, style
@@ -67,7 +69,7 @@ def test_report_holds_every_run_and_figure_and_loads_nothing(root, tmp_path):
     page = Page(path)
     for run in runs:
         assert run.path.name in page.shown and run.model in page.shown
-    pictures = [base64.b64decode(url.removeprefix("data:image/png;base64,"), validate=True) for url in page.loads]
+    pictures = [base64.b64decode(url.removeprefix("data:image/webp;base64,"), validate=True) for url in page.loads]
     titles = [values["alt"] for tag, values in page.tags if tag == "img"]
     assert len(pictures) == len(titles) == len(set(titles))
     for title in (
@@ -122,6 +124,97 @@ def test_sections_stand_where_the_runs_hold_something_for_them(root, tmp_path, q
     assert page.shown.count("Calibration on the test images, before and after temperature scaling") == 1
 
 
+def audited(run):
+    """Write an audit of a run's split: one pair across the split, one group in two subsets, one of one class."""
+    manifest = run.environment()["manifest"]
+    Audit(
+        dataset=run.config()["dataset"], split=run.config()["split"], seed=42, manifest=manifest,
+        images={"train": 120, "val": 40, "test": 40}, classes=[*fakes.CLASSES],
+        pairs=[Shared("Pre/a.png", "Pre/b.png", "overlap", 9, 9, 0.5, 90, 30, "train", "test")],
+        groups=[
+            Group("g1", 30, {"Pre": 15, "Pro": 15}, {"train": 20, "test": 10}),
+            Group("g2", 10, {"Pro": 10}, {"val": 10}),
+        ],
+        given=False, clusters=2, stability=[(2, 0.9), (3, 0.5)], together=1.0, agreement=None,
+        ladder=shortcut_tables.read(run.root, manifest),
+    ).write(run.root)  # fmt: skip
+
+
+def test_what_an_audit_says_of_a_split_stands_with_the_runs_of_that_split_alone(root, tmp_path, quick):
+    here = fakes.fake_run(root, "cnn", measured=True)
+    there = fakes.fake_run(root, "cnn", split="grouped")
+    fakes.write_shortcuts(there, {"majority class": 0.25, "background": 0.7})
+    bare = fakes.fake_run(root, "vgg", split="90/10")
+    audited(here)
+    page = Page(report.write_report(compare([here, there, bare]), tmp_path / "report.html", root))
+    parts = {}
+    for part in re.split(r'<section id="set\d">', page.text)[1:]:
+        parts[re.search(r", (?:split )?([\w/]+)(?: split)?</h2>", part).group(1)] = part
+    assert set(parts) == {"64/16/20", "grouped", "90/10"}
+    of_split = (
+        "1 of 40 test images (2.5 %) show a place that training", "1 of 2 stain groups lie in several subsets",
+        "<h4>Images that show one place</h4>", "<h4>Stain groups, in place of patients</h4>",
+        "<h4>Groups of images</h4>",
+    )  # fmt: skip
+    for words in of_split:
+        assert [name for name, part in parts.items() if words in part] == ["64/16/20"], words
+    assert "were counted on split 64/16/20, not on this one." in parts["grouped"]
+    for name, share in (("64/16/20", "60.0"), ("grouped", "70.0")):
+        assert parts[name].count("Confounded: ") == 1
+        assert f"background alone, without a single stained cell, names the class of {share} %" in parts[name]
+        for title in ("Shortcut baselines", "Ladder of the shortcuts"):
+            assert f"<h4>{title}, split {name}</h4>" in parts[name]
+    assert honesty.AUDIT not in parts["90/10"] and "Confounded" not in parts["90/10"]
+    command = "python run_guide.py audit synthetic --split"
+    assert f"The shortcut baselines of split 90/10 are not measured: {command} 90/10" in parts["90/10"]
+    assert command not in parts["64/16/20"] + parts["grouped"]
+
+
+def test_the_leaderboard_comes_before_all_else_and_the_contents_are_closed(root, tmp_path, quick):
+    page = Page(report.write_report(compare([fakes.fake_run(root, measured=True)]), tmp_path / "report.html", root))
+    body = page.text.partition("<body>")[2]
+    places = [
+        body.index(words) for words in ("<details>", 'id="leaderboard"', "<table>", "Which of these", "Every number")
+    ]
+    assert places == sorted(places) and "<details open" not in body
+    assert body.index("</details>") < places[1] and body.count("<p>", 0, places[2]) == 1  # the notice alone
+    assert page.text.count("<h4>Accuracy, and what is left of it</h4>") == 1
+
+
+def test_each_table_and_figure_stands_once_and_where_its_question_is(root, tmp_path):
+    runs = [fakes.fake_run(root, "cnn", accuracy=0.7, measured=True), fakes.fake_run(root, "vgg", measured=True)]
+    page = Page(report.write_report(compare(runs), tmp_path / "report.html", root))
+    sections = {part.partition("</h3>")[0]: part for part in page.text.split("<h3>")[1:]}
+    for title, section in (
+        ("Under stress: the headline figures, % and points", honesty.STRESS),
+        ("Under stress: accuracy in % by family of change", honesty.STRESS),
+        ("All models under stress", honesty.STRESS),
+        ("Models that cannot be told apart", honesty.CHANCE),
+    ):
+        assert [name for name, part in sections.items() if f"<h4>{title}</h4>" in part] == [section]
+        assert page.text.count(f"<h4>{title}</h4>") == 1
+    heads = re.findall(r"<th[^>]*>(.*?)</th>", page.text)
+    assert "Unchanged" in heads and not [head for head in heads if "- " in head]
+
+
+def test_photographs_are_packed_and_lines_lose_nothing():
+    import numpy as np
+
+    for kind in ("photograph", "lines"):
+        figure = style.new(4, 3)
+        axes = figure.subplots()
+        if kind == "photograph":
+            light = np.random.default_rng(1).integers(-12, 13, (200, 200, 1)) + np.arange(60, 180, 0.6)[:, None, None]
+            axes.imshow(np.clip(light + np.array([60, 0, 40]), 0, 255).astype(np.uint8))
+        else:
+            axes.plot([0, 1, 4])
+        drawn = style.png(figure)
+        packed = base64.b64decode(report._picture("a", "b", "c", figure).data)
+        before, after = (np.asarray(Image.open(io.BytesIO(each)).convert("RGB"), int) for each in (drawn, packed))
+        assert before.shape == after.shape and len(packed) < len(drawn) * (0.6 if kind == "photograph" else 1)
+        assert (np.abs(before - after).mean() < 5) if kind == "photograph" else (before == after).all()
+
+
 def test_hostile_names_are_words_and_nothing_else(root, tmp_path):
     run = fakes.fake_run(root, "cnn", classes=HOSTILE, dataset="smears<b>")
     page = Page(report.write_report(compare([run]), tmp_path / "report.html", root))
@@ -129,7 +222,7 @@ def test_hostile_names_are_words_and_nothing_else(root, tmp_path):
     assert not [values for _, values in page.tags if any(name.startswith("on") for name in values)]
     for name in HOSTILE:
         assert name in page.shown
-    assert all(url.startswith("data:image/png;base64,") for url in page.loads)
+    assert all(url.startswith("data:image/webp;base64,") for url in page.loads)
 
 
 def test_settings_show_hyperparameters_once_and_what_else_differs_apart_from_what_is_shared(root, tmp_path, quick):
@@ -223,7 +316,7 @@ def test_runs_on_other_images_stand_in_a_part_of_their_own(root, tmp_path, quick
     page = Page(report.write_report(compare(runs), tmp_path / "report.html", root))
     heads = re.findall(r"<h2>(.*?)</h2>", page.text)
     assert heads[0] == report.FRONT
-    assert set(heads[1:3]) == {"synthetic: 40 test images", "other: 40 test images"}
+    assert set(heads[1:3]) == {f"{name}: 40 test images, split 64/16/20" for name in ("synthetic", "other")}
     assert {"set1-tables", "set2-tables"} <= page.anchors
     assert "tested on 2 different sets of images" in page.shown
 
@@ -235,7 +328,7 @@ def test_report_says_what_is_missing(root, tmp_path, quick):
     shown = Page(report.write_report(compare([run]), tmp_path / "report.html", root)).shown
     for line in (
         "Only one run: there is nothing to compare it with.",
-        "No model was trained with several seeds",
+        "No model was trained with several seeds on this test set",
         "heatmaps.npz is damaged",
         "The manifest of the split is not beside the runs",
         "The images of 'synthetic' are not at hand",

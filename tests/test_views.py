@@ -251,7 +251,7 @@ def test_views_are_listed_once_and_in_their_order(tmp_path):
     for view in comparison_tables.VIEWS:
         assert [table.words_below for table in found[view.name]][-1] == view.words
         assert tables.joined(view.words).replace("*", "\\*") in written  # in Markdown; HTML as well
-    for broken in ("Train-", "Fea-", tables.HYPHEN, tables.SOFT):
+    for broken in ("Train-", "Fea-", "Un-", "Dele-", tables.HYPHEN, tables.SOFT):
         assert broken not in written
 
 
@@ -264,8 +264,20 @@ def test_views_are_listed_once_and_in_their_order(tmp_path):
         ("resnet50 (random features)", "resnet50\n(random\nfeatures)", "resnet50 (random features)"),
         ("keras:InceptionResNetV2", "keras:\nInceptionResNet\nV2", "keras:InceptionResNetV2"),
         ("keras:VGG19 (frozen)", "keras:\nVGG19\n(frozen)", "keras:VGG19 (frozen)"),
+        ("smearnet (stain-swapping)", "smearnet\n(stain-\nswapping)", "smearnet (stain-swapping)"),
     ],
 )
 def test_a_name_is_broken_on_screen_and_whole_in_files(name, screen, line):
     broken = tables.name_lines(name)
     assert tables.on_screen(broken) == screen and tables.joined(broken) == line
+
+
+def test_heads_broken_by_a_hyphen_are_whole_in_every_file(tmp_path):
+    heads = ("Model", "Un-\nchanged", f"Fea{tables.HYPHEN}tures", "16-\n32", "Stain\nswap", "Non- linear")
+    made = tables.write_all(tmp_path / "broken", "T", [], [tables.Table("T", heads, [["cnn", *"12345"]])])
+    assert len(made) == 3
+    for path in made:
+        text = path.read_text()
+        for whole in ("Unchanged", "Features", "16- 32", "Stain swap", "Non- linear"):
+            assert whole in text, path.name
+    assert tables.on_screen(heads[1]) == heads[1]

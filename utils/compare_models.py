@@ -149,7 +149,7 @@ def _comparison(members: list[Record]) -> Comparison:
     return Comparison(
         test_identity=first["test_identity"],
         dataset=first["dataset"],
-        title=f"{first['dataset']}: {first['images']:,} test images",
+        title=f"{first['dataset']}: {first['images']:,} test images{_of_split(rows)}",
         runs=[m.run for m in ordered],
         rows=rows,
         per_class=[
@@ -161,6 +161,14 @@ def _comparison(members: list[Record]) -> Comparison:
         ],
         seeds=_over_seeds(ordered),
     )
+
+
+def _of_split(rows: Sequence[dict[str, Any]]) -> str:
+    """Return the split of rows for a title: ", grouped split", ", split 64/16/20"; "" where no run says it."""
+    splits = sorted({str(row["split"]) for row in rows} - {""})
+    if len(splits) == 1 and splits[0].isalpha():
+        return f", {splits[0]} split"
+    return f", split{'s' * (len(splits) > 1)} {' and '.join(splits)}" if splits else ""
 
 
 def _names(record: Record) -> list[str]:

@@ -1,4 +1,4 @@
-"""What baselines that read no cells score on a split: their rungs, the verdict on a dataset, and the table.
+"""What baselines that know no shape of a cell score on a split: their rungs, the verdict on a dataset, the table.
 
 The accuracies are measured by `data.shortcuts`; everything here is read from its file, without scikit-learn.
 """
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from utils import files
 from utils.errors import LeukoBenchError
-from utils.tables import Table, interval, percent
+from utils.tables import HYPHEN, Table, interval, percent
 
 FOLDER = "shortcuts"
 COLUMNS = ("baseline", "images", "correct", "accuracy", "low", "high", "features", "seconds")
@@ -155,6 +155,6 @@ def table(rungs: Sequence[Shortcut], title: str) -> Table:
         ]
         for rung in rungs
     ]
-    columns = ("Baseline", "Given\ncells", "Fea-\ntures", "Test\n%", "95 % interval", "Above\nchance", "Sec.")
+    columns = ("Baseline", "Given\ncells", f"Fea{HYPHEN}tures", "Test\n%", "95 % interval", "Above\nchance", "Sec.")
     below = " ".join(f"{rung.baseline.capitalize()}: {SEES[rung.baseline]}." for rung in rungs)
     return Table(title, columns, rows, frozenset({0, 1, 5}), below)

@@ -26,8 +26,9 @@ _STYLE = (
 class Table:
     """A title, column names, rows of texts, and the indices of columns that hold words rather than numbers.
 
-    A line break in a text is for the screen, where tables are narrow; written files have a space there. A SOFT one or
-    a HYPHEN breaks a word, which written files hold unbroken. The words below say how to read the table, in files.
+    A line break in a text is for the screen, where tables are narrow; written files have a space there. A SOFT one, a
+    HYPHEN, or a hyphen and a line break between letters break a word, which written files hold unbroken: after a hyphen
+    that stays put a SOFT one. The words below say how to read the table, in files.
     """
 
     title: str
@@ -89,7 +90,7 @@ def name_lines(name: str) -> str:
     model, mark, flavours = name.partition(" (")
     word, space, rest = model.partition(" ")
     lines = [_soft(word), *([rest] if space else []), *(wrap(f"({flavours}", NARROW) if mark else [])]
-    return "\n".join(lines)
+    return "\n".join(lines).replace("-\n", f"-{SOFT}")  # the hyphen of "(stain-swap)" is its own
 
 
 def on_screen(text: str) -> str:
@@ -99,7 +100,8 @@ def on_screen(text: str) -> str:
 
 def joined(text: str) -> str:
     """Return a text of a table on one line, as written files hold it."""
-    return " ".join(text.replace(SOFT, "").replace(HYPHEN, "").split())
+    whole = re.sub(r"(?<=[^\W\d_])-\n(?=[^\W\d_])", "", text)
+    return " ".join(whole.replace(SOFT, "").replace(HYPHEN, "").split())
 
 
 def _soft(word: str) -> str:

@@ -49,7 +49,7 @@ class LadderDisplay:
         ax = ax or style.new(7.5, 0.42 * len(self.rungs) + 1.6).subplots()
         with style.look():
             for cells, colour, marker, label in (
-                (False, BLIND, "s", "without stained cells"), (True, SEEING, "o", "cells included"),
+                (False, BLIND, "s", "without stained cells"), (True, SEEING, "o", "whole image, no shape of a cell"),
             ):  # fmt: skip
                 at = [k for k, rung in enumerate(self.rungs) if rung[1] == cells]
                 values = [100 * self.rungs[k][2] for k in at]
@@ -172,15 +172,15 @@ def _caption(pair: Shared) -> str:
     return "\n".join([*names, moved + classes])
 
 
-def ladder(audit: Audit) -> "Figure":
-    """Draw the ladder with its legend and heading."""
-    display = LadderDisplay.from_ladder(audit.ladder)
+def ladder(rungs: Sequence[Shortcut], dataset: str, split: str) -> "Figure":
+    """Draw the ladder of a split of a dataset with its legend and heading."""
+    display = LadderDisplay.from_ladder(rungs)
     figure = style.new(8.6, 0.42 * len(display.rungs) + 2.4)
     with style.look():
         display.plot(ax=figure.subplots())
         figure.legend(*display.axes_.get_legend_handles_labels(), loc="outside lower center", ncols=3)
-    about = f"{audit.dataset}, {audit.images['test']:,} test images, split {audit.split}. {style.NOTICE}"
-    style.head(figure, f"What tells the classes without reading cells: {audit.verdict.word}", about)
+    about = f"{dataset}, {rungs[0].images:,} test images, split {split}. {style.NOTICE}"
+    style.head(figure, f"What tells the classes without the shape of a cell: {verdict(rungs).word}", about)
     return figure
 
 
@@ -212,7 +212,8 @@ def draw_all(audit: Audit, folder: Path) -> list[Path]:
     Raises:
         LeukoBenchError: the folder cannot be written.
     """
-    made = [style.save(ladder(audit), folder / "ladder.png"), style.save(groups(audit), folder / "groups.png")]
+    drawn = {"ladder": ladder(audit.ladder, audit.dataset, audit.split), "groups": groups(audit)}
+    made = [style.save(figure, folder / f"{name}.png") for name, figure in drawn.items()]
     kinds = {
         "duplicates": ("Copies of one field", [pair for pair in audit.pairs if pair.kind != "overlap"]),
         "overlaps": ("Overlapping fields", [pair for pair in audit.pairs if pair.kind == "overlap"]),

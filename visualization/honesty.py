@@ -18,10 +18,14 @@ from visualization.subjects import Subject
 AUDIT, STRESS, CHANCE = "Audit of the images", "Under stress", "Is the difference more than chance?"
 CONFIDENCE, HEATMAPS = "Confidence", "Are the heatmaps worth anything?"
 # Views of a comparison that stand in these sections; all others are the report's tables.
-OF_CHANCE, OF_CONFIDENCE = ("significance", "pairs", "intervals"), ("calibration",)
-LADDER = "Each bar is a baseline that knows no network: how often it names the class from so little."
+OF_CHANCE, OF_CONFIDENCE, OF_STRESS = ("significance", "pairs", "intervals"), ("calibration",), ("stress",)
+FIGURES = ("significance", "stress")  # of a comparison, that stand in these sections
+LADDER = (
+    "Each mark is a baseline that needs no network: how often it names the class from so little. Squares are given no "
+    "stained cell; circles are given the whole image, and keep only its colours or a thumbnail of 16 x 16 pixels."
+)
 GROUPS = "Each bar is a group of images, of one patient or of one stain and light; the colours are its classes."
-VIEWS = (*OF_CHANCE, *OF_CONFIDENCE)
+VIEWS = (*OF_CHANCE, *OF_CONFIDENCE, *OF_STRESS)
 
 
 @dataclass(frozen=True)
@@ -40,50 +44,69 @@ class Topic:
     drawings: list[Drawing]
 
 
-def topics(comparison: Comparison, views: dict[str, list[Table]]) -> list[Topic]:
+def topics(comparison: Comparison, views: dict[str, list[Table]], drawings: Sequence[Drawing] = ()) -> list[Topic]:
     """Return the topics that files of the runs, or of their root, have something for.
 
     Args:
         comparison: of runs with the same test images.
         views: its tables by the names of `comparison_tables.VIEWS`.
+        drawings: its figures, of which those of FIGURES stand here.
 
     Raises:
         LeukoBenchError: one of the files is damaged; the line names it.
     """
     found = members.subjects(comparison)
-    made = [_audit(comparison), _stress(found), _chance(views), _confidence(found, views)]
+    own = {drawing.name: [drawing] for drawing in drawings if drawing.name in FIGURES}
+    made = [
+        _audit(comparison),
+        _stress(found, _tables(views, OF_STRESS), own.get("stress", [])),
+        Topic(CHANCE, [], _tables(views, OF_CHANCE), own.get("significance", [])),
+        _confidence(found, _tables(views, OF_CONFIDENCE)),
+    ]
     return [topic for topic in (*made, _heatmaps(found)) if topic.tables or topic.drawings]
 
 
+def _tables(views: dict[str, list[Table]], names: Sequence[str]) -> list[Table]:
+    return [table for name in names for table in views.get(name, [])]
+
+
 def _audit(comparison: Comparison) -> Topic:
-    asked = "Can the class be told without looking at a cell? Then a network may do the same, and its accuracy proves "
-    words, tables, drawings, judged = [f"{asked}nothing."], [], [], set()
-    for root in sorted({run.root for run in comparison.runs}):
-        found = audits.read(root, comparison.dataset)
-        if found:
-            judged.add(found.manifest)
-            words += audit_tables.sentences(found)
-            tables += [audit_tables.leaks(found), audit_tables.groups(found)]
-            drawings += [
-                Drawing("audit-ladder", AUDIT, "What reads no cells", LADDER, partial(audit.ladder, found)),
-                Drawing("audit-groups", AUDIT, "Groups of images", GROUPS, partial(audit.groups, found)),
-            ]
-    for root, manifest, split in sorted({(run.root, *_split(run)) for run in comparison.runs}):
-        rungs = shortcut_tables.read(root, manifest)
+    """Return the shortcut baselines of the runs' own splits, and what an audit found of one of these splits."""
+    asked = "Can the class be told without the shape of a single cell? Then a network may do the same, and its "
+    words, tables, drawings = [], [], []
+    splits = sorted({(run.root, *split_of(run)) for run in comparison.runs})
+    for root, manifest, split in splits:
+        audited = audits.read(root, comparison.dataset)
+        if audited and audited.manifest != manifest:  # what it counted of its split is not true of this one
+            counted = "Copies, overlapping fields and groups of images were counted on split"
+            words.append(f"{counted} {audited.split}, not on this one.")
+            audited = None
+        rungs = shortcut_tables.read(root, manifest) or (audited.ladder if audited else [])
         if rungs:
-            words += [] if manifest in judged else shortcut_tables.verdict(rungs).sentences
-            tables.append(shortcut_tables.table(rungs, f"What reads no cells, split {split}"))
-    return Topic(AUDIT, list(dict.fromkeys(words)), tables, drawings)
+            about = f"split {split}" + (f" ({manifest[:8]})" if len(splits) > 1 else "")
+            said = shortcut_tables.verdict(rungs).sentences
+            words += said if len(splits) == 1 else [f"{about.capitalize()}. {' '.join(said)}"]
+            tables.append(shortcut_tables.table(rungs, f"Shortcut baselines, {about}"))
+            drawn = partial(audit.ladder, rungs, comparison.dataset, split)
+            drawings.append(
+                Drawing(f"audit-ladder-{manifest}", AUDIT, f"Ladder of the shortcuts, {about}", LADDER, drawn)
+            )
+        if audited:
+            words += audit_tables.sentences(audited)[len(audited.verdict.sentences) :]
+            tables += [audit_tables.leaks(audited), audit_tables.groups(audited)]
+            drawn = partial(audit.groups, audited)
+            drawings.append(Drawing(f"audit-groups-{manifest}", AUDIT, "Groups of images", GROUPS, drawn))
+    return Topic(AUDIT, list(dict.fromkeys([f"{asked}accuracy proves nothing.", *words])), tables, drawings)
 
 
-def _split(run: Run) -> tuple[str, str]:
+def split_of(run: Run) -> tuple[str, str]:
     """Return the hash of a run's manifest, and its split in words."""
     return run.environment()["manifest"], run.config().get("split", "")
 
 
-def _stress(subjects: Sequence[Subject]) -> Topic:
+def _stress(subjects: Sequence[Subject], tables: list[Table], compared: list[Drawing]) -> Topic:
     stressed = [subject for subject in subjects if stress_tables.read(subject.run)]
-    drawings = []
+    drawings = [*compared]
     for subject in stressed:
         said = " ".join(stress_tables.sentences(subject.run, stress_tables.read(subject.run)))
         drawings.append(
@@ -96,19 +119,15 @@ def _stress(subjects: Sequence[Subject]) -> Topic:
         "The same test images, changed in ways that leave the cells as they are: another stain, no colour, blur. "
         "Whoever reads the cells should answer as before. Cells removed is the control, where a low accuracy is right."
     )
-    return Topic(STRESS, [asked], stress_tables.comparison([(s.name, s.run) for s in stressed]), drawings)
+    return Topic(STRESS, [asked], tables, drawings)
 
 
-def _chance(views: dict[str, list[Table]]) -> Topic:
-    return Topic(CHANCE, [], [table for name in OF_CHANCE for table in views.get(name, [])], [])
-
-
-def _confidence(subjects: Sequence[Subject], views: dict[str, list[Table]]) -> Topic:
+def _confidence(subjects: Sequence[Subject], tables: list[Table]) -> Topic:
     drawings = [each for subject in subjects for each in _of_confidence(subject)]
     asked = (
         "When a model says 90 %, is it right nine times of ten? And how often is it right if it answers only when sure?"
     )
-    return Topic(CONFIDENCE, [asked], [table for name in OF_CONFIDENCE for table in views.get(name, [])], drawings)
+    return Topic(CONFIDENCE, [asked], tables, drawings)
 
 
 def _of_confidence(subject: Subject) -> Iterator[Drawing]:

@@ -1,6 +1,7 @@
 """The report: one HTML page that holds everything, needs nothing else, and says what is missing."""
 
 import base64
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 FRONT = "Which of them read the cells?"
+QUALITY = 85  # of photographs, 0-100
 TEMPLATE = Path(__file__).parent / "templates" / "report.html"
 
 
@@ -31,7 +33,7 @@ class Picture:
     anchor: str
     title: str
     words: str
-    data: str  # base64 of the PNG
+    data: str  # base64 of the WebP
 
 
 @dataclass
@@ -100,7 +102,17 @@ def _front(ranked: report_tables.Ranked) -> Section:
 
 
 def _picture(anchor: str, title: str, words: str, figure: "Figure") -> Picture:
-    return Picture(anchor, title, words, base64.b64encode(style.png(figure)).decode("ascii"))
+    return Picture(anchor, title, words, base64.b64encode(_webp(figure)).decode("ascii"))
+
+
+def _webp(figure: "Figure") -> bytes:
+    """Return a figure as WebP bytes: what shows photographs loses a little, all other figures nothing."""
+    from PIL import Image
+
+    drawn, packed = Image.open(io.BytesIO(style.png(figure))), io.BytesIO()
+    photographs = any(axes.images for axes in figure.axes)
+    drawn.save(packed, "WEBP", quality=QUALITY if photographs else 50, lossless=not photographs, method=4)
+    return packed.getvalue()
 
 
 def _add(section: Section, drawing: figures.Drawing, anchor: str, missing: list[str]) -> None:
@@ -119,13 +131,15 @@ def _part(comparison: Comparison, anchor: str, root: Path, baseline: str) -> Par
     explained, damaged = figures.explained(comparison)
     missing += damaged
     sections = []
-    for topic in honesty.topics(comparison, shown):
+    drawings = [*figures.drawings(comparison)]
+    for topic in honesty.topics(comparison, shown, drawings):
         sections.append(Section(f"{anchor}-{style.slug(topic.title).lower()}", topic.title, topic.words, topic.tables))
         for drawing in topic.drawings:
             _add(sections[-1], drawing, anchor, missing)
     sections.append(Section(f"{anchor}-tables", "Tables", tables=report_tables.measured(shown)))
     by_title: dict[str, Section] = {}
-    for drawing in (*figures.drawings(comparison), *figures.heatmap_drawings(explained)):
+    drawings = [drawing for drawing in drawings if drawing.name not in honesty.FIGURES]
+    for drawing in (*drawings, *figures.heatmap_drawings(explained)):
         name = f"{anchor}-{style.slug(drawing.section).lower()}"
         _add(by_title.setdefault(drawing.section, Section(name, drawing.section)), drawing, anchor, missing)
     by_title = {title: section for title, section in by_title.items() if section.pictures}

@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from data import classes as known
-from utils import artifacts, files, hyperparameters, paths
+from utils import artifacts, files, hyperparameters, paths, shortcut_tables
 from utils.artifacts import HEATMAPS, Run
 from utils.compare_models import Comparison
 from utils.errors import LeukoBenchError
 from utils.run_records import identity, recipe
 from utils.tables import MISSING, Table
-from visualization import heatmaps
+from visualization import heatmaps, honesty
 from visualization import subjects as members
 
 HIDDEN = frozenset({"started", "test_identity", "model", "classes"})  # said elsewhere, or different in every run
@@ -79,11 +79,12 @@ def missing(comparison: Comparison, root: Path) -> list[str]:
         found.append(
             "Only one seed of each model is shown; --all-seeds adds the others."
             if _other_seeds(comparison, root)
-            else "No model was trained with several seeds, so it is unknown how much of a difference is luck."
+            else "No model was trained with several seeds on this test set: what of a difference is luck is unknown."
         )
     for subject in subjects:
         if not subject.run.file(HEATMAPS).is_file():
             found.append(f"{subject.name} is not explained: python run_guide.py explain {subject.run.id}")
+    found += _unmeasured(comparison, root)
     if members.manifest_of(comparison) is None:
         found.append("The manifest of the split is not beside the runs, so the data are not drawn.")
     if not paths.raw_dir(comparison.dataset).is_dir():
@@ -94,6 +95,19 @@ def missing(comparison: Comparison, root: Path) -> list[str]:
     if empty:
         found.append(f"No test image of: {', '.join(empty)}. Their scores are not defined.")
     return found
+
+
+def _unmeasured(comparison: Comparison, root: Path) -> list[str]:
+    """Return one sentence for each split of the runs without shortcut baselines, with what measures them."""
+    said = []
+    for run in comparison.runs:
+        manifest, split = honesty.split_of(run)
+        if not shortcut_tables.read(run.root, manifest):
+            seed = run.config().get("split_seed", 42)
+            words = ["audit", comparison.dataset, "--split", split, *(["--seed", str(seed)] if seed != 42 else [])]
+            command = shlex.join(["python", "run_guide.py", *words, *_place(root)])
+            said.append(f"The shortcut baselines of split {split} are not measured: {command}")
+    return list(dict.fromkeys(said))
 
 
 def _other_seeds(comparison: Comparison, root: Path) -> list[Run]:
