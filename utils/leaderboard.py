@@ -220,6 +220,11 @@ def _learned(config: dict[str, Any]) -> str:
     variant = fields.pop("variant", None)
     if variant_of(config) != "rgb":
         fields["variant"] = {k: v for k, v in variant.items() if k not in OF_REFERENCE}
+    copies = fields.get("offline") or {}
+    if not (copies.get("copies") or copies.get("balance")):
+        fields.pop("offline", None)
+    if not fields.get("rate_drop_every"):
+        fields.pop("rate_drop", None)
     return files.compact(_said(fields))
 
 
