@@ -29,7 +29,7 @@ def faithfulness(
     nuclei = "as they were drawn" if knows_nuclei(config["dataset"]) else "found by the colour of their stain"
     table = faithfulness_tables.table(rows, f"{chosen.label()}: faithfulness of heatmaps on {count}, nuclei {nuclei}")
     show_table(table)
-    for sentence in faithfulness_tables.sentences(rows, config["heatmap_method"]):
+    for sentence in faithfulness_tables.sentences(rows, config.get("heatmap_method", "gradcam")):
         console.say(sentence)
     by_name = {score.method: score for score in scores}
     first, second = (by_name[row["method"]] for row in faithfulness_tables.order(rows)[:2])

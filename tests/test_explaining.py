@@ -137,6 +137,8 @@ def test_opening_does_not_ask_for_the_initial_weights_again(patched):
 
 
 def test_faithfulness_is_measured_for_every_method_that_fits(patched, capsys):
+    earlier = {key: value for key, value in patched.config().items() if key != "heatmap_method"}
+    files.write_json(patched.file(artifacts.CONFIG), earlier)  # a run from before there was a choice
     command.faithfulness(str(patched.path), images=12)
     rows = files.read_csv(patched.file("faithfulness.csv"), faithfulness.HEADER)
     assert {row["method"] for row in rows} == {"gradcam", "gradcam++", "scorecam", "random", "centre"}
