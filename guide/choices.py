@@ -64,7 +64,7 @@ def choices_for(
         splits = SPLITS | (ALL_FOLDS if all_folds else ONE_FOLD)
         return Choices(list(splits), list(splits.values()), schemes.expand if all_folds else schemes.parse)
     if name == "recipe":
-        return Choices(list(recipes.WORDS), list(recipes.WORDS.values()), recipes.settings)
+        return Choices(recipes.names(), [recipes.WORDS[each] for each in recipes.names()], recipes.settings)
     if name in ("run", "runs", "resume"):
         return _runs(root, runs)
     if name in ("true", "predicted", "class_") and answers.get("run"):
