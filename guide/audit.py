@@ -25,7 +25,7 @@ def audit(
     seed: Seed = 42,
     root: Root = None,
 ) -> None:
-    """Audit a dataset: copies, overlapping fields, stain groups, and what tells the classes without the shape of a cell."""
+    """Audit a dataset: copies, overlapping fields, stain groups, and what tells classes without the shape of a cell."""
     from data import audit as audits
     from data import audit_tables as views
     from data import splitting
