@@ -8,9 +8,11 @@ import re
 import stat
 import warnings
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from data.image_modes import BadImage, to_rgb, to_srgb
 from utils.errors import LeukoBenchError
 
 if TYPE_CHECKING:
@@ -28,10 +30,6 @@ PLAIN_SUFFIXES = (".jpg", ".jpeg", ".png")  # names that Keras reads; it decodes
 MAX_PIXELS = 50_000_000  # decoded: 150 MB
 MAX_BYTES = 64_000_000
 _MARK = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
-
-
-class BadImage(Exception):
-    """The reason why a file cannot be used, in words that follow a colon."""
 
 
 @dataclass(frozen=True)
@@ -62,8 +60,12 @@ class Picture:
         return buffer.getvalue()
 
 
-def decode(content: bytes) -> Picture:
+def decode(content: bytes, most_pixels: int = MAX_PIXELS) -> Picture:
     """Decode the bytes of an image file completely.
+
+    Args:
+        content: the file.
+        most_pixels: width times height above which it is refused before any pixel is decoded.
 
     Raises:
         BadImage: the bytes are no image, are cut off, hold several frames or a range of values that cannot be known.
@@ -74,17 +76,16 @@ def decode(content: bytes) -> Picture:
         raise BadImage("zero bytes")
     if len(content) > MAX_BYTES:
         raise BadImage(f"larger than {MAX_BYTES // 10**6} MB")
+    _silence_pillow()
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow warns of oddities that are judged below
-            with Image.open(io.BytesIO(content), formats=FORMATS) as image:
-                return _plain(image, content)
+        with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+            return _plain(image, content, most_pixels)
     except BadImage:
         raise
     except UnidentifiedImageError:
         raise BadImage("not an image") from None
     except Image.DecompressionBombError:
-        raise BadImage(f"more than {MAX_PIXELS // 10**6} million pixels (decompression bomb)") from None
+        raise BadImage(_too_many(most_pixels)) from None
     except Exception as error:  # decoders fail with any class: SyntaxError, struct.error, IndexError ...
         text = " ".join(str(error).split())[:80] or type(error).__name__
         raise BadImage("truncated" if "truncated" in text.lower() else f"cannot be decoded ({text})") from None
@@ -133,11 +134,21 @@ def open_rgb(path: Path) -> "Image":
     return open_picture(path).image
 
 
-def _plain(image: "Image", content: bytes) -> Picture:
+@cache
+def _silence_pillow() -> None:
+    """Let Pillow not warn of oddities that are judged here; once, as filters belong to all threads."""
+    warnings.filterwarnings("ignore", module=r"PIL\b")
+
+
+def _too_many(pixels: int) -> str:
+    return f"more than {pixels / 10**6:g} million pixels (decompression bomb)"
+
+
+def _plain(image: "Image", content: bytes, most_pixels: int) -> Picture:
     from PIL import ImageOps
 
-    if image.width * image.height > MAX_PIXELS:
-        raise BadImage(f"more than {MAX_PIXELS // 10**6} million pixels (decompression bomb)")
+    if image.width * image.height > most_pixels:
+        raise BadImage(_too_many(most_pixels))
     kind = image.format
     if kind != "MPO" and getattr(image, "n_frames", 1) > 1:
         raise BadImage(f"{image.n_frames} frames (animated, or several pages)")
@@ -150,8 +161,13 @@ def _plain(image: "Image", content: bytes) -> Picture:
     upright = ImageOps.exif_transpose(image)
     if image.getexif().get(0x0112, 1) not in (0, 1):
         changes.append("turned upright")
-    rgb, change = _rgb(upright, deep)
-    return Picture(rgb, kind, tuple([*changes, change] if change else changes))
+    rgb, change = to_rgb(upright, deep)
+    changes += [change] if change else []
+    profile = image.info.get("icc_profile")
+    if profile and image.mode in ("RGB", "RGBA", "P"):  # profiles of CMYK and grey are about other values
+        rgb, change = to_srgb(rgb, profile)
+        changes += [change] if change else []
+    return Picture(rgb, kind, tuple(changes))
 
 
 def _png_ends(content: bytes) -> bool:
@@ -176,41 +192,3 @@ def _jpeg_ends(content: bytes) -> bool:
             following = _MARK.search(content, at)
             at = following.start() if following else len(content)
     return False
-
-
-def _rgb(image: "Image", deep: bool) -> tuple["Image", str]:
-    """Return the image in mode RGB and what was done for it."""
-    from PIL import Image
-
-    mode = image.mode
-    if mode.startswith("I;16"):
-        _known_white(image.getextrema()[1], 65535)
-        # Pillow's own conversion clips at 255 instead of scaling.
-        import numpy as np
-
-        grey = np.rint(np.asarray(image).astype(np.float32) / 257).astype(np.uint8)
-        return Image.fromarray(grey).convert("RGB"), "16-bit grey made 8-bit RGB"
-    if mode in ("I", "F"):
-        raise BadImage("32-bit values, whose white level is unknown")
-    if mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
-        image = image.convert("RGBA")
-        opaque = image.getchannel("A").getextrema()[0] == 255
-        white = Image.new("RGBA", image.size, (255, 255, 255, 255))
-        rgb = image.convert("RGB") if opaque else Image.alpha_composite(white, image).convert("RGB")
-        if deep:
-            _known_white(max(high for _, high in rgb.getextrema()), 255)
-        return rgb, "alpha removed" if opaque else "transparent parts made white"
-    names = {"L": "grey", "1": "black and white", "P": "palette", "CMYK": "CMYK", "YCbCr": "YCbCr", "LAB": "LAB"}
-    if mode == "RGB":
-        if deep:
-            _known_white(max(high for _, high in image.getextrema()), 255)
-        return image, "16-bit made 8-bit" if deep else ""
-    if mode not in names:
-        raise BadImage(f"colour mode {mode}")
-    return image.convert("RGB"), f"{names[mode]} made RGB"
-
-
-def _known_white(highest: float, full: int) -> None:
-    """Refuse 16-bit images that use less than half of the range: 10- or 12-bit cameras, which would come out black."""
-    if highest <= full // 2:
-        raise BadImage("16-bit values that use less than half of the range, so the white level is unknown")
