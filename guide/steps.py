@@ -19,6 +19,7 @@ from guide import (
     leaderboard,
     predict,
     preview,
+    refusal,
     samples,
     stress,
     train,
@@ -102,6 +103,7 @@ STEPS = (
     Step("Honesty", "st", "stress", "Stress: stain, grey, blur", stress.stress, ("images", "family")),
     Step("Honesty", "ca", "calibrate", "Calibrate probabilities", calibrate.calibrate, ("errors",)),
     Step("Honesty", "fa", "faithfulness", "Judge the heatmaps", faithfulness.faithfulness, ("images", "method")),
+    Step("Honesty", "re", "refusal", "Refuse what is no smear", refusal.refusal, ("pictures",)),
     Step("Honesty", "lb", "leaderboard", "Rank models and recipes", leaderboard.leaderboard),
     Step("Finish", "p", "report", "Write the HTML report", compare.report, ("runs",)),
 )  # fmt: skip

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 import models
-from data import manifest, pipeline, splitting
+from data import manifest, pipeline, reference, splitting
 from models import backbones, measuring, runtime, weights
 from models.base_config import ModelConfig
 from utils import artifacts, files, metrics
@@ -74,7 +74,7 @@ def split_of(run: Run) -> splitting.SplitFolder:
 
 
 def evaluate(run: Run) -> Run:
-    """Write predictions.csv, the inference half of timing.json, and metrics.json last.
+    """Write predictions.csv, the inference half of timing.json, the split's reference, and metrics.json last.
 
     Raises:
         LeukoBenchError: weights or data are missing or do not fit the run.
@@ -101,6 +101,7 @@ def evaluate(run: Run) -> Run:
     inference = {"load_seconds": load_seconds} | measured
     costs = measuring.kept_timing(run).get("training") or measuring.training(history, {}, here=False)
     files.write_json(run.file(artifacts.TIMING), {"training": costs, "inference": inference})
+    reference.ensure(run.root, split)  # for the web page, which refuses what is no smear
     table = run.predictions()
     summary = {subset: metrics.summary(table[table["split"] == subset]) for subset in ("val", "test")}
     files.write_json(run.file(artifacts.METRICS), summary)
