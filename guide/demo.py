@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from guide import audit, compare, data, explain, leaderboard, stress, train
+from guide import audit, calibrate, compare, data, explain, leaderboard, stress, train
 from utils import artifacts, leaderboard_tables
 from utils.console import say
 from utils.paths import runs_dir
@@ -40,9 +40,10 @@ def demo(
     if code:
         return code
     runs = [artifacts.open_run(name, place) for name in MODELS]
-    _heading(3, "Heatmaps")
+    _heading(3, "Heatmaps and calibration")
     for run in runs:
         explain.explain(run.id, root=place)
+    calibrate.calibrate([*_on_stained(place), *(run.id for run in runs)], root=place)
     _heading(4, "Comparison")
     names = [run.id for run in runs]
     compare.compare(names, root=place)
@@ -61,6 +62,7 @@ def demo(
     say(f"  heatmaps     {artifacts.FIGURES}/ of each run in {place}")
     say(f"  leaderboard  {place / leaderboard_tables.STEM}.html")
     say(f"  report       {folder / compare.REPORT}")
+    say("  web page     python run_guide.py serve")
     say("Random initialisation and synthetic images: this shows how it works, not how good the models are.")
     return 0
 

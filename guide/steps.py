@@ -21,6 +21,7 @@ from guide import (
     preview,
     refusal,
     samples,
+    serve,
     stress,
     train,
     tune,
@@ -105,5 +106,6 @@ STEPS = (
     Step("Honesty", "fa", "faithfulness", "Judge the heatmaps", faithfulness.faithfulness, ("images", "method")),
     Step("Honesty", "re", "refusal", "Refuse what is no smear", refusal.refusal, ("pictures",)),
     Step("Honesty", "lb", "leaderboard", "Rank models and recipes", leaderboard.leaderboard),
+    Step("Finish", "se", "serve", "Open the web page", serve.serve),
     Step("Finish", "p", "report", "Write the HTML report", compare.report, ("runs",)),
 )  # fmt: skip

@@ -81,7 +81,7 @@ def explain(run: Run, method: str = "") -> Run:
     model = _model(run, method)
     names = list(dict.fromkeys(name for name, _ in chosen))
     pixels = read_test(run, names)
-    maps, outputs = _explain(model, pixels, method, config.heatmap_layer)
+    maps, outputs = explain_pixels(model, pixels, method, config.heatmap_layer)
     index = [names.index(name) for name, _ in chosen]
     rows = {
         "image": np.array([name for name, _ in chosen]),
@@ -126,7 +126,7 @@ def explain_images(run: Run, paths: Sequence[Path], method: str = "") -> tuple[n
     method = method or config.heatmap_method
     check_method(method)
     pixels = np.stack([load_image(path, config.image_size, config.variant) for path in paths])
-    maps, logits = _explain(_model(run, method), pixels, method, config.heatmap_layer)
+    maps, logits = explain_pixels(_model(run, method), pixels, method, config.heatmap_layer)
     return maps, softmax(logits)
 
 
@@ -142,7 +142,11 @@ def _model(run: Run, method: str) -> "keras.Model":
     return model
 
 
-def _explain(model: "keras.Model", pixels: np.ndarray, method: str, layer: str) -> tuple[np.ndarray, np.ndarray]:
+def explain_pixels(model: "keras.Model", pixels: np.ndarray, method: str, layer: str) -> tuple[np.ndarray, np.ndarray]:
+    """Explain images for the class that a model says: (n, size, size) maps in 0..1, and (n, classes) logits.
+
+    Arguments as of `models.heatmaps.heatmaps`.
+    """
     logits = np.concatenate(
         [model.predict_on_batch(pixels[i : i + BATCH].astype(np.float32)) for i in range(0, len(pixels), BATCH)]
     )

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 COLUMNS = ("image", "method", "layer", "predicted", "purpose", "map")
 FINE = 7  # places along a side of the grids that heatmaps of 224 px images usually have
 STRONGEST = 0.72  # how much of the picture the strongest place covers
+CONTRAST = 1.2  # power of a place's strength by which it covers
 
 
 @dataclass(frozen=True)
@@ -121,12 +122,29 @@ def overlay(pixels: "np.ndarray", values: "np.ndarray") -> "np.ndarray":
         values: (any height, any width) in 0..1; stretched over the image, as the model saw the whole of it.
     """
     import numpy as np
+
+    strength, colours = _coloured(values, pixels.shape[1], pixels.shape[0])
+    cover = STRONGEST * strength**CONTRAST
+    return np.round(pixels * (1 - cover) + colours * cover).astype(np.uint8)
+
+
+def layer(values: "np.ndarray", width: int, height: int) -> "np.ndarray":
+    """Return a map as a layer to lay over an image: (height, width, 4) uint8 RGBA, transparent where the map is 0.
+
+    Laid over with an opacity of STRONGEST it gives what `overlay` gives.
+    """
+    import numpy as np
+
+    strength, colours = _coloured(values, width, height)
+    return np.round(np.concatenate([colours, 255 * strength**CONTRAST], axis=-1)).astype(np.uint8)
+
+
+def _coloured(values: "np.ndarray", width: int, height: int) -> "tuple[np.ndarray, np.ndarray]":
+    """Return the strength of a map at an image's size, (height, width, 1) in 0..1, and its colours in 0..255."""
+    import numpy as np
     from matplotlib import colormaps
     from PIL import Image
 
-    height, width = pixels.shape[:2]
     strength = Image.fromarray(np.nan_to_num(np.asarray(values, np.float32)).clip(0, 1))
     strength = np.asarray(strength.resize((width, height), Image.Resampling.BILINEAR)).clip(0, 1)[..., None]
-    colours = colormaps["viridis"](strength[..., 0])[..., :3] * 255
-    cover = STRONGEST * strength**1.2
-    return np.round(pixels * (1 - cover) + colours * cover).astype(np.uint8)
+    return strength, colormaps["viridis"](strength[..., 0])[..., :3] * 255

@@ -1,0 +1,60 @@
+"""The command that starts the web page."""
+
+import secrets
+from typing import Annotated
+
+import typer
+
+from models.scripts import Root
+from utils import console, tables
+from utils.errors import LeukoBenchError
+from utils.paths import runs_dir
+
+HOST, PORT, TOKEN = "127.0.0.1", 8765, "LEUKOBENCH_TOKEN"
+
+
+def serve(
+    host: Annotated[str, typer.Option(help="Address; any but this machine's own needs a token.")] = HOST,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = PORT,
+    token: Annotated[str, typer.Option(help="What clients must send.", envvar=TOKEN, show_default=False)] = "",
+    root: Root = None,
+) -> None:
+    """Start the web page: upload smears, see every model's answer and whether to believe it, browse the comparison.
+
+    It answers on this machine alone, unless --host says otherwise; then a token is needed, and one is made where none
+    is given. Ctrl-C stops it once the requests that have begun are finished.
+    """
+    from webapp.server import serve as run
+    from webapp.settings import Settings, is_loopback
+
+    place = root or runs_dir()
+    if root is None and not _holds_runs(place) and _holds_runs(place / "demo"):
+        place /= "demo"
+    made = not token and not is_loopback(host)
+    settings = Settings(place, host, port, secrets.token_urlsafe(24) if made else token)
+
+    def ready(address: str) -> None:
+        console.say(f"LeukoBench answers at {address} with the runs of {place}. Stop it with Ctrl-C.")
+        if settings.token:
+            words = settings.token if made else "the one that was given"
+            console.say(
+                f"Token: {words} (in a browser the password, with any name; else the header 'Authorization: Bearer')."
+            )
+        if not settings.loopback:
+            console.warn("Others can reach this server, without encryption: put it behind a proxy that speaks HTTPS.")
+        console.say(f"{tables.NOTICE}.")
+
+    try:
+        run(settings, ready)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise LeukoBenchError(
+            f"Cannot listen at {host}, port {port}: {reason}. Choose another --port or --host."
+        ) from None
+    console.say("Stopped.")
+
+
+def _holds_runs(place: object) -> bool:
+    from utils import artifacts
+
+    return bool(artifacts.find_runs(place, finished=True))

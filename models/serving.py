@@ -1,0 +1,128 @@
+"""Runs kept open to answer again and again: one model each for probabilities and heatmaps, within a memory budget."""
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from data import pipeline
+from models import explaining, runtime
+from models.evaluation import BATCH, config_of, open_model
+from models.heatmaps import check_method
+from utils import artifacts
+from utils.artifacts import Run
+from utils.errors import LeukoBenchError
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+Image = bytes | np.ndarray  # a JPEG or PNG file, or (h, w, 3) uint8 RGB
+PARAMETER_BYTES = 4
+
+
+class Served:
+    """A run that answers: its model with logits as output, compiled once for any number of images."""
+
+    def __init__(self, run: Run) -> None:
+        """Open a run and answer a blank image, so that the next one need not wait.
+
+        Raises:
+            LeukoBenchError: weights or config.json are missing or damaged.
+        """
+        import tensorflow as tf
+
+        self.config, self.model = config_of(run), open_model(run, logits=True)
+        side = self.config.image_size
+        taken = tf.TensorSpec((None, side, side, 3), tf.float32)
+        self._logits = tf.function(lambda pixels: self.model(pixels, training=False), input_signature=[taken])
+        self._logits(tf.zeros((1, side, side, 3)))
+
+    @property
+    def bytes(self) -> int:
+        """Size of the weights in memory."""
+        return self.model.count_params() * PARAMETER_BYTES
+
+    def predict(self, images: Sequence["tf.Tensor"]) -> np.ndarray:
+        """Return (n, classes) probabilities of decoded images, uint8 RGB of any size, as evaluation gives them."""
+        parts = []
+        for start in range(0, len(images), BATCH):
+            pixels = np.stack([self._prepared(image) for image in images[start : start + BATCH]])
+            with runtime.enough_memory(f"Predicting with {self.model.name}", "Close other programs."):
+                parts.append(self._logits(pixels.astype(np.float32)).numpy())
+        return explaining.softmax(np.concatenate(parts))
+
+    def explain(self, image: "tf.Tensor", method: str) -> tuple[np.ndarray, np.ndarray]:
+        """Return a (size, size) heatmap in 0..1 for the class that the model says, and its (classes,) probabilities.
+
+        Raises:
+            LeukoBenchError: the method does not fit the model.
+        """
+        method = method or self.config.heatmap_method
+        check_method(method, self.model)
+        maps, logits = explaining.explain_pixels(
+            self.model, self._prepared(image)[None], method, self.config.heatmap_layer
+        )
+        return maps[0], explaining.softmax(logits)[0]
+
+    def _prepared(self, image: "tf.Tensor") -> np.ndarray:
+        return pipeline.prepared(image, self.config.image_size, self.config.variant).numpy()
+
+
+class Shelf:
+    """Opened runs, the least recently used ones closed where there are too many."""
+
+    def __init__(self, most: int, memory_mb: int) -> None:
+        """Make an empty shelf.
+
+        Args:
+            most: runs that stay open.
+            memory_mb: size of all their weights; one run alone may be larger.
+        """
+        runtime.start()
+        self._most, self._bytes = most, memory_mb * 1_000_000
+        self._open: OrderedDict[tuple, Served] = OrderedDict()
+
+    def get(self, run: Run) -> Served:
+        """Return an opened run; one whose weights were written anew is opened anew.
+
+        Raises:
+            LeukoBenchError: weights or config.json are missing or damaged.
+        """
+        try:
+            state = run.file(artifacts.WEIGHTS).stat()
+        except OSError as error:
+            raise LeukoBenchError(f"Run {run.id} has no {artifacts.WEIGHTS} ({error.strerror}).") from None
+        key = run, state.st_mtime_ns, state.st_size
+        if key not in self._open:
+            self._open[key] = Served(run)
+        self._open.move_to_end(key)
+        while len(self._open) > 1 and (len(self._open) > self._most or self.bytes > self._bytes):
+            self._open.popitem(last=False)
+        return self._open[key]
+
+    @property
+    def bytes(self) -> int:
+        """Size of all weights in memory."""
+        return sum(served.bytes for served in self._open.values())
+
+    @property
+    def open_runs(self) -> list[str]:
+        """Ids of the runs that are open."""
+        return [run.id for run, *_ in self._open]
+
+
+def decode(image: Image) -> "tf.Tensor":
+    """Decode an image as training did: (h, w, 3) uint8 RGB.
+
+    Raises:
+        LeukoBenchError: TensorFlow cannot decode the file.
+    """
+    import tensorflow as tf
+
+    if isinstance(image, np.ndarray):
+        return tf.constant(image)
+    try:
+        return tf.io.decode_image(image, channels=3, expand_animations=False)
+    except tf.errors.OpError:
+        raise LeukoBenchError("This image cannot be decoded.") from None

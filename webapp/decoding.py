@@ -1,0 +1,177 @@
+"""Uploaded bytes to pixels, in processes of their own with little memory and little time."""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from webapp.problems import Problem
+from webapp.processes import Child, Died, Late
+from webapp.settings import MB, Settings
+from webapp.uploads import Upload
+
+SHOWN = 448  # pixels of the longer side of the picture on the page; smaller ones stay as they are
+OUTLINED = 1024  # pixels of the longer side at which nuclei are looked for
+TAKEN = "JPEG, PNG, TIFF, BMP, WebP, PPM, JPEG 2000 and still GIF"
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a decoder made of an upload.
+
+    Attributes:
+        width, height: in pixels, upright.
+        changes: what had to be changed to make it plain 8-bit RGB, in words.
+        content: the file, where it is a plain JPEG: models decode it as they did in training.
+        pixels: (height, width, 3) uint8 RGB, where there is no `content`.
+        statistics: (d,) float32 of colour and texture, see `data.likeness`.
+        shown: PNG for the page; b"" where none was asked for.
+        outline: SVG path of the nuclei, in a box of `shown`'s size; "" where there are none.
+        size: width and height of `shown`.
+    """
+
+    width: int
+    height: int
+    changes: tuple[str, ...]
+    content: bytes
+    pixels: np.ndarray | None
+    statistics: np.ndarray
+    shown: bytes = b""
+    outline: str = ""
+    size: tuple[int, int] = (0, 0)
+
+
+class Refused(Exception):
+    """Why a file cannot be used: the status of HTTP and a sentence."""
+
+    def __init__(self, status: int, detail: str) -> None:
+        super().__init__(status, detail)
+        self.status, self.detail = status, detail
+
+
+class Decoders:
+    """The decoder processes. Each takes one image at a time; the others wait for a free one."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        limits = settings.decoder_mb, settings.image_pixels
+        self.children = [Child(f"decoder-{k}", prepare, *limits) for k in range(settings.decoders)]
+        self._idle: asyncio.Queue[Child] = asyncio.Queue()
+        for child in self.children:
+            self._idle.put_nowait(child)
+
+    async def look(self, upload: Upload, show: bool) -> Seen:
+        """Decode one upload.
+
+        Args:
+            upload: the file.
+            show: also make the picture and the outline for the page.
+
+        Raises:
+            Problem: 413 too many pixels, 415 no image of a known kind, 422 an image that cannot be used.
+        """
+        child = await self._idle.get()
+        call = asyncio.ensure_future(
+            asyncio.to_thread(child.call, (upload.content, show), self._settings.decode_seconds)
+        )
+        # Whoever waits may go; the process is free only when it has answered.
+        call.add_done_callback(lambda _: self._idle.put_nowait(child))
+        call.add_done_callback(lambda done: done.cancelled() or done.exception())
+        try:
+            return await asyncio.shield(call)
+        except Refused as reason:
+            raise Problem(reason.status, "Not usable", f"{upload.name}: {reason.detail}") from None
+        except Late:
+            seconds = f"{self._settings.decode_seconds:.0f} seconds"
+            raise Problem(422, "Not usable", f"{upload.name}: decoding took longer than {seconds}.") from None
+        except Died:
+            raise Problem(422, "Not usable", f"{upload.name}: this file cannot be decoded.") from None
+
+    def close(self) -> None:
+        """End the processes."""
+        for child in self.children:
+            child.close()
+
+
+def prepare(memory_mb: int, most_pixels: int) -> Callable[[tuple[bytes, bool]], Seen]:
+    """Bound this process and return the function that looks at one upload."""
+    import os
+
+    os.environ["OPENBLAS_NUM_THREADS"] = "1"
+    import cv2
+
+    from data import images, likeness
+
+    cv2.setNumThreads(1)
+    with suppress(images.BadImage):
+        images.decode(b"P6 1 1 255 abc")  # imports Pillow
+    likeness.statistics(np.zeros((32, 32, 3), np.uint8))
+    with suppress(ImportError):  # not on Windows
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_AS, (memory_mb * MB, memory_mb * MB))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    return lambda message: _look(*message, most_pixels)
+
+
+def _look(content: bytes, show: bool, most_pixels: int) -> Seen:
+    from data import likeness
+    from data.images import BadImage, decode
+
+    try:
+        picture = decode(content, most_pixels)
+    except BadImage as reason:
+        raise _refused(str(reason)) from None
+    except MemoryError:
+        raise Refused(422, "decoding it takes too much memory.") from None
+    pixels = np.asarray(picture.image)
+    plain = picture.format in ("JPEG", "MPO") and not picture.changes
+    seen: dict[str, Any] = {
+        "height": pixels.shape[0],
+        "width": pixels.shape[1],
+        "changes": picture.changes,
+        "content": content if plain else b"",
+        "pixels": None if plain else pixels,
+        "statistics": likeness.statistics(pixels),
+    }
+    return Seen(**seen, **(_for_page(pixels) if show else {}))
+
+
+def _refused(reason: str) -> Refused:
+    if reason == "not an image":
+        return Refused(415, f"this is no image of a kind that is taken: {TAKEN}.")
+    if "million pixels" in reason:
+        return Refused(413, f"{reason}. Send a smaller image.")
+    return Refused(422, f"{reason}. Send a whole 8-bit image such as a PNG or JPEG.")
+
+
+def _for_page(pixels: np.ndarray) -> dict[str, Any]:
+    import cv2
+
+    from data.nuclei import nucleus_mask
+
+    picture = _at_most(pixels, SHOWN)
+    _, png = cv2.imencode(".png", picture[:, :, ::-1], [cv2.IMWRITE_PNG_COMPRESSION, 3])
+    height, width = picture.shape[:2]
+    mask = nucleus_mask(_at_most(pixels, OUTLINED))
+    found, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_TC89_KCOS)
+    scale = np.array([width / mask.shape[1], height / mask.shape[0]])
+    parts = []
+    for contour in found:
+        points = " ".join(f"{x:.1f},{y:.1f}" for x, y in (contour[:, 0] + 0.5) * scale)
+        parts.append(f"M{points}Z")
+    return {"shown": png.tobytes(), "outline": "".join(parts), "size": (width, height)}
+
+
+def _at_most(pixels: np.ndarray, side: int) -> np.ndarray:
+    import cv2
+
+    factor = side / max(pixels.shape[:2])
+    if factor >= 1:
+        return pixels
+    size = tuple(max(1, round(length * factor)) for length in pixels.shape[1::-1])
+    return cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)

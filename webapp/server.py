@@ -1,0 +1,89 @@
+"""Put the server together and run it."""
+
+import asyncio
+import contextlib
+import signal
+import socket
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+from fastapi import FastAPI
+from fastapi.staticfiles import StaticFiles
+
+from utils import tables
+from webapp import api, compare_api, compare_pages, predict_pages, problems
+from webapp.meters import Metered, Meters
+from webapp.security import Guard
+from webapp.services import Services
+from webapp.settings import Settings
+
+STATIC = Path(__file__).resolve().parent / "static"
+CLIENTS = 512  # connections at one time
+
+
+def make_app(settings: Settings) -> FastAPI:
+    """Return the application; its processes start and end with it."""
+    meters = Meters()
+
+    @contextlib.asynccontextmanager
+    async def living(app: FastAPI) -> AsyncIterator[None]:
+        app.state.services = Services(settings, meters)
+        warming = app.state.services.warm()
+        try:
+            yield
+        finally:
+            warming.cancel()
+            await app.state.services.close()
+
+    app = FastAPI(
+        title="LeukoBench", version="1", lifespan=living, docs_url=None, redoc_url=None,
+        openapi_url="/api/v1/openapi.json",
+        description=f"{tables.NOTICE}. Ask models of blood smears, and read what is known of each.",
+    )  # fmt: skip
+    problems.install(app)
+    for routes in (predict_pages, compare_pages, compare_api, api):
+        app.include_router(routes.router)
+    app.mount("/static", StaticFiles(directory=STATIC), name="static")
+    app.add_middleware(Guard, settings=settings)
+    app.add_middleware(Metered, meters=meters)
+    return app
+
+
+def serve(settings: Settings, ready: Callable[[str], None]) -> None:
+    """Serve until Ctrl-C or SIGTERM; requests that have begun are finished before.
+
+    Args:
+        settings: of the server.
+        ready: called with the address once requests are answered.
+
+    Raises:
+        OSError: the address is taken or not one of this machine.
+    """
+    import uvicorn
+
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    bound = socket.create_server((settings.host, settings.port), family=family, backlog=CLIENTS)
+    config = uvicorn.Config(
+        make_app(settings), log_level="warning", access_log=False, server_header=False, proxy_headers=False,
+        limit_concurrency=CLIENTS, timeout_keep_alive=10, timeout_graceful_shutdown=int(settings.deadline) + 5,
+        h11_max_incomplete_event_size=32_768, lifespan="on", ws="none",
+    )  # fmt: skip
+    server = uvicorn.Server(config)
+
+    async def run() -> None:
+        task = asyncio.create_task(server.serve(sockets=[bound]))
+        while not server.started and not task.done():
+            await asyncio.sleep(0.02)
+        if server.started:
+            host = f"[{settings.host}]" if ":" in settings.host else settings.host
+            ready(f"http://{host}:{bound.getsockname()[1]}/")
+        await task
+
+    # uvicorn sends itself the signal that stopped it once all is finished; that is no reason to end by it.
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        asyncio.run(run())
+    except KeyboardInterrupt:
+        pass
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,75 @@
+"""What the routes of one server share."""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from fastapi import Request
+
+from webapp.answers import Judge
+from webapp.catalogue import Catalogue
+from webapp.decoding import Decoders
+from webapp.inference import Inference
+from webapp.meters import Meters
+from webapp.problems import Problem
+from webapp.settings import Settings
+from webapp.uploads import Budget
+
+RETRY = 2  # seconds
+
+
+class Services:
+    """Settings, runs, processes and meters of one server; make it within its event loop."""
+
+    def __init__(self, settings: Settings, meters: Meters) -> None:
+        self.settings, self.meters = settings, meters
+        self.catalogue, self.judge = Catalogue(settings.root), Judge()
+        self.budget = Budget(settings.held_bytes)
+        self.inference = Inference(settings, meters)
+        self.decoders = Decoders(settings)
+        self.busy = 0
+        meters.watch("waiting", "Questions that wait for the models.", lambda: self.inference.waiting)
+        meters.watch("busy", "Uploads in work.", lambda: self.busy)
+        meters.watch("upload_bytes", "Bytes of uploads in memory.", lambda: self.budget.held)
+        meters.watch("worker_bytes", "Memory of the model worker.", lambda: self.inference.child.memory())
+        children = self.decoders.children
+        meters.watch("decoder_bytes", "Memory of all decoders.", lambda: sum(c.memory() for c in children))
+        meters.watch(
+            "process_restarts", "Processes that had to be started anew.",
+            lambda: sum(c.restarts for c in (*children, self.inference.child)),
+        )  # fmt: skip
+
+    @contextmanager
+    def place(self) -> Iterator[None]:
+        """Hold one of the places for uploads.
+
+        Raises:
+            Problem: 503, all are taken.
+        """
+        if self.busy >= self.settings.waiting:
+            raise Problem(503, "Busy", "Too many requests at once. Try again in a moment.", RETRY)
+        self.busy += 1
+        try:
+            yield
+        finally:
+            self.busy -= 1
+
+    def warm(self) -> asyncio.Task:
+        """Read the runs and open the models that the page offers first, while requests are answered already."""
+
+        async def go() -> None:
+            offered = await asyncio.to_thread(self.catalogue.offered)
+            self.inference.warm([entry.run for entry in offered[: self.settings.models]])
+            await asyncio.to_thread(self.catalogue.leaderboard)
+
+        return asyncio.create_task(go())
+
+    async def close(self) -> None:
+        """End all processes."""
+        await self.inference.close()
+        await asyncio.to_thread(self.decoders.close)
+
+
+def of(request: Request) -> Services:
+    """Return the services of the server that got a request."""
+    return request.app.state.services
