@@ -1,9 +1,10 @@
-# make demo: everything small, on synthetic smears.   make test, make lint: what .ci/run checks.
-.PHONY: demo test lint format venv
+# make demo: everything small, on synthetic smears.   make test, make lint, make test-web: what .ci/run checks.
+.PHONY: demo test test-web lint format venv
 
 VENV := .venv
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
+WEB_STAMP := $(VENV)/.installed-web
 # TensorFlow has wheels for Python 3.11 to 3.13. PYTHON=/path/to/python overrides the search.
 PYTHON ?=
 PIP := -m pip install -qq --disable-pip-version-check
@@ -12,7 +13,14 @@ demo: $(STAMP)
 	@$(PY) run_guide.py demo
 
 test: $(STAMP)
-	@$(PY) -m pytest -n 2 --dist loadfile
+	@$(PY) -m pytest -n 2 --dist loadfile --ignore-glob='tests/test_web_*'
+
+# The web page in Debian's Chromium, and under attack.
+test-web: $(WEB_STAMP)
+	@command -v chromium >/dev/null || { \
+	  echo "Installing Chromium from Debian's packages"; apt-get update -qq && apt-get install -qq --yes chromium >/dev/null; \
+	} || { echo "Error: the tests of the web page need Chromium. Run: sudo apt install chromium" >&2; exit 1; }
+	@$(PY) -m pytest tests/test_web_*.py
 
 lint: $(STAMP)
 	@$(PY) -m ruff check .
@@ -49,3 +57,8 @@ $(STAMP): requirements.txt requirements-dev.txt
 	echo "Installing the packages of requirements.txt into $(VENV) (minutes, once)"; \
 	$(PY) $(PIP) -r requirements-dev.txt; \
 	touch $@
+
+$(WEB_STAMP): $(STAMP) requirements-web.txt
+	@echo "Installing the packages of requirements-web.txt into $(VENV)"
+	@$(PY) $(PIP) -r requirements-web.txt
+	@touch $@

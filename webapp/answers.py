@@ -185,7 +185,9 @@ def agreement(answers: list[Answer]) -> str:
     if not count:
         return "None of the models gives a class."
     if len(said) == 1:
-        return f"{f'All {of}' if count == of else f'{count} of {of}'} models say {next(iter(said))}."
+        return (
+            f"{f'{count} of {of}' if count < of else f'All {of}' if of > 2 else 'Both'} models say {next(iter(said))}."
+        )
     first, *others = sorted(said, key=lambda name: -len(said[name]))
     told = "; ".join(f"{name}: {', '.join(said[name])}" for name in others)
     return f"The models disagree: {len(said[first])} of {of} say {first}; {told}."

@@ -19,11 +19,14 @@ HEADERS = {
     "Content-Security-Policy": POLICY,
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",
+    "Referrer-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
 }
+OF_IMAGES = (
+    "default-src 'none'; img-src 'self'; style-src 'unsafe-inline'; frame-ancestors 'none'"  # browsers style them
+)
 STORED = "private, max-age=300"  # of what lies in static/; all else is never kept by a browser
 OPEN = ("/healthz",)  # asked by supervisors, says nothing of the runs
 
@@ -48,6 +51,8 @@ class Guard:
                 given = {name.lower() for name, _ in message["headers"]}
                 kept = STORED if scope["path"].startswith("/static/") and message["status"] == 200 else "no-store"
                 wanted = HEADERS | {"Cache-Control": kept}
+                if dict(message["headers"]).get(b"content-type") == b"image/png":
+                    wanted["Content-Security-Policy"] = OF_IMAGES
                 extra = [(n.lower().encode(), v.encode()) for n, v in wanted.items() if n.lower().encode() not in given]
                 message = message | {"headers": [*message["headers"], *extra]}
             await send(message)

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 from fastapi import FastAPI
+from fastapi.responses import FileResponse
 from fastapi.staticfiles import StaticFiles
 
 from utils import tables
@@ -43,6 +44,7 @@ def make_app(settings: Settings) -> FastAPI:
     problems.install(app)
     for routes in (predict_pages, compare_pages, compare_api, api):
         app.include_router(routes.router)
+    app.add_route("/favicon.ico", lambda request: FileResponse(STATIC / "favicon.svg"), include_in_schema=False)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     app.add_middleware(Guard, settings=settings)
     app.add_middleware(Metered, meters=meters)

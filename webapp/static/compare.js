@@ -4,6 +4,10 @@
 // Sort the leaderboard: the header is a link to the sorted page, of which only the boards are taken.
 const boards = document.getElementById("boards");
 if (boards) {
+  // What gets the focus by keyboard may lie under the column that stays in its place: bring it to the middle.
+  boards.addEventListener("focusin", (event) => {
+    if (event.target.matches("table :focus-visible")) event.target.scrollIntoView({ block: "nearest", inline: "center" });
+  });
   boards.addEventListener("click", async (event) => {
     const link = event.target.closest("a.sort");
     if (!link || event.ctrlKey || event.metaKey || event.shiftKey || event.button) return;
