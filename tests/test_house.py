@@ -12,11 +12,10 @@ import models
 PROJECT = Path(__file__).resolve().parent.parent
 ROOMS = {"run_guide": 6, "benchmarks": 6, "guide": 5, "webapp": 4, "models": 3, "visualization": 3, "data": 2}
 ROOMS |= {"utils": 1}
-SERVER = {"fastapi", "starlette", "prometheus_client"}  # webapp/ is imported when `serve` is called
+SERVER = {"fastapi", "starlette", "prometheus_client", "uvicorn"}  # webapp/ is imported when `serve` is called
 KERAS = {"keras", "tensorflow", "tf_keras_vis", "keras_hub"}
 SLOW = KERAS | {"pandas", "sklearn", "matplotlib", "scipy", "seaborn", "PIL", "kagglehub", "jinja2", "optuna"}
-SLOW |= SERVER | {"uvicorn"}
-SLOW |= {"sqlalchemy", "cv2", "skimage", "imagehash", "statsmodels", "mapie"}
+SLOW |= SERVER | {"sqlalchemy", "cv2", "skimage", "imagehash", "statsmodels", "mapie"}
 FILES = [PROJECT / "run_guide.py", *(path for room in ROOMS for path in sorted((PROJECT / room).rglob("*.py")))]
 
 

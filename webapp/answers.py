@@ -1,5 +1,8 @@
 """What a run's probabilities mean: class, calibrated probability, prediction set, or no answer at all."""
 
+import logging
+import math
+import re
 import threading
 from collections import Counter
 from collections.abc import Sequence
@@ -14,6 +17,8 @@ from utils import artifacts, calibration, calibration_tables, stress_tables
 from utils.errors import LeukoBenchError
 from utils.recipe_families import trained_on
 from webapp.catalogue import Entry
+
+_log = logging.getLogger(__name__)
 
 LEVEL = (
     "0.95"  # of the prediction sets on the page; at 0.90 those of a model that is nearly always right are often empty
@@ -93,6 +98,7 @@ class Answer:
 
     def row(self, image: str) -> list[str]:
         """Return the cells below COLUMNS."""
+        image = f"'{image}" if image[:1] in "=+-@" else image  # which a spreadsheet would take for a formula
         members = " or ".join((self.sets or {}).get(LEVEL, []))
         probability = "" if self.probability is None else f"{self.probability:.6f}"
         calibrated = "" if not self.given else "yes" if self.facts.temperature is not None else "no"
@@ -114,6 +120,8 @@ class Judge:
         """
         run = entry.run
         manifest = run.environment()["manifest"]
+        if not re.fullmatch("[0-9a-f]{16}", str(manifest)):  # which becomes part of a path
+            raise LeukoBenchError(f"{run.file(artifacts.ENVIRONMENT)} names no manifest; received {manifest!r}.")
         paths = (
             *(run.file(n) for n in (artifacts.METRICS, calibration_tables.FILE, stress_tables.FILE)),
             reference.path(run.root, manifest),
@@ -137,9 +145,13 @@ class Judge:
         if isinstance(given, str):
             return Answer(entry, name, None, problem=given)
         try:
-            facts = self.facts(entry)
-        except LeukoBenchError:
+            return self._worded(entry, name, given, statistics)
+        except Exception as error:  # files of any content lie in run folders
+            _log.warning("Run %s cannot be worded: %s", entry.id, error)
             return Answer(entry, name, None, problem="Files of this run are damaged; the server's log says which.")
+
+    def _worded(self, entry: Entry, name: str, given: np.ndarray, statistics: np.ndarray) -> Answer:
+        facts = self.facts(entry)
         measured: dict[str, Any] = {}
         if facts.reference is not None:
             verdict = facts.reference.judge(statistics)
@@ -211,6 +223,8 @@ def _read(entry: Entry, manifest: str) -> Facts:
         try:
             temperature = float(held["temperature"])
             thresholds = {level: float(each["threshold"]) for level, each in held["conformal"].items()}
+            if not 0 < temperature < math.inf:
+                raise ValueError
         except (AttributeError, KeyError, TypeError, ValueError):
             raise LeukoBenchError(f"{run.file(calibration_tables.FILE)} is damaged.") from None
     stress = stress_tables.of_whole_test(run)

@@ -12,6 +12,7 @@ from webapp import services
 from webapp.predicting import METHODS, NO_HEATMAP, ask
 from webapp.problems import documented
 from webapp.schemas import Prediction, prediction
+from webapp.settings import Settings
 from webapp.templating import render
 
 router = APIRouter()
@@ -28,6 +29,7 @@ BODY = {
                         "type": "array",
                         "items": {"type": "string", "format": "binary"},
                         "minItems": 1,
+                        "maxItems": Settings.images,
                         "description": "Image files.",
                     },
                     "models": {

@@ -114,6 +114,7 @@ class Catalogue:
         except (LeukoBenchError, OSError) as error:
             _log.warning("The runs cannot be listed: %s", error)
             runs = []
+        runs = [run for run in runs if _speakable(run.id)]
         around = tuple(each for name in AROUND for each in signature(self.root / name))
         if around != self._around:  # a manifest or a ladder of shortcuts came or went, which changes what runs say
             self._known, self._around = {}, around
@@ -184,3 +185,12 @@ def _rows(records: Iterable[Record]) -> list[dict[str, Any]]:
     except Exception as error:  # each of them was read, so that a file changed in this moment
         _log.warning("The leaderboard cannot be made: %s", error)
         return []
+
+
+def _speakable(id: str) -> bool:
+    """Say whether a name can stand in a page: a file system takes bytes that are no UTF-8."""
+    try:
+        id.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -32,10 +32,12 @@ SIDE = 256  # pixels of the longer side of a thumbnail
 SHOWN_SIDE = 448  # of an image under a heatmap
 PATCHES = "Patches to tokens"  # kind of layer that a transformer begins with
 METHODS = heatmap_methods.names()
+RETRY = 2  # seconds
 KEPT = {"Cache-Control": "private, max-age=300"}  # of images, which are the same until the run changes
 
 router = APIRouter(include_in_schema=False)
 _log = logging.getLogger(__name__)
+_asking = BoundedSemaphore(12)
 _decoding = BoundedSemaphore(2)  # an image may take 150 MB while it is decoded
 
 
@@ -82,7 +84,12 @@ def heatmap(request: Request, model: str, folder: str, row: int, method: str = "
     if values is None:
         if not entry.has_weights:
             raise Problem(404, "No heatmap", "The weights of this run are not here, so it cannot be asked any more.")
-        values = services.inference.heatmap_of_file(entry, path, method)[0]
+        if not _asking.acquire(blocking=False):  # threads that wait are missing elsewhere
+            raise Problem(503, "Busy", "Too many heatmaps at once. Try again in a moment.", RETRY)
+        try:
+            values = services.inference.heatmap_of_file(entry, path, method)[0]
+        finally:
+            _asking.release()
     return _png(overlaid(picture, values))
 
 

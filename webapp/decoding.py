@@ -1,10 +1,12 @@
 """Uploaded bytes to pixels, in processes of their own with little memory and little time."""
 
 import asyncio
+import logging
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,6 +15,10 @@ from webapp.processes import Child, Died, Late
 from webapp.settings import MB, Settings
 from webapp.uploads import Upload
 
+if TYPE_CHECKING:
+    from data.images import Picture
+
+_log = logging.getLogger(__name__)
 SHOWN = 448  # pixels of the longer side of the picture on the page; smaller ones stay as they are
 OUTLINED = 1024  # pixels of the longer side at which nuclei are looked for
 TAKEN = "JPEG, PNG, TIFF, BMP, WebP, PPM, JPEG 2000 and still GIF"
@@ -28,6 +34,7 @@ class Seen:
         content: the file, where it is a plain JPEG: models decode it as they did in training.
         pixels: (height, width, 3) uint8 RGB, where there is no `content`.
         statistics: (d,) float32 of colour and texture, see `data.likeness`.
+        kept: PNG of the whole picture without metadata; b"" where none was asked for.
         shown: PNG for the page; b"" where none was asked for.
         outline: SVG path of the nuclei, in a box of `shown`'s size; "" where there are none.
         size: width and height of `shown`.
@@ -39,6 +46,7 @@ class Seen:
     content: bytes
     pixels: np.ndarray | None
     statistics: np.ndarray
+    kept: bytes = b""
     shown: bytes = b""
     outline: str = ""
     size: tuple[int, int] = (0, 0)
@@ -57,26 +65,25 @@ class Decoders:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        limits = settings.decoder_mb, settings.image_pixels
+        limits = settings.decoder_mb, settings.image_pixels, settings.decode_seconds
         self.children = [Child(f"decoder-{k}", prepare, *limits) for k in range(settings.decoders)]
         self._idle: asyncio.Queue[Child] = asyncio.Queue()
         for child in self.children:
             self._idle.put_nowait(child)
 
-    async def look(self, upload: Upload, show: bool) -> Seen:
+    async def look(self, upload: Upload, show: bool, keep: bool) -> Seen:
         """Decode one upload.
 
         Args:
             upload: the file.
             show: also make the picture and the outline for the page.
+            keep: also make a PNG to keep.
 
         Raises:
             Problem: 413 too many pixels, 415 no image of a known kind, 422 an image that cannot be used.
         """
         child = await self._idle.get()
-        call = asyncio.ensure_future(
-            asyncio.to_thread(child.call, (upload.content, show), self._settings.decode_seconds)
-        )
+        call = asyncio.ensure_future(asyncio.to_thread(self._call, child, (upload.content, show, keep)))
         # Whoever waits may go; the process is free only when it has answered.
         call.add_done_callback(lambda _: self._idle.put_nowait(child))
         call.add_done_callback(lambda done: done.cancelled() or done.exception())
@@ -87,8 +94,17 @@ class Decoders:
         except Late:
             seconds = f"{self._settings.decode_seconds:.0f} seconds"
             raise Problem(422, "Not usable", f"{upload.name}: decoding took longer than {seconds}.") from None
-        except Died:
+        except Exception as error:  # whatever a decoder may fail with, the file is to blame
+            _log.warning("A decoder failed: %r", error)
             raise Problem(422, "Not usable", f"{upload.name}: this file cannot be decoded.") from None
+
+    def _call(self, child: Child, message: tuple[bytes, bool, bool]) -> Seen:
+        try:
+            return child.call(message, self._settings.decode_seconds)
+        except Late:
+            raise
+        except Died:  # perhaps for another reason than this file: a new process may do better
+            return child.call(message, self._settings.decode_seconds)
 
     def close(self) -> None:
         """End the processes."""
@@ -96,7 +112,7 @@ class Decoders:
             child.close()
 
 
-def prepare(memory_mb: int, most_pixels: int) -> Callable[[tuple[bytes, bool]], Seen]:
+def prepare(memory_mb: int, most_pixels: int, seconds: float) -> Callable[[tuple[bytes, bool, bool]], Seen]:
     """Bound this process and return the function that looks at one upload."""
     import os
 
@@ -115,19 +131,35 @@ def prepare(memory_mb: int, most_pixels: int) -> Callable[[tuple[bytes, bool]], 
         resource.setrlimit(resource.RLIMIT_AS, (memory_mb * MB, memory_mb * MB))
         resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    return lambda message: _look(*message, most_pixels)
+    return lambda message: _in_time(seconds, lambda: _look(*message, most_pixels))
 
 
-def _look(content: bytes, show: bool, most_pixels: int) -> Seen:
-    from data import likeness
+def _in_time(seconds: float, function: Callable[[], Seen]) -> Seen:
+    """Let the system end this process where a file keeps it busy and nobody is left who could."""
+    with suppress(ImportError):
+        import resource
+
+        hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
+        resource.setrlimit(resource.RLIMIT_CPU, (int(time.process_time() + 2 * seconds) + 1, hard))
+    return function()
+
+
+def _look(content: bytes, show: bool, keep: bool, most_pixels: int) -> Seen:
+    import cv2
+
     from data.images import BadImage, decode
 
     try:
-        picture = decode(content, most_pixels)
+        return _seen(content, decode(content, most_pixels), show, keep)
     except BadImage as reason:
         raise _refused(str(reason)) from None
-    except MemoryError:
-        raise Refused(422, "decoding it takes too much memory.") from None
+    except (MemoryError, cv2.error):
+        raise Refused(422, "reading it takes too much memory. Send a smaller image.") from None
+
+
+def _seen(content: bytes, picture: "Picture", show: bool, keep: bool) -> Seen:
+    from data import likeness
+
     pixels = np.asarray(picture.image)
     plain = picture.format in ("JPEG", "MPO") and not picture.changes
     seen: dict[str, Any] = {
@@ -137,6 +169,7 @@ def _look(content: bytes, show: bool, most_pixels: int) -> Seen:
         "content": content if plain else b"",
         "pixels": None if plain else pixels,
         "statistics": likeness.statistics(pixels),
+        "kept": picture.png() if keep else b"",
     }
     return Seen(**seen, **(_for_page(pixels) if show else {}))
 

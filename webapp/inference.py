@@ -28,6 +28,7 @@ class _Job:
     """One question, and the future that gets its answer."""
 
     message: Predict | Explain | Warm
+    again: bool = False  # whether the worker died of it, or beside it, before
     answer: asyncio.Future = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
 
@@ -146,13 +147,15 @@ class Inference:
             message = Predict(first.runs, tuple(image for job in batch for image in job.message.images))
         try:
             answer = await asyncio.to_thread(self.child.call, message, PATIENCE)
-        except (Died, Late) as error:
+        except Died as error:
             _log.error("The model worker was started anew: %s", error)
-            if len(batch) > 1:  # one of them ended it: the others are worth asking
-                for job in batch:
+            if not isinstance(error, Late) and (len(batch) > 1 or not batch[0].again):
+                for job in batch:  # one of them may have ended it, or none: each is asked once more by itself
+                    job.again = True
                     await self._answer([job])
                 return
-            _fail(batch[0], Problem(422, "Not usable", "The models could not work on this image."))
+            for job in batch:
+                _fail(job, Problem(422, "Not usable", "The models could not work on this image."))
             return
         for k, job in enumerate(batch):
             if not job.answer.done():

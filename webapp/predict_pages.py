@@ -14,7 +14,7 @@ from fastapi.responses import HTMLResponse, Response
 from utils import files, heatmap_methods
 from utils.paths import PROJECT
 from visualization import heatmaps
-from webapp import keeping, services
+from webapp import services
 from webapp.answers import COLUMNS, LEVEL
 from webapp.predicting import NO_HEATMAP, OWN_METHOD, Looked, ask
 from webapp.problems import FRAGMENT, Problem
@@ -48,10 +48,8 @@ async def predict(request: Request) -> HTMLResponse:
 
 
 def _answered(request: Request, looked: list[Looked], given: Form) -> HTMLResponse:
-    root = services.of(request).settings.root
-    kept = [keeping.keep(root, each) if given.first("keep") else "" for each in looked]
     method = given.first("heatmap", NO_HEATMAP)
-    shown = {"looked": [_card(each, words, method) for each, words in zip(looked, kept, strict=True)], "level": LEVEL}
+    shown = {"looked": [_card(each, method) for each in looked], "level": LEVEL}
     if FRAGMENT in request.headers:
         return render(request, "answers.html", **shown)
     return render(request, "predict.html", **shown, **_form(request))
@@ -87,12 +85,11 @@ def _form(request: Request) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _card(each: Looked, kept: str, method: str) -> dict[str, Any]:
+def _card(each: Looked, method: str) -> dict[str, Any]:
     """Return what the template needs of one image."""
     title = "" if method == OWN_METHOD else heatmap_methods.title(method)
     card: dict[str, Any] = {
         "each": each,
-        "kept": kept,
         "method": title,
         "stem": PurePath(each.upload.name).stem or "image",
     }

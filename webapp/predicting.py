@@ -2,19 +2,19 @@
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from fastapi import Request
 
 from utils import heatmap_methods
-from webapp import uploads
+from webapp import keeping, uploads
 from webapp.answers import Answer, agreement, names
 from webapp.catalogue import Entry
 from webapp.decoding import Seen
 from webapp.problems import Problem
 from webapp.services import Services
-from webapp.uploads import Form, Share, Upload
+from webapp.uploads import Form, Upload
 
 NO_HEATMAP, OWN_METHOD = "none", "own"
 METHODS = (NO_HEATMAP, OWN_METHOD, *heatmap_methods.names())
@@ -25,10 +25,11 @@ class Looked:
     """What is known of one upload.
 
     Attributes:
-        seen: None where the file could not be used.
+        seen: None where the file could not be used; without the pixels, which are gone once the models have answered.
         problem: why it could not; None where it could.
         answers: of every run that was asked, in that order.
         maps: heatmaps in 0..1, or why there is none, by run id.
+        kept: what was kept of it on the disk, in a sentence; "" where that was not asked for.
     """
 
     upload: Upload
@@ -36,6 +37,7 @@ class Looked:
     problem: Problem | None = None
     answers: list[Answer] = field(default_factory=list)
     maps: dict[str, "np.ndarray | str"] = field(default_factory=dict)
+    kept: str = ""
 
     @property
     def agreement(self) -> str:
@@ -50,6 +52,7 @@ class Question:
     uploads: list[Upload]
     runs: list[Entry]
     method: str
+    keep: bool = False
 
 
 async def ask(
@@ -76,7 +79,7 @@ async def ask(
         try:
             async with asyncio.timeout(services.settings.deadline):
                 # One after another: so only one image of a request is in memory with all its pixels.
-                looked = [await _look(upload, question, services, share, show) for upload in question.uploads]
+                looked = [await _look(upload, question, services, show) for upload in question.uploads]
         except TimeoutError:
             raise Problem(
                 503, "Too slow",
@@ -105,7 +108,7 @@ def _question(form: Form, services: Services, samples: dict[str, Upload]) -> Que
         raise Problem(
             422, "Unknown method", f"Received the heatmap method '{method[:40]}'. Valid: {', '.join(METHODS)}."
         )
-    return Question(images, runs, method)
+    return Question(images, runs, method, bool(form.first("keep")))
 
 
 def _runs(names: Sequence[str], services: Services) -> list[Entry]:
@@ -138,13 +141,11 @@ def _runs(names: Sequence[str], services: Services) -> list[Entry]:
     return list({entry.id: entry for entry in found}.values())
 
 
-async def _look(upload: Upload, question: Question, services: Services, share: Share, show: bool) -> Looked:
+async def _look(upload: Upload, question: Question, services: Services, show: bool) -> Looked:
     try:
-        seen = await services.decoders.look(upload, show)
+        seen = await services.decoders.look(upload, show, question.keep)
         image = seen.pixels if seen.pixels is not None else seen.content
-        held = 0 if seen.pixels is None else seen.pixels.nbytes
-        share.take(held)
-        try:
+        async with services.room.hold(seen.width * seen.height * 3):
             given = await services.inference.predict(tuple(entry.run for entry in question.runs), image)
             named = names(question.runs)
             answers = [
@@ -152,13 +153,15 @@ async def _look(upload: Upload, question: Question, services: Services, share: S
                 for entry, each in zip(question.runs, given, strict=True)
             ]
             maps = await _maps(answers, image, question.method, services)
-        finally:
-            share.give(held)
     except Problem as problem:
         if problem.status == 503:  # not the image's fault
             raise
         return Looked(upload, problem=problem)
-    return Looked(upload, seen, None, answers, maps)
+    kept = ""
+    if question.keep:
+        rows = [answer.row(upload.name) for answer in answers]
+        kept = await asyncio.to_thread(keeping.keep, services.settings.root, seen.kept, rows)
+    return Looked(upload, replace(seen, pixels=None, content=b"", kept=b""), None, answers, maps, kept)
 
 
 async def _maps(answers: list[Answer], image: bytes | np.ndarray, method: str, services: Services) -> dict:

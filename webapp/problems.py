@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 from utils.errors import LeukoBenchError
 
 API = "/api/"
+ANYWHERE = (401, 421, 503)  # problems of any route: token, foreign host, too busy
 MACHINES = ("/healthz", "/metrics")  # read by programs as well
 FRAGMENT = "x-fragment"  # sent by the pages' own scripts, which show the problem themselves
 _log = logging.getLogger(__name__)
@@ -44,7 +45,8 @@ class ProblemBody(BaseModel):
 def documented(*statuses: int) -> dict[int | str, dict]:
     """Return the `responses` of a route that may answer with these problems, for its OpenAPI document."""
     content = {"application/problem+json": {"schema": ProblemBody.model_json_schema()}}
-    return {status: {"description": HTTPStatus(status).phrase, "content": content} for status in statuses}
+    told = sorted({*ANYWHERE, *statuses})
+    return {status: {"description": HTTPStatus(status).phrase, "content": content} for status in told}
 
 
 def respond(request: Request, problem: Problem) -> Response:
@@ -62,8 +64,14 @@ def respond(request: Request, problem: Problem) -> Response:
     return response
 
 
+def defect(request: Request, error: Exception) -> Response:
+    """Log an error that nobody expected, and return the problem that the client reads."""
+    _log.error("Defect at %s", request.url.path, exc_info=error)
+    return respond(request, Problem(500, "Internal error", "The server made a mistake; its log says which."))
+
+
 def install(app: FastAPI) -> None:
-    """Make every error of a route a problem."""
+    """Make every expected error of a route a problem; what is left is for `defect`."""
 
     async def known(request: Request, error: Problem) -> Response:
         return respond(request, error)
@@ -91,12 +99,7 @@ def install(app: FastAPI) -> None:
         told = "; ".join(f"{'.'.join(map(str, e['loc'][1:]))}: {e['msg']}" for e in error.errors()[:5])
         return respond(request, Problem(422, "Invalid request", f"{told[:500]}."))
 
-    async def defect(request: Request, error: Exception) -> Response:
-        _log.error("Defect at %s", request.url.path, exc_info=error)
-        return respond(request, Problem(500, "Internal error", "The server made a mistake; its log says which."))
-
     app.add_exception_handler(Problem, known)
     app.add_exception_handler(LeukoBenchError, expected)
     app.add_exception_handler(HTTPException, of_http)
     app.add_exception_handler(RequestValidationError, invalid)
-    app.add_exception_handler(Exception, defect)

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from fastapi import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from webapp.problems import Problem, respond
+from webapp.problems import Problem, defect, respond
 from webapp.settings import Settings, is_loopback
 
 POLICY = (
@@ -28,6 +28,7 @@ OF_IMAGES = (
     "default-src 'none'; img-src 'self'; style-src 'unsafe-inline'; frame-ancestors 'none'"  # browsers style them
 )
 STORED = "private, max-age=300"  # of what lies in static/; all else is never kept by a browser
+MOST = 256  # requests in work at one time
 OPEN = ("/healthz",)  # asked by supervisors, says nothing of the runs
 
 
@@ -35,7 +36,7 @@ class Guard:
     """Let in who may ask, and put the security headers on every answer."""
 
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
-        self.app, self.settings = app, settings
+        self.app, self.settings, self.served = app, settings, 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request (ASGI)."""
@@ -46,10 +47,16 @@ class Guard:
             await self.app(scope, receive, send)
             return
 
+        begun = False
+
         async def with_headers(message: Message) -> None:
+            nonlocal begun
             if message["type"] == "http.response.start":
+                begun = True
                 given = {name.lower() for name, _ in message["headers"]}
-                kept = STORED if scope["path"].startswith("/static/") and message["status"] == 200 else "no-store"
+                kept = (
+                    STORED if scope["path"].startswith("/static/") and message["status"] in (200, 304) else "no-store"
+                )
                 wanted = HEADERS | {"Cache-Control": kept}
                 if dict(message["headers"]).get(b"content-type") == b"image/png":
                     wanted["Content-Security-Policy"] = OF_IMAGES
@@ -60,7 +67,15 @@ class Guard:
         request = Request(scope)
         problem = self._refused(request)
         if problem is None:
-            await self.app(scope, receive, with_headers)
+            self.served += 1
+            try:
+                await self.app(scope, receive, with_headers)
+            except Exception as error:
+                if begun:  # the rest of the answer is lost; uvicorn closes the connection
+                    raise
+                await defect(request, error)(scope, receive, with_headers)
+            finally:
+                self.served -= 1
             return
         response = respond(request, problem)
         if problem.status == 401:
@@ -72,6 +87,8 @@ class Guard:
         if self.settings.loopback and not is_loopback(_name(host)):
             # Another site may have its name lead to this machine (DNS rebinding) and read the answers.
             return Problem(421, "Wrong host", "This server answers to localhost and 127.0.0.1 alone.")
+        if self.served >= MOST:
+            return Problem(503, "Busy", "Too many requests at once. Try again in a moment.", retry_after=2)
         if self.settings.token and request.url.path not in OPEN and not self._known(request):
             return Problem(
                 401, "Token needed",
@@ -79,7 +96,7 @@ class Guard:
                 "'Authorization: Bearer TOKEN'.",
             )  # fmt: skip
         origin = request.headers.get("origin")
-        if request.method not in ("GET", "HEAD") and origin is not None and urlsplit(origin).netloc != host:
+        if request.method not in ("GET", "HEAD") and origin is not None and _place(origin) != host:
             return Problem(403, "Foreign page", "Uploads may come from this server's own pages alone.")
         return None
 
@@ -92,7 +109,17 @@ class Guard:
                 return False
         elif scheme.lower() != "bearer":
             return False
+        else:
+            given = given.encode("latin-1").decode("utf-8", "replace")  # as headers were read
         return secrets.compare_digest(given.strip().encode(), self.settings.token.encode())
+
+
+def _place(origin: str) -> str | None:
+    """Return host and port of an Origin header; None where it has none."""
+    try:
+        return urlsplit(origin).netloc or None
+    except ValueError:
+        return None
 
 
 def _name(host: str) -> str:

@@ -19,7 +19,7 @@ from webapp.services import Services
 from webapp.settings import Settings
 
 STATIC = Path(__file__).resolve().parent / "static"
-CLIENTS = 512  # connections at one time
+BACKLOG = 512  # connections that wait to be taken
 
 
 def make_app(settings: Settings) -> FastAPI:
@@ -63,11 +63,13 @@ def serve(settings: Settings, ready: Callable[[str], None]) -> None:
     """
     import uvicorn
 
+    from webapp.connections import Impatient
+
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    bound = socket.create_server((settings.host, settings.port), family=family, backlog=CLIENTS)
+    bound = socket.create_server((settings.host, settings.port), family=family, backlog=BACKLOG)
     config = uvicorn.Config(
         make_app(settings), log_level="warning", access_log=False, server_header=False, proxy_headers=False,
-        limit_concurrency=CLIENTS, timeout_keep_alive=10, timeout_graceful_shutdown=int(settings.deadline) + 5,
+        http=Impatient, timeout_keep_alive=10, timeout_graceful_shutdown=int(settings.deadline) + 5,
         h11_max_incomplete_event_size=32_768, lifespan="on", ws="none",
     )  # fmt: skip
     server = uvicorn.Server(config)

@@ -10,10 +10,10 @@ from webapp.answers import Judge
 from webapp.catalogue import Catalogue
 from webapp.decoding import Decoders
 from webapp.inference import Inference
+from webapp.memory import Budget, Room
 from webapp.meters import Meters
 from webapp.problems import Problem
 from webapp.settings import Settings
-from webapp.uploads import Budget
 
 RETRY = 2  # seconds
 
@@ -24,7 +24,7 @@ class Services:
     def __init__(self, settings: Settings, meters: Meters) -> None:
         self.settings, self.meters = settings, meters
         self.catalogue, self.judge = Catalogue(settings.root), Judge()
-        self.budget = Budget(settings.held_bytes)
+        self.budget, self.room = Budget(settings.held_bytes), Room(settings.pixel_bytes)
         self.inference = Inference(settings, meters)
         self.decoders = Decoders(settings)
         self.busy = 0

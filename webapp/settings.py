@@ -21,9 +21,10 @@ class Settings:
         images: in one request.
         request_bytes: of the whole body of one request.
         held_bytes: of all bodies that are held at one time.
+        pixel_bytes: of all decoded images at one time; those that come later wait.
         models: run in one request at most; also how many stay loaded, unless `memory_mb` is reached before.
         memory_mb: weights and graphs of loaded models, as the growth of the worker's memory.
-        deadline: seconds for a request, from its first byte to its answer.
+        deadline: seconds for reading a request, and as many for answering it.
         waiting: requests that may be in work or wait; more are told to come again.
         decoders: processes that decode images.
         decoder_mb: address space of each of them.
@@ -39,6 +40,7 @@ class Settings:
     images: int = 16
     request_bytes: int = 64 * MB
     held_bytes: int = 256 * MB
+    pixel_bytes: int = 160 * MB
     models: int = 12
     memory_mb: int = 3_000
     deadline: float = 60.0

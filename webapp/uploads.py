@@ -2,14 +2,14 @@
 
 import asyncio
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from fastapi import Request
 from python_multipart.exceptions import MultipartParseError
 from python_multipart.multipart import MultipartParser, parse_options_header
+from starlette.requests import ClientDisconnect
 
+from webapp.memory import Share
 from webapp.problems import Problem
 from webapp.settings import MB, Settings
 
@@ -36,46 +36,6 @@ class Form:
     def first(self, name: str, default: str = "") -> str:
         """Return the first value of a field."""
         return self.fields.get(name, [default])[0]
-
-
-class Budget:
-    """Bytes of all uploads that are in memory at one time."""
-
-    def __init__(self, limit: int) -> None:
-        self.limit, self.held = limit, 0
-
-    @contextmanager
-    def share(self) -> "Iterator[Share]":
-        """Yield a share to take bytes from; all of them come back when the block ends."""
-        share = Share(self)
-        try:
-            yield share
-        finally:
-            self.held -= share.taken
-
-
-@dataclass
-class Share:
-    """What one request holds of the budget."""
-
-    budget: Budget
-    taken: int = 0
-
-    def take(self, count: int) -> None:
-        """Take bytes.
-
-        Raises:
-            Problem: 503, too much is being uploaded at once.
-        """
-        if self.budget.held + count > self.budget.limit:
-            raise Problem(503, "Busy", "Too many uploads at once. Try again in a moment.", retry_after=2)
-        self.budget.held += count
-        self.taken += count
-
-    def give(self, count: int) -> None:
-        """Give bytes back before the request ends."""
-        self.budget.held -= count
-        self.taken -= count
 
 
 async def read(request: Request, settings: Settings, share: Share) -> Form:
@@ -112,6 +72,8 @@ async def read(request: Request, settings: Settings, share: Share) -> Form:
         parser.finalize()
     except TimeoutError:
         raise Problem(408, "Too slow", f"The upload took longer than {settings.deadline:.0f} seconds.") from None
+    except ClientDisconnect:
+        raise Problem(400, "Broken upload", "The connection ended before the form did.") from None
     except MultipartParseError:
         raise Problem(400, "Broken upload", "The form's parts could not be told apart. Send it again.") from None
     if not reader.complete:

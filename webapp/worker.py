@@ -1,5 +1,6 @@
 """The process that runs the models: what it is asked, and what it answers."""
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,12 +50,13 @@ def _answer(message: Warm | Predict | Explain, shelf: Any) -> Any:
     from models.serving import decode
 
     if isinstance(message, Warm):
-        return _or_why(lambda: shelf.get(Run(message.run)) and None)
+        return _or_why(lambda: shelf.get(Run(message.run)) and None, message.run)
     if isinstance(message, Explain):
-        return _or_why(lambda: shelf.get(Run(message.run)).explain(decode(message.image), message.method))
+        run = Run(message.run)
+        return _or_why(lambda: shelf.get(run).explain(decode(message.image), message.method), message.run)
     images = [_or_why(lambda image=image: decode(image)) for image in message.images]
     good = [image for image in images if not isinstance(image, str)]
-    given = [_or_why(lambda run=run: shelf.get(Run(run)).predict(good)) if good else None for run in message.runs]
+    given = [_or_why(lambda run=run: shelf.get(Run(run)).predict(good), run) if good else None for run in message.runs]
     places = iter(range(len(good)))
     order = [None if isinstance(image, str) else next(places) for image in images]
     return [
@@ -66,9 +68,9 @@ def _answer(message: Warm | Predict | Explain, shelf: Any) -> Any:
     ]
 
 
-def _or_why(function: Callable[[], Any]) -> Any:
-    """Return what a function returns, or the words of its error."""
+def _or_why(function: Callable[[], Any], run: Path = Path()) -> Any:
+    """Return what a function returns, or the words of its error, which name files as seen from the folder of runs."""
     try:
         return function()
     except LeukoBenchError as error:
-        return str(error)
+        return str(error).replace(f"{run.parent.parent}{os.sep}", "")
