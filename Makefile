@@ -13,7 +13,7 @@ demo: $(STAMP)
 	@$(PY) run_guide.py demo
 
 test: $(STAMP)
-	@$(PY) -m pytest -n 2 --dist loadfile --ignore-glob='tests/test_web_*'
+	@$(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder --ignore-glob='tests/test_web_*'
 
 # The web page in Debian's Chromium, and under attack.
 test-web: $(WEB_STAMP)

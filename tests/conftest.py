@@ -8,9 +8,23 @@ from pathlib import Path
 
 import pytest
 
+SLOWEST = (
+    "test_large_models",
+    "test_training",
+    "test_visualization",
+    "test_explaining",
+    "test_report",
+    "test_synthetic",
+)
 PROJECT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(PROJECT))
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that take longest, so that no processor is idle while the last of them runs alone."""
+    place = {name: k for k, name in enumerate(SLOWEST)}
+    items.sort(key=lambda item: place.get(item.path.stem, len(place)))
 
 
 @pytest.fixture(scope="session")

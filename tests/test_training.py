@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +17,6 @@ from models import (
     backbones,
     evaluation,
     explaining,
-    heatmaps,
     launching,
     progress,
     runtime,
@@ -27,12 +25,10 @@ from models import (
     training,
     weights,
 )  # fmt: skip
-from utils import artifacts, files, heatmap_methods, timing
-from utils.artifacts import Run
+from utils import artifacts, heatmap_methods
 from utils.errors import LeukoBenchError
 
 TINY = ("--dataset", "tiny", "--set", "image_size=32", "--set", "filters=[4,8,8]", "--set", "dense=8")
-LARGE = [name for name in models.names() if name != "cnn"]
 
 
 def tiny(**values):
@@ -66,24 +62,6 @@ def wait_for_an_epoch(process, root, seconds=120):
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < end, "waited too long"
         time.sleep(0.02)
-
-
-@contextmanager
-def eagerly():
-    """Run without a graph: tracing a step of a large model takes up to a minute."""
-    runtime.start()
-    import tensorflow as tf
-
-    tf.config.run_functions_eagerly(True)
-    try:
-        yield
-    finally:
-        tf.config.run_functions_eagerly(False)
-
-
-def train_eagerly(config, root):
-    with eagerly():
-        return training.train(config, root)
 
 
 @pytest.fixture(scope="module")
@@ -344,21 +322,6 @@ def test_a_model_that_fails_does_not_stop_the_next(uninterrupted, home, guide):
     assert "Traceback" not in done.stderr
 
 
-def test_frozen_features_give_what_ordinary_training_gives(home, monkeypatch):
-    config = models.config_for(
-        "resnet18", dataset="tiny", image_size=32, weights="none", freeze="always", epochs=3, learning_rate=1e-4
-    )
-    reused = train_eagerly(config, home / "reused")
-    assert files.read_json(reused.file("timing.json"))["training"]["feature_reuse_saved_seconds"] > 0
-    monkeypatch.setattr(session, "_Features", lambda running, stop: session._Pixels(running, frozen=True))
-    ordinary = train_eagerly(config, home / "ordinary")
-    folder, classes = evaluation.split_of(reused).path, reused.config()["classes"]
-    images = pipeline.read(folder, "test", classes, 32, 10**9)
-    a, b = (evaluation.predict(evaluation.open_model(run), images) for run in (reused, ordinary))
-    np.testing.assert_allclose(a, b, atol=1e-4)
-    assert np.ptp(a, axis=0).max() > 1e-3, "a head that learned nothing would agree as well"
-
-
 @pytest.mark.parametrize("precision", ["float32", "mixed_float16", "mixed_bfloat16"])
 def test_every_precision_trains_reloads_in_float32_and_explains(home, precision):
     run = evaluation.evaluate(training.train(tiny(precision=precision, epochs=1), home / precision))
@@ -373,47 +336,6 @@ def test_every_precision_trains_reloads_in_float32_and_explains(home, precision)
         assert kept["map"].min() >= 0 and kept["map"].max() == 1
         panel = kept["image"][(kept["purpose"] == "panel") & (kept["method"] == "gradcam")]
     assert list(panel) == explaining.panel(evaluation.split_of(run).manifest)
-
-
-@pytest.fixture(scope="session")
-def large_runs(home) -> dict[str, Run]:
-    """Train every large model once, on images as small as it takes; a few timed calls are enough here."""
-    runs, repeat = {}, timing.repeat
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(timing, "repeat", lambda call: repeat(call, warmup=1, iterations=2))
-        for name in LARGE:
-            profile = "tiny" if "tiny" in type(models.config_for(name)).PROFILES else ""
-            fields = {"dataset": "tiny", "weights": "none", "epochs": 1, "batch_size": 52}
-            smallest = max(32, type(models.config_for(name)).SMALLEST)
-            config = models.config_for(name, profile, image_size=smallest, augmentation={}, **fields)
-            runs[name] = evaluation.evaluate(train_eagerly(config, home / "large"))
-    return runs
-
-
-@pytest.mark.parametrize("name", LARGE)
-def test_large_model_trains_reloads_and_predicts(large_runs, name):
-    run = large_runs[name]
-    assert run.finished and run.config()["initialisation"] == "random"
-    fresh = models.build(evaluation.config_of(run), initial_weights=False)
-    trained = evaluation.open_model(run)
-    moved = [not np.array_equal(a, b) for a, b in zip(fresh.get_weights(), trained.get_weights(), strict=True)]
-    assert np.mean(moved) > 0.9, "with random weights the whole network learns, its BatchNorm too"
-    table = run.predictions("test")
-    pixels = explaining.read_test(run, table["image"][:5]).astype(np.float32)
-    np.testing.assert_allclose(trained.predict_on_batch(pixels), table.filter(like="p_").to_numpy()[:5], atol=1e-4)
-
-
-@pytest.mark.parametrize("name", LARGE)
-def test_large_model_is_explained(large_runs, name):
-    run = large_runs[name]
-    model = evaluation.open_model(run, logits=True)
-    method = heatmaps.methods_of(model)[1]  # Grad-CAM++, or rollout of a Vision Transformer
-    with eagerly():
-        explaining.explain(run, method)
-    with np.load(run.file("heatmaps.npz"), allow_pickle=False) as kept:
-        assert set(kept["layer"]) == {heatmaps.check_layer(model, run.config()["heatmap_layer"])}
-        assert set(kept["method"]) == {method}
-        assert kept["map"].max() == 1
 
 
 def test_dropout_is_a_function_of_seed_and_epoch():
