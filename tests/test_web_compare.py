@@ -1,51 +1,21 @@
-"""The catalogue of runs, the pages below "Compare" and GET /api/v1/runs: right numbers, and no run breaks another."""
+"""The pages below "Compare", their figures and GET /api/v1/runs: right numbers, and nothing else is found."""
 
 import html
 import io
 import json
-import os
 import re
-import shutil
-import time
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from types import SimpleNamespace
 
-import numpy as np
 import pytest
+from comparing import client_of, first_cells, get, text_of
 from fakes import CLASSES, fake_run
-from fastapi.testclient import TestClient
 from PIL import Image
 
 from utils import artifacts, leaderboard, metrics, statistics
-from utils.artifacts import Run
-from webapp import catalogue as catalogues
 from webapp import run_answers, sheets, versus
 from webapp.board import COLUMNS
-from webapp.catalogue import Catalogue
 from webapp.figures import FIGURES
-from webapp.problems import Problem
-from webapp.server import make_app
-from webapp.settings import Settings
 from webapp.sheets import Sheets
-
-
-class FakeInference:
-    """Stands for the model worker: a map that grows to the right."""
-
-    def __init__(self):
-        self.asked = []
-
-    def heatmap_of_file(self, entry, path, method=""):
-        self.asked.append((entry.id, path.name, method))
-        return np.tile(np.linspace(0, 1, 16, dtype=np.float32), (16, 1)), np.full(4, 0.25)
-
-
-def client_of(root):
-    """The real application with the catalogue alone: no process is started."""
-    app = make_app(Settings(root=Path(root)))
-    app.state.services = SimpleNamespace(catalogue=Catalogue(root), inference=FakeInference())
-    return TestClient(app, base_url="http://127.0.0.1", raise_server_exceptions=False)
 
 
 @pytest.fixture(scope="module")
@@ -64,30 +34,6 @@ def world(tmp_path_factory):
             "unfinished": fake_run(root, "resnet50", finished=False),
         }
         yield SimpleNamespace(root=root, client=client_of(root), **runs)
-
-
-@pytest.fixture
-def own(tmp_path, monkeypatch):
-    """A root that a test may change, with one good run."""
-    monkeypatch.setenv("LEUKOBENCH_DATA", str(tmp_path / "data"))
-    root = tmp_path / "runs"
-    good = fake_run(root, seed=1, pictures=True, measured=True)
-    return SimpleNamespace(root=root, good=good, client=client_of(root))
-
-
-def text_of(page):
-    return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", page)).replace("\u200b", "").split())
-
-
-def get(client, path, status=200):
-    answer = client.get(path)
-    assert answer.status_code == status, f"{path}: {answer.status_code} {text_of(answer.text)[-300:]}"
-    return answer
-
-
-def first_cells(page, table):
-    body = re.search(rf"<table[^>]*{table}[^>]*>.*?<tbody>(.*?)</tbody>", page, re.S)[1]
-    return [text_of(cell) for cell in re.findall(r'<tr[^>]*>\s*<th scope="row">(.*?)</th>', body, re.S)]
 
 
 def test_every_page_is_whole_and_holds_nothing_inline(world):
@@ -298,212 +244,3 @@ def test_thumbnails_are_encoded_anew(world):
     original = world.root.parent / "data" / "raw" / "synthetic" / answer.image
     assert got.content != original.read_bytes()
     get(world.client, f"/runs/{world.keras.id}/images/{answer.row}.png")  # its own images, by their rows
-
-
-def test_heatmaps_come_from_the_worker_and_else_from_the_file(own):
-    bare = fake_run(own.root, "resnet50", heatmaps=True)
-    bare.file(artifacts.WEIGHTS).unlink()
-    catalogue, inference = own.client.app.state.services.catalogue, own.client.app.state.services.inference
-    row = next(iter(run_answers.of(catalogue.find(own.good.id)).of.values())).row
-    path = f"/runs/{own.good.id}/images/{row}"
-    got = get(own.client, f"{path}/heatmap.png?method=gradcam%2B%2B")
-    assert Image.open(io.BytesIO(got.content)).size == (448, 448)
-    assert inference.asked[-1][0::2] == (own.good.id, "gradcam++")
-    get(own.client, f"{path}/heatmap.png?method=none", 422)
-    explained = {str(image) for image in np.load(bare.file(artifacts.HEATMAPS))["image"]}
-    answers = run_answers.of(catalogue.find(bare.id)).of.values()
-    held = {answer.image: get_status(own.client, bare, answer) for answer in answers}
-    assert {image for image, status in held.items() if status == 200} == explained
-    assert set(held.values()) == {200, 404}
-    page = get(own.client, f"/runs/{bare.id}/cell?true=0&predicted=0").text
-    assert page.count("data-look") == sum(f"/images/{a.row}/heatmap" in page for a in answers if a.image in explained)
-    assert "weights of this run are not here" in page
-
-
-def get_status(client, run, answer):
-    return client.get(f"/runs/{run.id}/images/{answer.row}/heatmap.png").status_code
-
-
-def test_no_file_outside_the_dataset_is_shown(own):
-    secret = own.root.parent / "secret.png"
-    Image.new("RGB", (8, 8)).save(secret)
-    for folder in ("manifests",):
-        shutil.rmtree(own.root / folder)  # else the images are held against it
-    path = own.good.file(artifacts.PREDICTIONS)
-    lines = path.read_text().splitlines()
-    k = next(k for k, line in enumerate(lines) if ",test," in line)
-    lines[k] = f"../../../secret.png,{lines[k].partition(',')[2]}"
-    lines[k + 1] = f"{secret},{lines[k + 1].partition(',')[2]}"
-    path.write_text("\n".join(lines) + "\n")
-    for row in (k - 1, k):
-        get(own.client, f"/runs/{own.good.id}/images/{row}.png", 404)
-    get(own.client, f"/runs/{own.good.id}/images/{k + 1}.png")
-    config = own.good.file(artifacts.CONFIG)
-    for dataset in ("..", "../..", ".", "/", "", "synthetic/../synthetic", "a\0b"):
-        config.write_text(json.dumps(json.loads(config.read_text()) | {"dataset": dataset}))
-        get(own.client, f"/runs/{own.good.id}/images/{k + 1}.png", 404)
-
-
-def test_a_new_run_shows_up_and_a_deleted_one_goes(own):
-    assert len(first_cells(get(own.client, "/compare").text, 'id="every-run"')) == 1
-    new = fake_run(own.root, seed=2, accuracy=0.5)
-    page = get(own.client, "/compare").text
-    assert len(first_cells(page, 'id="every-run"')) == 2
-    assert len(get(own.client, "/api/v1/runs").json()) == 2
-    assert "± 28.28".replace(" ", "") in text_of(page)  # both seeds are in one row: 90 and 50
-    new.file(artifacts.METRICS).unlink()
-    assert get(own.client, f"/api/v1/runs/{new.id}").json()["state"] == "unfinished"
-    shutil.rmtree(new.path)
-    get(own.client, f"/runs/{new.id}", 404)
-    assert len(first_cells(get(own.client, "/compare").text, 'id="every-run"')) == 1
-    shutil.rmtree(own.root)
-    assert "There is no finished run here yet" in text_of(get(own.client, "/compare").text)
-    assert get(own.client, "/api/v1/runs").json() == []
-
-
-def test_an_unfinished_run_shows_its_curves(own):
-    run = fake_run(own.root, "resnet50", finished=False)
-    page = get(own.client, f"/runs/{run.id}").text
-    assert "4 epochs made" in text_of(page)
-    get(own.client, f"/runs/{run.id}/figures/curves.png")
-    history = run.file(artifacts.HISTORY)
-    history.write_text(history.read_text().rsplit("\n", 2)[0] + "\n4,tra")  # written to half
-    page = get(own.client, f"/runs/{run.id}").text
-    assert "There is no finished epoch to show." in page
-    get(own.client, f"/runs/{run.id}/figures/curves.png", 404)
-    assert "to the end" not in text_of(page)
-    run.file(artifacts.PREDICTIONS).write_text("image,split")
-    assert f"Finish it with: python run_guide.py evaluate {run.id}" in text_of(get(own.client, "/compare").text)
-
-
-DAMAGE = {
-    "config no JSON": (artifacts.CONFIG, lambda text: text[:40]),
-    "config a list": (artifacts.CONFIG, lambda text: "[]"),
-    "config null": (artifacts.CONFIG, lambda text: "null"),
-    "config nested": (artifacts.CONFIG, lambda text: "[" * 100_000),
-    "seed a text": (artifacts.CONFIG, lambda text: text.replace('"seed": 5', '"seed": "<b>five"')),
-    "split a list": (artifacts.CONFIG, lambda text: re.sub(r'"split": "[^"]*"', '"split": [1]', text)),
-    "split a word": (artifacts.CONFIG, lambda text: re.sub(r'"split": "[^"]*"', '"split": "so so"', text)),
-    "classes a number": (artifacts.CONFIG, lambda text: re.sub(r'"classes": \[[^\]]*\]', '"classes": 4', text)),
-    "classes empty": (artifacts.CONFIG, lambda text: re.sub(r'"classes": \[[^\]]*\]', '"classes": []', text)),
-    "half a character": (artifacts.CONFIG, lambda text: text.replace('"synthetic"', '"\\ud800"')),
-    "flavour a number": (artifacts.CONFIG, lambda text: re.sub(r'"flavour": \[[^\]]*\]', '"flavour": 3', text)),
-    "environment null": (artifacts.ENVIRONMENT, lambda text: "null"),
-    "environment empty": (artifacts.ENVIRONMENT, lambda text: ""),
-    "history binary": (artifacts.HISTORY, lambda text: "\0\1\2"),
-    "history empty": (artifacts.HISTORY, lambda text: text.split("\n")[0]),
-    "timing a word": (artifacts.TIMING, lambda text: '"slow"'),
-    "timing in words": (artifacts.TIMING, lambda text: text.replace('"parameters": ', '"parameters": "many", "x": ')),
-    "predictions cut": (artifacts.PREDICTIONS, lambda text: text[: len(text) // 2]),
-    "predictions empty": (artifacts.PREDICTIONS, lambda text: ""),
-    "predictions of text": (artifacts.PREDICTIONS, lambda text: re.sub(r"0\.\d+", "x", text)),
-    "probabilities above one": (artifacts.PREDICTIONS, lambda text: text.replace(",0.", ",7.")),
-    "metrics no JSON": ("metrics.json", lambda text: "{"),
-    "metrics a number": ("metrics.json", lambda text: "3"),
-    "stress of text": ("stress.csv", lambda text: text.replace("0.", "x")),
-    "faithfulness of text": ("faithfulness.csv", lambda text: text.replace("0.", "x")),
-}
-
-
-@pytest.mark.parametrize("what", DAMAGE)
-def test_a_damaged_run_says_why_and_breaks_nothing(own, what):
-    bad = fake_run(own.root, seed=5, measured=True)
-    name, damage = DAMAGE[what]
-    path = bad.file(name)
-    before = path.read_text()
-    path.write_text(damage(before))
-    assert path.read_text() != before
-    told = get(own.client, f"/api/v1/runs/{bad.id}").json()
-    assert get(own.client, "/api/v1/runs").status_code == 200
-    for page in ("/compare", f"/runs/{bad.id}", f"/runs/{own.good.id}", f"/versus?a={own.good.id}&b={bad.id}"):
-        text = get(own.client, page).text
-        assert str(own.root) not in text
-        assert "<b>five" not in text
-    if what == "half a character":
-        assert told["state"] == "finished"  # odd, but a name
-        return
-    assert told["state"] == "damaged"
-    assert len(told["problem"]) > 30
-    assert html.escape(told["problem"])[:40] in get(own.client, "/compare").text.replace("&#34;", "&quot;")
-    get(own.client, f"/runs/{bad.id}/cell", 404)
-    get(own.client, f"/api/v1/runs/{bad.id}/confusion", 404)
-    assert [row["model"] for row in own.client.app.state.services.catalogue.leaderboard()] == ["cnn"]
-    assert own.client.app.state.services.catalogue.offered()[0].id == own.good.id
-
-
-def test_odd_folders_are_no_runs_or_damaged_ones(own):
-    (own.root / "cnn" / "20260101T000000Z-00000000").mkdir()
-    (own.root / "cnn" / "notes").mkdir()
-    (own.root / "cnn" / "20260101T000000Z-00000001").write_text("a file")
-    (own.root / "gone").symlink_to(own.root / "nowhere")
-    (own.root / "file").write_text("")
-    entries = Catalogue(own.root).entries()
-    assert {entry.run.path.name: entry.state for entry in entries} == {
-        own.good.path.name: "finished",
-        "20260101T000000Z-00000000": "damaged",
-    }
-    assert Catalogue(own.root / "none").entries() == []
-    assert Catalogue(own.root / "none").leaderboard() == []
-
-
-def test_weights_that_lead_out_of_the_root_do_not_count(own):
-    catalogue = Catalogue(own.root)
-    assert catalogue.find(own.good.id).has_weights
-    weights = own.good.file(artifacts.WEIGHTS)
-    outside = weights.rename(own.root.parent / "other.h5")
-    weights.symlink_to(outside)
-    assert not catalogue.find(own.good.id).has_weights
-    assert catalogue.offered() == []
-    weights.unlink()
-    weights.mkdir()
-    assert not catalogue.find(own.good.id).has_weights
-    os.mkfifo(own.good.file("pipe"))
-    assert catalogue.find(own.good.id).finished
-
-
-def test_a_run_is_read_once_until_it_changes(own, monkeypatch):
-    fake_run(own.root, seed=2)
-    read = []
-    measure = catalogues.measure
-    monkeypatch.setattr(catalogues, "measure", lambda run: read.append(run.id) or measure(run))
-    catalogue = Catalogue(own.root)
-    with ThreadPoolExecutor(8) as pool:
-        boards = list(pool.map(lambda _: catalogue.leaderboard(), range(16)))
-    assert all(board is boards[0] for board in boards)
-    assert len(read) == 2
-    begun = time.perf_counter()
-    for _ in range(20):
-        catalogue.entries()
-    assert (time.perf_counter() - begun) / 20 < 0.05
-    assert len(read) == 2
-    os.utime(own.good.file(artifacts.TIMING), ns=(1, 1))
-    assert catalogue.find(own.good.id).finished
-    assert read[2:] == [own.good.id]
-
-
-def test_a_run_deleted_while_it_is_read_is_no_error(own, monkeypatch):
-    monkeypatch.setattr(Run, "history", lambda run: shutil.rmtree(run.path) or json.loads("[]"))
-    entries = Catalogue(own.root).entries()
-    assert [entry.state for entry in entries] == ["damaged"]
-    with pytest.raises(Problem) as caught:
-        Catalogue(own.root).find(own.good.id)
-    assert caught.value.status == 404
-
-
-def test_a_run_deleted_between_two_looks_answers_404(own):
-    catalogue = own.client.app.state.services.catalogue
-    entry = catalogue.find(own.good.id)
-    shutil.rmtree(own.good.path)
-    run_answers._read.cache_clear()
-    for ask in (run_answers.of, lambda e: Sheets().png(e, "curves")):
-        with pytest.raises(Problem) as caught:
-            ask(entry)
-        assert caught.value.status == 404
-
-
-def test_offered_are_the_latest_of_each_kind_best_first(own):
-    fake_run(own.root, seed=2, accuracy=0.5)
-    fake_run(own.root, "resnet50", accuracy=0.8)
-    fake_run(own.root, "keras:VGG19", finished=False)
-    offered = Catalogue(own.root).offered()
-    assert [(entry.run.model, entry.record.row["accuracy"]) for entry in offered] == [("resnet50", 0.8), ("cnn", 0.5)]

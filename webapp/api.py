@@ -62,7 +62,7 @@ class Health(BaseModel):
 
 @router.post(
     "/api/v1/predict", tags=["predict"], summary="Ask models about images",
-    responses=documented(400, 403, 408, 413, 415, 422, 503), openapi_extra={"requestBody": BODY},
+    responses=documented(400, 403, 404, 408, 413, 415, 422, 503), openapi_extra={"requestBody": BODY},
 )  # fmt: skip
 async def predict(request: Request) -> Prediction:
     """Return what every model says of every image, and how far it is to be believed.

@@ -1,6 +1,7 @@
 """Connections that end: uvicorn's own wait for ever for a request, and for the rest of one that is answered already."""
 
 import asyncio
+import socket
 from http import HTTPStatus
 
 import h11
@@ -21,6 +22,8 @@ class Impatient(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:
         """Begin to wait for the first request; past MOST connections, end at once."""
         super().connection_made(transport)
+        # asyncio does it only for sockets that name their protocol; without it head and body wait for each other.
+        transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if len(self.connections) > MOST:
             transport.abort()
         self._wait()
