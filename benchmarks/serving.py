@@ -1,7 +1,7 @@
 """How fast the web page answers, and how much memory it takes: python -m benchmarks.serving --root runs/demo.
 
 Starts the real server, asks it over HTTP from this machine with 1, 8 and 32 clients, one image a request and no
-heatmap, and writes docs/results/benchmarks/<name>.json and .md. Every client asks again as soon as it has its answer.
+heatmap, and writes docs/results/benchmarks/<name>.json, .md, .tex and .html. Every client asks again as soon as it has its answer.
 """
 
 import asyncio
@@ -25,6 +25,7 @@ from utils.paths import PROJECT, raw_dir, runs_dir
 from utils.tables import Table, number, write_all
 
 CLIENTS = (1, 8, 32)
+API, PAGE = "/api/v1/predict", "/predict"
 WARM = 20  # requests before any is timed
 TITLE = "How fast the web page answers"
 
@@ -71,16 +72,16 @@ def started(root: Path, request: bytes) -> Iterator[Server]:
             process.terminate()
 
 
-def request_of(image: bytes, models: Sequence[str]) -> bytes:
-    """Return a whole HTTP request that asks models about one image."""
+def request_of(image: bytes, models: Sequence[str], path: str = API) -> bytes:
+    """Return a whole HTTP request that asks models about one image, through the API or as the page's script does."""
     boundary = b"leukobench-benchmark"
     parts = [b'name="images"; filename="smear"\r\n\r\n' + image]
     parts += [f'name="models"\r\n\r\n{name}'.encode() for name in models]
     body = b"".join(b"--%s\r\nContent-Disposition: form-data; %s\r\n" % (boundary, part) for part in parts)
     body += b"--%s--\r\n" % boundary
     return (
-        b"POST /api/v1/predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n"
-        b"Content-Type: multipart/form-data; boundary=%s\r\n\r\n%s" % (len(body), boundary, body)
+        b"POST %s HTTP/1.1\r\nHost: localhost\r\nX-Fragment: 1\r\nContent-Length: %d\r\n"
+        b"Content-Type: multipart/form-data; boundary=%s\r\n\r\n%s" % (path.encode(), len(body), boundary, body)
     )
 
 
@@ -155,9 +156,10 @@ def main(
             starts.append((server.first_page, server.first_answer))
             asyncio.run(clients(server.port, asked, 1, WARM))
             about = {"model": label, "run": run.id, "image_size": run.config()["image_size"]}
-            for count in CLIENTS:
-                rows.append(about | measure(server, asked, count, repetitions, requests))
-                console.say(f"{label}, {count} clients: p50 {rows[-1]['p50_ms']:.1f} ms")
+            shown = [request_of(image, [run.id], PAGE) for image in images]
+            for path, sent, count in ((PAGE, shown, 1), *((API, asked, count) for count in CLIENTS)):
+                rows.append(about | {"path": path} | measure(server, sent, count, repetitions, requests))
+                console.say(f"{label}, {path}, {count} at once: p50 {rows[-1]['p50_ms']:.1f} ms")
     result = {
         "command": f"python -m benchmarks.serving --root {root or 'runs/demo'}",
         "machine": {"cpu": environment.cpu_name(), "cores": environment.usable_cores()},
@@ -168,23 +170,34 @@ def main(
     folder = PROJECT / "docs" / "results" / "benchmarks"
     files.write_json(folder / f"{name}.json", result)
     write_all(folder / name, TITLE, notes(result), [table(rows)])
-    console.say(f"Written: {folder / name}.json, .md")
+    console.say(f"Written: {folder / name}.json, .md, .tex, .html")
 
 
 def table(rows: Sequence[dict[str, Any]]) -> Table:
     """Return the rows as a table; the rate is also given relative to one client of the same model."""
-    alone = {row["model"]: row["images_per_second"] for row in rows if row["clients"] == 1}
+    alone = {(row["model"], row["path"]): row["images_per_second"] for row in rows if row["clients"] == 1}
     lines = [
         [
-            row["model"], str(row["image_size"]), str(row["clients"]), number(row["p50_ms"], 1),
+            row["model"], str(row["image_size"]), row["path"], str(row["clients"]), number(row["p50_ms"], 1),
             f"{row['p50_lowest_ms']:.1f}-{row['p50_highest_ms']:.1f}", number(row["p95_ms"], 1),
-            number(row["images_per_second"], 1), f"x {row['images_per_second'] / alone[row['model']]:.2f}",
+            number(row["images_per_second"], 1), f"x {row['images_per_second'] / alone[row['model'], row['path']]:.2f}",
             number(row["memory_mb"], 0),
         ]
         for row in rows
     ]  # fmt: skip
-    columns = ("Model", "Pixels", "Clients", "p50 ms", "range", "p95 ms", "Images/s", "to one client", "Memory MB")
-    return Table("One image a request, no heatmap", columns, lines)
+    columns = (
+        "Model",
+        "Pixels",
+        "Asked",
+        "Clients",
+        "p50 ms",
+        "range",
+        "p95 ms",
+        "Images/s",
+        "to one client",
+        "Memory MB",
+    )
+    return Table("One image a request, no heatmap", columns, lines, frozenset({0, 2}))
 
 
 def notes(result: dict[str, Any]) -> list[str]:
@@ -194,7 +207,8 @@ def notes(result: dict[str, Any]) -> list[str]:
         f"Made by {result['command']} on {machine['cpu']}, {machine['cores']} cores; clients and server share them. "
         f"Medians over {result['repetitions']} repetitions of {result['requests']} requests; range: of the p50 of the "
         "repetitions. Each model is asked for itself, and the server was started anew for it. Memory: resident, of the "
-        "server and all its processes, with every offered model open.",
+        f"server and all its processes, with every offered model open. {API} answers programs; {PAGE} answers the page, "
+        "with picture and outlines of nuclei.",
         f"From the command to the first page {result['first_page_s']:.1f} s, to the first answer of a model "
         f"{result['first_answer_s']:.1f} s (medians of {len({row['model'] for row in result['rows']})} starts).",
     ]
