@@ -1,7 +1,8 @@
 """How fast the web page answers, and how much memory it takes: python -m benchmarks.serving --root runs/demo.
 
 Starts the real server, asks it over HTTP from this machine with 1, 8 and 32 clients, one image a request and no
-heatmap, and writes docs/results/benchmarks/<name>.json, .md, .tex and .html. Every client asks again as soon as it has its answer.
+heatmap, and writes docs/results/benchmarks/<name>.json, .md, .tex and .html. Every client asks again as soon as it has
+its answer.
 """
 
 import asyncio
@@ -207,8 +208,8 @@ def notes(result: dict[str, Any]) -> list[str]:
         f"Made by {result['command']} on {machine['cpu']}, {machine['cores']} cores; clients and server share them. "
         f"Medians over {result['repetitions']} repetitions of {result['requests']} requests; range: of the p50 of the "
         "repetitions. Each model is asked for itself, and the server was started anew for it. Memory: resident, of the "
-        f"server and all its processes, with every offered model open. {API} answers programs; {PAGE} answers the page, "
-        "with picture and outlines of nuclei.",
+        f"server and all its processes, with every offered model open. {API} answers programs; {PAGE} the page, "
+        "with the picture and the outline of the nuclei drawn.",
         f"From the command to the first page {result['first_page_s']:.1f} s, to the first answer of a model "
         f"{result['first_answer_s']:.1f} s (medians of {len({row['model'] for row in result['rows']})} starts).",
     ]

@@ -1,5 +1,6 @@
 """Runs kept open to answer again and again: one model each for probabilities and heatmaps, within a memory budget."""
 
+import gc
 from collections import OrderedDict
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -95,21 +96,24 @@ class Shelf:
             raise LeukoBenchError(f"Run {run.id} has no {artifacts.WEIGHTS} ({error.strerror}).") from None
         key = run, state.st_mtime_ns, state.st_size
         if key not in self._open:
+            self._close(self._most - 1)
             self._open[key] = Served(run)
         self._open.move_to_end(key)
-        while len(self._open) > 1 and (len(self._open) > self._most or self.bytes > self._bytes):
-            self._open.popitem(last=False)
+        self._close(self._most)
         return self._open[key]
+
+    def _close(self, most: int) -> None:
+        """Close the least recently used runs until no more than so many are open and their weights fit."""
+        before = len(self._open)
+        while len(self._open) > max(most, 1) or (len(self._open) > 1 and self.bytes > self._bytes):
+            self._open.popitem(last=False)
+        if len(self._open) < before:
+            gc.collect()  # models hold themselves in circles
 
     @property
     def bytes(self) -> int:
         """Size of all weights in memory."""
         return sum(served.bytes for served in self._open.values())
-
-    @property
-    def open_runs(self) -> list[str]:
-        """Ids of the runs that are open."""
-        return [run.id for run, *_ in self._open]
 
 
 def decode(image: Image) -> "tf.Tensor":

@@ -86,6 +86,7 @@ def test_answers_are_those_of_evaluation(client, run, tested):
         assert [answer["probabilities"][name] for name in classes] == pytest.approx(wanted, abs=1e-5)
         assert answer["predicted"] == classes[raw.argmax()]
         assert answer["probability"] == pytest.approx(wanted.max(), abs=1e-5)
+        assert answer["set_coverage"] == {k: v["coverage"] for k, v in held["conformal"].items()}
         for level, sets in answer["prediction_sets"].items():
             assert sets == [
                 n for n, p in zip(classes, raw, strict=True) if 1 - p <= held["conformal"][level]["threshold"]
@@ -136,7 +137,7 @@ def test_without_a_reference_the_answer_says_that_it_was_not_checked(client, unc
     (image,) = send(client, ("noise.png", encoded(noise()))).json()["images"]
     assert image["answers"][0]["limit"] is None and image["answers"][0]["predicted"]
     page = send(client, ("noise.png", encoded(noise())), address="/predict", headers={"X-Fragment": "1"}).text
-    assert "was not checked" in page
+    assert "Not checked" in page
 
 
 def test_heatmaps_are_those_of_explain(client, run, tested):
@@ -254,11 +255,13 @@ def test_images_are_kept_only_where_that_was_ticked(client, run, tested):
     name = re.search(r"Kept on the server as kept/(\w+)\.png", page)[1]
     kept = np.asarray(Image.open(run.root / "kept" / f"{name}.png"))
     assert (kept == np.asarray(decode(content).image)).all()
-    lines = (run.root / "kept" / f"{name}.csv").read_text().splitlines()
-    assert lines[0] == "# Research only, not a diagnosis."
-    (row,) = csv.DictReader(lines[1:])
-    assert row["image"] == "a.jpg" and row["run"] == run.id
+    (row,) = csv.DictReader((run.root / "kept" / f"{name}.csv").read_text().splitlines())
+    assert row["image"] == "a.jpg" and row["run"] == run.id and row["notice"] == "Research only, not a diagnosis"
+    assert not row["predicted"] or float(row[f"p_{row['predicted']}"]) == float(row["probability"])
     shutil.rmtree(run.root / "kept")
+    send(client, ("a", content), keep="yes")  # the API keeps nothing
+    send(client, ("a", content), address="/predict", keep="no")
+    assert sorted(run.root.rglob("*")) == before
 
 
 def test_the_page_works_without_a_script(client, run):

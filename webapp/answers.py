@@ -1,7 +1,6 @@
 """What a run's probabilities mean: class, calibrated probability, prediction set, or no answer at all."""
 
 import logging
-import math
 import re
 import threading
 from collections import Counter
@@ -12,56 +11,16 @@ from typing import Any
 import numpy as np
 
 from data import reference
-from data.reference import Reference
-from utils import artifacts, calibration, calibration_tables, stress_tables
+from utils import artifacts, calibration, calibration_tables, files, stress_tables, tables
 from utils.errors import LeukoBenchError
-from utils.recipe_families import trained_on
 from webapp.catalogue import Entry
+from webapp.facts import Facts, read, state_of
 
 _log = logging.getLogger(__name__)
 
-LEVEL = (
-    "0.95"  # of the prediction sets on the page; at 0.90 those of a model that is nearly always right are often empty
-)
+# Of the prediction sets on the page; at 0.90 those of a model that is nearly always right are often empty.
+LEVEL = "0.95"
 COLUMNS = ("image", "run", "predicted", "probability", "calibrated", "prediction_set", "refused")
-
-
-@dataclass(frozen=True)
-class Honest:
-    """How far a run is to be believed, as its files say; None for what was not measured.
-
-    Attributes:
-        split: of the images, as its configuration has it.
-        accuracy: on its test images, 0..1.
-        images: how many these are.
-        stain_swap: accuracy with the stain of another class put on them.
-        flip_rate: share of the answers that then became that class.
-        taught: whether it trained on such a change.
-    """
-
-    split: str
-    accuracy: float
-    images: int
-    stain_swap: float | None
-    flip_rate: float | None
-    taught: bool
-
-
-@dataclass(frozen=True)
-class Facts:
-    """What is needed to word the answers of a run.
-
-    Attributes:
-        temperature: by which its probabilities are calibrated; None without calibration.json.
-        thresholds: by level ("0.90"), the 1 - p above which a class is left out of the prediction set.
-        reference: what its training images look like; None where that was not measured.
-    """
-
-    classes: tuple[str, ...]
-    temperature: float | None
-    thresholds: dict[str, float]
-    reference: Reference | None
-    honest: Honest
 
 
 @dataclass(frozen=True)
@@ -96,13 +55,28 @@ class Answer:
         """Whether there is a class."""
         return bool(self.predicted)
 
-    def row(self, image: str) -> list[str]:
-        """Return the cells below COLUMNS."""
-        image = f"'{image}" if image[:1] in "=+-@" else image  # which a spreadsheet would take for a formula
-        members = " or ".join((self.sets or {}).get(LEVEL, []))
-        probability = "" if self.probability is None else f"{self.probability:.6f}"
-        calibrated = "" if not self.given else "yes" if self.facts.temperature is not None else "no"
-        return [image, self.entry.id, self.predicted, probability, calibrated, members, self.refused or self.problem]
+
+def csv_of(image: str, answers: Sequence[Answer]) -> str:
+    """Return answers about one image as CSV: COLUMNS, the probability of every class, and the notice."""
+    classes = list(dict.fromkeys(name for each in answers if each.facts for name in each.facts.classes))
+    image = f"'{image}" if image[:1] in ("=", "+", "-", "@") else image  # which a spreadsheet would take for a formula
+    return files.csv_text(
+        [*COLUMNS, *(f"p_{name}" for name in classes), "notice"],
+        ([image, *_cells(each), *_shares(each, classes), tables.NOTICE] for each in answers),
+    )
+
+
+def _cells(answer: Answer) -> list[str]:
+    calibrated = "" if not answer.given else "yes" if answer.facts.temperature is not None else "no"
+    members = " or ".join((answer.sets or {}).get(LEVEL, []))
+    probability = "" if answer.probability is None else f"{answer.probability:.6f}"
+    why = answer.refused or answer.problem
+    return [answer.entry.id, answer.predicted, probability, calibrated, members, why]
+
+
+def _shares(answer: Answer, classes: Sequence[str]) -> list[str]:
+    shares = answer.probabilities or {}
+    return [f"{shares[name]:.6f}" if name in shares else "" for name in classes]
 
 
 class Judge:
@@ -126,12 +100,20 @@ class Judge:
             *(run.file(n) for n in (artifacts.METRICS, calibration_tables.FILE, stress_tables.FILE)),
             reference.path(run.root, manifest),
         )
-        state = tuple(_state(path) for path in paths)
+        state = tuple(state_of(path) for path in paths)
         with self._lock:
             kept = self._facts.get(entry.id)
             if kept is None or kept[0] != state:
-                kept = self._facts[entry.id] = state, _read(entry, manifest)
+                kept = self._facts[entry.id] = state, read(entry, manifest)
             return kept[1]
+
+    def answers(
+        self, entries: Sequence[Entry], given: "Sequence[np.ndarray | str]", statistics: np.ndarray
+    ) -> list[Answer]:
+        """Word what runs say of one image; see `answer`."""
+        named = names(entries)
+        pairs = zip(entries, given, strict=True)
+        return [self.answer(entry, named[entry.id], each, statistics) for entry, each in pairs]
 
     def answer(self, entry: Entry, name: str, given: "np.ndarray | str", statistics: np.ndarray) -> Answer:
         """Word what a run says of an image.
@@ -152,6 +134,7 @@ class Judge:
 
     def _worded(self, entry: Entry, name: str, given: np.ndarray, statistics: np.ndarray) -> Answer:
         facts = self.facts(entry)
+        given = given.astype(np.float64) / given.sum(dtype=np.float64)  # as the sets were made
         measured: dict[str, Any] = {}
         if facts.reference is not None:
             verdict = facts.reference.judge(statistics)
@@ -203,37 +186,6 @@ def agreement(answers: list[Answer]) -> str:
     first, *others = sorted(said, key=lambda name: -len(said[name]))
     told = "; ".join(f"{name}: {', '.join(said[name])}" for name in others)
     return f"The models disagree: {len(said[first])} of {of} say {first}; {told}."
-
-
-def _state(path: Any) -> tuple[int, int] | None:
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_mtime_ns, found.st_size
-
-
-def _read(entry: Entry, manifest: str) -> Facts:
-    from utils import files
-
-    run, config = entry.run, entry.run.config()
-    temperature, thresholds = None, {}
-    if run.file(calibration_tables.FILE).is_file():
-        held = files.read_json(run.file(calibration_tables.FILE))
-        try:
-            temperature = float(held["temperature"])
-            thresholds = {level: float(each["threshold"]) for level, each in held["conformal"].items()}
-            if not 0 < temperature < math.inf:
-                raise ValueError
-        except (AttributeError, KeyError, TypeError, ValueError):
-            raise LeukoBenchError(f"{run.file(calibration_tables.FILE)} is damaged.") from None
-    stress = stress_tables.of_whole_test(run)
-    row = entry.record.row
-    honest = Honest(
-        str(config.get("split", "")), row["accuracy"], row["images"], stress_tables.swap_accuracy(stress),
-        stress_tables.flip_rate(stress), stress_tables.SWAP in trained_on(config),
-    )  # fmt: skip
-    return Facts(tuple(config["classes"]), temperature, thresholds, reference.read(run.root, manifest), honest)
 
 
 def _words(distance: float, limit: float) -> str:

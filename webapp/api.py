@@ -35,7 +35,7 @@ BODY = {
                     "models": {
                         "type": "array",
                         "items": {"type": "string"},
-                        "description": "Models, labels or ids of runs, also with commas between; none asks all.",
+                        "description": "Ids of runs; labels or models for their latest run. None asks all.",
                     },
                     "heatmap": {
                         "type": "string",
@@ -70,8 +70,7 @@ async def predict(request: Request) -> Prediction:
     Images are kept in memory for this request alone. Of several images, one that cannot be used has a `problem` of its
     own; where none can be used, the answer is the problem of the first.
     """
-    looked, form = await ask(request, services.of(request), show=False)
-    return prediction(looked, form.first("heatmap", NO_HEATMAP))
+    return await ask(request, services.of(request), prediction)
 
 
 @router.get("/healthz", tags=["server"], summary="Is the server well?")

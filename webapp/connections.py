@@ -18,6 +18,7 @@ class Impatient(H11Protocol):
     """A connection of HTTP/1.1 that is closed where no whole head of a request comes in time."""
 
     _waiting: asyncio.TimerHandle | None = None
+    _unsent = 0  # bytes of answers that the client had not taken when the clock was set
 
     def connection_made(self, transport: asyncio.Transport) -> None:
         """Begin to wait for the first request; past MOST connections, end at once."""
@@ -63,7 +64,16 @@ class Impatient(H11Protocol):
 
     def _wait(self) -> None:
         self._stop_waiting()
-        self._waiting = self.loop.call_later(SECONDS, self.transport.abort)
+        self._unsent = self.transport.get_write_buffer_size()
+        self._waiting = self.loop.call_later(SECONDS, self._late)
+
+    def _late(self) -> None:
+        """End the connection, unless its client is still taking the answer before."""
+        unsent = self.transport.get_write_buffer_size()
+        if 0 < unsent < self._unsent:
+            self._wait()
+        else:
+            self.transport.abort()
 
     def _stop_waiting(self) -> None:
         if self._waiting is not None:

@@ -1,78 +1,34 @@
-"""Uploaded bytes to pixels, in processes of their own with little memory and little time."""
+"""The decoder processes, as the server sees them: uploaded bytes to pixels, with little memory and little time."""
 
 import asyncio
 import logging
-import time
-from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
-import numpy as np
-
+from webapp.looking import Refused, Seen, prepare
+from webapp.memory import Room
 from webapp.problems import Problem
 from webapp.processes import Child, Died, Late
-from webapp.settings import MB, Settings
+from webapp.settings import Settings
 from webapp.uploads import Upload
 
-if TYPE_CHECKING:
-    from data.images import Picture
-
 _log = logging.getLogger(__name__)
-SHOWN = 448  # pixels of the longer side of the picture on the page; smaller ones stay as they are
-OUTLINED = 1024  # pixels of the longer side at which nuclei are looked for
-TAKEN = "JPEG, PNG, TIFF, BMP, WebP, PPM, JPEG 2000 and still GIF"
-
-
-@dataclass(frozen=True)
-class Seen:
-    """What a decoder made of an upload.
-
-    Attributes:
-        width, height: in pixels, upright.
-        changes: what had to be changed to make it plain 8-bit RGB, in words.
-        content: the file, where it is a plain JPEG: models decode it as they did in training.
-        pixels: (height, width, 3) uint8 RGB, where there is no `content`.
-        statistics: (d,) float32 of colour and texture, see `data.likeness`.
-        kept: PNG of the whole picture without metadata; b"" where none was asked for.
-        shown: PNG for the page; b"" where none was asked for.
-        outline: SVG path of the nuclei, in a box of `shown`'s size; "" where there are none.
-        size: width and height of `shown`.
-    """
-
-    width: int
-    height: int
-    changes: tuple[str, ...]
-    content: bytes
-    pixels: np.ndarray | None
-    statistics: np.ndarray
-    kept: bytes = b""
-    shown: bytes = b""
-    outline: str = ""
-    size: tuple[int, int] = (0, 0)
-
-
-class Refused(Exception):
-    """Why a file cannot be used: the status of HTTP and a sentence."""
-
-    def __init__(self, status: int, detail: str) -> None:
-        super().__init__(status, detail)
-        self.status, self.detail = status, detail
 
 
 class Decoders:
     """The decoder processes. Each takes one image at a time; the others wait for a free one."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+    def __init__(self, settings: Settings, room: Room) -> None:
+        self._settings, self._room = settings, room
         limits = settings.decoder_mb, settings.image_pixels, settings.decode_seconds
         self.children = [Child(f"decoder-{k}", prepare, *limits) for k in range(settings.decoders)]
         self._idle: asyncio.Queue[Child] = asyncio.Queue()
         for child in self.children:
             self._idle.put_nowait(child)
 
-    async def look(self, upload: Upload, show: bool, keep: bool) -> Seen:
-        """Decode one upload.
+    @asynccontextmanager
+    async def look(self, upload: Upload, show: bool, keep: bool) -> AsyncIterator[Seen]:
+        """Decode one upload; its pixels count as held while the block lasts, and nobody decodes without room.
 
         Args:
             upload: the file.
@@ -84,19 +40,33 @@ class Decoders:
         """
         child = await self._idle.get()
         call = asyncio.ensure_future(asyncio.to_thread(self._call, child, (upload.content, show, keep)))
-        # Whoever waits may go; the process is free only when it has answered.
-        call.add_done_callback(lambda _: self._idle.put_nowait(child))
         call.add_done_callback(lambda done: done.cancelled() or done.exception())
         try:
-            return await asyncio.shield(call)
-        except Refused as reason:
-            raise Problem(reason.status, "Not usable", f"{upload.name}: {reason.detail}") from None
-        except Late:
+            seen = await asyncio.shield(call)
+        except asyncio.CancelledError:
+            call.add_done_callback(lambda _: self._idle.put_nowait(child))  # it is free only when it has answered
+            raise
+        except Exception as error:
+            self._idle.put_nowait(child)
+            raise self._problem(upload, error) from None
+        held = seen.width * seen.height * 3 + len(seen.kept)
+        try:
+            await self._room.take(held)
+        finally:
+            self._idle.put_nowait(child)
+        try:
+            yield seen
+        finally:
+            self._room.give(held)
+
+    def _problem(self, upload: Upload, error: Exception) -> Problem:
+        if isinstance(error, Refused):
+            return Problem(error.status, "Not usable", f"{upload.name}: {error.detail}")
+        if isinstance(error, Late):
             seconds = f"{self._settings.decode_seconds:.0f} seconds"
-            raise Problem(422, "Not usable", f"{upload.name}: decoding took longer than {seconds}.") from None
-        except Exception as error:  # whatever a decoder may fail with, the file is to blame
-            _log.warning("A decoder failed: %r", error)
-            raise Problem(422, "Not usable", f"{upload.name}: this file cannot be decoded.") from None
+            return Problem(422, "Not usable", f"{upload.name}: decoding took longer than {seconds}.")
+        _log.warning("A decoder failed: %r", error)  # whatever it may fail with, the file is to blame
+        return Problem(422, "Not usable", f"{upload.name}: this file cannot be decoded.")
 
     def _call(self, child: Child, message: tuple[bytes, bool, bool]) -> Seen:
         try:
@@ -110,101 +80,3 @@ class Decoders:
         """End the processes."""
         for child in self.children:
             child.close()
-
-
-def prepare(memory_mb: int, most_pixels: int, seconds: float) -> Callable[[tuple[bytes, bool, bool]], Seen]:
-    """Bound this process and return the function that looks at one upload."""
-    import os
-
-    os.environ["OPENBLAS_NUM_THREADS"] = "1"
-    import cv2
-
-    from data import images, likeness
-
-    cv2.setNumThreads(1)
-    with suppress(images.BadImage):
-        images.decode(b"P6 1 1 255 abc")  # imports Pillow
-    likeness.statistics(np.zeros((32, 32, 3), np.uint8))
-    with suppress(ImportError):  # not on Windows
-        import resource
-
-        resource.setrlimit(resource.RLIMIT_AS, (memory_mb * MB, memory_mb * MB))
-        resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    return lambda message: _in_time(seconds, lambda: _look(*message, most_pixels))
-
-
-def _in_time(seconds: float, function: Callable[[], Seen]) -> Seen:
-    """Let the system end this process where a file keeps it busy and nobody is left who could."""
-    with suppress(ImportError):
-        import resource
-
-        hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
-        resource.setrlimit(resource.RLIMIT_CPU, (int(time.process_time() + 2 * seconds) + 1, hard))
-    return function()
-
-
-def _look(content: bytes, show: bool, keep: bool, most_pixels: int) -> Seen:
-    import cv2
-
-    from data.images import BadImage, decode
-
-    try:
-        return _seen(content, decode(content, most_pixels), show, keep)
-    except BadImage as reason:
-        raise _refused(str(reason)) from None
-    except (MemoryError, cv2.error):
-        raise Refused(422, "reading it takes too much memory. Send a smaller image.") from None
-
-
-def _seen(content: bytes, picture: "Picture", show: bool, keep: bool) -> Seen:
-    from data import likeness
-
-    pixels = np.asarray(picture.image)
-    plain = picture.format in ("JPEG", "MPO") and not picture.changes
-    seen: dict[str, Any] = {
-        "height": pixels.shape[0],
-        "width": pixels.shape[1],
-        "changes": picture.changes,
-        "content": content if plain else b"",
-        "pixels": None if plain else pixels,
-        "statistics": likeness.statistics(pixels),
-        "kept": picture.png() if keep else b"",
-    }
-    return Seen(**seen, **(_for_page(pixels) if show else {}))
-
-
-def _refused(reason: str) -> Refused:
-    if reason == "not an image":
-        return Refused(415, f"this is no image of a kind that is taken: {TAKEN}.")
-    if "million pixels" in reason:
-        return Refused(413, f"{reason}. Send a smaller image.")
-    return Refused(422, f"{reason}. Send a whole 8-bit image such as a PNG or JPEG.")
-
-
-def _for_page(pixels: np.ndarray) -> dict[str, Any]:
-    import cv2
-
-    from data.nuclei import nucleus_mask
-
-    picture = _at_most(pixels, SHOWN)
-    _, png = cv2.imencode(".png", picture[:, :, ::-1], [cv2.IMWRITE_PNG_COMPRESSION, 3])
-    height, width = picture.shape[:2]
-    mask = nucleus_mask(_at_most(pixels, OUTLINED))
-    found, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_TC89_KCOS)
-    scale = np.array([width / mask.shape[1], height / mask.shape[0]])
-    parts = []
-    for contour in found:
-        points = " ".join(f"{x:.1f},{y:.1f}" for x, y in (contour[:, 0] + 0.5) * scale)
-        parts.append(f"M{points}Z")
-    return {"shown": png.tobytes(), "outline": "".join(parts), "size": (width, height)}
-
-
-def _at_most(pixels: np.ndarray, side: int) -> np.ndarray:
-    import cv2
-
-    factor = side / max(pixels.shape[:2])
-    if factor >= 1:
-        return pixels
-    size = tuple(max(1, round(length * factor)) for length in pixels.shape[1::-1])
-    return cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)

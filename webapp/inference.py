@@ -150,12 +150,15 @@ class Inference:
         except Died as error:
             _log.error("The model worker was started anew: %s", error)
             if not isinstance(error, Late) and (len(batch) > 1 or not batch[0].again):
-                for job in batch:  # one of them may have ended it, or none: each is asked once more by itself
+                # One of them may have ended it, or none: each is asked once more by itself.
+                for job in [each for each in batch if not each.answer.done()]:
                     job.again = True
                     await self._answer([job])
                 return
+            slow = Problem(503, "Too slow", "The models took too long. Ask fewer of them.", RETRY)
+            poison = Problem(422, "Not usable", "The models could not work on this image.")
             for job in batch:
-                _fail(job, Problem(422, "Not usable", "The models could not work on this image."))
+                _fail(job, slow if isinstance(error, Late) else poison)
             return
         for k, job in enumerate(batch):
             if not job.answer.done():

@@ -1,8 +1,8 @@
 """How much memory uploads and their pixels may take at one time."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from webapp.problems import Problem
@@ -30,19 +30,24 @@ class Room:
     def __init__(self, limit: int) -> None:
         self.limit, self.held = limit, 0
         self._freed = asyncio.Condition()
+        self._telling: set[asyncio.Task] = set()
 
-    @asynccontextmanager
-    async def hold(self, count: int) -> AsyncIterator[None]:
-        """Wait until there is room for so many bytes, and hold it while the block lasts."""
+    async def take(self, count: int) -> None:
+        """Wait until there is room for so many bytes, and take it."""
         async with self._freed:
             await self._freed.wait_for(lambda: not self.held or self.held + count <= self.limit)
             self.held += count
-        try:
-            yield
-        finally:
-            self.held -= count
-            async with self._freed:
-                self._freed.notify_all()
+
+    def give(self, count: int) -> None:
+        """Give room back."""
+        self.held -= count
+        task = asyncio.ensure_future(self._tell())  # not awaited: whoever gives may be cancelled at this moment
+        self._telling.add(task)
+        task.add_done_callback(self._telling.discard)
+
+    async def _tell(self) -> None:
+        async with self._freed:
+            self._freed.notify_all()
 
 
 @dataclass

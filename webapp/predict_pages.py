@@ -1,9 +1,8 @@
 """The page that takes images and shows every model's answer."""
 
-import asyncio
 import base64
 import io
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import PurePath
 from typing import Any
 
@@ -11,16 +10,16 @@ import numpy as np
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, Response
 
-from utils import files, heatmap_methods
+from utils import heatmap_methods
 from utils.paths import PROJECT
 from visualization import heatmaps
 from webapp import services
-from webapp.answers import COLUMNS, LEVEL
+from webapp.answers import LEVEL, csv_of
 from webapp.predicting import NO_HEATMAP, OWN_METHOD, Looked, ask
 from webapp.problems import FRAGMENT, Problem
 from webapp.settings import MB
 from webapp.templating import render
-from webapp.uploads import Form, Upload
+from webapp.uploads import Upload
 
 router = APIRouter(include_in_schema=False)
 
@@ -42,13 +41,11 @@ def form(request: Request) -> HTMLResponse:
 @router.post("/predict")
 async def predict(request: Request) -> HTMLResponse:
     """Answer a form: the whole page, or for the page's script the answers alone."""
-    here = services.of(request)
-    looked, given = await ask(request, here, show=True, samples=samples())
-    return await asyncio.to_thread(_answered, request, looked, given)
+    answer = partial(_answered, request)
+    return await ask(request, services.of(request), answer, show=True, samples=samples())
 
 
-def _answered(request: Request, looked: list[Looked], given: Form) -> HTMLResponse:
-    method = given.first("heatmap", NO_HEATMAP)
+def _answered(request: Request, looked: list[Looked], method: str) -> HTMLResponse:
     shown = {"looked": [_card(each, method) for each in looked], "level": LEVEL}
     if FRAGMENT in request.headers:
         return render(request, "answers.html", **shown)
@@ -87,7 +84,7 @@ def _form(request: Request) -> dict[str, Any]:
 
 def _card(each: Looked, method: str) -> dict[str, Any]:
     """Return what the template needs of one image."""
-    title = "" if method == OWN_METHOD else heatmap_methods.title(method)
+    title = "Heatmap" if method == OWN_METHOD else f"{heatmap_methods.title(method)} heatmap"
     card: dict[str, Any] = {
         "each": each,
         "method": title,
@@ -95,7 +92,7 @@ def _card(each: Looked, method: str) -> dict[str, Any]:
     }
     if each.seen is None:
         return card
-    table = files.csv_text(COLUMNS, [answer.row(each.upload.name) for answer in each.answers])
+    table = csv_of(each.upload.name, each.answers)
     layers = {name: _layer(each, values) for name, values in each.maps.items() if isinstance(values, np.ndarray)}
     return card | {
         "picture": _url(each.seen.shown),

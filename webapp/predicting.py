@@ -1,20 +1,23 @@
 """One upload, from its bytes to the answers of every model that was asked."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 import numpy as np
 from fastapi import Request
 
 from utils import heatmap_methods
 from webapp import keeping, uploads
-from webapp.answers import Answer, agreement, names
+from webapp.answers import Answer, agreement, csv_of
 from webapp.catalogue import Entry
-from webapp.decoding import Seen
+from webapp.looking import Seen
 from webapp.problems import Problem
 from webapp.services import Services
 from webapp.uploads import Form, Upload
+
+Answered = TypeVar("Answered")
 
 NO_HEATMAP, OWN_METHOD = "none", "own"
 METHODS = (NO_HEATMAP, OWN_METHOD, *heatmap_methods.names())
@@ -56,18 +59,20 @@ class Question:
 
 
 async def ask(
-    request: Request, services: Services, show: bool, samples: dict[str, Upload] | None = None
-) -> tuple[list[Looked], Form]:
+    request: Request,
+    services: Services,
+    answer: Callable[[list[Looked], str], Answered],
+    show: bool = False,
+    samples: dict[str, Upload] | None = None,
+) -> Answered:
     """Read a form and answer it: every image by every run that it names.
 
     Args:
         request: whose body holds the form.
         services: of the server.
-        show: also make what the page shows of each image.
+        answer: makes the response of what is known of each image and the method of the heatmaps, in a thread.
+        show: also make what the page shows of each image, and keep those whose form says keep=yes.
         samples: images that the form may name in its field "sample".
-
-    Returns:
-        What is known of each image, and the form.
 
     Raises:
         Problem: the form is not valid, too large or too slow, or too much waits. A single image that cannot be used
@@ -75,93 +80,104 @@ async def ask(
     """
     with services.place(), services.budget.share() as share:
         form = await uploads.read(request, services.settings, share)
-        question = await asyncio.to_thread(_question, form, services, samples or {})
+        question = await asyncio.to_thread(_question, form, services, samples or {}, show)
+        looked = []
         try:
             async with asyncio.timeout(services.settings.deadline):
-                # One after another: so only one image of a request is in memory with all its pixels.
-                looked = [await _look(upload, question, services, show) for upload in question.uploads]
+                for upload in question.uploads:  # one after another: one image of a request has its pixels in memory
+                    looked.append(await _look(upload, question, services, show))
         except TimeoutError:
             raise Problem(
                 503, "Too slow",
                 f"The answer took longer than {services.settings.deadline:.0f} seconds. Ask fewer models or images, "
                 "or try again later.", retry_after=5,
             ) from None  # fmt: skip
+        _count(looked, services)
+        if all(each.problem for each in looked):
+            raise looked[0].problem
+        return await asyncio.to_thread(answer, looked, question.method)
+
+
+def _count(looked: list[Looked], services: Services) -> None:
     for each in looked:
         services.meters.images.labels("refused" if each.problem else "answered").inc()
         for answer in each.answers:
             outcome = "given" if answer.given else "unlike" if answer.refused else "problem"
             services.meters.answers.labels(outcome).inc()
-    if all(each.problem for each in looked):
-        raise looked[0].problem
-    return looked, form
 
 
-def _question(form: Form, services: Services, samples: dict[str, Upload]) -> Question:
+def _question(form: Form, services: Services, samples: dict[str, Upload], may_keep: bool) -> Question:
     chosen = [samples[name] for name in form.fields.get("sample", []) if name in samples]
-    images = [*form.images, *chosen][: services.settings.images]
+    images, most = [*form.images, *chosen], services.settings.images
     if not images:
         raise Problem(422, "No image", "The form holds no image. Send one or more files in the field 'images'.")
-    names = [name.strip() for value in form.fields.get("models", []) for name in value.split(",") if name.strip()]
-    runs = _runs(list(dict.fromkeys(names)), services)
+    if len(images) > most:
+        raise Problem(413, "Too many images", f"At most {most} images are taken in one request.")
+    runs = _runs([value.strip() for value in form.fields.get("models", []) if value.strip()], services)
     method = form.first("heatmap", NO_HEATMAP) or NO_HEATMAP
     if method not in METHODS:
         raise Problem(
             422, "Unknown method", f"Received the heatmap method '{method[:40]}'. Valid: {', '.join(METHODS)}."
         )
-    return Question(images, runs, method, bool(form.first("keep")))
+    return Question(images, runs, method, may_keep and form.first("keep") == "yes")
 
 
-def _runs(names: Sequence[str], services: Services) -> list[Entry]:
-    """Look up the runs of a form: by id, or by the model's name or label among those that the page offers."""
+def _runs(values: Sequence[str], services: Services) -> list[Entry]:
+    """Look up the runs of a form; a value that is none may be several with commas between."""
     offered, most = services.catalogue.offered(), services.settings.models
     if not offered:
         raise Problem(
             503, "No models", "No finished run with weights is there yet. Train one: python run_guide.py train cnn", 60
         )
-    if not names:
-        return offered[:most]
-    if len(names) > most:
-        raise Problem(422, "Too many models", f"Received {len(names)} models; at most {most} are asked at once.")
     found = []
-    for name in names:
-        entry = next((e for e in offered if name in (e.id, e.label)), None)
-        entry = entry or next((e for e in offered if name == e.run.model), None)
-        if entry is None and "/" in name:
-            entry = services.catalogue.find(name)
-            if entry.record is None or not entry.has_weights:
-                raise Problem(
-                    422, "Not usable", f"Run {entry.id} is {entry.state} or has no weights; it cannot predict."
-                )
-        if entry is None:
-            valid = ", ".join(dict.fromkeys(e.label for e in offered))
-            raise Problem(
-                422, "Unknown model", f"Received the model '{name[:80]}'. Valid: {valid}, or the id of a run."
-            )
-        found.append(entry)
-    return list({entry.id: entry for entry in found}.values())
+    for value in values:
+        whole = _offered(value, offered)
+        names = [value] if whole else [name.strip() for name in value.split(",") if name.strip()]
+        found += [whole or _offered(name, offered) or _other(name, offered, services) for name in names]
+    found = list({entry.id: entry for entry in found or offered[:most]}.values())
+    if len(found) > most:
+        raise Problem(422, "Too many models", f"Received {len(found)} models; at most {most} are asked at once.")
+    return found
+
+
+def _offered(name: str, offered: Sequence[Entry]) -> Entry | None:
+    """Return the run of an id, else the latest of a label, else the latest of a model."""
+    for read in (lambda entry: entry.id, lambda entry: entry.label, lambda entry: entry.run.model):
+        alike = [entry for entry in offered if read(entry) == name]
+        if alike:
+            return max(alike, key=lambda entry: entry.run.path.name)
+    return None
+
+
+def _other(name: str, offered: Sequence[Entry], services: Services) -> Entry:
+    """Return a run that is not offered by its id: an older one of its kind."""
+    if "/" not in name:
+        valid = ", ".join(dict.fromkeys(entry.label for entry in offered))
+        told = f"Received the model '{name[:80]}'. Valid: {valid}, or the id of a run."
+        raise Problem(422, "Unknown model", told)
+    entry = services.catalogue.find(name)
+    if entry.record is None or not entry.has_weights:
+        why = f"is {entry.state}" if entry.record is None else "has no weights here"
+        raise Problem(422, "Not usable", f"Run {entry.id} {why}, so it cannot predict.")
+    return entry
 
 
 async def _look(upload: Upload, question: Question, services: Services, show: bool) -> Looked:
+    named, kept = replace(upload, content=b""), ""
     try:
-        seen = await services.decoders.look(upload, show, question.keep)
-        image = seen.pixels if seen.pixels is not None else seen.content
-        async with services.room.hold(seen.width * seen.height * 3):
+        async with services.decoders.look(upload, show, question.keep) as seen:
+            image = upload.content if seen.pixels is None else seen.pixels
             given = await services.inference.predict(tuple(entry.run for entry in question.runs), image)
-            named = names(question.runs)
-            answers = [
-                services.judge.answer(entry, named[entry.id], each, seen.statistics)
-                for entry, each in zip(question.runs, given, strict=True)
-            ]
+            answers = await asyncio.to_thread(services.judge.answers, question.runs, given, seen.statistics)
             maps = await _maps(answers, image, question.method, services)
+            if question.keep:
+                text = csv_of(upload.name, answers)
+                kept = await asyncio.to_thread(keeping.keep, services.settings.root, seen.kept, text)
     except Problem as problem:
         if problem.status == 503:  # not the image's fault
             raise
-        return Looked(upload, problem=problem)
-    kept = ""
-    if question.keep:
-        rows = [answer.row(upload.name) for answer in answers]
-        kept = await asyncio.to_thread(keeping.keep, services.settings.root, seen.kept, rows)
-    return Looked(upload, replace(seen, pixels=None, content=b"", kept=b""), None, answers, maps, kept)
+        return Looked(named, problem=problem)
+    return Looked(named, replace(seen, pixels=None, kept=b""), None, answers, maps, kept)
 
 
 async def _maps(answers: list[Answer], image: bytes | np.ndarray, method: str, services: Services) -> dict:

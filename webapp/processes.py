@@ -87,6 +87,8 @@ class Child:
         self._process.start()
         theirs.close()
         self.restarts += 1
+        if self._closed:  # while it was starting
+            self._end()
 
     def _restart(self) -> None:
         self._end()
@@ -95,14 +97,15 @@ class Child:
 
     def _end(self) -> None:
         self._pipe.close()
-        self._process.kill()
-        self._process.join(5)
+        if self._process.pid is not None:  # else it could not even be started
+            self._process.kill()
+            self._process.join(5)
 
 
 def _serve(pipe: Connection, make: Callable[..., Callable[[Any], Any]], arguments: tuple) -> None:
     """Answer messages until the other end is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group: the server finishes what is begun
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # as supervisors send it: the end of the pipe ends this process
     function = make(*arguments)
     while True:
         try:
@@ -112,7 +115,9 @@ def _serve(pipe: Connection, make: Callable[..., Callable[[Any], Any]], argument
         try:
             answer = False, function(message)
         except Exception as error:
-            answer = True, error
+            # Of other libraries only the words: to unpickle their errors would import them on the other side.
+            known = type(error).__module__.startswith(("builtins", "webapp"))
+            answer = True, error if known else RuntimeError(repr(error))
         try:
             pipe.send(answer)
         except OSError:

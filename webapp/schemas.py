@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field
 
 from utils import tables
 from webapp.answers import Answer
-from webapp.predicting import Looked
+from webapp.predicting import OWN_METHOD, Looked
 from webapp.problems import ProblemBody
 
 EXAMPLE = "cnn/20260101T000000Z-0123abcd"
@@ -48,6 +48,9 @@ class ModelAnswer(BaseModel):
     calibrated: bool = Field(description="Whether the probabilities are scaled by the run's temperature.")
     prediction_sets: dict[str, list[str]] = Field(
         description="By promised coverage, the classes that are not ruled out.", examples=[{"0.90": ["Early"]}]
+    )
+    set_coverage: dict[str, float] = Field(
+        description="By promised coverage, the share of the run's test images whose set holds the true class."
     )
     refused: str | None = Field(description="Why there is no class: the image is unlike the training images.")
     problem: str | None = Field(description="Why the run could not be asked.")
@@ -99,15 +102,21 @@ def _answer(answer: Answer, values: "np.ndarray | str | None", method: str) -> M
         run=answer.entry.id, label=answer.entry.label,
         predicted=answer.predicted or None, probability=answer.probability, probabilities=answer.probabilities,
         calibrated=answer.given and answer.facts.temperature is not None, prediction_sets=answer.sets or {},
+        set_coverage=answer.facts.coverage if answer.facts else {},
         refused=answer.refused or None, problem=answer.problem or None, distance=answer.distance, limit=answer.limit,
         honest=honest and HonestScore(
             split=honest.split, test_accuracy=honest.accuracy, test_images=honest.images,
             stain_swap_accuracy=honest.stain_swap, stain_flip_rate=honest.flip_rate,
             trained_on_stain_swap=honest.taught,
         ),
-        heatmap=_heatmap(values, method) if isinstance(values, np.ndarray) else None,
+        heatmap=_heatmap(values, _method(answer, method)) if isinstance(values, np.ndarray) else None,
         heatmap_problem=values if isinstance(values, str) else None,
     )  # fmt: skip
+
+
+def _method(answer: Answer, method: str) -> str:
+    """Return the method by its name, also where the run's own was asked for."""
+    return answer.entry.config["heatmap_method"] if method == OWN_METHOD else method
 
 
 def _heatmap(values: np.ndarray, method: str) -> Heatmap:

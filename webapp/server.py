@@ -19,6 +19,7 @@ from webapp.services import Services
 from webapp.settings import Settings
 
 STATIC = Path(__file__).resolve().parent / "static"
+FILES = 4_096
 BACKLOG = 512  # connections that wait to be taken
 
 
@@ -65,12 +66,14 @@ def serve(settings: Settings, ready: Callable[[str], None]) -> None:
 
     from webapp.connections import Impatient
 
+    _allow_files()
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     bound = socket.create_server((settings.host, settings.port), family=family, backlog=BACKLOG)
     config = uvicorn.Config(
-        make_app(settings), log_level="warning", access_log=False, server_header=False, proxy_headers=False,
-        http=Impatient, timeout_keep_alive=10, timeout_graceful_shutdown=int(settings.deadline) + 5,
-        h11_max_incomplete_event_size=32_768, lifespan="on", ws="none",
+        make_app(settings), log_level="warning", backlog=BACKLOG, access_log=False, server_header=False,
+        proxy_headers=False, http=Impatient, timeout_keep_alive=10,
+        timeout_graceful_shutdown=2 * int(settings.deadline) + 5, h11_max_incomplete_event_size=32_768,
+        lifespan="on", ws="none",
     )  # fmt: skip
     server = uvicorn.Server(config)
 
@@ -91,3 +94,13 @@ def serve(settings: Settings, ready: Callable[[str], None]) -> None:
         pass
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def _allow_files() -> None:
+    """Raise the limit of open files as far as connections may need it; the usual one is as high as their number."""
+    with contextlib.suppress(ImportError, OSError, ValueError):  # not on Windows
+        import resource
+
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if 0 <= soft < FILES:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (min(FILES, hard) if hard >= 0 else FILES, hard))

@@ -26,7 +26,7 @@ class Services:
         self.catalogue, self.judge = Catalogue(settings.root), Judge()
         self.budget, self.room = Budget(settings.held_bytes), Room(settings.pixel_bytes)
         self.inference = Inference(settings, meters)
-        self.decoders = Decoders(settings)
+        self.decoders = Decoders(settings, self.room)
         self.busy = 0
         meters.watch("waiting", "Questions that wait for the models.", lambda: self.inference.waiting)
         meters.watch("busy", "Uploads in work.", lambda: self.busy)

@@ -22,8 +22,8 @@ class Settings:
         request_bytes: of the whole body of one request.
         held_bytes: of all bodies that are held at one time.
         pixel_bytes: of all decoded images at one time; those that come later wait.
-        models: run in one request at most; also how many stay loaded, unless `memory_mb` is reached before.
-        memory_mb: weights and graphs of loaded models, as the growth of the worker's memory.
+        models: asked in one request at most; also how many stay open, unless `memory_mb` is reached before.
+        memory_mb: weights of all models that are open.
         deadline: seconds for reading a request, and as many for answering it.
         waiting: requests that may be in work or wait; more are told to come again.
         decoders: processes that decode images.

@@ -1,5 +1,6 @@
 """The process that runs the models: what it is asked, and what it answers."""
 
+import logging
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,6 +11,8 @@ import numpy as np
 
 from utils.artifacts import Run
 from utils.errors import LeukoBenchError
+
+_log = logging.getLogger(__name__)
 
 Image = bytes | np.ndarray  # as models.serving.Image, which is not imported by the server
 
@@ -74,3 +77,6 @@ def _or_why(function: Callable[[], Any], run: Path = Path()) -> Any:
         return function()
     except LeukoBenchError as error:
         return str(error).replace(f"{run.parent.parent}{os.sep}", "")
+    except Exception:  # one run must not take the others' answers with it
+        _log.exception("Run %s failed", run)
+        return "This run cannot be asked; the server's log says why."

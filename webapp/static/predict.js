@@ -100,7 +100,7 @@ if (form) {
     else body.append("sample", job.sample);
     form.querySelectorAll("[name=models]:checked").forEach((box) => body.append("models", box.value));
     body.append("heatmap", heatmap);
-    if (heatmap === job.last && form.elements.keep.checked) body.append("keep", "yes");
+    if (heatmap === "none" && form.elements.keep.checked) body.append("keep", "yes");
     const response = await fetch("/predict", { method: "POST", body, headers: { "X-Fragment": "1" } });
     if (!response.ok) {
       const problem = await response.json().catch(() => ({ detail: `The server answered ${response.status}.` }));
@@ -139,17 +139,24 @@ if (form) {
     const wanted = form.elements.heatmap.value;
     let bad = 0;
     for (const [index, job] of jobs.entries()) {
-      job.last = wanted;
       say(`Asking about ${job.name} (${index + 1} of ${jobs.length}) …`);
       try {
-        let card = await ask(job, "none");
+        const card = await ask(job, "none");
         answers.append(card);
         wire(card);
         if (wanted !== "none") {
           say(`Where did they look in ${job.name} (${index + 1} of ${jobs.length}) …`);
-          const whole = await ask(job, wanted);
-          card.replaceWith(whole);
-          wire(whole);
+          try {
+            const whole = await ask(job, wanted);
+            const kept = card.querySelector(".kept");
+            if (kept) whole.querySelector(".answer-head").append(kept);
+            card.replaceWith(whole);
+            wire(whole);
+          } catch (error) {  // the answers stand all the same
+            const words = document.createElement("p");
+            words.textContent = `No heatmaps: ${error.message}`;
+            card.append(words);
+          }
         }
       } catch (error) {
         bad += 1;
