@@ -58,6 +58,6 @@ def test_runs_are_whole_and_hold_no_weights_and_no_images():
         for run in runs:
             assert run.finished and run.manifest_path().is_file()
             assert run.environment()["git_commit"] and not run.environment()["git_dirty"]
-    made = {"comparison", "audit", "figures"}
+    made = {"comparison", "audit", "benchmarks", "figures"}
     others = {path for path in RESULTS.rglob("*") if path.is_file() and not made & {*path.parts}} - {*BOARDS}
     assert {path.suffix for path in others} <= {".json", ".csv", ".md", ".npz"}
