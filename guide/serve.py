@@ -7,7 +7,6 @@ import typer
 
 from models.scripts import Root
 from utils import console, tables
-from utils.errors import LeukoBenchError
 from utils.paths import runs_dir
 
 HOST, PORT, TOKEN = "127.0.0.1", 8765, "LEUKOBENCH_TOKEN"
@@ -44,13 +43,11 @@ def serve(
             console.warn("Others can reach this server, without encryption: put it behind a proxy that speaks HTTPS.")
         console.say(f"{tables.NOTICE}.")
 
-    try:
-        run(settings, ready)
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise LeukoBenchError(
-            f"Cannot listen at {host}, port {port}: {reason}. Choose another --port or --host."
-        ) from None
+    if not _holds_runs(place):
+        console.warn(
+            f"{place} holds no finished run yet: the page shows them as they come. --root names another folder."
+        )
+    run(settings, ready)
     console.say("Stopped.")
 
 

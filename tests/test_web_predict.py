@@ -5,23 +5,20 @@ import csv
 import io
 import re
 import shutil
-import time
 from concurrent.futures import ThreadPoolExecutor
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image, ImageCms
 from starlette.testclient import TestClient
+from webserver import calibrated
 
 from data import reference
 from data.images import decode
 from models import explaining, predicting
 from utils import calibration, calibration_tables, files, metrics
-from utils.artifacts import Run
 from utils.paths import raw_dir
 from webapp import answers
-from webapp.processes import Child, Died, Late
 from webapp.server import make_app
 from webapp.settings import Settings
 
@@ -30,12 +27,8 @@ SITE = "http://localhost"
 
 @pytest.fixture(scope="module")
 def run(small_run, tmp_path_factory):
-    """Put the small run, calibrated, into a root of its own with what lies around it."""
-    root = tmp_path_factory.mktemp("web") / "runs"
-    shutil.copytree(small_run.root, root)
-    copied = Run(root / small_run.path.relative_to(small_run.root))
-    files.write_json(copied.file(calibration_tables.FILE), calibration_tables.measure(copied))
-    return copied
+    """Copy the small run into a root of its own, whose files may change."""
+    return calibrated(small_run, tmp_path_factory.mktemp("web") / "runs")
 
 
 @pytest.fixture(scope="module")
@@ -319,68 +312,6 @@ def test_weights_written_anew_are_opened_anew(client, run, tested):
         path.write_bytes(kept)
     assert before["predicted"] and set(after["probabilities"].values()) == {0.25}
     assert keras  # imported for `save_weights`
-
-
-def given(name, predicted):
-    return SimpleNamespace(name=name, predicted=predicted, given=bool(predicted))
-
-
-@pytest.mark.parametrize(
-    ("said", "words"),
-    [
-        ([("a", "Pre")], ""),
-        ([("a", "Pre"), ("b", "Pre")], "Both models say Pre."),
-        ([("a", "Pre"), ("b", "Pre"), ("c", "")], "2 of 3 models say Pre."),
-        ([("a", ""), ("b", "")], "None of the models gives a class."),
-        ([("a", "Pro"), ("b", "Pre"), ("c", "Pre")], "The models disagree: 2 of 3 say Pre; Pro: a."),
-    ],
-)
-def test_agreement(said, words):
-    assert answers.agreement([given(*each) for each in said]) == words
-
-
-def test_runs_are_named_as_shortly_as_tells_them_apart():
-    def entry(label, dataset, split, folder):
-        record = SimpleNamespace(row={"dataset": dataset, "split": split})
-        run = SimpleNamespace(path=SimpleNamespace(name=folder))
-        return SimpleNamespace(id=folder, label=label, record=record, run=run)
-
-    runs = ("a", "d", "s", "1"), ("b", "d", "s", "2"), ("b", "d", "t", "3"), ("c", "d", "s", "4"), ("c", "e", "s", "5")
-    found = answers.names([entry(*each) for each in (*runs, ("f", "d", "s", "6"), ("f", "d", "s", "7"))])
-    assert list(found.values()) == ["a", "b, s split", "b, t split", "c, d", "c, e", "f, 6", "f, 7"]
-
-
-def make_worker():
-    def work(message):
-        if message == "die":
-            import os
-
-            os._exit(3)
-        if message == "sleep":
-            time.sleep(60)
-        if message == "fail":
-            raise ValueError("as asked")
-        return message
-
-    return work
-
-
-def test_a_child_is_ended_when_it_is_late_and_started_anew_when_it_died():
-    child = Child("test", make_worker)
-    try:
-        assert child.call("x", 30) == "x"
-        with pytest.raises(ValueError, match="as asked"):
-            child.call("fail", 30)
-        with pytest.raises(Late):
-            child.call("sleep", 0.2)
-        assert child.call("x", 30) == "x"
-        with pytest.raises(Died):
-            child.call("die", 30)
-        assert child.call("x", 30) == "x"
-        assert child.restarts == 2
-    finally:
-        child.close()
-    assert child.memory() == 0
 
 
 def test_a_worker_that_dies_in_a_batch_answers_the_others(client, tested):

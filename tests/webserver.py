@@ -154,14 +154,18 @@ class Server:
             raise
 
 
+def calibrated(run, root) -> Run:
+    """Copy a run, calibrated, to another root with what lies around it."""
+    shutil.copytree(run.root, root)
+    copied = Run(root / run.path.relative_to(run.root))
+    files.write_json(copied.file(calibration_tables.FILE), calibration_tables.measure(copied))
+    return copied
+
+
 @pytest.fixture(scope="session")
 def web_root(small_run, tmp_path_factory) -> Path:
-    """Copy the small run, calibrated, into a root of its own with what lies around it."""
-    root = tmp_path_factory.mktemp("served") / "runs"
-    shutil.copytree(small_run.root, root)
-    run = Run(root / small_run.path.relative_to(small_run.root))
-    files.write_json(run.file(calibration_tables.FILE), calibration_tables.measure(run))
-    return root
+    """Copy the small run into a root of its own."""
+    return calibrated(small_run, tmp_path_factory.mktemp("served") / "runs").root
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable
@@ -12,6 +13,7 @@ from fastapi.responses import FileResponse
 from fastapi.staticfiles import StaticFiles
 
 from utils import tables
+from utils.errors import LeukoBenchError
 from webapp import api, compare_api, compare_pages, predict_pages, problems
 from webapp.meters import Metered, Meters
 from webapp.security import Guard
@@ -60,7 +62,7 @@ def serve(settings: Settings, ready: Callable[[str], None]) -> None:
         ready: called with the address once requests are answered.
 
     Raises:
-        OSError: the address is taken or not one of this machine.
+        LeukoBenchError: the address is taken or not one of this machine.
     """
     import uvicorn
 
@@ -68,7 +70,13 @@ def serve(settings: Settings, ready: Callable[[str], None]) -> None:
 
     _allow_files()
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    bound = socket.create_server((settings.host, settings.port), family=family, backlog=BACKLOG)
+    try:
+        bound = socket.create_server((settings.host, settings.port), family=family, backlog=BACKLOG)
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
+        raise LeukoBenchError(
+            f"Cannot listen at {settings.host}, port {settings.port}: {reason}. Choose another --port or --host."
+        ) from None
     config = uvicorn.Config(
         make_app(settings), log_level="warning", backlog=BACKLOG, access_log=False, server_header=False,
         proxy_headers=False, http=Impatient, timeout_keep_alive=10,
