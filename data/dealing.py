@@ -11,6 +11,7 @@ from data.index import Indexed
 from data.schemes import Scheme, apportion, fold_sizes
 
 STARTS = 8  # places in the order at which dealing begins anew; the most even result counts
+KINDS = 1000  # of groups of a bin that an exchange chooses from: the first ones, where there are more
 MISSING = 2**50  # weight of a group that a subset lacks: above all that images can weigh
 
 
@@ -114,9 +115,9 @@ def _parts(totals: np.ndarray, share: object) -> np.ndarray:
 
 
 def _kinds(inside: np.ndarray, step: np.ndarray) -> np.ndarray:
-    """Return the first group of each kind inside a bin: groups with the same counts are worth the same."""
+    """Return the first group of each of KINDS kinds inside a bin: groups with the same counts are worth the same."""
     places = np.flatnonzero(inside)
-    return places[np.sort(np.unique(step[places], axis=0, return_index=True)[1])] if len(places) else places
+    return places[np.sort(np.unique(step[places], axis=0, return_index=True)[1])[:KINDS]] if len(places) else places
 
 
 def _steps(places: np.ndarray, step: np.ndarray) -> np.ndarray:

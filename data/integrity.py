@@ -93,6 +93,7 @@ def check(dataset: str, progress: Progress = lambda done, total: None) -> Report
     renamed: dict[str, str] = {}
     try:
         found = index.listing(folder)
+        taken = set(found)
         for done, (name, path) in enumerate(found.items(), 1):
             try:
                 content = images.read_safely(path, folder)
@@ -100,7 +101,7 @@ def check(dataset: str, progress: Progress = lambda done, total: None) -> Report
             except images.BadImage as reason:
                 report.quarantined.append((name, str(reason)))
             else:
-                final = _free_name(name, picture, found.keys() | set(renamed.values()))
+                final = _free_name(name, picture, taken)
                 if picture.changes:
                     content = picture.png()
                     report.converted.append((final, ", ".join(picture.changes)))
@@ -109,6 +110,7 @@ def check(dataset: str, progress: Progress = lambda done, total: None) -> Report
                 if final != name:
                     path.unlink()
                     renamed[name] = final
+                    taken.add(final)
                 row = Indexed(final, hashlib.sha256(content).hexdigest(), *picture.image.size, len(content))
                 report.index.append(row)
                 if had_index and name not in known:

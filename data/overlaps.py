@@ -12,7 +12,7 @@ from itertools import combinations
 
 import numpy as np
 
-from data.local_features import THUMBNAIL, UNIT, Local, alike, nearest, without_corner
+from data.local_features import ALL, THUMBNAIL, UNIT, Local, alike, nearby, nearest, without_corner
 from utils.environment import usable_cores
 
 BY_TEXTURE = 12  # pictures proposed for each
@@ -25,6 +25,8 @@ ERROR = 2.5  # pixels of the reduced picture
 LARGEST_TURN = 12.0  # degrees, between two fields
 LARGEST_GROWTH = 0.1
 AGREEMENT = 0.45  # correlation of brightness where the fields lie on one another
+AT_ONCE = 10_000  # pairs that wait in memory for their turn
+BESIDE = 64  # where there are many pictures: overlaps of one, past which those beside it are not compared as well
 STILL = 1.5  # pixels of the reduced picture: fields that moved less are one field, taken or stored twice
 
 
@@ -56,6 +58,8 @@ class Overlap:
 def find(pictures: Sequence[Local], colours: np.ndarray, proposed: Iterable[tuple[int, int]] = ()) -> list[Overlap]:
     """Find the overlapping ones of n pictures, in ascending order.
 
+    For each a fixed number of others is looked at, of more than ALL pictures found without comparing all with all.
+
     Args:
         pictures: local features.
         colours: (n, d) in which Euclidean distance says how alike light and stain are.
@@ -66,17 +70,20 @@ def find(pictures: Sequence[Local], colours: np.ndarray, proposed: Iterable[tupl
     if len(pictures) < 2:
         return []
 
-    pending = alike(pictures, BY_TEXTURE) | nearest(colours, BY_COLOUR) | set(proposed)
+    many = len(pictures) > ALL
+    coloured = nearby if many else nearest
+    pending = alike(pictures, BY_TEXTURE) | coloured(colours, BY_COLOUR) | set(proposed)
     seen: set[tuple[int, int]] = set()
     found: list[Overlap] = []
     # One thread a pair: with more, small matrix products wait for one another.
     with threadpool_limits(1), ThreadPoolExecutor(usable_cores()) as pool:
         while pending:
             order = sorted(pending)
-            results = pool.map(lambda pair: prove(pictures, *pair), order, chunksize=64)
-            found += [overlap for overlap in results if overlap]
+            for start in range(0, len(order), AT_ONCE):
+                results = pool.map(lambda pair: prove(pictures, *pair), order[start : start + AT_ONCE])
+                found += [overlap for overlap in results if overlap]
             seen |= pending
-            pending = _beside(found) - seen
+            pending = _beside(found, BESIDE if many else len(pictures)) - seen
     return sorted(found, key=lambda overlap: (overlap.first, overlap.second))
 
 
@@ -139,10 +146,10 @@ def _agreement(one: Local, other: Local, fit: np.ndarray) -> tuple[float, float]
     return float(whole.mean()), float(np.corrcoef(a, b)[0, 1])
 
 
-def _beside(found: Sequence[Overlap]) -> set[tuple[int, int]]:
-    """Return the pairs that overlap one and the same third picture."""
+def _beside(found: Sequence[Overlap], most: int) -> set[tuple[int, int]]:
+    """Return the pairs that overlap one and the same third picture, which overlaps no more than `most`."""
     beside: dict[int, set[int]] = defaultdict(set)
     for overlap in found:
         beside[overlap.first].add(overlap.second)
         beside[overlap.second].add(overlap.first)
-    return {pair for others in beside.values() for pair in combinations(sorted(others), 2)}
+    return {pair for others in beside.values() if len(others) <= most for pair in combinations(sorted(others), 2)}

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from data import ward
+
 PER_CLUSTER = 8  # images in a cluster while the space is sought: small ones, so that they hold no two slides
 ROUNDS = 5
 RATIO = 4.0  # variance of all images over that within clusters, above which a direction tells clusters apart
@@ -31,7 +33,7 @@ class Clustering:
 
 
 def cluster(points: np.ndarray, number: int = 0, seed: int = 0) -> Clustering:
-    """Cluster the rows of (n, e) points, as `separating` gives them, with Ward's method.
+    """Cluster the rows of (n, e) points, as `separating` gives them, with Ward's method, see `data.ward`.
 
     Args:
         points: of n images.
@@ -39,8 +41,6 @@ def cluster(points: np.ndarray, number: int = 0, seed: int = 0) -> Clustering:
             nearly as stable as the most stable one, 1 where none reaches LEAST_STABLE or there are too few images.
         seed: of the halves that stability is measured on.
     """
-    from scipy.cluster.hierarchy import fcluster, linkage
-
     if len(points) < FEWEST:
         return Clustering(np.zeros(len(points), int), ())
     tried = np.geomspace(2, max(2, min(len(points) // 6, 300)), COUNTS).round().astype(int)
@@ -50,7 +50,7 @@ def cluster(points: np.ndarray, number: int = 0, seed: int = 0) -> Clustering:
     if not number:
         near_best = [count for count, value in stability if value >= best - TOLERANCE]
         number = max(near_best) if best >= LEAST_STABLE else 1
-    return Clustering(fcluster(linkage(points, "ward"), number, "maxclust") - 1, stability)
+    return Clustering(ward.tree(points).cut(number), stability)
 
 
 def separating(statistics: np.ndarray, same: Sequence[tuple[int, int]] = ()) -> np.ndarray:
@@ -60,8 +60,6 @@ def separating(statistics: np.ndarray, same: Sequence[tuple[int, int]] = ()) -> 
     pairs of images known to show one place. Where they are fewer than ENOUGH, small clusters and the discriminants
     between them are found in turn instead (as in Ding and Li 2007, with Ward's method for k-means).
     """
-    from scipy.cluster.hierarchy import fcluster, linkage
-
     known = np.where(np.isnan(statistics).all(axis=0), 0.0, statistics)
     filled = np.where(np.isnan(known), np.nanmedian(known, axis=0), known)
     middle = np.median(filled, axis=0)
@@ -74,8 +72,7 @@ def separating(statistics: np.ndarray, same: Sequence[tuple[int, int]] = ()) -> 
         apart = scaled[first] - scaled[second]
         return _discriminants(scaled, apart.T @ apart / (2 * len(apart)))
     for _ in range(ROUNDS):
-        labels = fcluster(linkage(points, "ward"), len(points) // PER_CLUSTER, "maxclust")
-        points = _discriminants(scaled, _within(scaled, labels))
+        points = _discriminants(scaled, _within(scaled, ward.small(points, PER_CLUSTER)))
     return points
 
 
@@ -102,16 +99,16 @@ def _stability(points: np.ndarray, counts: np.ndarray, rng: np.random.Generator)
 
     The adjusted Rand index, mean over HALVINGS.
     """
-    from scipy.cluster.hierarchy import fcluster, linkage
     from scipy.spatial import cKDTree
     from sklearn.metrics import adjusted_rand_score
 
     found = np.zeros((HALVINGS, len(counts)))
     for row in found:
         one, other = np.array_split(rng.permutation(len(points)), 2)
-        trees = linkage(points[one], "ward"), linkage(points[other], "ward")
+        trees = ward.tree(points[one]), ward.tree(points[other])
         for k, count in enumerate(counts):
-            given, own = (fcluster(tree, count, "maxclust") - 1 for tree in trees)
-            means = np.stack([points[one][given == label].mean(axis=0) for label in range(given.max() + 1)])
+            given, own = (tree.cut(count) for tree in trees)
+            members = np.split(points[one][np.argsort(given, kind="stable")], np.cumsum(np.bincount(given))[:-1])
+            means = np.stack([each.mean(axis=0) for each in members])
             row[k] = adjusted_rand_score(cKDTree(means).query(points[other])[1], own)
     return tuple((int(count), float(value)) for count, value in zip(counts, found.mean(axis=0), strict=True))

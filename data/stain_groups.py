@@ -6,7 +6,6 @@ Images that are one picture or show one part of a slide always share a group. Th
 import hashlib
 from collections import Counter
 from collections.abc import Sequence
-from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -98,7 +97,7 @@ def _pairs(
     same: dict[str, list[int]] = {}
     for number, row in enumerate(rows):
         same.setdefault(row.sha256, []).append(number)
-    exact = {pair for numbers in same.values() for pair in combinations(numbers, 2)}
+    exact = set(near_duplicates.equals(same.values(), len(rows)))
     near = {pair for pair, differing in bits.items() if differing <= near_duplicates.NEAR} - exact
     found = []
     for pair in sorted(exact | near | shared.keys()):
