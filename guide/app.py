@@ -33,11 +33,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from guide import menu
 
         return run_safely(menu.run)  # not by way of Typer, which imports pydantic to read an empty command line
-    return run_app(make_app(), arguments, PROGRAM)
+    return run_app(make_app(sys.argv[1:] if arguments is None else arguments), arguments, PROGRAM)
 
 
-def make_app() -> typer.Typer:
-    """Build the Typer app from the steps."""
+def make_app(arguments: Sequence[str] = ()) -> typer.Typer:
+    """Build the Typer app from the steps; commands that the arguments do not name have a name and a summary alone."""
     app = typer.Typer(help=ABOUT, **PLAIN)
     groups = {name: typer.Typer(help=text, **PLAIN) for name, text in GROUPS.items()}
     for name, group in groups.items():
@@ -46,8 +46,13 @@ def make_app() -> typer.Typer:
     for step in STEPS:
         if step.command:
             group, _, name = step.command.rpartition(" ")
-            (groups[group] if group else app).command(name, help=step.summary, short_help=step.summary)(step.function)
+            function = step.function if name in arguments else _elsewhere
+            (groups[group] if group else app).command(name, help=step.summary, short_help=step.summary)(function)
     return app
+
+
+def _elsewhere() -> None:
+    """Stand for a command that is not called: importing all of them would double the time of the one that is."""
 
 
 def _help_without_command(context: typer.Context) -> None:

@@ -152,17 +152,26 @@ def _check_baseline(comparisons: Sequence["Comparison"], name: str) -> None:
 
 def _state(run: Run) -> tuple[str, str, str, str]:
     """Return state, dataset, seed and what is wrong or to be done, without reading the predictions."""
+    from utils import run_index
+    from utils.run_records import MADE_FROM
+
     about = MISSING, MISSING
-    try:
+
+    def read() -> list[str]:
+        nonlocal about
         config = run.config()
         about = str(config["dataset"]), str(config["seed"])
         if not run.finished:
             todo = "evaluate" if run.file(artifacts.PREDICTIONS).is_file() else "train --resume"
-            return "unfinished", *about, f"go on with: python run_guide.py {todo} {run.id}"
-        for read in (run.environment, run.timing, run.history, run.metrics):
-            read()
+            return ["unfinished", *about, f"go on with: python run_guide.py {todo} {run.id}"]
+        for part in (run.environment, run.timing, run.history, run.metrics):
+            part()
         if not run.file(artifacts.PREDICTIONS).is_file():
             run.predictions()  # says so without loading pandas for every run that has them
+        return ["finished", *about, "" if run.file(artifacts.WEIGHTS).is_file() else f"without {artifacts.WEIGHTS}"]
+
+    try:
+        code = run_index.code_of("guide.compare", "utils.artifacts")
+        return tuple(run_index.kept(run, "state", (*MADE_FROM, artifacts.WEIGHTS), read, code))
     except (LeukoBenchError, OSError) as error:
         return "damaged", *about, str(error)
-    return "finished", *about, "" if run.file(artifacts.WEIGHTS).is_file() else f"without {artifacts.WEIGHTS}"

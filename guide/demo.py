@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from guide import audit, calibrate, compare, data, explain, leaderboard, stress, train
-from utils import artifacts, leaderboard_tables
+from utils import artifacts
 from utils.console import say
 from utils.paths import runs_dir
 
@@ -24,6 +24,8 @@ def demo(
     root: Annotated[Path | None, typer.Option(help="Folder of the runs.", show_default="runs/demo")] = None,
 ) -> int:
     """Show everything in minutes: synthetic smears, small models, comparison, heatmaps, stain and a report."""
+    from utils import leaderboard_tables
+
     place = root or runs_dir() / "demo"
     began = time.monotonic()
     _heading(1, "Synthetic smears")

@@ -9,8 +9,9 @@ from models.scripts import Root
 from utils import artifacts, console
 from utils.errors import LeukoBenchError
 from utils.paths import runs_dir
-from visualization.diagrams import DETAILS
 
+# Those of visualization.diagrams, which loads all that draws: too slow for --help.
+DETAILS = ("layers", "blocks")
 Detail = StrEnum("Detail", {name.upper(): name for name in DETAILS})
 
 

@@ -7,7 +7,7 @@ import typer
 from guide.explain import Method
 from guide.views import show_table
 from models.scripts import Root
-from utils import artifacts, console, faithfulness_tables
+from utils import artifacts, console
 from utils.paths import runs_dir
 
 
@@ -20,6 +20,7 @@ def faithfulness(
     """Judge if a run's heatmaps name what the prediction rests on, lie in nuclei and depend on the weights."""
     from data.nucleus_masks import knows_nuclei
     from models import faithfulness
+    from utils import faithfulness_tables
     from visualization import faithfulness as figures
 
     chosen = artifacts.open_run(run, root or runs_dir())

@@ -54,9 +54,8 @@ def run() -> None:
 
 def show(root: Path) -> None:
     """Print the status and the steps; at most 80 columns and 24 lines."""
-    console.print(Text("\nLeukoBench  ", style="bold").append(NOTICE, style="not bold dim"))
-    say(status(root))
-    console.print()
+    console.print(Text("LeukoBench  ", style="bold").append(NOTICE, style="not bold dim"))
+    say(status(root), style="dim")
     lines = _lines()
     if console.width < 2 * COLUMN:
         for line in lines:

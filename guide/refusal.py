@@ -1,6 +1,5 @@
 """The command that measures whether pictures that are no smears are refused, and smears are not."""
 
-from statistics import median
 from time import perf_counter
 from typing import TYPE_CHECKING, Annotated
 
@@ -8,7 +7,7 @@ import typer
 
 from guide.views import show_table
 from models.scripts import Root
-from utils import artifacts, console, refusal_tables
+from utils import artifacts, console
 from utils.errors import LeukoBenchError
 from utils.paths import runs_dir
 
@@ -24,6 +23,7 @@ def refusal(
     """Measure how well pictures that are no smears are refused, and whether test images are not."""
     from data import reference
     from models import refusing
+    from utils import refusal_tables
 
     chosen = list(dict.fromkeys(artifacts.open_run(name, root or runs_dir()) for name in runs))
     for run in chosen:
@@ -53,6 +53,8 @@ def refusal(
 
 def _milliseconds(known: "Reference") -> float:
     """Return the median time of a verdict, from pixels on."""
+    from statistics import median
+
     from data import likeness, non_smears
 
     seconds = []

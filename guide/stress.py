@@ -7,7 +7,7 @@ import typer
 
 from guide.views import show_table
 from models.scripts import Root
-from utils import artifacts, console, shortcut_tables, stress_tables
+from utils import artifacts, console
 from utils.artifacts import FIGURES, Run
 from utils.errors import LeukoBenchError
 from utils.paths import runs_dir
@@ -32,6 +32,7 @@ def stress(
 ) -> None:
     """Stress runs: test images in other stains, in grey, blurred, without cells. Which answers follow the stain."""
     from models import stressing
+    from utils import stress_tables
     from visualization import stress as pictures
 
     place = root or runs_dir()
@@ -59,6 +60,7 @@ def _measure_shortcuts(runs: list[Run]) -> None:
     """Measure the shortcut baselines of every split that has none, for the shortcut margin."""
     from data import shortcuts
     from models.evaluation import split_of
+    from utils import shortcut_tables
 
     for run in runs:
         if not shortcut_tables.best(run.root, run.environment()["manifest"]):

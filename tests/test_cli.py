@@ -94,7 +94,7 @@ def test_start_imports_nothing_heavy(folders, arguments):
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
-        (["trian"], 2, "No such command 'trian'. Did you mean 'train'?"),
+        (["trian"], 2, "No such command 'trian'. Did you mean 'train', 'track'?"),
         (["nonsense"], 2, "Commands: "),
         (["data", "imprt", "x"], 2, "Did you mean 'import'?"),
         (["train", "cnn", "--sed", "1"], 2, "No such option: --sed"),
@@ -264,3 +264,19 @@ def test_samples_are_what_their_readme_says(folders):
         drawn = folders / "data" / "raw" / "samples" / label / f"{label.lower()}-0000.png"
         with Image.open(drawn) as fresh, Image.open(samples / f"{label.lower()}.png") as kept:
             assert fresh.tobytes() == kept.tobytes(), label
+
+
+@pytest.mark.parametrize("rows", [0, 1, 7])
+def test_a_long_table_in_a_pipe_is_what_rich_would_print(monkeypatch, capsys, rows):
+    import io
+
+    from rich.console import Console
+
+    cells = [("smearnet", f"{10**k}.5", None, "two\nlines" if k % 2 else "ä 細胞") for k in range(rows)]
+    said = []
+    for longest in (1000, -1):
+        monkeypatch.setattr(console, "LONG", longest)
+        monkeypatch.setattr(console, "console", Console(file=io.StringIO(), markup=False, emoji=False, width=80))
+        console.table("Title", ("Model", "Accuracy\n%", "Seed", "Words"), cells)
+        said.append(console.console.file.getvalue())
+    assert said[0] == said[1]

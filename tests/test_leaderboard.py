@@ -194,7 +194,7 @@ def test_the_command_writes_the_same_bytes_twice_without_images_and_without_kera
     done = guide(script, str(root), command=("-c",))
     assert done.returncode == 0, done.stderr
     assert done.stdout.endswith("KERAS []\n") and "Research only" in done.stdout
-    made = {path: path.read_bytes() for path in root.iterdir() if path.is_file()}
+    made = {path: path.read_bytes() for path in root.iterdir() if path.is_file() and path.name[0] != "."}
     made[root / "figures" / pictures.FILE] = (root / "figures" / pictures.FILE).read_bytes()
     assert {path.name for path in made} == {
         *(f"{stem}.{suffix}" for stem in ("leaderboard", "recipes") for suffix in ("csv", "md", "html", "tex")),

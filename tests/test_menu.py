@@ -233,9 +233,9 @@ def test_older_runs_are_counted_and_chosen_by_number(folders):
 )
 def test_splits_that_are_offered_are_taken(folders, step):
     offered, _ = menu._offered(parameter(step.function, "split"), {}, folders / "runs", step)
-    read = schemes.expand if step.function is train else schemes.parse
+    read = schemes.expand if step.all_folds else schemes.parse
     assert all(map(read, offered.values)) and any("kfold" in value for value in offered.values)
-    assert ("kfold:5" in offered.values) == (step.function is train)
+    assert ("kfold:5" in offered.values) == step.all_folds
 
 
 def test_families_are_listed_and_chosen_by_names_with_spaces(monkeypatch, capsys):

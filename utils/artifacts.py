@@ -183,9 +183,18 @@ def find_runs(root: Path, model: str | None = None, finished: bool | None = None
     """
     if Path(root).is_dir() and not os.access(root, os.R_OK | os.X_OK):
         raise LeukoBenchError(f"Cannot read {root}: permission denied. Choose a folder you may read with --root.")
-    folders = [Path(root) / folder_of(model)] if model else sorted(p for p in Path(root).glob("*") if p.is_dir())
-    runs = [Run(p) for folder in folders for p in sorted(folder.glob("*")) if p.is_dir() and FOLDER.match(p.name)]
+    folders = [Path(root) / folder_of(model)] if model else [Path(root) / name for name in _folders(Path(root))]
+    runs = [Run(folder / name) for folder in folders for name in _folders(folder) if FOLDER.match(name)]
     return [run for run in runs if finished is None or run.finished == finished]
+
+
+def _folders(place: Path) -> list[str]:
+    """Return the names of the folders in a folder, sorted; none where it is not there or may not be read."""
+    try:
+        with os.scandir(place) as found:
+            return sorted(entry.name for entry in found if entry.is_dir())
+    except OSError:
+        return []
 
 
 def open_run(name: str, root: Path) -> Run:
@@ -219,7 +228,9 @@ def open_run(name: str, root: Path) -> Run:
 
 def label_of(run: Run) -> str:
     """Return the label of a run; the model's name where its config.json cannot be read."""
+    from utils.run_records import about
+
     try:
-        return run.label()
+        return about(run)["label"] if run.file(ENVIRONMENT).is_file() else run.label()
     except LeukoBenchError:
         return run.model

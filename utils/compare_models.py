@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from utils import artifacts
 from utils.artifacts import Run
 from utils.errors import LeukoBenchError
-from utils.run_records import MACHINE, Record, identity, measure, recipe
+from utils.run_records import MACHINE, Record, about, digest, measure
 
 Found = TypeVar("Found")
 
@@ -76,7 +76,8 @@ def latest(root: Path, read: Callable[[Run], Found] = measure) -> tuple[list[Fou
     for run in reversed(artifacts.find_runs(root)):
         try:
             if run.finished:
-                key = run.label(), run.config().get("initialisation", ""), identity(run)
+                said = about(run)
+                key = said["label"], said["initialisation"], said["identity"]
                 if key not in chosen:
                     chosen[key] = run, read(run)
                 continue
@@ -101,14 +102,14 @@ def add_seeds(records: Sequence[Record], root: Path) -> tuple[list[Record], list
     kept, problems = list(records), []
     families: dict[tuple[str, str], set[int]] = {}
     for record in records:
-        families.setdefault((record.recipe, _identity(record)), set()).add(record.row["seed"])
+        families.setdefault((digest(record.recipe), _identity(record)), set()).add(record.row["seed"])
     for run in reversed([r for model in sorted({r.run.model for r in records}) for r in _finished(root, model)]):
         try:
-            config = run.config()
-            seeds = families.get((recipe(config), identity(run)))
-            if seeds is not None and config["seed"] not in seeds:
+            said = about(run)
+            seeds = families.get((said["recipe"], said["identity"]))
+            if seeds is not None and said["seed"] not in seeds:
                 kept.append(measure(run))
-                seeds.add(config["seed"])
+                seeds.add(said["seed"])
         except LeukoBenchError as error:
             problems.append(f"left out: {error}")
     return sorted(kept, key=lambda record: record.run), problems[::-1]

@@ -1,15 +1,25 @@
 """The leaderboard's numbers: every model and recipe in a row of its own, its seeds, folds and kinds of split joined."""
 
+import json
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
-from utils import artifacts, calibration_tables, faithfulness_tables, files, shortcut_tables, stress_tables
+from utils import (
+    artifacts,
+    calibration_tables,
+    faithfulness_tables,
+    files,
+    run_index,
+    run_records,
+    shortcut_tables,
+    stress_tables,
+)
 from utils.artifacts import Run
 from utils.errors import LeukoBenchError
 from utils.recipe_families import lowest_unseen, trained_on
-from utils.run_records import MACHINE, Record, measure, variant_of
+from utils.run_records import MACHINE, MADE_FROM, MODULES, Record, measure, variant_of
 from utils.stress_tables import GREY, SWAP
 
 RANDOM, GROUPED = "random", "grouped"
@@ -24,6 +34,11 @@ SECONDS = ("training_seconds", "latency_ms_p50")
 # Fields that change nothing in what is learned, or that differ between the seeds and folds of one row.
 APART = frozenset(
     {"seed", "split", "split_seed", "initialisation", "flavour", "cache_mb", "heatmap_layer", "heatmap_method"}
+)
+# Modules that make what is derived from a run.
+DERIVED = (
+    *(*MODULES, "leaderboard", "stress_tables", "calibration_tables", "calibration", "conformal", "selective"),
+    *("faithfulness_tables", "shortcut_tables"),
 )
 OF_REFERENCE = frozenset({"reference", "statistics"})  # a stain's reference comes from the training images of a split
 
@@ -61,9 +76,9 @@ def alike(records: Iterable[Record]) -> list[list[Record]]:
     """
     together: dict[tuple[str, ...], dict[tuple, Record]] = {}
     for record in sorted(records, key=lambda record: record.run.path.name):
-        config = record.run.config()
-        key = (config["dataset"], record.run.model, shares(record.row["split"]), _learned(config))
-        together.setdefault(key, {})[record.row["split"], config.get("split_seed"), config["seed"]] = record
+        config = json.loads(record.recipe)
+        key = (config["dataset"], record.run.model, shares(record.row["split"]), learned(config))
+        together.setdefault(key, {})[record.row["split"], config.get("split_seed"), record.row["seed"]] = record
     return [list(members.values()) for members in together.values()]
 
 
@@ -100,25 +115,14 @@ def shares(split: str) -> str:
 
 def measures(record: Record) -> dict[str, float | None]:
     """Return what one run's folder says under each of MEASURES; None for what was not measured."""
-    run, accuracy = record.run, record.row["accuracy"]
-    stress, heatmap = stress_tables.of_whole_test(run), _heatmap(run)
-    shortcut, calibrated = best_shortcut(record), calibration_tables.measure(run)
-    return {
-        "accuracy": accuracy,
-        "grey": stress_tables.grey_accuracy(stress),
-        "stain_swap": stress_tables.swap_accuracy(stress),
-        "flip_rate": stress_tables.flip_rate(stress),
-        "shortcut_margin": accuracy - shortcut[1] if shortcut else None,
-        "calibration_error": calibrated["before"]["ece"],
-        "calibration_error_scaled": calibrated["after"]["ece"],
-        "nucleus_mass": heatmap.get("nucleus_mass"),
-        "nucleus_area": heatmap.get("nucleus_area"),
-    }
+    accuracy, found, shortcut = record.row["accuracy"], _derived(record.run), best_shortcut(record)
+    known = {"accuracy": accuracy, "shortcut_margin": accuracy - shortcut[1] if shortcut else None} | found["measures"]
+    return {measured: known[measured] for measured in MEASURES}
 
 
 def stressed(record: Record) -> dict[str, float]:
     """Return the accuracy of a run under each family of change; empty where not all test images were put to it."""
-    return stress_tables.families_by_method(stress_tables.of_whole_test(record.run))
+    return _derived(record.run)["stressed"]
 
 
 def gap(members: Iterable[Record]) -> float | None:
@@ -138,7 +142,8 @@ def gap(members: Iterable[Record]) -> float | None:
 
 def best_shortcut(record: Record) -> tuple[str, float] | None:
     """Return name and accuracy of the best shortcut baseline on a run's own split; None without a ladder."""
-    return shortcut_tables.best(record.run.root, record.run.environment()["manifest"])
+    best = _derived(record.run)["shortcut"]
+    return tuple(best) if best else None
 
 
 def about(members: Sequence[Record]) -> dict[str, Any]:
@@ -211,7 +216,7 @@ def _short(key: str, value: Any) -> str:
     return f"{value} px" if key == "image_size" else value.split()[0].rpartition("-")[2] if key == "runs" else value
 
 
-def _learned(config: dict[str, Any]) -> str:
+def learned(config: dict[str, Any]) -> str:
     """Return what a configuration trains, as text: equal for runs that share a row.
 
     Settings that are off are left out: runs from before there was such a setting do not name it.
@@ -230,6 +235,31 @@ def _learned(config: dict[str, Any]) -> str:
 
 def _said(value: Any) -> Any:
     return {key: said for key, each in value.items() if (said := _said(each))} if isinstance(value, dict) else value
+
+
+def _derived(run: Run) -> dict[str, Any]:
+    """Return what later commands measured of a run and its split: measures, accuracy by family, best shortcut."""
+    manifest = run_records.about(run)["manifest"]
+
+    def read() -> dict[str, Any]:
+        stress, heatmap, calibrated = stress_tables.of_whole_test(run), _heatmap(run), calibration_tables.measure(run)
+        return {
+            "measures": {
+                "grey": stress_tables.grey_accuracy(stress),
+                "stain_swap": stress_tables.swap_accuracy(stress),
+                "flip_rate": stress_tables.flip_rate(stress),
+                "calibration_error": calibrated["before"]["ece"],
+                "calibration_error_scaled": calibrated["after"]["ece"],
+                "nucleus_mass": heatmap.get("nucleus_mass"),
+                "nucleus_area": heatmap.get("nucleus_area"),
+            },
+            "stressed": stress_tables.families_by_method(stress),
+            "shortcut": shortcut_tables.best(run.root, manifest),
+        }
+
+    ladder = f"../../{shortcut_tables.FOLDER}/{manifest}.csv"
+    made_from = (*MADE_FROM, stress_tables.FILE, faithfulness_tables.FILE, ladder)
+    return run_index.kept(run, "derived", made_from, read, run_index.code_of(*(f"utils.{name}" for name in DERIVED)))
 
 
 def _heatmap(run: Run) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from functools import lru_cache
 from statistics import fmean, stdev
 from typing import Any
 
-from utils import artifacts
+from utils import artifacts, run_records
 from utils.artifacts import Run
 from utils.compare_models import Comparison
 from utils.errors import LeukoBenchError
@@ -113,7 +113,7 @@ def _place(row: dict[str, Any]) -> tuple:
 def _special(run: Run) -> bool:
     """Say whether a run was tested on a fold or on groups of their own."""
     try:
-        return bool(re.search(rf"{GROUPED}|kfold", str(run.config().get("split", "")).lower()))
+        return bool(re.search(rf"{GROUPED}|kfold", str(run_records.about(run)["split"]).lower()))
     except LeukoBenchError:
         return False
 
@@ -123,7 +123,7 @@ def _stamp(run: Run) -> tuple[int, ...]:
     return tuple(p.stat().st_mtime_ns for p in map(run.file, (artifacts.PREDICTIONS, artifacts.METRICS)) if p.exists())
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=20_000)
 def _kept(run: Run, stamp: tuple[int, ...]) -> Record | None:  # for every comparison of a root
     try:
         return measure(run)

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
+from utils import scoring
 from utils.errors import LeukoBenchError
 from utils.statistics import wilson
 
@@ -54,10 +55,8 @@ def confusion(table: "pd.DataFrame") -> "np.ndarray":
 
     Predicted is the class of the highest probability; of equal ones the first in class order.
     """
-    from sklearn.metrics import confusion_matrix
-
     names, truth, probabilities = arrays(table)
-    return confusion_matrix(truth, probabilities.argmax(axis=1), labels=range(len(names)))
+    return scoring.confusion(truth, probabilities.argmax(axis=1), len(names))
 
 
 def summary(table: "pd.DataFrame") -> dict[str, Any]:
@@ -79,29 +78,20 @@ def summary(table: "pd.DataFrame") -> dict[str, Any]:
     Raises:
         LeukoBenchError: no images, a label without a column, or probabilities that are none.
     """
-    from sklearn import metrics
-
     names, truth, probabilities = arrays(table)
-    predicted = probabilities.argmax(axis=1)
     everything = range(len(names))
-    matrix = metrics.confusion_matrix(truth, predicted, labels=everything)
+    matrix = scoring.confusion(truth, probabilities.argmax(axis=1), len(names))
     support, chosen = matrix.sum(axis=1), matrix.sum(axis=0)
     right = int(matrix.trace())
     low, high = wilson(right, len(truth))
     shares = probabilities / probabilities.sum(axis=1, keepdims=True)  # float32 rows miss 1 by rounding
 
-    precision, recall, f1, _ = metrics.precision_recall_fscore_support(
-        truth, predicted, labels=everything, zero_division=0
-    )
-    seen = [index for index in everything if support[index] or chosen[index]]
-    averages = {
-        kind: metrics.precision_recall_fscore_support(truth, predicted, labels=seen, average=kind, zero_division=0)[:3]
-        for kind in ("macro", "weighted")
-    }
+    scores = precision, recall, f1 = scoring.precision_recall_f1(matrix)
+    seen = (support > 0) | (chosen > 0)
+    weights = {"macro": None, "weighted": support[seen]}
+    averages = {kind: [scoring.averaged(score[seen], by) for score in scores] for kind, by in weights.items()}
     auc = [
-        float(metrics.roc_auc_score(truth == index, probabilities[:, index]))
-        if 0 < support[index] < len(truth)
-        else None
+        scoring.area_under_roc(truth == index, probabilities[:, index]) if 0 < support[index] < len(truth) else None
         for index in everything
     ]
     return {
@@ -110,9 +100,9 @@ def summary(table: "pd.DataFrame") -> dict[str, Any]:
         "accuracy_low": low,
         "accuracy_high": high,
         "balanced_accuracy": float(recall[support > 0].mean()),
-        **{kind: dict(zip(("precision", "recall", "f1"), map(float, v), strict=True)) for kind, v in averages.items()},
+        **{kind: dict(zip(("precision", "recall", "f1"), v, strict=True)) for kind, v in averages.items()},
         "auc_ovr_macro": sum(auc) / len(auc) if None not in auc else None,
-        "log_loss": float(metrics.log_loss(truth, shares, labels=everything)) if len(names) > 1 else 0.0,
+        "log_loss": scoring.log_loss(truth, shares) if len(names) > 1 else 0.0,
         "per_class": [
             {
                 "class": name,

@@ -1,12 +1,13 @@
 """What one finished run says, read from its folder alone: no Keras, no images."""
 
+import hashlib
 from collections import Counter
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from utils import artifacts, files, metrics
+from utils import artifacts, files, metrics, run_index
 from utils.artifacts import Run
 from utils.errors import LeukoBenchError
 
@@ -14,6 +15,11 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MACHINE = ("device", "cpu", "threads", "precision")  # seconds are averaged only where these agree
+MADE_FROM = (
+    *(artifacts.CONFIG, artifacts.ENVIRONMENT, artifacts.HISTORY, artifacts.TIMING),
+    *(artifacts.PREDICTIONS, artifacts.METRICS),
+)  # a record, beside the manifest
+MODULES = ("run_records", "run_index", "artifacts", "files", "metrics", "scoring", "statistics")  # that make it
 
 
 @dataclass(frozen=True)
@@ -48,12 +54,44 @@ def measure(run: Run) -> Record:
             + (f"evaluate {run.id}" if run.file(artifacts.PREDICTIONS).is_file() else f"train --resume {run.id}")
         )
     try:
-        return _measured(run)
+        manifest = about(run)["manifest"]
+        held = run_index.kept(run, "record", (*MADE_FROM, _beside(manifest)), lambda: _measured(run), _code())
+        missing = run.manifest_path() if held["unchecked"] else None
+        return Record(run, held["row"], held["per_class"], held["label"], held["recipe"], missing)
     except LeukoBenchError as error:
         known = run.id in str(error) or str(run.path) in str(error)
         raise error if known else LeukoBenchError(f"Run {run.id}: {error}") from None
     except OSError as error:
         raise LeukoBenchError(f"Cannot read {error.filename or run.path}: {error.strerror or error}.") from error
+
+
+def about(run: Run) -> dict[str, Any]:
+    """Return what tells a run, finished or not, from others: label, initialisation, identity of its test set, manifest.
+
+    Also "recipe", a hash of its configuration without the seed, and the fields seed, split and dataset.
+
+    Raises:
+        LeukoBenchError: config.json or environment.json is missing or damaged.
+    """
+
+    def read() -> dict[str, Any]:
+        config, environment = run.config(), run.environment()
+        return {
+            "label": run.label(),
+            "initialisation": config.get("initialisation", ""),
+            "identity": identity(run),
+            "manifest": environment["manifest"],
+            "recipe": digest(recipe(config)),
+            "split": config.get("split", ""),
+            **{key: config[key] for key in ("seed", "dataset")},
+        }
+
+    return run_index.kept(run, "about", (artifacts.CONFIG, artifacts.ENVIRONMENT), read, _code())
+
+
+def digest(text: str) -> str:
+    """Return 16 hex digits that stand for a text, such as a recipe."""
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def identity(run: Run) -> str:
@@ -85,7 +123,16 @@ def images_by_class(run: Run) -> dict[str, int]:
     return dict(Counter(label for label, _ in _rows(path).values())) if path.is_file() else {}
 
 
-def _measured(run: Run) -> Record:
+def _beside(manifest: str) -> str:
+    """Return the path of a manifest from a run's folder."""
+    return f"../../manifests/{manifest}.csv"
+
+
+def _code() -> str:
+    return run_index.code_of(*(f"utils.{name}" for name in MODULES))
+
+
+def _measured(run: Run) -> dict[str, Any]:
     config, environment, history, timing = run.config(), run.environment(), run.history(), run.timing()
     training, inference = timing["training"], timing["inference"]
     if not history:
@@ -131,11 +178,27 @@ def _measured(run: Run) -> Record:
         **{f"images_per_second_{batch}": number(speed, batch) for batch in ("1", "8", "32")},
         **{key: number(inference, key) for key in ("parameters", "trainable_parameters", "flops", "bytes_on_disk")},
         "inference_peak_memory_mb": number(inference, "peak_memory_mb"),
-        **{key: environment.get(key) for key in MACHINE},
+        **{key: environment.get(key) for key in MACHINE} | {"device": _device(environment)},
         "dataset": config["dataset"],
         "test_identity": identity(run),
     }
-    return Record(run, row, score["per_class"], run.label(), recipe(config), unchecked)
+    return {
+        "row": row,
+        "per_class": score["per_class"],
+        "label": run.label(),
+        "recipe": recipe(config),
+        "unchecked": unchecked is not None,
+    }
+
+
+def _device(environment: dict[str, Any]) -> Any:
+    """Return the device as recorded, with how many of it shared the work, and with JAX where it was not TensorFlow."""
+    several, more = environment.get("devices"), []
+    if isinstance(several, list) and len(several) > 1:
+        more.append(f"{len(several)} devices")
+    if environment.get("backend") == "jax":
+        more.append("JAX")
+    return ", ".join([str(environment.get("device")), *more]) if more else environment.get("device")
 
 
 def _check_images(run: Run, table: "pd.DataFrame") -> Path | None:
@@ -143,7 +206,7 @@ def _check_images(run: Run, table: "pd.DataFrame") -> Path | None:
     path = run.manifest_path()
     if not path.is_file():
         return path
-    expected, received = _test_labels(path), dict(zip(table["image"], table["label"], strict=True))
+    expected, received = _test_labels(path), dict(zip(table["image"].tolist(), table["label"].tolist(), strict=True))
     if expected != received or len(table) != len(received):
         raise LeukoBenchError(
             f"{run.file(artifacts.PREDICTIONS)} does not hold the test images of its manifest: {len(table):,} rows, "
@@ -152,6 +215,7 @@ def _check_images(run: Run, table: "pd.DataFrame") -> Path | None:
     return None
 
 
+@lru_cache(maxsize=64)
 def _test_labels(path: Path) -> dict[str, str]:
     return {image: label for image, (label, split) in _rows(path).items() if split == "test"}
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import combinations
+from itertools import chain, combinations
 from typing import TYPE_CHECKING, Any
 
 from utils import auc, clusters, metrics, statistics
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     import numpy as np
 
 TINY = 0.0001  # a smaller p is written as "<0.0001"
+MOST = (
+    100  # runs, the best ones, that are compared in pairs: thousands would make millions of pairs, which nobody reads
+)
 
 
 @dataclass(frozen=True)
@@ -65,11 +68,12 @@ class Standing:
     letters: str
 
 
+@lru_cache(maxsize=4)  # tables and files of a comparison ask in turn
 def intervals(comparison: Comparison) -> list[dict[str, Any]]:
     """Return the columns of intervals.csv, one dict a run: accuracy and macro AUC with their 95 % intervals."""
     rows = []
-    for run, named in zip(comparison.runs, comparison.rows, strict=True):
-        found = Answers.of(run)
+    answers = chain(_answers(comparison), map(Answers.of, comparison.runs[MOST:]))
+    for found, named in zip(answers, comparison.rows, strict=True):
         low, high = statistics.accuracy_interval(found.hits, found.groups)
         reach = auc.interval(found.area, found.groups) if found.area else (None, None)
         rows.append(
@@ -165,8 +169,9 @@ def significance_table(comparison: Comparison) -> list[Table]:
         ]
         for row in rows
     ]
-    lost = len(comparison.runs) - len(rows)
+    lost = min(len(comparison.runs), MOST) - len(rows)
     title = "Models that share a letter cannot be told apart" + (f" ({lost} without common images)" if lost else "")
+    title += f" (the best {MOST} of {len(comparison.runs):,})" if len(comparison.runs) > MOST else ""
     columns = ("Model", "Acc.\n%", "95 % over\ngroups", "Letters", "Told from\nothers")
     return [Table(title, columns, shown, frozenset({0, 3}))] if rows else []
 
@@ -178,9 +183,14 @@ def chance(p: float | None) -> str:
 
 @lru_cache(maxsize=4)
 def _paired(comparison: Comparison) -> list[tuple[dict[str, Any], Answers]]:
-    """Return row and answers of the runs that have the images of the first one, by name."""
-    found = [(row, Answers.of(run)) for run, row in zip(comparison.runs, comparison.rows, strict=True)]
+    """Return row and answers of the best MOST runs, of those that have the images of the first one, by name."""
+    found = list(zip(comparison.rows, _answers(comparison), strict=False))
     return [(row, answers) for row, answers in found if answers.images == found[0][1].images]
+
+
+@lru_cache(maxsize=4)
+def _answers(comparison: Comparison) -> list[Answers]:
+    return [Answers.of(run) for run in comparison.runs[:MOST]]
 
 
 def _compared(members: Sequence[tuple[dict[str, Any], Answers]]) -> list[dict[str, Any]]:

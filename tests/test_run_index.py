@@ -1,0 +1,126 @@
+"""The index over runs: says what the files say, follows every change of them, and may be lost at any time."""
+
+import os
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from fakes import fake_run
+
+from utils import artifacts, compare_models, files, leaderboard, run_index, run_records
+from utils.errors import LeukoBenchError
+
+PROJECT = Path(__file__).resolve().parent.parent
+
+
+def aged(root):
+    """Let all files be older than what may change unseen."""
+    for path in root.rglob("*"):
+        os.utime(path, (1_700_000_000, 1_700_000_000))
+
+
+@pytest.fixture
+def root(tmp_path):
+    for seed in (1, 2, 3):
+        fake_run(tmp_path, "cnn", seed=seed, measured=seed == 1)
+    fake_run(tmp_path, "resnet50", split="grouped")
+    aged(tmp_path)
+    yield tmp_path
+    run_index._open.clear()
+
+
+def read(root):
+    """Read all that commands read through the index, in this process as if it were a new one."""
+    run_index._open.clear()
+    runs = artifacts.find_runs(root)
+    records = [run_records.measure(run) for run in runs]
+    said = [repr(records), repr([run_records.about(run) for run in runs])]
+    said += [repr(leaderboard.rows(records)), repr(compare_models.latest(root))]
+    run_index.flush()
+    return said
+
+
+def held(root):
+    with sqlite3.connect(root / run_index.FILE) as base:
+        return base.execute("SELECT kind, run FROM kept ORDER BY kind, run").fetchall()
+
+
+def test_a_second_look_says_the_same_and_reads_no_predictions(root, monkeypatch):
+    first = read(root)
+    assert {kind for kind, _ in held(root)} == {"about", "derived", "record"} and len(held(root)) == 12
+    monkeypatch.setattr(artifacts.Run, "predictions", lambda *_: pytest.fail("read again"))
+    assert read(root) == first
+
+
+def test_a_file_that_changes_is_read_again(root):
+    before = read(root)
+    run = artifacts.find_runs(root)[0]
+    timing = run.timing()
+    timing["training"]["seconds"] += 1
+    files.write_json(run.file(artifacts.TIMING), timing)
+    after = read(root)
+    assert after[0] != before[0] and after[1] == before[1]
+    run.file(artifacts.METRICS).unlink()
+    with pytest.raises(LeukoBenchError, match="is not finished"):
+        run_records.measure(run)
+
+
+def test_a_manifest_that_goes_or_comes_is_seen(root):
+    read(root)
+    run = artifacts.find_runs(root)[0]
+    path = run.manifest_path()
+    text = path.read_text()
+    path.unlink()
+    assert run_records.measure(run).unchecked == path
+    path.write_text(text)
+    assert run_records.measure(run).unchecked is None
+
+
+def test_what_was_made_by_another_program_is_made_again(root, monkeypatch):
+    first = read(root)
+    monkeypatch.setattr(run_index, "_code", lambda modules: "another program")
+    calls = []
+    monkeypatch.setattr(
+        run_records, "_measured", lambda run, real=run_records._measured: calls.append(run) or real(run)
+    )
+    assert read(root)[0] == first[0] and len(calls) == 4
+
+
+@pytest.mark.parametrize("content", [b"", b"no database at all" * 100])
+def test_a_damaged_index_is_as_good_as_none(root, content):
+    first = read(root)
+    (root / run_index.FILE).write_bytes(content)
+    assert read(root) == first
+    assert read(root) == first
+    assert len(held(root)) == 12
+
+
+def test_files_of_this_moment_are_not_kept(tmp_path):
+    fake_run(tmp_path, "cnn")
+    read(tmp_path)
+    assert not (tmp_path / run_index.FILE).exists()
+
+
+def test_a_root_that_cannot_be_written_is_read_all_the_same(root, monkeypatch):
+    monkeypatch.setattr(run_index.os, "access", lambda path, mode: mode != os.W_OK)
+    assert read(root) == read(root)
+    assert not (root / run_index.FILE).exists()
+
+
+def test_processes_side_by_side_leave_a_whole_index(root):
+    code = "import sys; from pathlib import Path; from utils import artifacts, run_index, run_records\n"
+    code += "for _ in range(20):\n    run_index._open.clear()\n"
+    code += "    [run_records.measure(run) for run in artifacts.find_runs(Path(sys.argv[1]))]\n    run_index.flush()"
+    many = [subprocess.Popen([sys.executable, "-c", code, str(root)], cwd=PROJECT) for _ in range(3)]
+    assert [process.wait(timeout=120) for process in many] == [0, 0, 0]
+    assert len(held(root)) == 8
+
+
+def test_a_moved_root_keeps_its_index(root, tmp_path_factory):
+    import shutil
+
+    first = read(root)
+    copy = shutil.copytree(root, tmp_path_factory.mktemp("moved") / "runs")
+    assert [text.replace(str(copy), str(root)) for text in read(copy)] == first
