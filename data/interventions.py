@@ -99,8 +99,8 @@ def _taken_apart(path: str, training: "Images") -> tuple[np.ndarray, np.ndarray]
     # By content, so that a file's name does not matter.
     empty = scene_changes.remove_cells(picture, np.random.default_rng(int(picture.sum())))
     return (
-        prepared(np.repeat(share[..., None], 3, 2), training.size, Variant()).numpy()[..., :1],
-        prepared(empty, training.size, training.variant).numpy(),
+        np.asarray(prepared(np.repeat(share[..., None], 3, 2), training.size, Variant()))[..., :1],
+        np.asarray(prepared(empty, training.size, training.variant)),
     )
 
 

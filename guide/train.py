@@ -9,7 +9,7 @@ import typer
 import models
 from data import schemes, splitting
 from guide import repeating
-from models import config_files, initial_weights, launching, recipes, scripts
+from models import config_files, initial_weights, launching, recipes, scripts, tracking
 from utils import artifacts, console
 from utils.console import STOPPED
 from utils.errors import LeukoBenchError
@@ -45,6 +45,9 @@ def train(
     config: scripts.ConfigFile = None,
     resume: scripts.Resume = "",
     root: scripts.Root = None,
+    tensorboard: scripts.TensorBoard = False,
+    mlflow: scripts.Mlflow = None,
+    devices: scripts.Devices = "",
 ) -> int:
     """Train models on a dataset and evaluate them on its test images."""
     place = (root or runs_dir()).resolve()
@@ -54,7 +57,9 @@ def train(
         if set_ or profile or config or flags or (model and model != [run.model]):
             raise LeukoBenchError(f"--resume goes on with the settings of {run.id}: give no others beside it.")
         names = [run.model]
-        outcomes = launching.train_each(names, ["--resume", str(run.path.resolve())], {})
+        tracking.check(tensorboard, mlflow)
+        told = scripts.tracking_options(tensorboard, mlflow)
+        outcomes = launching.train_each(names, ["--resume", str(run.path.resolve()), "--devices", devices, *told], {})
         return _ended(names, outcomes)
     named = config_files.read(config).get("model") if config else None
     names = model or ([str(named)] if named else [])
@@ -71,9 +76,11 @@ def train(
         if each.weights not in ("imagenet", "none"):
             initial_weights.check_file(each.weights)
     repeating.check_groups(configs.values())
+    tracking.check(tensorboard, mlflow)
     options = ["--dataset", dataset, "--profile", profile, "--recipe", recipe]
     options += ["--config", str(config.resolve())] if config else []
     options += ["--root", str(place)] + [part for each in set_ or () for part in ("--set", each)]
+    options += ["--devices", devices, *scripts.tracking_options(tensorboard, mlflow)]
     batch_sizes = {name: each.batch_size for name, each in configs.items()}
     before = set(artifacts.find_runs(place))
     outcomes = []
@@ -108,9 +115,15 @@ def _ended(names: Sequence[str], outcomes: Sequence[launching.Outcome]) -> int:
 
 def evaluate(
     runs: Annotated[list[str] | None, typer.Argument(help="Runs; none: the latest of every model.")] = None,
+    export: Annotated[
+        str, typer.Option(help="Evaluate their export of that name (onnx-int8, ...), not the weights.")
+    ] = "",
     root: scripts.Root = None,
 ) -> int:
-    """Evaluate runs again: predictions, timing and metrics."""
+    """Evaluate runs again: predictions, timing and metrics.
+
+    With --export, what comes out lies beside the files of the export, and the run's own files stay as they are.
+    """
     from utils.compare_models import latest
 
     place = root or runs_dir()
@@ -122,8 +135,25 @@ def evaluate(
             console.warn(problem)
     for run in chosen:
         models.config_for(run.model)  # a run of a model that is not in this checkout is said before the first starts
+    if export:
+        for run in chosen:
+            _evaluate_export(run, export)
+        return 0
     outcomes = launching.evaluate_each(chosen)
     return max((outcome.status if outcome.status in (0, 130) else 1 for outcome in outcomes), default=0)
+
+
+def _evaluate_export(run: artifacts.Run, name: str) -> None:
+    from models import export_evaluation, exports
+
+    console.say(f"Evaluating {name} of {run.id}")
+    found = export_evaluation.evaluate(run, name)
+    timed, tested, before = found["timing"], found["metrics"]["test"], run.metrics()["test"]
+    console.say(
+        f"  test accuracy {100 * tested['accuracy']:.2f} % (weights {100 * before['accuracy']:.2f} %), one image "
+        f"{timed['latency_ms_p50']:.2f} ms (p95 {timed['latency_ms_p95']:.2f})"
+    )
+    console.say(f"  {exports.folder(run, name)}")
 
 
 def models_() -> None:

@@ -126,6 +126,7 @@ class BackboneConfig(ModelConfig):
     weights: str = "imagenet"
     freeze: Literal["auto", "always", "never"] = "auto"  # auto: pre-trained weights are frozen, for head_epochs if any
     head_epochs: int = Field(0, ge=0)  # under auto: epochs with the frozen base before it is unfrozen; 0: it never is
+    feature_views: int = Field(0, ge=0, le=10_000)  # changed copies of an image whose frozen features are kept; 0: none
     fine_tune_learning_rate: float = Field(1e-4, gt=0, le=10)  # while the whole network learns; else learning_rate
     fine_tune_class_weights: bool = False  # class weights in the phase that follows head_epochs
 

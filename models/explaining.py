@@ -110,7 +110,7 @@ def read_test(run: Run, names: Sequence[str]) -> np.ndarray:
     """
     config, folder = config_of(run), split_of(run).path / "test"
     runtime.start()
-    return np.stack([pipeline.decode(str(folder / n), config.image_size, config.variant).numpy() for n in names])
+    return np.stack([np.asarray(pipeline.decode(str(folder / n), config.image_size, config.variant)) for n in names])
 
 
 def explain_images(run: Run, paths: Sequence[Path], method: str = "") -> tuple[np.ndarray, np.ndarray]:
@@ -137,6 +137,7 @@ def softmax(logits: np.ndarray) -> np.ndarray:
 
 
 def _model(run: Run, method: str) -> "keras.Model":
+    runtime.need_tensorflow("A heatmap")
     model = open_model(run, logits=True)
     check_method(method, model)  # before any image is read
     return model
@@ -163,5 +164,5 @@ def load_image(path: Path, size: int, variant: Variant = Variant()) -> np.ndarra
     runtime.start()
     picture = image_files.open_picture(path)
     if not picture.changes:  # the same decoder as in training: JPEG decoders differ in the last bit
-        return pipeline.decode(str(path), size, variant).numpy()
-    return pipeline.prepared(np.asarray(picture.image), size, variant).numpy()
+        return np.asarray(pipeline.decode(str(path), size, variant))
+    return np.asarray(pipeline.prepared(np.asarray(picture.image), size, variant))

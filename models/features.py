@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from data import pipeline
+from data.augmentation import Augmentation, Intervention
+from data.interventions import Material
 from data.preprocessing import Variant
 from models import runtime
 from utils import files
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
     from data.pipeline import Images
 
 
+# Augmentation, seed, epoch, intervention and its material, as `pipeline.training_batches` takes them.
+Changes = tuple[Augmentation, int, int, Intervention, Material | None]
 FORMAT = 1  # of the kept files; another number once features come out differently for the same base and images
 BATCH = 32  # images a step; fixed, so that features do not depend on the training batch
 
@@ -34,9 +38,8 @@ def place(base: "keras.Model", variant: Variant) -> Path:
     computes them.
     """
     import keras
-    import tensorflow as tf
 
-    made_by = [FORMAT, keras.__version__, tf.__version__, runtime.device_name(), runtime.threads()]
+    made_by = [FORMAT, keras.__version__, runtime.made_by(), runtime.device_name(), runtime.threads()]
     said = [made_by, variant.model_dump(mode="json"), _without_names(json.loads(base.to_json())["config"])]
     identity = hashlib.sha256(files.compact(said).encode())
     for weight in base.weights:
@@ -59,15 +62,20 @@ def _without_names(graph: dict[str, Any]) -> Any:
     return renamed(graph)
 
 
-def path(folder: Path, images: "Images") -> Path:
-    """Return the file that keeps the features of these very images, in this order and size."""
+def path(folder: Path, images: "Images", changes: Changes | None = None) -> Path:
+    """Return the file that keeps the features of these images, in this order and size, as an epoch changes them."""
     identity = hashlib.sha256(str(images.size).encode())
+    if changes:
+        augmentation, seed, epoch, intervention, _ = changes  # the last one follows from the images
+        identity.update(files.compact([augmentation.model_dump(), seed, epoch, intervention.model_dump()]).encode())
     for name in images.paths:
         identity.update(hashlib.sha256(Path(name).read_bytes()).digest())
     return folder / f"{identity.hexdigest()[:16]}.npy"
 
 
-def extract(base: "keras.Model", images: "Images", path: Path, after_step: Callable[[], None]) -> np.ndarray:
+def extract(
+    base: "keras.Model", images: "Images", path: Path, after_step: Callable[[], None], changes: Changes | None = None
+) -> np.ndarray:
     """Run the base over all images, in inference mode, into a file that is mapped into memory, unless it is there.
 
     Args:
@@ -75,6 +83,7 @@ def extract(base: "keras.Model", images: "Images", path: Path, after_step: Calla
         images: subset in fixed order.
         path: .npy file; the features of a large base do not fit into memory.
         after_step: called after each batch; may raise to stop.
+        changes: what an epoch changes in the images; None for nothing.
 
     Returns:
         (n, features) float32, read from the file as needed. `seconds_of` says how long the pass took when it was made.
@@ -90,8 +99,9 @@ def extract(base: "keras.Model", images: "Images", path: Path, after_step: Calla
     # Written as a stream: on a full disk, a file that is mapped for writing would end the process with a signal.
     with files.atomic(path) as temporary, open(temporary, "wb") as store:
         np.lib.format.write_array_header_1_0(store, {"descr": "<f4", "fortran_order": False, "shape": shape})
-        for pixels, _ in pipeline.fixed_batches(images, BATCH):
-            store.write(base.predict_on_batch(pixels).astype("<f4").tobytes())
+        batches = pipeline.training_batches(images, BATCH, *changes, shuffle=False) if changes else None
+        for pixels, _ in batches or pipeline.fixed_batches(images, BATCH):
+            store.write(base.predict_on_batch(pixels)[: len(pixels)].astype("<f4").tobytes())  # once, not by device
             after_step()
     files.write_json(path.with_suffix(".json"), {"seconds": perf_counter() - start})
     return np.load(path, mmap_mode="r")
@@ -114,8 +124,14 @@ def found(path: Path, shape: tuple[int, ...]) -> np.ndarray | None:
     return kept if kept.shape == shape and kept.dtype == np.float32 else None
 
 
-def batches(features: np.ndarray, images: "Images", batch_size: int, order: np.ndarray) -> "tf.data.Dataset":
+def batches(
+    features: np.ndarray, images: "Images", batch_size: int, order: np.ndarray
+) -> "tf.data.Dataset | keras.utils.PyDataset":
     """Return batches (features, one-hot labels) in the given order of images."""
+    if pipeline.without_tensorflow():
+        from data import array_batches
+
+        return array_batches.feature_batches(features, images, batch_size, order)
     import tensorflow as tf
 
     eye = np.eye(images.classes, dtype=np.float32)

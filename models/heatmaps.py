@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from models import attention
+from models import attention, runtime
 from utils import heatmap_methods
 from utils.errors import LeukoBenchError, nearest
 from utils.heatmap_methods import CONVOLUTIONS, TOKENS
@@ -35,8 +35,9 @@ def heatmaps(model: "keras.Model", pixels: np.ndarray, targets: Sequence[int], m
         class.
 
     Raises:
-        LeukoBenchError: the method or the layer does not fit the model.
+        LeukoBenchError: the method or the layer does not fit the model, or Keras runs on another backend.
     """
+    runtime.need_tensorflow("A heatmap")
     check_method(method, model)
     layer = check_layer(model, layer)
     compute = _of_convolutions if attention.backbone_of(model) is None else _of_tokens

@@ -132,10 +132,11 @@ def _resized(values: "np.ndarray", shape: tuple[int, ...]) -> "np.ndarray":
     grids = [round((length - 1) ** 0.5) for length in (len(values), shape[0])]
     if values.shape == shape or len(shape) != 2 or [g * g + 1 for g in grids] != [len(values), shape[0]]:
         return values
-    import tensorflow as tf
+    import keras
 
-    grid = tf.image.resize(values[1:].reshape(grids[0], grids[0], -1), (grids[1], grids[1]), method="bicubic")
-    return np.concatenate([values[:1], np.reshape(grid, (grids[1] ** 2, -1))])
+    square = values[1:].reshape(grids[0], grids[0], -1)
+    grid = keras.ops.image.resize(square, (grids[1], grids[1]), interpolation="bicubic")
+    return np.concatenate([values[:1], np.reshape(keras.ops.convert_to_numpy(grid), (grids[1] ** 2, -1))])
 
 
 def _reason(error: Exception) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from data import pipeline
-from models import runtime, schedule
+from models import jax_runtime, runtime, schedule
 from utils import artifacts, environment, files, timing
 from utils.artifacts import Run
 from utils.errors import LeukoBenchError
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from data.pipeline import Images
 
 BATCHES = (1, 8, 32)
+COUNTERS = {"tensorflow": "tf.profiler", "jax": "jax cost analysis"}
 
 
 def kept_timing(run: Run) -> dict[str, Any]:
@@ -78,10 +79,10 @@ def inference(model: "keras.Model", images: "Images", weights: Path) -> dict[str
     Returns:
         latency_ms_p50 / _p95 at batch 1 (milliseconds), throughput by batch (images a second), peak_memory_mb of this
         process so far (training included when one process did both), parameters, trainable_parameters, flops of one
-        image (2 per multiply-add), bytes_on_disk, device, warmup, iterations.
+        image (2 per multiply-add) and flops_counted_by, bytes_on_disk, device, warmup, iterations.
     """
     batch, _ = next(iter(pipeline.fixed_batches(images, max(BATCHES))))
-    pixels = np.resize(batch.numpy(), (max(BATCHES), *batch.shape[1:]))
+    pixels = np.resize(np.asarray(batch), (max(BATCHES), *batch.shape[1:]))
     seconds = {size: timing.repeat(lambda n=size: model.predict_on_batch(pixels[:n])) for size in BATCHES}
     return {
         "latency_ms_p50": 1000 * timing.percentile(seconds[1], 0.5),
@@ -94,12 +95,19 @@ def inference(model: "keras.Model", images: "Images", weights: Path) -> dict[str
         "parameters": model.count_params(),
         "trainable_parameters": sum(int(np.prod(w.shape)) for w in model.trainable_weights),
         "flops": flops(model),
+        "flops_counted_by": COUNTERS[runtime.backend()],
         "bytes_on_disk": weights.stat().st_size,
     }
 
 
-def flops(model: "keras.Model") -> int:
-    """Return the floating-point operations of one image by TensorFlow's own profiler, 2 per multiply-add."""
+def flops(model: "keras.Model") -> int | None:
+    """Return the floating-point operations of one image, 2 per multiply-add, by the backend's own count.
+
+    TensorFlow's profiler counts the operations of the graph, JAX' cost analysis those of the program before XLA makes
+    it faster; both say nearly the same. None where JAX has no count.
+    """
+    if runtime.backend() == "jax":
+        return jax_runtime.flops(model)
     import tensorflow as tf
 
     call = tf.function(lambda image: model(image, training=False))

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from data import pipeline
 from data.images import SUFFIXES
-from models import explaining, runtime
+from models import explaining, runtime, runtimes
 from models.evaluation import BATCH, ELSEWHERE, config_of, open_model
 from utils.artifacts import Run
 from utils.console import warn
@@ -80,27 +81,28 @@ def find_images(paths: Iterable[Path | str]) -> list[Path]:
     return list(found.values())
 
 
-def predict_each(run: Run, paths: Iterable[Path | str]) -> Iterator[Prediction]:
+def predict_each(run: Run, paths: Iterable[Path | str], export: str = "") -> Iterator[Prediction]:
     """Predict images one batch after another, decoded as training decoded them, in the variant of the run.
 
     Args:
         run: whose weights are there.
         paths: files; see `find_images` for folders and patterns.
+        export: name of an export that shall answer, "onnx-int8"; "" for Keras.
 
     Yields:
         One Prediction a file; where a file is no image that can be used, one that says why.
 
     Raises:
-        LeukoBenchError: weights or config.json are missing or damaged.
+        LeukoBenchError: weights or config.json are missing or damaged, or the export is missing, stale or damaged.
     """
     config = config_of(run)
-    model = open_model(run)
+    answer = runtimes.open_export(run, export).predict if export else open_model(run).predict_on_batch
     for chunk in _chunks(map(Path, paths), config):
         readable = [pixels for _, pixels, _ in chunk if pixels is not None]
         outputs = iter(())
         if readable:
-            with runtime.enough_memory(f"Predicting with {model.name}", ELSEWHERE):
-                outputs = iter(model.predict_on_batch(np.stack(readable).astype(np.float32)))
+            with runtime.enough_memory(f"Predicting with {run.model}", ELSEWHERE):
+                outputs = iter(answer(np.stack(readable).astype(np.float32)))
         for path, _, problem in chunk:
             yield Prediction(_text(path), problem=problem) if problem else _answer(path, next(outputs), config)
 
@@ -158,14 +160,13 @@ def _chunks(paths: Iterable[Path], config: "ModelConfig") -> Iterator[list[tuple
 
 def _load(path: Path, config: "ModelConfig") -> tuple[np.ndarray | None, str]:
     """Return the pixels of a file and "", or None and why there are none."""
-    import tensorflow as tf
-
     try:
         return explaining.load_image(path, config.image_size, config.variant), ""
     except LeukoBenchError as problem:
         return None, str(problem)
-    except tf.errors.OpError as problem:  # what Pillow forgives and TensorFlow does not
-        return None, f"{path} cannot be decoded ({' '.join(problem.message.split())[:120]})."
+    except pipeline.decoding_errors() as problem:  # what Pillow forgives and the decoder of the training does not
+        reason = " ".join(getattr(problem, "message", str(problem)).split())[:120]
+        return None, f"{path} cannot be decoded ({reason})."
 
 
 def _answer(path: Path, values: np.ndarray, config: "ModelConfig") -> Prediction:

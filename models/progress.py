@@ -4,6 +4,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -95,13 +96,24 @@ def steadier(rate_field: str) -> str:
     return f"Try a lower --set {rate_field}, or --set precision=float32."
 
 
-def step_callback(bar: Bar, stop: StopSignal, rate_field: str) -> "keras.callbacks.Callback":
-    """Return the Keras callback that moves the bar, stops on a non-finite loss and heeds Ctrl-C after a step."""
+def step_callback(bar: Bar, stop: StopSignal, rate_field: str, pause: float = 0.0) -> "keras.callbacks.Callback":
+    """Return the Keras callback that moves the bar, stops on a non-finite loss and heeds Ctrl-C after a step.
+
+    Args:
+        bar, stop: to be moved and heeded.
+        rate_field: field that the rate came from.
+        pause: seconds between looks at the loss; a look waits for the device, which then idles until the next step.
+    """
     import keras
     import numpy as np
 
     class Step(keras.callbacks.Callback):
+        looked = -float("inf")
+
         def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+            stop.check()
+            if perf_counter() - self.looked < pause:
+                return
             values = {name: float(value) for name, value in (logs or {}).items()}
             if not np.isfinite(values["loss"]):
                 raise LeukoBenchError(
@@ -109,6 +121,7 @@ def step_callback(bar: Bar, stop: StopSignal, rate_field: str) -> "keras.callbac
                     f"finished epoch are kept. {steadier(rate_field)}"
                 )
             bar.step(batch + 1, values)
+            self.looked = perf_counter()
             stop.check()
 
     return Step()

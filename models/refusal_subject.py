@@ -26,7 +26,9 @@ class Subject:
     def outputs(self, pictures: Sequence[np.ndarray], pool: ThreadPoolExecutor) -> tuple[np.ndarray, np.ndarray]:
         """Return logits (n, classes) and features (n, d) of pictures of any size, in the run's variant and size."""
         size, variant = self.config.image_size, self.config.variant
-        pixels = np.stack(list(pool.map(lambda picture: pipeline.prepared(picture, size, variant).numpy(), pictures)))
+        pixels = np.stack(
+            list(pool.map(lambda picture: np.asarray(pipeline.prepared(picture, size, variant)), pictures))
+        )
         with runtime.enough_memory(f"Predicting with {self._model.name}", ELSEWHERE):
             return tuple(map(np.asarray, self._model.predict_on_batch(pixels.astype(np.float32))))
 

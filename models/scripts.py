@@ -39,6 +39,14 @@ ConfigFile = Annotated[
     typer.Option("--config", help="JSON file of fields, laid under --set (best.json of tune)."),
 ]
 Resume = Annotated[str, typer.Option(help="Go on with this run after its last finished epoch.")]
+Devices = Annotated[
+    str, typer.Option(help="GPUs of this machine that share each batch: all, or how many.", show_default="1")
+]
+TensorBoard = Annotated[bool, typer.Option("--tensorboard", help="Write TensorBoard's log into the run's folder.")]
+Mlflow = Annotated[
+    str | None,
+    typer.Option(metavar="URI", help="Tell MLflow there of the run: http://HOST:PORT, sqlite:///FILE.db, file:FOLDER."),
+]
 
 
 def run_train(name: str) -> None:
@@ -54,9 +62,12 @@ def run_train(name: str) -> None:
         config_file: ConfigFile = None,
         root: Root = None,
         resume: Resume = "",
+        tensorboard: TensorBoard = False,
+        mlflow: Mlflow = None,
+        devices: Devices = "",
         evaluate: Annotated[bool, typer.Option(hidden=True)] = True,
     ) -> int:
-        from models import config_files, evaluation, progress, runtime, training
+        from models import config_files, evaluation, progress, runtime, tracking, training
 
         started = None
         if resume:
@@ -71,16 +82,19 @@ def run_train(name: str) -> None:
             values = {"dataset": dataset, "split": split, "seed": seed, "recipe": recipe}
             laid = config_files.settings(config_file, name, profile) if config_file else []
             config = models.config_for(name, profile, [*laid, *(set_ or ())], **given(values))
+        told = tracking.choose(tensorboard, mlflow)
         say(f"Training {name} ({config.initialisation} initialisation, {config.image_size} px, seed {config.seed})")
-        try:
-            run = training.train(config, started.root if started else root or runs_dir(), started)
-        except runtime.OutOfMemory as problem:
-            error(str(problem))
-            return 1 if runtime.device_name() == "CPU" else OUT_OF_GPU_MEMORY
-        except progress.Interrupted:
-            sys.exit(STOPPED)  # where it stopped has been said; "Stopped." comes from the command that started this
-        if evaluate:  # trials of a search are not: the test images take no part in it
-            _evaluate(run)
+        with told:  # how it is left is how the run ends in MLflow
+            try:
+                place = started.root if started else root or runs_dir()
+                run = training.train(config, place, started, told, devices)
+            except runtime.OutOfMemory as problem:
+                error(str(problem))
+                sys.exit(1 if runtime.device_name() == "CPU" else OUT_OF_GPU_MEMORY)
+            except progress.Interrupted:
+                sys.exit(STOPPED)  # where it stopped has been said; "Stopped." comes from the command that started this
+            if evaluate:  # trials of a search are not: the test images take no part in it
+                _evaluate(run)
         return 0
 
     train.__doc__ = f"Train {name} and evaluate it."
@@ -102,6 +116,11 @@ def run_evaluate(name: str) -> None:
 
     evaluate.__doc__ = f"Evaluate runs of {name}."
     _exit(evaluate)
+
+
+def tracking_options(tensorboard: bool, mlflow: str | None) -> list[str]:
+    """Return the flags that hand the wish for a tracker through to `python -m models.<name>.train`."""
+    return ["--tensorboard"] * tensorboard + (["--mlflow", mlflow] if mlflow is not None else [])
 
 
 def given(values: dict[str, object]) -> dict[str, object]:

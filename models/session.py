@@ -1,7 +1,7 @@
 """One training under way: phases, epochs, checkpoints. What is kept after each epoch makes a resume exact."""
 
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -10,8 +10,10 @@ import numpy as np
 
 from data import pipeline
 from data.interventions import Material
-from models import backbones, features, progress, schedule, weights
+from models import backbones, features, progress, runtime, schedule, weights
 from models.base_config import ModelConfig, Phase
+from models.devices import Devices
+from models.tracking import Tracking
 from utils import artifacts, files
 from utils.artifacts import Run
 from utils.console import say
@@ -37,11 +39,14 @@ class Session:
     model: "keras.Model"
     training: "Images"
     validation: "Images"
+    tracking: Tracking = field(default_factory=Tracking)
+    devices: Devices = field(default_factory=Devices)
 
     def __post_init__(self) -> None:
         self.history = history_of(self.run)
         self.phases = self.config.phases()
         self.pretrained = self.config.weights != "none"
+        self.varied = self.config.augmentation.active or self.config.intervention.active
 
     def train(self) -> None:
         """Train what is left of every phase."""
@@ -64,12 +69,12 @@ class Session:
         import keras
 
         backbones.prepare_phase(self.model, phase, self.pretrained)
-        reuse = phase.base_frozen and not (self.config.augmentation.active or self.config.intervention.active)
+        reuse = phase.base_frozen and (not self.varied or self.config.feature_views > 0)
         resumed = bool(self.history) and self.history[-1]["phase"] == phase.name
         if self.history:
             # A phase begins from the best weights so far, whether the one before ran now or in an earlier process.
             weights.load(self.model, self.run, self.run.file(artifacts.WEIGHTS))
-        source = _Features(self, stop) if reuse else _Pixels(self, phase.base_frozen)
+        source = _Features(self, phase, stop) if reuse else _Pixels(self, phase.base_frozen)
         # The pass counts once, also where another run has made it: seconds must not depend on what was trained before.
         feature_seconds = 0.0 if resumed else source.seconds
         trained = source.model
@@ -83,7 +88,8 @@ class Session:
             trained.optimizer.build(trained.trainable_variables)
             weights.load(trained, self.run, self._checkpoint(len(self.history)))
         weighed = class_weights(self.training.labels) if phase.class_weights else None
-        callback = progress.step_callback(bar, stop, phase.rate_field)
+        callback = progress.step_callback(bar, stop, phase.rate_field, runtime.look_every())
+        validation = self.devices.validation(source.validation, len(self.validation))
         while schedule.next_phase(self.history, self.phases, self.config.patience) is phase:
             stop.check()
             epoch = len(self.history) + 1
@@ -94,8 +100,8 @@ class Session:
             batches = source.epoch(epoch)
             bar.begin(epoch, int(batches.cardinality()))
             fitted = trained.fit(
-                batches, epochs=1, verbose=0, callbacks=[callback], class_weight=weighed,
-                validation_data=source.validation,
+                **self.devices.training(batches, len(self.training), weighed), **validation,
+                epochs=1, verbose=0, callbacks=[callback], shuffle=False,
             )  # fmt: skip
             row = {
                 "epoch": epoch,
@@ -107,6 +113,7 @@ class Session:
             feature_seconds = 0.0
             self._finish_epoch(row, trained, phase)
             bar.end(row)
+            self.tracking.epoch(row)
 
     def _finish_epoch(self, row: dict[str, Any], trained: "keras.Model", phase: Phase) -> None:
         """Keep an epoch: best weights, then the checkpoint, then its row. A kill in between repeats the epoch."""
@@ -137,38 +144,51 @@ class _Pixels:
         self._session = session
         self.model = backbones.with_frozen_base(session.model) if frozen else session.model
         self.validation = pipeline.fixed_batches(session.validation, session.config.batch_size)
-        intervention = session.config.intervention
-        self._material = Material.of(session.training, intervention) if intervention.active else None
+        self._material = _material(session)
 
-    def epoch(self, number: int) -> "tf.data.Dataset":
+    def epoch(self, number: int) -> "tf.data.Dataset | keras.utils.PyDataset":
         config = self._session.config
         changes = config.augmentation, config.seed, number, config.intervention, self._material
         return pipeline.training_batches(self._session.training, config.batch_size, *changes)
 
 
 class _Features:
-    """Train the head alone, on what the frozen base gives once."""
+    """Train the head alone, on what the frozen base gives once, or once for each view of the changed images."""
 
-    def __init__(self, session: Session, stop: progress.StopSignal) -> None:
-        self._session = session
+    def __init__(self, session: Session, phase: Phase, stop: progress.StopSignal) -> None:
+        self._session, config = session, session.config
         base, self.model = backbones.split_at_head(session.model)
-        place, shape = features.place(base, session.config.variant), base.output_shape[1:]
-        both = session.training, session.validation
-        kept = [features.path(place, images) for images in both]
-        known = all(features.found(p, (len(i), *shape)) is not None for p, i in zip(kept, both, strict=True))
-        count = sum(map(len, both))
+        place = features.place(base, config.variant)
+        changes: list[features.Changes | None] = [None]
+        if session.varied:
+            material = _material(session)
+            views = range(1, min(config.feature_views, phase.epochs) + 1)
+            changes = [(config.augmentation, config.seed, view, config.intervention, material) for view in views]
+        wanted = [(session.training, change) for change in changes] + [(session.validation, None)]
+        kept = [(images, change, features.path(place, images, change)) for images, change in wanted]
+        shape = base.output_shape[1:]
+        known = all(features.found(path, (len(images), *shape)) is not None for images, _, path in kept)
+        count = sum(len(images) for images, _ in wanted)
         say(f"  features of {count} images: " + ("kept from before" if known else "running the frozen base once"))
-        made = [features.extract(base, i, p, stop.check) for i, p in zip(both, kept, strict=True)]
-        self.seconds = sum(features.seconds_of(path) for path in kept)
+        *self._views, validation = [
+            features.extract(base, images, path, stop.check, change) for images, change, path in kept
+        ]
+        self.seconds = sum(features.seconds_of(path) for *_, path in kept)
         cost = {"features": int(np.prod(shape)), "seconds": self.seconds}
         files.write_json(session.run.file(artifacts.FEATURES), cost)
-        self._training, order = made[0], np.arange(len(session.validation))
-        self.validation = features.batches(made[1], session.validation, session.config.batch_size, order)
+        order = np.arange(len(session.validation))
+        self.validation = features.batches(validation, session.validation, config.batch_size, order)
 
-    def epoch(self, number: int) -> "tf.data.Dataset":
+    def epoch(self, number: int) -> "tf.data.Dataset | keras.utils.PyDataset":
         images, config = self._session.training, self._session.config
         order = pipeline.shuffled(len(images), config.seed, number)
-        return features.batches(self._training, images, config.batch_size, order)
+        view = self._views[(number - 1) % len(self._views)]  # with as many views as epochs, just what each epoch draws
+        return features.batches(view, images, config.batch_size, order)
+
+
+def _material(session: Session) -> Material | None:
+    intervention = session.config.intervention
+    return Material.of(session.training, intervention) if intervention.active else None
 
 
 def history_of(run: Run) -> list[dict[str, Any]]:

@@ -103,7 +103,7 @@ def _apply(
         for k, subject in enumerate(subjects):
             key = subject.config.image_size, subject.config.variant
             if key not in seen:
-                prepared = pool.map(lambda image, key=key: pipeline.prepared(image, *key).numpy(), changed)
+                prepared = pool.map(lambda image, key=key: np.asarray(pipeline.prepared(image, *key)), changed)
                 seen[key] = np.stack(list(prepared))
             probabilities[k].append(subject.predict(seen[key]))
             shown[k] += [p for row, p in zip(batch, seen[key], strict=True) if row.image in explained]

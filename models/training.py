@@ -13,8 +13,10 @@ from data import images, offline, pipeline, preprocessing, splitting
 from data.preprocessing import Variant
 from models import evaluation, heatmaps, initial_weights, measuring, runtime, schedule
 from models.base_config import ModelConfig
+from models.devices import choose
 from models.session import Session, history_of
-from utils import artifacts, environment, files
+from models.tracking import Tracking
+from utils import artifacts, environment, files, lock
 from utils.artifacts import Run
 from utils.console import say
 from utils.errors import LeukoBenchError, nearest
@@ -61,13 +63,17 @@ def with_reference(variant: Variant, split: splitting.SplitFolder) -> Variant:
     return preprocessing.with_reference(variant, np.asarray(images.open_rgb(folder / name)), name)
 
 
-def train(config: ModelConfig, root: Path, resume: Run | None = None) -> Run:
+def train(
+    config: ModelConfig, root: Path, resume: Run | None = None, tracking: Tracking | None = None, devices: str = ""
+) -> Run:
     """Train a model and write its run folder, all but what `models.evaluation.evaluate` adds.
 
     Args:
         config: what to train; dataset and classes are filled in.
         root: folder of the runs.
         resume: a run of this configuration that was cut off; goes on after its last finished epoch.
+        tracking: programs that are told of every epoch.
+        devices: "all" or how many of this machine share each batch; "" for one, or as many as the run began with.
 
     Raises:
         LeukoBenchError: data or initial weights cannot be had, the loss is not finite, or the disk is full.
@@ -79,17 +85,19 @@ def train(config: ModelConfig, root: Path, resume: Run | None = None) -> Run:
 
     remedy = "Use a smaller --set batch_size or image_size."
     with runtime.enough_memory(f"{config.model} with batch_size={config.batch_size}", remedy):
-        run = _train(config, root, resume)
+        run = _train(config, root, resume, tracking or Tracking(), devices)
     keras.utils.clear_session()  # models hold themselves in circles: evaluation shall not stand on their memory
     return run
 
 
-def _train(config: ModelConfig, root: Path, resume: Run | None) -> Run:
-    import tensorflow as tf
-
+def _train(config: ModelConfig, root: Path, resume: Run | None, tracking: Tracking, devices: str) -> Run:
     history = history_of(resume) if resume else []
     if history and schedule.next_phase(history, config.phases(), config.patience) is None:
+        tracking.begin(resume)
         return _close(resume, trained_here=False)  # all epochs had ended; what is missing is the evaluation
+    recorded = resume.environment() if resume else {}
+    _check_backend(recorded)
+    used = choose(devices or str(len(recorded.get("devices", ["one"]))), config.batch_size)
     if not history:
         _check_initial_weights(config)
     variant = config.variant
@@ -97,22 +105,38 @@ def _train(config: ModelConfig, root: Path, resume: Run | None) -> Run:
     if resume:
         config = config.replace(variant=variant)  # whose reference was looked up when the run began
     # A resume keeps the precision of before, whatever "auto" would mean on this machine.
-    recorded = resume.environment().get("precision") if resume else None
-    precision = recorded or runtime.resolve_precision(config.precision)
-    with runtime.dtype_policy(precision):
+    precision = recorded.get("precision") or runtime.resolve_precision(config.precision)
+    with runtime.dtype_policy(precision), used.scope():
         model = models.build(config, initial_weights=not history)
     heatmaps.check_layer(model, config.heatmap_layer)
     heatmaps.check_method(config.heatmap_method, model)
     run = resume or artifacts.new_run(root, config.model, config.hash())
-    if resume is None:
-        _open(run, config, split, precision, model)
+    held = lock.take(run.file(artifacts.STATE) / "lock")  # goes with this process, however it ends
+    if held is None:
+        raise LeukoBenchError(f"Run {run.id} is being trained by another process already. Wait until that has ended.")
     try:
-        Session(run, config, model, *_pixels(config, split)).train()
-    except tf.errors.ResourceExhaustedError:
-        if not run.file(artifacts.HISTORY).is_file():
+        if resume is None:
+            _open(run, config, split, {"precision": precision, "devices": used.names}, model)
+        tracking.begin(run)
+        pixels = _pixels(config, split)
+        with used.scope():
+            Session(run, config, model, *pixels, tracking, used).train()
+    except Exception as problem:
+        if runtime.ran_out(problem) and not run.file(artifacts.HISTORY).is_file():
             shutil.rmtree(run.path, ignore_errors=True)  # not one epoch fits: nothing to go on with
         raise
+    finally:
+        held.close()
     return _close(run, trained_here=True)
+
+
+def _check_backend(recorded: dict[str, Any]) -> None:
+    """Raise LeukoBenchError where a run would go on with another library: the same run must give the same bytes."""
+    begun = recorded.get("backend", "tensorflow")  # before there was a choice
+    if recorded and begun != runtime.backend():
+        raise LeukoBenchError(
+            f"This run was begun with KERAS_BACKEND={begun}, now it is {runtime.backend()}. Set it back and resume."
+        )
 
 
 def _pixels(config: ModelConfig, split: splitting.SplitFolder) -> "tuple[pipeline.Images, pipeline.Images]":
@@ -149,7 +173,9 @@ def _check_initial_weights(config: ModelConfig) -> None:
     keras.utils.set_random_seed(config.seed)
 
 
-def _open(run: Run, config: ModelConfig, split: "splitting.SplitFolder", precision: str, model: "keras.Model") -> None:
+def _open(
+    run: Run, config: ModelConfig, split: "splitting.SplitFolder", chosen: dict[str, Any], model: "keras.Model"
+) -> None:
     manifest: Manifest = split.manifest
     kept = run.root / "manifests" / f"{manifest.hash}.csv"
     if not kept.is_file():
@@ -164,10 +190,11 @@ def _open(run: Run, config: ModelConfig, split: "splitting.SplitFolder", precisi
             "manifest": manifest.hash,
             "test_identity": manifest.test_identity,
             "split_folder": split.path.name,
-            "precision": precision,
+            **chosen,
             "device": runtime.device_name(),
             "threads": runtime.threads(),
-            "deterministic": True,
+            "deterministic": runtime.deterministic(),
+            "backend": runtime.backend(),
             "started": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
         }
         | environment.describe(),

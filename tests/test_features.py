@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import models
+from data.augmentation import Augmentation
 from data.preprocessing import Variant
 from models import backbones, features, runtime, training
 from utils import files
@@ -74,3 +75,21 @@ def test_a_damaged_file_of_features_is_made_again(tmp_path, home):
     for broken in (content[:-8], content[:20], b""):
         path.write_bytes(broken)
         np.testing.assert_array_equal(features.extract(base, Pictures(), path, lambda: None), whole)
+
+
+def test_as_many_views_as_epochs_teach_what_changing_the_images_anew_teaches(frozen, tmp_path):
+    varied = frozen.replace(augmentation=Augmentation(flips=True, colour=0.3), epochs=3)
+    anew, viewed, once = (training.train(varied.replace(feature_views=k), tmp_path).history() for k in (0, 3, 1))
+    losses = [[row["loss"] for row in history] for history in (anew, viewed, once)]
+    np.testing.assert_allclose(losses[1], losses[0], rtol=1e-5)
+    assert losses[2][0] == losses[1][0], "the first view is the first epoch's"
+    assert abs(losses[2][1] / losses[0][1] - 1) > 1e-3, "one view lacks what later epochs would draw"
+    assert len(list((tmp_path / "features").rglob("*.npy"))) == 4, "three views, of which the first served twice"
+
+
+def test_views_of_other_changes_are_others(frozen, tmp_path):
+    for change in (Augmentation(flips=True), Augmentation(colour=0.2)):
+        training.train(frozen.replace(augmentation=change, feature_views=1, epochs=1), tmp_path)
+    training.train(frozen.replace(augmentation=change, feature_views=1, epochs=1, seed=7), tmp_path)
+    of_training = {path.stat().st_size: 0 for path in (tmp_path / "features").rglob("*.npy")}
+    assert len(of_training) == 2 and len(list((tmp_path / "features").rglob("*.npy"))) >= 4

@@ -79,7 +79,7 @@ def test_frozen_features_give_what_ordinary_training_gives(home, monkeypatch):
     )
     reused = train_eagerly(config, home / "reused")
     assert files.read_json(reused.file("timing.json"))["training"]["feature_reuse_saved_seconds"] > 0
-    monkeypatch.setattr(session, "_Features", lambda running, stop: session._Pixels(running, frozen=True))
+    monkeypatch.setattr(session, "_Features", lambda running, phase, stop: session._Pixels(running, frozen=True))
     ordinary = train_eagerly(config, home / "ordinary")
     folder, classes = evaluation.split_of(reused).path, reused.config()["classes"]
     images = pipeline.read(folder, "test", classes, 32, 10**9)

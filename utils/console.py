@@ -5,20 +5,23 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
 from utils.errors import LeukoBenchError
 from utils.tables import MISSING, NOTICE
 
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
 STOPPED = 130  # exit code of a command that Ctrl-C ended
 WIDTH = 80  # columns of the narrowest terminal that is served
 PIPE_WIDTH = 10_000  # characters: more than any table needs
+LONG = 200  # rows of a table that Rich would take long for
 
 # File and class names are data: never markup, emoji codes or something to colour.
 console = Console(markup=False, emoji=False, highlight=False)
@@ -54,10 +57,14 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> 
         rows: one cell a column; floats should come as formatted text.
     """
     cells = [[MISSING if cell is None else cell for cell in row] for row in rows]
+    numeric = [bool(cells) and all(_numeric(row[position]) for row in cells) for position in range(len(columns))]
+    if len(cells) > LONG and not console.is_terminal:
+        say(title, style="italic")
+        console.file.write(_plain(columns, cells, numeric))
+        return
     shown = Table(header_style="bold")
-    for position, heading in enumerate(columns):
-        numeric = bool(cells) and all(_numeric(row[position]) for row in cells)
-        shown.add_column(Text(str(heading)), justify="right" if numeric else "left", overflow="fold")
+    for heading, right in zip(columns, numeric, strict=True):
+        shown.add_column(Text(str(heading)), justify="right" if right else "left", overflow="fold")
     for row in cells:
         shown.add_row(*(Text(str(cell)) for cell in row))
     if title:  # not the table's own title, which would be folded to the width of the columns
@@ -70,12 +77,14 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> 
         console.print(shown)
 
 
-def progress() -> Progress:
+def progress() -> "Progress":
     """Return a progress display: description, bar, count, time left.
 
     In a pipe it shows nothing, so what matters must also be said with `say`. Remove nothing by hand: use it as a
     context manager, `with progress() as bar: task = bar.add_task("Decoding", total=n); bar.advance(task)`.
     """
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
     return Progress(
         TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=24),
@@ -136,6 +145,32 @@ def run_safely(function: Callable[[], Any]) -> int:
     except ModuleNotFoundError as problem:
         error(f"The package '{problem.name}' is not installed. Run: make venv (or: pip install -r requirements.txt)")
     return 1
+
+
+def _plain(columns: Sequence[str], cells: Sequence[Sequence[Any]], right: Sequence[bool]) -> str:
+    """Return the table that Rich would print where there is room, without the millisecond that it needs a row."""
+    from rich.cells import cell_len
+
+    texts = [[str(cell).split("\n") for cell in row] for row in (columns, *cells)]
+    tallest = max(map(len, texts[0]))
+    texts[0] = [[""] * (tallest - len(heading)) + heading for heading in texts[0]]  # headings stand on their rule
+    widths = [max(cell_len(line) for row in texts for line in row[k]) for k in range(len(columns))]
+
+    def row(parts: Sequence[Sequence[str]], edge: str) -> list[str]:
+        lines = []
+        for number in range(max(map(len, parts))):
+            line = [part[number] if number < len(part) else "" for part in parts]
+            room = [" " * (width - cell_len(text)) for text, width in zip(line, widths, strict=True)]
+            filled = [r + t if side else t + r for t, r, side in zip(line, room, right, strict=True)]
+            lines.append(f"{edge} " + f" {edge} ".join(filled) + f" {edge}")
+        return lines
+
+    def rule(left: str, stroke: str, middle: str, end: str) -> str:
+        return left + middle.join(stroke * (width + 2) for width in widths) + end
+
+    body = [line for parts in texts[1:] for line in row(parts, "│")]
+    lines = [rule("┏", "━", "┳", "┓"), *row(texts[0], "┃"), rule("┡", "━", "╇", "┩"), *body, rule("└", "─", "┴", "┘")]
+    return "\n".join(lines) + "\n"
 
 
 def _one_line(text: str) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 from utils.paths import PROJECT
 
-PACKAGES = ("tensorflow", "keras", "numpy", "pandas", "scikit-learn", "tf-keras-vis", "pillow")
+PACKAGES = ("tensorflow", "jax", "keras", "numpy", "pandas", "scikit-learn", "tf-keras-vis", "pillow")
 
 _import_memory_mb: float | None = None
 
@@ -19,9 +19,10 @@ def describe() -> dict[str, Any]:
     """Return versions, commit and machine as plain values for environment.json."""
     import psutil
 
+    made, _, dirty = commit().partition(" ")
     return {
-        "git_commit": _git("rev-parse", "HEAD"),
-        "git_dirty": bool(_git("status", "--porcelain", "--untracked-files=no")),
+        "git_commit": made or None,
+        "git_dirty": bool(dirty),
         "python": platform.python_version(),
         "platform": f"{platform.system()} {platform.machine()}",
         "cpu": cpu_name(),
@@ -29,6 +30,17 @@ def describe() -> dict[str, Any]:
         "memory_gb": round(psutil.virtual_memory().total / 2**30, 1),
         "packages": {name: _version(name) for name in PACKAGES},
     }
+
+
+def commit() -> str:
+    """Return the commit of the program, " dirty" behind it where files differ from it; "" where there is none.
+
+    A worker of a cluster has the files without their history: there $LEUKOBENCH_COMMIT says it.
+    """
+    if "LEUKOBENCH_COMMIT" in os.environ:
+        return os.environ["LEUKOBENCH_COMMIT"]
+    made = _git("rev-parse", "HEAD") or ""
+    return made + (" dirty" if made and _git("status", "--porcelain", "--untracked-files=no") else "")
 
 
 def cpu_name() -> str:

@@ -13,7 +13,7 @@ SAID = frozenset(
         *("class_weights", "fine_tune_class_weights"),
         *("learning_rate", "fine_tune_learning_rate", "weight_decay"),
         *("rate_drop_every", "rate_drop", "warmup_epochs", "cosine", "weights", "initialisation"),
-        *("freeze", "head_epochs", "dense", "dropout"),
+        *("freeze", "head_epochs", "feature_views", "dense", "dropout"),
         *("variant", "augmentation", "intervention", "recipe", "offline", "flavour"),
     }
 )
@@ -121,7 +121,9 @@ def _in_each_epoch(config: dict[str, Any]) -> str:
     held = _inner(config, "intervention")
     changed = [f"{name.replace('_', ' ')} {share:.0%}" for name, share in held.items() if share]
     plain = augmentation_in_words(config.get("augmentation"))
-    return ", ".join(changed if plain == "none" and changed else [plain, *changed])
+    words = changed if plain == "none" and changed else [plain, *changed]
+    views = config.get("feature_views")  # while the base is frozen, where anything is changed at all
+    return ", ".join([*words, f"{views} views in turn"] if views and words != ["none"] else words)
 
 
 def _inner(config: dict[str, Any], name: str) -> dict[str, Any]:

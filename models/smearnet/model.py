@@ -5,14 +5,13 @@ from typing import TYPE_CHECKING
 from models import residual
 from models.initial_weights import load_whole
 from models.layers import classifier, image_input
+from models.smearnet.config import Config
 
 if TYPE_CHECKING:
     import keras
 
-    from models.smearnet.config import Config
 
-
-def build(config: "Config", initial_weights: bool = True, logits: bool = False) -> "keras.Model":
+def build(config: Config, initial_weights: bool = True, logits: bool = False) -> "keras.Model":
     """Build the model; see `models.build`."""
     import keras
 

@@ -1,0 +1,160 @@
+"""A run in MLflow: parameters, a metric an epoch, tags, files, and how it ended."""
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from time import time
+from typing import TYPE_CHECKING, Any
+
+from models import mlflow_server, model_card, tracking
+from utils import artifacts, files
+from utils.artifacts import Run
+
+if TYPE_CHECKING:
+    from mlflow.entities import Metric
+
+FILE = "tracking.json"  # in the run folder: which runs of MLflow, on which servers, are this run
+UPLOADED = (
+    *(artifacts.CONFIG, artifacts.ENVIRONMENT, artifacts.HISTORY, artifacts.PREDICTIONS, artifacts.METRICS),
+    *(artifacts.TIMING, artifacts.ARCHITECTURE, artifacts.WEIGHTS),
+)
+EPOCH = ("loss", "accuracy", "val_loss", "val_accuracy", "learning_rate", "seconds")  # columns of history.csv
+MARK = "val_loss"  # the metric that tells which epochs MLflow has
+PIECE = 100  # parameters that MLflow takes at once
+
+
+class Mlflow:
+    """Sends one run to MLflow. What MLflow holds already is never sent again."""
+
+    def __init__(self, uri: str) -> None:
+        """Find the experiment, or make it.
+
+        Raises:
+            LeukoBenchError: MLflow cannot be reached, or refuses.
+        """
+        self._place, self._id = mlflow_server.shown(uri), ""
+        self.name = f"MLflow at {self._place}"
+        self._client, self._experiment = mlflow_server.connect(uri)
+
+    def begin(self, run: Run) -> None:
+        """Go on with the MLflow run whose id the run folder keeps, or make one; send the epochs that it lacks."""
+        self._open(run)
+        rows = tracking.history(run)
+        known = self._client.get_metric_history(self._id, MARK) if rows else []
+        held, at = {point.step for point in known}, max((p.timestamp for p in known), default=_started(run))
+        for row in rows:
+            if row["epoch"] not in held:
+                at += int(1000 * row["seconds"])  # as if there had been no breaks; never before what is there
+                self._client.log_batch(self._id, metrics=_of_epoch(row, at))
+
+    def epoch(self, row: Mapping[str, Any]) -> None:
+        """Send the metrics of an epoch."""
+        self._client.log_batch(self._id, metrics=_of_epoch(row, int(1000 * time())))
+
+    def finish(self, run: Run) -> None:
+        """Send what is missing, the scores, the files and the model card; close the MLflow run as FINISHED."""
+        from mlflow.entities import Metric
+
+        self.begin(run)
+        held = self._client.get_run(self._id).data.metrics
+        step, now = len(tracking.history(run)), int(1000 * time())
+        scores = {name: value for name, value in _scores(run).items() if held.get(name) != value}
+        if scores:
+            self._client.log_batch(self._id, metrics=[Metric(n, v, now, step) for n, v in scores.items()])
+        for name in UPLOADED:
+            if run.file(name).is_file():
+                self._client.log_artifact(self._id, str(run.file(name)))
+        if run.finished:
+            self._client.log_artifact(self._id, str(model_card.write(run)))
+        self._client.set_terminated(self._id, "FINISHED")
+
+    def fail(self, status: str, reason: str) -> None:
+        """Close the MLflow run as KILLED or FAILED, with the reason as a tag."""
+        if self._id:
+            if reason:
+                self._client.set_tag(self._id, "failure", reason[:500])
+            self._client.set_terminated(self._id, status)
+
+    def later(self, run: Run) -> str:
+        """Say how to send what was missed."""
+        return (
+            "Training goes on; what is missed is sent at the end if it is back, or else by: "
+            f"python run_guide.py track {run.id} --mlflow {self._place}"
+        )
+
+    def done(self) -> str:
+        """Say where to look at the run."""
+        return f"{self.name}: run {self._id} of the experiment {mlflow_server.EXPERIMENT}"
+
+    def _open(self, run: Run) -> None:
+        from mlflow.entities import Param
+        from mlflow.exceptions import MlflowException
+
+        kept = files.read_json(run.file(FILE)) if run.file(FILE).is_file() else {}
+        self._id = kept.get("mlflow", {}).get(self._place, "")
+        if self._id:
+            try:
+                if self._client.get_run(self._id).info.lifecycle_stage == "active":
+                    self._client.update_run(self._id, status="RUNNING")
+                    return
+            except MlflowException as problem:
+                if problem.error_code != "RESOURCE_DOES_NOT_EXIST":
+                    raise
+        started = _started(run)
+        made = self._client.create_run(self._experiment, started, _tags(run), run.id)
+        self._id = made.info.run_id
+        kept["mlflow"] = kept.get("mlflow", {}) | {self._place: self._id}
+        files.write_json(run.file(FILE), kept)
+        fields = [Param(name, str(value)) for name, value in tracking.flat(run.config()).items()]
+        for start in range(0, len(fields), PIECE):
+            self._client.log_batch(self._id, params=fields[start : start + PIECE])
+
+
+def _tags(run: Run) -> dict[str, str]:
+    config, about = run.config(), run.environment()
+    machine = ", ".join(str(about[key]) for key in ("cpu", "device") if about.get(key))
+    tags = {
+        "model": run.model,
+        "label": run.label(),
+        "dataset": config["dataset"],
+        "split": config.get("split"),
+        "manifest": about["manifest"],
+        "test_identity": about.get("test_identity"),
+        "seed": config["seed"],
+        "initialisation": config.get("initialisation"),
+        "machine": f"{machine}, {about.get('threads')} threads",
+        "precision": about.get("precision"),
+        "mlflow.source.name": f"models.{run.model}",
+        "mlflow.source.git.commit": about.get("git_commit"),
+    }
+    return {name: str(value) for name, value in tags.items() if value not in (None, "")}
+
+
+def _of_epoch(row: Mapping[str, Any], milliseconds: int) -> "list[Metric]":
+    from mlflow.entities import Metric
+
+    return [Metric(name, row[name], milliseconds, row["epoch"]) for name in EPOCH if name in row]
+
+
+def _started(run: Run) -> int:
+    """Return when a run was started, in milliseconds since 1970."""
+    said = str(run.environment().get("started", ""))
+    try:
+        return int(1000 * datetime.strptime(said, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC).timestamp())
+    except ValueError:
+        return int(1000 * time())
+
+
+def _scores(run: Run) -> dict[str, float]:
+    """Return the numbers of metrics.json and timing.json that a run is compared by, as flat names."""
+    found: dict[str, Any] = {}
+    if run.file(artifacts.METRICS).is_file():
+        for subset, scores in run.metrics().items():
+            subset = "best_val" if subset == "val" else subset  # "val_accuracy" is that of an epoch
+            found |= {f"{subset}_{name}": value for name, value in tracking.flat(scores).items()}
+            found |= {f"{subset}_recall_{each['class']}": each["recall"] for each in scores.get("per_class", ())}
+    if run.file(artifacts.TIMING).is_file():
+        for part, numbers in files.read_json(run.file(artifacts.TIMING)).items():
+            found |= {f"{part}_{name}": value for name, value in tracking.flat(numbers).items()}
+    numbers = {n: v for n, v in found.items() if isinstance(v, int | float) and not isinstance(v, bool)}
+    return {re.sub(r"[^\w\-. /]", "_", name): float(value) for name, value in numbers.items()}
