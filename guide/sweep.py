@@ -1,0 +1,134 @@
+"""The command that trains many configurations as jobs side by side, on this machine or on a Ray cluster."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from models import scripts
+from utils import console
+from utils.errors import LeukoBenchError
+from utils.paths import runs_dir
+
+if TYPE_CHECKING:
+    from models.sweep_local import Room
+    from models.sweeping import Job, Plan
+
+
+class Engine(StrEnum):
+    """What runs the jobs."""
+
+    LOCAL = "local"
+    RAY = "ray"
+
+
+def sweep(
+    model: Annotated[list[str] | None, typer.Option(help="Model; given again, one more.")] = None,
+    recipe: Annotated[
+        list[str] | None, typer.Option(help="Recipe; given again, one more; none: without one.", show_default="none")
+    ] = None,
+    split: Annotated[
+        list[str] | None,
+        typer.Option(help="Split; given again, one more; kfold:5 is all five folds.", show_default="64/16/20"),
+    ] = None,
+    seed: Annotated[
+        list[int] | None,
+        typer.Option(min=0, max=scripts.MAX_SEED, help="Seed; given again, one more.", show_default="42"),
+    ] = None,
+    set_: scripts.Settings = None,
+    profile: scripts.Profile = "",
+    dataset: scripts.Dataset = "",
+    file: Annotated[Path | None, typer.Option(help="YAML file of the same words; options decide over it.")] = None,
+    jobs: Annotated[int, typer.Option(min=0, max=4096, help="Jobs at once; 0: as many as fit.")] = 0,
+    engine: Annotated[Engine, typer.Option(help="Processes of this machine, or a Ray cluster.")] = Engine.LOCAL,
+    address: Annotated[
+        str, typer.Option(help="Ray cluster: auto, or ray://HOST:PORT.", show_default="a Ray of its own, here")
+    ] = "",
+    cpus: Annotated[int, typer.Option(min=0, max=1024, help="Cores of a job; 0: shared out.")] = 0,
+    gpus: Annotated[float, typer.Option(min=0, max=64, help="GPUs of a job; 0.5: two jobs on one.")] = 0,
+    retries: Annotated[int, typer.Option(min=0, max=100, help="Times a job is begun again that was killed.")] = 1,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be trained.")] = False,
+    root: scripts.Root = None,
+) -> int:
+    """Train models x recipes x splits x seeds as jobs side by side; the same command goes on where it stopped."""
+    from models import sweeping
+    from models.sweep_local import Room
+
+    plan = _plan(model, recipe, split, seed, set_, profile, dataset, file)
+    if address and engine is not Engine.RAY:
+        raise LeukoBenchError(f"--address {address} is of a Ray cluster: give --engine ray with it.")
+    place = (root or runs_dir()).resolve()
+    found = sweeping.jobs(plan)
+    sweeping.look(found, place)
+    waiting = [job for job in found if job.state == sweeping.WAITING]
+    begun = sum(job.run is not None for job in waiting)
+    words = f"{len(found)} jobs: {len(found) - len(waiting)} finished before, {len(waiting) - begun} to train"
+    console.say(words + (f", {begun} to go on with" if begun else "") + f"; runs in {place}")
+    if dry_run:
+        rows = [(job.ticket.label, _todo(job), job.run.id if job.run else None) for job in found]
+        console.table("", ("job", "state", "run"), rows)
+        return 0
+    if waiting:
+        _train(found, place, Room(jobs, cpus, gpus, retries), engine, address)
+    return _ended(found, place)
+
+
+def _plan(
+    model: list[str] | None, recipe: list[str] | None, split: list[str] | None, seed: list[int] | None,
+    set_: list[str] | None, profile: str, dataset: str, file: Path | None,
+) -> "Plan":  # fmt: skip
+    """Return the plan of options and file: an option that is given stands for all that the file says of its word."""
+    import models
+    from models import sweep_files, sweeping
+
+    held = sweep_files.read(file) if file else {}
+    given = {"model": model, "recipe": recipe, "split": split, "seed": seed, "set": set_}
+    held |= {word: value for word, value in (given | {"profile": profile, "dataset": dataset}).items() if value}
+    if not held.get("model"):
+        raise LeukoBenchError(f"Name at least one model with --model: {', '.join(models.names())}.")
+    lists = ([*dict.fromkeys(held.get(word, ()))] for word in ("model", "recipe", "split", "seed"))
+    return sweeping.Plan(*lists, held.get("set", ()), held.get("profile", ""), held.get("dataset", ""))
+
+
+def _train(found: "list[Job]", place: Path, room: "Room", engine: Engine, address: str) -> None:
+    from guide.sweep_board import Board
+    from models.progress import StopSignal
+
+    if engine is Engine.RAY:
+        from models import sweep_ray
+
+        launcher = sweep_ray.launcher(address)
+    else:
+        from models import sweep_local
+
+        launcher = sweep_local.run
+    board, stop = Board(found), StopSignal()
+    with stop.listening(), board.shown():
+        launcher(found, place, room, board.changed, stop)
+    console.say(f"{board.summary()}.")
+
+
+def _ended(found: "list[Job]", place: Path) -> int:
+    """Say what the jobs came to; return the exit code."""
+    from guide import repeating
+    from models import sweeping
+
+    done = [job.run for job in found if job.run and job.state in (sweeping.BEFORE, sweeping.FINISHED)]
+    if len(done) > 1:
+        repeating.show(done)
+    failed = [job for job in found if job.state == sweeping.FAILED]
+    for job in failed:
+        console.error(f"{job.ticket.label}: {job.reason}")
+    if failed:
+        console.say(f"What failed jobs said: {place / sweeping.FOLDER}")
+    if any(job.state == sweeping.STOPPED for job in found):
+        console.say("Finished epochs are kept: the same command goes on.")
+        return console.STOPPED
+    return 1 if failed else 0
+
+
+def _todo(job: "Job") -> str:
+    if job.run is None or job.state != "waiting":
+        return job.state
+    return f"go on after epoch {job.epoch}"
