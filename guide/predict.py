@@ -25,6 +25,7 @@ def predict(
     paths: Annotated[list[Path], typer.Argument(help="Images, folders, or patterns in quotes ('new/**/*.png').")],
     output: Annotated[Path | None, typer.Option(help="CSV to write: every image; - for stdout.")] = None,
     heatmaps: Annotated[bool, typer.Option(help="Draw where the model looked, too.")] = False,
+    export: Annotated[str, typer.Option(help="Export of the run that answers: onnx-int8, ...; none: Keras.")] = "",
     root: Root = None,
 ) -> int:
     """Predict new images: class and probabilities as a table and as CSV.
@@ -43,7 +44,7 @@ def predict(
     bar.disable |= to_stdout
     with bar, _writer(output, predicting.columns(classes)) as write:
         task = bar.add_task("Predicting", total=len(found))
-        for path, each in zip(found, predicting.predict_each(chosen, found), strict=True):
+        for path, each in zip(found, predicting.predict_each(chosen, found, export), strict=True):
             bar.advance(task)
             if each.problem:
                 console.warn(each.problem)
@@ -59,7 +60,12 @@ def predict(
         _show(chosen, classes, first, counts.total())
         if output is not None:
             console.say(f"Written: {output}")
-    say(f"{counts.total()} images with {chosen.id}: " + ", ".join(f"{counts[name]} {name}" for name in classes) + ".")
+    by = f" ({export})" if export else ""
+    say(
+        f"{counts.total()} images with {chosen.id}{by}: "
+        + ", ".join(f"{counts[name]} {name}" for name in classes)
+        + "."
+    )
     if heatmaps:
         for sheet in _sheets(chosen, readable):
             say(f"  {sheet}")

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from models import exports
 from models.scripts import Root
 from utils import console, tables
 from utils.paths import runs_dir
@@ -16,6 +17,9 @@ def serve(
     host: Annotated[str, typer.Option(help="Address; any but this machine's own needs a token.")] = HOST,
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = PORT,
     token: Annotated[str, typer.Option(help="What clients must send.", envvar=TOKEN, show_default=False)] = "",
+    export: Annotated[
+        str, typer.Option(help="Export that answers for the runs that have it: onnx-int8, ...; none: Keras.")
+    ] = "",
     root: Root = None,
 ) -> None:
     """Start the web page: upload smears, see every model's answer and whether to believe it, browse the comparison.
@@ -30,7 +34,10 @@ def serve(
     if root is None and not _holds_runs(place) and _holds_runs(place / "demo"):
         place /= "demo"
     made = not token and not is_loopback(host)
-    settings = Settings(place, host, port, secrets.token_urlsafe(24) if made else token)
+    if export:
+        exports.check_name(export)
+        exports.need(export.rpartition("-")[0])
+    settings = Settings(place, host, port, secrets.token_urlsafe(24) if made else token, export=export)
 
     def ready(address: str) -> None:
         console.say(f"LeukoBench answers at {address} with the runs of {place}. Stop it with Ctrl-C.")

@@ -3,12 +3,13 @@
 import gc
 from collections import OrderedDict
 from collections.abc import Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from data import pipeline
-from models import explaining, runtime
+from models import explaining, exports, runtime, runtimes
 from models.evaluation import BATCH, config_of, open_model
 from models.heatmaps import check_method
 from utils import artifacts
@@ -16,6 +17,7 @@ from utils.artifacts import Run
 from utils.errors import LeukoBenchError
 
 if TYPE_CHECKING:
+    import keras
     import tensorflow as tf
 
 Image = bytes | np.ndarray  # a JPEG or PNG file, or (h, w, 3) uint8 RGB
@@ -23,35 +25,52 @@ PARAMETER_BYTES = 4
 
 
 class Served:
-    """A run that answers: its model with logits as output, compiled once for any number of images."""
+    """A run that answers: by an export, or by its model with logits as output, compiled for any number of images."""
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Run, export: str = "") -> None:
         """Open a run and answer a blank image, so that the next one need not wait.
 
+        Args:
+            run: with weights.
+            export: name of the export that gives its probabilities; "" for Keras. Heatmaps come from Keras, which is
+                then opened with the first of them.
+
         Raises:
-            LeukoBenchError: weights or config.json are missing or damaged.
+            LeukoBenchError: weights, config.json or the export are missing or damaged, or the export is stale.
         """
         import tensorflow as tf
 
-        self.config, self.model = config_of(run), open_model(run, logits=True)
+        self.config, self._run, self._weights = config_of(run), run, 0
         side = self.config.image_size
-        taken = tf.TensorSpec((None, side, side, 3), tf.float32)
-        self._logits = tf.function(lambda pixels: self.model(pixels, training=False), input_signature=[taken])
-        self._logits(tf.zeros((1, side, side, 3)))
+        if export:
+            self._probabilities = runtimes.open_export(run, export).predict
+            self._weights = exports.size(exports.folder(run, export), export.rpartition("-")[0])
+        else:
+            taken = tf.TensorSpec((None, side, side, 3), tf.float32)
+            model = self.model
+            logits = tf.function(lambda pixels: model(pixels, training=False), input_signature=[taken])
+            self._probabilities = lambda pixels: explaining.softmax(logits(pixels).numpy())
+        self._probabilities(np.zeros((1, side, side, 3), np.float32))
+
+    @cached_property
+    def model(self) -> "keras.Model":
+        """The model in Keras, with logits as output."""
+        return open_model(self._run, logits=True)
 
     @property
     def bytes(self) -> int:
         """Size of the weights in memory."""
-        return self.model.count_params() * PARAMETER_BYTES
+        keras_too = self.model.count_params() * PARAMETER_BYTES if "model" in self.__dict__ else 0
+        return self._weights + keras_too
 
     def predict(self, images: Sequence["tf.Tensor"]) -> np.ndarray:
         """Return (n, classes) probabilities of decoded images, uint8 RGB of any size, as evaluation gives them."""
         parts = []
         for start in range(0, len(images), BATCH):
             pixels = np.stack([self._prepared(image) for image in images[start : start + BATCH]])
-            with runtime.enough_memory(f"Predicting with {self.model.name}", "Close other programs."):
-                parts.append(self._logits(pixels.astype(np.float32)).numpy())
-        return explaining.softmax(np.concatenate(parts))
+            with runtime.enough_memory(f"Predicting with {self.config.model}", "Close other programs."):
+                parts.append(self._probabilities(pixels.astype(np.float32)))
+        return np.concatenate(parts)
 
     def explain(self, image: "tf.Tensor", method: str) -> tuple[np.ndarray, np.ndarray]:
         """Return a (size, size) heatmap in 0..1 for the class that the model says, and its (classes,) probabilities.
@@ -73,31 +92,35 @@ class Served:
 class Shelf:
     """Opened runs, the least recently used ones closed where there are too many."""
 
-    def __init__(self, most: int, memory_mb: int) -> None:
+    def __init__(self, most: int, memory_mb: int, export: str = "") -> None:
         """Make an empty shelf.
 
         Args:
             most: runs that stay open.
             memory_mb: size of all their weights; one run alone may be larger.
+            export: name of the export that answers for the runs that have it; "" for Keras always.
         """
-        runtime.start()
+        self._export = export
+        runtime.need_tensorflow("Serving runs")
         self._most, self._bytes = most, memory_mb * 1_000_000
         self._open: OrderedDict[tuple, Served] = OrderedDict()
 
     def get(self, run: Run) -> Served:
-        """Return an opened run; one whose weights were written anew is opened anew.
+        """Return an opened run; one whose weights or export were written anew is opened anew.
 
         Raises:
-            LeukoBenchError: weights or config.json are missing or damaged.
+            LeukoBenchError: weights, config.json or the export are missing or damaged, or the export is stale.
         """
         try:
             state = run.file(artifacts.WEIGHTS).stat()
         except OSError as error:
             raise LeukoBenchError(f"Run {run.id} has no {artifacts.WEIGHTS} ({error.strerror}).") from None
-        key = run, state.st_mtime_ns, state.st_size
+        export = exports.chosen(run, self._export)
+        made = exports.description(run, export).stat().st_mtime_ns if export else 0
+        key = run, state.st_mtime_ns, state.st_size, export, made
         if key not in self._open:
             self._close(self._most - 1)
-            self._open[key] = Served(run)
+            self._open[key] = Served(run, export)
         self._open.move_to_end(key)
         self._close(self._most)
         return self._open[key]

@@ -20,6 +20,7 @@ _log = logging.getLogger(__name__)
 
 # Of the prediction sets on the page; at 0.90 those of a model that is nearly always right are often empty.
 LEVEL = "0.95"
+KERAS = "keras"
 COLUMNS = ("image", "run", "predicted", "probability", "calibrated", "prediction_set", "refused")
 
 
@@ -36,6 +37,7 @@ class Answer:
         predicted, probability, probabilities: class, its probability and those of all, calibrated where the run has a
             temperature; "", None and {} where there is no answer.
         sets: by level, the classes that are not ruled out.
+        runtime: what computed the probabilities: "keras", or the name of the export.
     """
 
     entry: Entry
@@ -49,6 +51,7 @@ class Answer:
     probability: float | None = None
     probabilities: dict[str, float] | None = None
     sets: dict[str, list[str]] | None = None
+    runtime: str = KERAS
 
     @property
     def given(self) -> bool:

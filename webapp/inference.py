@@ -37,7 +37,7 @@ class Inference:
 
     def __init__(self, settings: Settings, meters: Meters) -> None:
         self._settings, self._meters = settings, meters
-        self.child = Child("model worker", worker.prepare, settings.models, settings.memory_mb)
+        self.child = Child("model worker", worker.prepare, settings.models, settings.memory_mb, settings.export)
         self._jobs: list[_Job] = []
         self._wake = asyncio.Event()
         self._loop = asyncio.get_running_loop()

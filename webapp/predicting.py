@@ -8,6 +8,7 @@ from typing import TypeVar
 import numpy as np
 from fastapi import Request
 
+from models import exports
 from utils import heatmap_methods
 from webapp import keeping, uploads
 from webapp.answers import Answer, agreement, csv_of
@@ -169,6 +170,7 @@ async def _look(upload: Upload, question: Question, services: Services, show: bo
             image = upload.content if seen.pixels is None else seen.pixels
             given = await services.inference.predict(tuple(entry.run for entry in question.runs), image)
             answers = await asyncio.to_thread(services.judge.answers, question.runs, given, seen.statistics)
+            answers = [replace(each, runtime=_runtime(each, services)) for each in answers]
             maps = await _maps(answers, image, question.method, services)
             if question.keep:
                 text = csv_of(upload.name, answers)
@@ -178,6 +180,10 @@ async def _look(upload: Upload, question: Question, services: Services, show: bo
             raise
         return Looked(named, problem=problem)
     return Looked(named, replace(seen, pixels=None, kept=b""), None, answers, maps, kept)
+
+
+def _runtime(answer: Answer, services: Services) -> str:
+    return exports.chosen(answer.entry.run, services.settings.export) or answer.runtime
 
 
 async def _maps(answers: list[Answer], image: bytes | np.ndarray, method: str, services: Services) -> dict:

@@ -29,6 +29,7 @@ class Settings:
         decoders: processes that decode images.
         decoder_mb: address space of each of them.
         decode_seconds: for one image; then its process is ended.
+        export: name of the export that answers for the runs that have it; "" for Keras always.
     """
 
     root: Path
@@ -48,6 +49,7 @@ class Settings:
     decoders: int = 2
     decoder_mb: int = 1_500
     decode_seconds: float = 10.0
+    export: str = ""
 
     @property
     def loopback(self) -> bool:

@@ -41,11 +41,11 @@ class Explain:
     method: str
 
 
-def prepare(most: int, memory_mb: int) -> Callable[[Any], Any]:
+def prepare(most: int, memory_mb: int, export: str = "") -> Callable[[Any], Any]:
     """Start Keras in this process and return the function that answers."""
     from models.serving import Shelf
 
-    shelf = Shelf(most, memory_mb)
+    shelf = Shelf(most, memory_mb, export)
     return lambda message: _answer(message, shelf)
 
 

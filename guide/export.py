@@ -1,0 +1,93 @@
+"""The command that exports a run to other runtimes."""
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from models import exports
+from models.scripts import Root
+from utils import artifacts, console
+from utils.errors import LeukoBenchError
+from utils.paths import runs_dir
+
+ALL = "all"
+Format = StrEnum("Format", {name.upper(): name for name in (*exports.PRECISIONS, ALL)})
+Precision = StrEnum("Precision", {name.upper(): name for name in exports.PRECISIONS["onnx"]})
+
+COLUMNS = ("Export", "MB", "% of weights", "Same answers, %", "Difference", "Accuracy, %", "of weights, %")
+
+
+def export(
+    run: Annotated[str, typer.Argument(help="Run, or a model's name for its latest run.")],
+    format: Annotated[
+        list[Format] | None, typer.Option(help="File format; given again, one more.", show_default="onnx")
+    ] = None,
+    precision: Annotated[
+        list[Precision] | None, typer.Option(help="Of the weights; given again, one more.", show_default="float32")
+    ] = None,
+    card: Annotated[bool, typer.Option("--card", help="Write a model card beside the exports, too.")] = False,
+    root: Root = None,
+) -> int:
+    """Export a run to ONNX, LiteRT, OpenVINO or a SavedModel, each checked against its predictions.
+
+    Every export answers the run's test images before it takes its place, and is refused where it is too far from
+    predictions.csv. With --card and no format, the model card alone is written.
+    """
+    chosen = artifacts.open_run(run, root or runs_dir())
+    if not chosen.finished:
+        raise LeukoBenchError(
+            f"Run {chosen.id} is not finished. Finish it with: python run_guide.py evaluate {chosen.id}"
+        )
+    wanted = _wanted([str(each) for each in format or ()], [str(each) for each in precision or ()])
+    refused = 0 if card and not format and not precision else _export(chosen, wanted)
+    if card:
+        from models import model_card
+
+        console.say(f"Written: {model_card.write(chosen)}")
+    return 1 if refused else 0
+
+
+def _wanted(formats: list[str], precisions: list[str]) -> list[tuple[str, str]]:
+    """Return the pairs that are asked for; "all" leaves out what cannot be, a format by name does not."""
+    precisions = list(dict.fromkeys(precisions)) or [exports.FLOAT32]
+    if ALL in formats:
+        return [(f, p) for f, valid in exports.PRECISIONS.items() for p in precisions if p in valid]
+    pairs = [(f, p) for f in dict.fromkeys(formats or ["onnx"]) for p in precisions]
+    for pair in pairs:
+        exports.check(*pair)
+    return pairs
+
+
+def _export(run: artifacts.Run, wanted: list[tuple[str, str]]) -> int:
+    """Make exports and show them as a table; return how many were refused."""
+    for format, _ in wanted:
+        exports.need(format, to_make=True)
+    from models import exporting
+
+    source = exporting.Source(run)
+    made, refused = [], []
+    for number, (format, precision) in enumerate(wanted, start=1):
+        console.say(f"[{number}/{len(wanted)}] {format}-{precision}")
+        try:
+            made.append(exporting.export(source, format, precision))
+        except LeukoBenchError as problem:
+            refused.append(str(problem))
+            console.error(str(problem))
+    if made:
+        images = made[0]["images"]
+        console.table(f"Exports of {run.id}, checked on {images} test images", COLUMNS, list(map(_row, made)))
+        console.say(f"  {run.file(exports.FOLDER)}")
+    return len(refused)
+
+
+def _row(made: dict) -> tuple[str, ...]:
+    return (
+        f"{made['format']}-{made['precision']}",
+        f"{made['bytes'] / 1e6:.2f}",
+        f"{100 * made['share_of_weights']:.1f}",
+        f"{100 * made['agreement']:.2f}",
+        f"{made['largest_difference']:.1e}",
+        f"{100 * made['accuracy']:.2f}",
+        f"{100 * made['accuracy_of_weights']:.2f}",
+    )

@@ -1,0 +1,177 @@
+"""Export a run to other runtimes, each export checked against predictions.csv before it takes its place."""
+
+import shutil
+import tempfile
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from models import evaluation, export_check, export_formats, export_int8, exports, runtime, runtimes
+from utils import artifacts, environment, files
+from utils.artifacts import Run
+from utils.errors import LeukoBenchError
+
+if TYPE_CHECKING:
+    import keras
+
+    from data.pipeline import Images
+
+PACKAGES = {
+    "onnx": ("tf2onnx", "onnx", "onnxruntime", "tensorflow", "keras"),
+    "openvino": ("openvino", "tf2onnx", "onnx", "onnxruntime", "tensorflow", "keras"),
+    "litert": ("ai-edge-litert", "tensorflow", "keras"),
+    "saved_model": ("tensorflow", "keras"),
+}  # whose versions made an export, or answered for it in its check
+
+
+class Refused(LeukoBenchError):
+    """An export is past its bound; `described` is what its description would have held."""
+
+    def __init__(self, words: str, described: dict[str, Any]) -> None:
+        super().__init__(words)
+        self.described = described
+
+
+@dataclass
+class Source:
+    """A run to export; what is read of it serves every format."""
+
+    run: Run
+
+    def __post_init__(self) -> None:
+        runtime.need_tensorflow("export")
+        self.config = evaluation.config_of(self.run)
+        self.run.predictions("test")  # said before anything is converted
+        self.hashes = {"weights_sha256": exports.weights_hash(self.run), "config_hash": exports.config_hash(self.run)}
+        self.split = evaluation.split_of(self.run)
+
+    @cached_property
+    def model(self) -> "keras.Model":
+        """The model in float32."""
+        return evaluation.open_model(self.run)
+
+    @cached_property
+    def frozen(self) -> Any:
+        """Its inference with the weights as constants."""
+        return export_formats.frozen(self.model)
+
+    @cached_property
+    def onnx(self) -> Path:
+        """It as an ONNX file in float32, from which other files are made; gone with this object."""
+        self._place = tempfile.TemporaryDirectory()
+        file = Path(self._place.name) / "plain.onnx"
+        export_formats.write_onnx(self.frozen, file)
+        return file
+
+    @cached_property
+    def calibration(self) -> np.ndarray:
+        """(n, size, size, 3) float32 pixels of training images."""
+        return export_int8.calibration_pixels(self.split, self.config)
+
+    @cached_property
+    def test(self) -> "Images":
+        """The test images."""
+        return evaluation.read(self.config, self.split, "test")
+
+
+def export(source: Source, format: str, precision: str) -> dict[str, Any]:
+    """Write <run>/export/<format>-<precision>/ and the description beside it, or refuse it.
+
+    Args:
+        source: the run.
+        format, precision: see `exports.PRECISIONS`.
+
+    Returns:
+        What the description holds.
+
+    Raises:
+        Refused: the export is past its bound; an older one of that name stays as it was.
+        LeukoBenchError: there is no such combination, a package is missing, or the model cannot be converted.
+    """
+    exports.check(format, precision)
+    exports.need(format, to_make=True)
+    run, name = source.run, f"{format}-{precision}"
+    partial = run.file(exports.FOLDER) / f".{name}.partial"
+    try:
+        shutil.rmtree(partial, ignore_errors=True)  # what a killed process left
+        partial.mkdir(parents=True)
+        _convert(source, format, precision, partial)
+        found = export_check.check(run, runtimes.open_files(partial, format), source.test)
+        bound = export_check.BOUNDS[precision]
+        described = {
+            "format": format,
+            "precision": precision,
+            "bytes": exports.size(partial, format),
+            "share_of_weights": exports.size(partial, format) / run.file(artifacts.WEIGHTS).stat().st_size,
+            **asdict(found),
+            "bound": asdict(bound),
+            "variant": source.config.variant.model_dump(mode="json"),
+            "classes": list(source.config.classes),
+            "image_size": source.config.image_size,
+            "input": {"layout": "NHWC", "type": "float32", "colour": "RGB", "low": 0, "high": 255},
+            "calibration_images": len(source.calibration) if precision == exports.INT8 else 0,
+            "versions": {package: metadata.version(package) for package in PACKAGES[format]},
+            "made_on": environment.cpu_name(),
+            **source.hashes,
+        }
+        if problems := found.problems(bound):
+            raise Refused(
+                f"Export {name} of run {run.id} is refused: on {found.images} test images {', '.join(problems)}. "
+                "Take another precision or format.",
+                described,
+            )
+        _put(run, name, partial, described)
+        return described
+    except OSError as error:
+        raise LeukoBenchError(
+            f"Cannot write {exports.folder(run, name)}: {error.strerror or error}. Free space or choose a folder you "
+            "may write to."
+        ) from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _convert(source: Source, format: str, precision: str, folder: Path) -> None:
+    file = folder / exports.FILES[format]
+    eight = precision == exports.INT8
+    try:
+        if format == "saved_model":
+            export_formats.write_saved_model(source.model, folder)
+        elif format == "litert" and eight:
+            export_int8.write_litert(source.frozen, file, source.calibration)
+        elif format == "litert":
+            export_formats.write_litert(source.frozen, file, precision)
+        elif format == "openvino" and eight:  # which reads what was quantised for ONNX: the same numbers in both
+            small = folder / "small.onnx"
+            export_int8.write_onnx(source.onnx, small, source.calibration)
+            export_formats.write_openvino(small, file)
+            small.unlink()
+        elif format == "openvino":
+            export_formats.write_openvino(source.onnx, file, precision)
+        elif eight:
+            export_int8.write_onnx(source.onnx, file, source.calibration)
+        elif precision == exports.FLOAT16:
+            export_formats.halve_onnx(source.onnx, file)
+        else:
+            shutil.copyfile(source.onnx, file)
+    except (LeukoBenchError, OSError):
+        raise
+    except Exception as error:  # converters raise anything for a graph that they cannot read
+        reason = " ".join(str(error).split())[:200]
+        raise LeukoBenchError(
+            f"{source.run.model} cannot be converted to {format} in {precision} ({type(error).__name__}: {reason}). "
+            "Take another format or precision."
+        ) from error
+
+
+def _put(run: Run, name: str, partial: Path, described: dict[str, Any]) -> None:
+    """Move the files into their place; the description goes before the old ones do and comes after the new ones."""
+    target = exports.folder(run, name)
+    exports.description(run, name).unlink(missing_ok=True)
+    shutil.rmtree(target, ignore_errors=True)
+    partial.rename(target)
+    files.write_json(exports.description(run, name), described)

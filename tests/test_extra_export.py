@@ -1,0 +1,377 @@
+"""Exports answer as the run does, or are refused; what is stale, damaged or half-written answers nothing."""
+
+import dataclasses
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import PROJECT
+from starlette.testclient import TestClient
+from webserver import calibrated
+
+import models
+from data import pipeline, reference
+from data.preprocessing import Variant
+from guide.app import main
+from models import evaluation, export_check, export_formats, export_int8, exporting, exports, predicting, runtimes
+from models.export_check import BOUNDS, Bound
+from utils import artifacts, files
+from utils.artifacts import Run
+from utils.errors import LeukoBenchError
+from utils.paths import raw_dir
+
+SAMPLES = PROJECT / "docs" / "samples"
+LOOSE = {precision: Bound(None, 0.0, 1.0) for precision in BOUNDS}  # tiny networks hardly trained change their minds
+
+
+@pytest.fixture
+def run(small_run, tmp_path):
+    """Copy the small run into a root of its own, whose files may change."""
+    shutil.copytree(small_run.root, tmp_path / "runs")
+    return Run(tmp_path / "runs" / small_run.path.relative_to(small_run.root))
+
+
+@pytest.fixture(scope="module")
+def exported(small_run, tmp_path_factory):
+    """Export a copy of the small run to everything that there is; return it with the descriptions."""
+    run = calibrated(small_run, tmp_path_factory.mktemp("exported") / "runs")
+    source = exporting.Source(run)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(export_check, "BOUNDS", BOUNDS | {exports.INT8: LOOSE[exports.INT8]})
+        made = {name: exporting.export(source, *_parts(name)) for name in exports.names()}
+    return run, made
+
+
+def _parts(name):
+    format, _, precision = name.rpartition("-")
+    return format, precision
+
+
+def test_every_export_says_what_it_is_and_answers_as_recorded(exported):
+    run, made = exported
+    assert exports.of(run) == exports.names() == list(made)
+    recorded = run.predictions("test")
+    weights = run.file(artifacts.WEIGHTS).stat().st_size
+    for name, held in made.items():
+        assert held == exports.read(run, name) == files.read_json(exports.description(run, name))
+        assert f"{held['format']}-{held['precision']}" == name
+        assert held["classes"] == run.config()["classes"] and held["variant"]["name"] == "rgb"
+        assert held["images"] == len(recorded) and held["image_size"] == 32
+        assert held["accuracy_of_weights"] == run.metrics()["test"]["accuracy"]
+        assert all(held["versions"].values()) and held["share_of_weights"] == held["bytes"] / weights
+        limit = {"float32": 1e-4, "float16": 0.02, "int8": 0.2}[held["precision"]]
+        assert held["largest_difference"] <= limit
+    assert not list(run.file(exports.FOLDER).glob(".*"))
+
+
+@pytest.mark.parametrize("name", exports.names())
+def test_batches_of_any_size_get_the_same_answers(exported, name):
+    run, _ = exported
+    opened = runtimes.open_export(run, name)
+    pixels = np.random.default_rng(0).integers(0, 256, (35, 32, 32, 3)).astype(np.float32)
+    whole = opened.predict(pixels)
+    assert whole.shape == (35, 4) and whole.dtype == np.float32
+    np.testing.assert_allclose(whole.sum(axis=1), 1, atol=1e-4)
+    for part in (pixels[:1], pixels[:32], pixels[7:9], pixels[::-1]):
+        expected = whole[[int(np.flatnonzero((pixels == image).all(axis=(1, 2, 3)))[0]) for image in part]]
+        np.testing.assert_allclose(opened.predict(part), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("format", ["onnx", "openvino", "litert"])
+def test_an_export_answers_without_tensorflow(exported, format):
+    run, _ = exported
+    code = (
+        "import sys, numpy as np; from pathlib import Path; from models import runtimes\n"
+        "opened = runtimes.open_files(Path(sys.argv[1]), sys.argv[2])\n"
+        "assert opened.predict(np.zeros((2, 32, 32, 3), np.float32)).shape == (2, 4)\n"
+        "assert not {'tensorflow', 'keras'} & set(sys.modules), 'imported'"
+    )
+    place = exports.folder(run, f"{format}-int8")
+    done = subprocess.run([sys.executable, "-c", code, str(place), format], cwd=PROJECT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_softmax_stays_float32(exported):
+    """In eight bits a probability would be a multiple of 1/256."""
+    run, _ = exported
+    pixels = np.random.default_rng(1).integers(0, 256, (32, 32, 32, 3)).astype(np.float32)
+    for format in ("onnx", "openvino", "litert"):
+        answers = runtimes.open_export(run, f"{format}-int8").predict(pixels)
+        assert np.abs(answers * 256 - np.round(answers * 256)).max() > 0.05, format
+
+
+def test_past_its_bound_an_export_is_refused_and_the_one_before_stays(run, monkeypatch):
+    source = exporting.Source(run)
+    exporting.export(source, "onnx", "float32")
+    before = {path: path.read_bytes() for path in run.file(exports.FOLDER).rglob("*") if path.is_file()}
+    head = source.model.layers[-1]
+    kernel, bias = head.get_weights()
+    head.set_weights([kernel[:, ::-1], bias])  # a conversion that mixes the classes up
+    with pytest.raises(LeukoBenchError) as refused:
+        exporting.export(_with_model(run, source.model), "onnx", "float32")
+    line = str(refused.value)
+    assert line.startswith(
+        f"Export onnx-float32 of run {run.id} is refused: on 16 test images a probability differs by "
+    )
+    assert " (at most 0.0001), " in line and " % of the answers are the same (at least 100 %)" in line
+    assert line.endswith("Take another precision or format.")
+    assert before == {path: path.read_bytes() for path in run.file(exports.FOLDER).rglob("*") if path.is_file()}
+    monkeypatch.setitem(BOUNDS, exports.INT8, dataclasses.replace(BOUNDS[exports.INT8], difference=1e-9))
+    with pytest.raises(exporting.Refused, match=r" is refused: .* \(at most 1e-09\)") as past:
+        exporting.export(exporting.Source(run), "litert", "int8")
+    assert past.value.described["largest_difference"] > 1e-9 and past.value.described["images"] == 16
+    assert exports.of(run) == ["onnx-float32"]
+
+
+def _with_model(run, model):
+    source = exporting.Source(run)
+    source.__dict__["model"] = model
+    return source
+
+
+def test_accuracy_and_agreement_are_judged():
+    labels = np.array([0, 0, 1, 1])
+    before = np.array([[0.9, 0.1], [0.6, 0.4], [0.2, 0.8], [0.7, 0.3]])
+    found = export_check.compare(before, np.array([[0.9, 0.1], [0.4, 0.6], [0.2, 0.8], [0.7, 0.3]]), labels)
+    assert (found.agreement, found.accuracy, found.accuracy_of_weights) == (0.75, 0.5, 0.75)
+    assert found.problems(BOUNDS[exports.INT8]) == [
+        "75.00 % of the answers are the same (at least 98 %)",
+        "accuracy falls by 25.00 points (at most 0.5)",
+    ]
+    assert export_check.compare(before, before, labels).problems(BOUNDS[exports.FLOAT32]) == []
+    broken = export_check.compare(before, np.full((4, 2), np.nan), labels)
+    assert broken.accuracy == 0 and len(broken.problems(BOUNDS[exports.FLOAT32])) == 3
+
+
+def test_other_weights_or_settings_make_an_export_stale(run, capsys):
+    exporting.export(exporting.Source(run), "onnx", "float32")
+    stale = (
+        f"Export onnx-float32 of run {run.id} is stale: the run has other weights or settings than it was made from. "
+        f"Make it again: python run_guide.py export {run.id} --format onnx --precision float32"
+    )
+    model = evaluation.open_model(run)
+    kept = run.file(artifacts.WEIGHTS).read_bytes()
+    model.set_weights([weights * 1.01 for weights in model.get_weights()])
+    model.save_weights(run.file(artifacts.WEIGHTS))
+    arguments = ["predict", str(run.path), str(SAMPLES / "pro.png"), "--export", "onnx-float32"]
+    assert main(arguments) == 1
+    assert capsys.readouterr().err.endswith(f"Error: {stale}\n")
+    run.file(artifacts.WEIGHTS).write_bytes(kept)
+    exports.read(run, "onnx-float32")
+    files.write_json(run.file(artifacts.CONFIG), run.config() | {"variant": {"name": "gray"}})
+    with pytest.raises(LeukoBenchError) as told:
+        exports.read(run, "onnx-float32")
+    assert str(told.value) == stale
+
+
+def test_what_is_missing_damaged_or_unknown_is_one_line(run, capsys):
+    make = f"python run_guide.py export {run.id} --format onnx --precision int8"
+    with pytest.raises(LeukoBenchError) as told:
+        runtimes.open_export(run, "onnx-int8")
+    assert str(told.value) == f"Run {run.id} has no export onnx-int8. Make it with: {make}"
+    with pytest.raises(
+        LeukoBenchError, match=r"^There is no export 'onnx-int4'\. Did you mean 'onnx-int8'\? Valid: onnx"
+    ):
+        runtimes.open_export(run, "onnx-int4")
+    exporting.export(exporting.Source(run), "onnx", "float16")
+    with pytest.raises(LeukoBenchError, match=r"has no export onnx-int8\. It has: onnx-float16\. Make it"):
+        runtimes.open_export(run, "onnx-int8")
+    file = exports.folder(run, "onnx-float16") / "model.onnx"
+    size = file.stat().st_size
+    file.write_bytes(file.read_bytes()[:-100])
+    with pytest.raises(
+        LeukoBenchError, match=f"is damaged: its files do not have the {size:,} bytes that were written"
+    ):
+        runtimes.open_export(run, "onnx-float16")
+    file.write_bytes(b"x" * size)
+    with pytest.raises(LeukoBenchError, match=r"onnx-float16 cannot be opened \(.*\)\. Make the export again\."):
+        runtimes.open_export(run, "onnx-float16")
+    assert main(["export", str(run.path), "--format", "saved_model", "--precision", "int8"]) == 1
+    assert capsys.readouterr().err == (
+        "Error: There is no export of format 'saved_model' and precision 'int8'. Valid: onnx as float32, float16, "
+        "int8; litert as float32, float16, int8; openvino as float32, float16, int8; saved_model as float32.\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("format", "package"), [("onnx", "tf2onnx"), ("openvino", "openvino"), ("litert", "ai_edge_litert")]
+)
+def test_a_missing_package_is_one_line(run, capsys, monkeypatch, format, package):
+    monkeypatch.setitem(sys.modules, package, None)
+    assert main(["export", str(run.path), "--format", format]) == 1
+    assert capsys.readouterr().err == (
+        f"Error: export --format {format} needs the package '{package}'. Run: pip install -r requirements-extra.txt\n"
+    )
+
+
+def test_killed_in_the_middle_it_leaves_no_export(run):
+    code = (
+        "import sys, time; from pathlib import Path; from utils.artifacts import Run\n"
+        "from models import export_check, exporting\n"
+        "export_check.check = lambda *_: (print('converted', flush=True), time.sleep(60))\n"
+        "exporting.export(exporting.Source(Run(Path(sys.argv[1]))), 'onnx', 'float32')"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, str(run.path)], cwd=PROJECT, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout.readline() == "converted\n"
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert exports.of(run) == [] and not exports.folder(run, "onnx-float32").exists()
+    exporting.export(exporting.Source(run), "onnx", "float32")
+    assert sorted(path.name for path in run.file(exports.FOLDER).iterdir()) == ["onnx-float32", "onnx-float32.json"]
+
+
+def test_the_variant_of_the_run_goes_into_an_export(run):
+    files.write_json(run.file(artifacts.CONFIG), run.config() | {"variant": {"name": "gray"}})
+    evaluation.evaluate(run)
+    held = exporting.export(exporting.Source(run), "onnx", "float32")
+    assert Variant.model_validate(held["variant"]) == Variant(name="gray")
+    found = predicting.find_images([SAMPLES])
+    keras, export = (
+        [each.probabilities for each in predicting.predict_each(run, found, name)] for name in ("", "onnx-float32")
+    )
+    np.testing.assert_allclose(export, keras, atol=1e-4)
+
+
+def test_calibration_takes_training_images_evenly(run):
+    split = evaluation.split_of(run)
+    train = split.manifest.subset("train")
+    rows = export_int8.calibration_rows(train, 10)
+    assert {row.split for row in rows} == {"train"} and len({row.image for row in rows}) == 10
+    counts = [sum(row.label == name for row in rows) for name in split.manifest.classes]
+    assert max(counts) - min(counts) <= 1
+    assert export_int8.calibration_rows(train[::-1], 10) == rows
+    assert len(export_int8.calibration_rows(train, 10_000)) == len(train)
+
+
+@pytest.mark.parametrize("name", ["onnx-float32", "openvino-int8", "litert-float16"])
+def test_predict_by_an_export_equals_keras(exported, tmp_path, name):
+    run, made = exported
+    target = tmp_path / "answers.csv"
+    assert (
+        main(["predict", str(run.path), str(raw_dir("tiny") / "Pro"), "--export", name, "--output", str(target)]) == 0
+    )
+    written, keras = pd.read_csv(target), predicting.predict_files(run, raw_dir("tiny") / "Pro")
+    limit = max(1e-4, 3 * made[name]["largest_difference"])
+    np.testing.assert_allclose(written.filter(like="p_"), keras.filter(like="p_"), atol=limit)
+
+
+def test_evaluating_an_export_leaves_the_run_alone(exported, capsys):
+    run, made = exported
+    before = {path: path.read_bytes() for path in run.path.iterdir() if path.is_file()}
+    assert main(["evaluate", str(run.path), "--export", "onnx-float32"]) == 0
+    assert "test accuracy" in capsys.readouterr().out
+    assert before == {path: path.read_bytes() for path in run.path.iterdir() if path.is_file()}
+    place = exports.folder(run, "onnx-float32")
+    table = pd.read_csv(place / artifacts.PREDICTIONS)
+    recorded = run.predictions()
+    assert list(table["image"]) == list(recorded["image"]) and list(table["label"]) == list(recorded["label"])
+    np.testing.assert_allclose(table.filter(like="p_"), recorded.filter(like="p_"), atol=1e-4)
+    assert json.loads((place / artifacts.METRICS).read_text())["test"]["accuracy"] == made["onnx-float32"]["accuracy"]
+    timed = json.loads((place / artifacts.TIMING).read_text())
+    assert 0 < timed["latency_ms_p50"] <= timed["latency_ms_p95"] and set(timed["throughput"]) == {"1", "8", "32"}
+    exports.read(run, "onnx-float32")  # whole as before
+
+
+def test_the_web_page_answers_by_an_export(exported):
+    from webapp.server import make_app
+    from webapp.settings import Settings
+
+    run, made = exported
+    place = reference.path(run.root, run.environment()["manifest"])
+    kept = place.rename(place.with_suffix(".away"))  # every picture gets a class
+    content = (SAMPLES / "pro.png").read_bytes()
+    try:
+        found = {}
+        for name in ("", "litert-int8"):
+            with TestClient(make_app(Settings(run.root, export=name)), base_url="http://localhost") as client:
+                send = {"files": [("images", ("a.png", content))], "data": {"heatmap": "own"}}
+                (image,) = client.post("/api/v1/predict", **send).json()["images"]
+                (found[name],) = image["answers"]
+                page = client.post("/predict", **send).text
+                assert ("Computed by the export litert-int8." in page) == bool(name)
+    finally:
+        kept.rename(place)
+    assert found[""]["runtime"] == "keras" and found["litert-int8"]["runtime"] == "litert-int8"
+    assert found["litert-int8"]["heatmap"] == found[""]["heatmap"]  # of Keras in both
+    assert found["litert-int8"]["probabilities"] != found[""]["probabilities"]
+    limit = max(0.02, 3 * made["litert-int8"]["largest_difference"])
+    for name, share in found[""]["probabilities"].items():
+        assert abs(found["litert-int8"]["probabilities"][name] - share) <= limit
+
+
+def test_the_web_page_refuses_a_stale_export(run):
+    from models.serving import Shelf
+
+    exporting.export(exporting.Source(run), "onnx", "float32")
+    shelf = Shelf(2, 1000, "onnx-float32")
+    image = pipeline.opened(SAMPLES / "pro.png")
+    first = shelf.get(run).predict([image])
+    assert shelf.get(run) is shelf.get(run)
+    path = exports.description(run, "onnx-float32")
+    files.write_json(path, files.read_json(path) | {"weights_sha256": "0" * 64})
+    os.utime(path, (time.time() + 5, time.time() + 5))
+    with pytest.raises(LeukoBenchError, match=r"is stale: the run has other weights"):
+        shelf.get(run)
+    path.unlink()
+    np.testing.assert_allclose(shelf.get(run).predict([image]), first, atol=1e-4)
+
+
+def test_the_command_makes_several_and_a_card(run, capsys, monkeypatch):
+    monkeypatch.setattr(export_check, "BOUNDS", LOOSE)
+    asked = ["--format", "all", "--precision", "int8", "--precision", "float32", "--card"]
+    assert main(["export", str(run.path), *asked]) == 0
+    shown = capsys.readouterr().out
+    assert exports.of(run) == [
+        "onnx-float32", "onnx-int8", "litert-float32", "litert-int8", "openvino-float32", "openvino-int8",
+        "saved_model-float32",
+    ]  # fmt: skip
+    assert "[7/7] saved_model-float32" in shown and f"Exports of {run.id}, checked on 16 test images" in shown
+    assert (run.file(exports.FOLDER) / "README.md").is_file()
+
+
+def small(name):
+    """A configuration of a model that is converted in seconds."""
+    fields = {"image_size": 64, "classes": ("a", "b", "c"), "weights": "none"}
+    if name == "alexnet":
+        fields |= {"image_size": 67, "dense": 16}
+    return models.config_for(name, "tiny" if name == "vit_b16" else "", **fields)
+
+
+@pytest.mark.parametrize("name", ["smearnet", "resnet18", "vit_b16", "keras:MobileNetV3Small"])
+def test_every_kind_of_graph_is_converted(tmp_path, name):
+    """Preprocessing as operations, BatchNorm, exact GELU and attention, hard swish: each once wrong or unknown."""
+    from models import runtime
+
+    runtime.start(1)
+    config = small(name)
+    model = models.build(config, initial_weights=False)
+    kernel, bias = model.layers[-1].get_weights()
+    model.layers[-1].set_weights([np.random.default_rng(0).normal(0, 3, kernel.shape), bias])
+    pixels = np.stack([pipeline.decode(str(path), config.image_size).numpy() for path in sorted(SAMPLES.glob("*.png"))])
+    pixels = pixels.astype(np.float32)
+    expected = model.predict_on_batch(pixels)
+    function = export_formats.frozen(model)
+    steps = {
+        "onnx": lambda file: export_formats.write_onnx(function, file),
+        "openvino": lambda file: export_formats.write_openvino(tmp_path / "onnx" / "model.onnx", file),
+        "litert": lambda file: export_formats.write_litert(function, file),
+    }
+    for format, write in steps.items():
+        (tmp_path / format).mkdir()
+        write(tmp_path / format / exports.FILES[format])
+        opened = runtimes.open_files(tmp_path / format, format)
+        np.testing.assert_allclose(opened.predict(pixels), expected, atol=1e-4, err_msg=format)
+        np.testing.assert_allclose(opened.predict(pixels[:1]), expected[:1], atol=1e-4, err_msg=format)
+    full, half = tmp_path / "onnx" / "model.onnx", tmp_path / "half.onnx"
+    export_formats.halve_onnx(full, half)
+    if name == "resnet18":
+        assert half.stat().st_size < 0.51 * full.stat().st_size
