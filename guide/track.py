@@ -1,0 +1,41 @@
+"""The command that sends finished runs to MLflow."""
+
+from typing import Annotated
+
+import typer
+
+from models import mlflow_server, scripts, tracking, tracking_mlflow
+from utils import artifacts
+from utils.console import say
+from utils.errors import LeukoBenchError
+from utils.paths import runs_dir
+
+
+def track(
+    runs: Annotated[list[str], typer.Argument(help="Finished runs.")],
+    mlflow: Annotated[
+        str, typer.Option(metavar="URI", help="Tracking URI: http://HOST:PORT, sqlite:///FILE.db, file:FOLDER.")
+    ],
+    root: scripts.Root = None,
+) -> None:
+    """Send finished runs to MLflow; what it holds already is not sent again."""
+    chosen = [artifacts.open_run(name, root or runs_dir()) for name in runs]
+    for run in chosen:
+        if not run.finished:
+            raise LeukoBenchError(
+                f"Run {run.id} is not finished. Go on with: python run_guide.py train --resume {run.id} "
+                f"--mlflow {mlflow_server.shown(mlflow)}"
+            )
+    tracking.check(False, mlflow)
+    tracker = tracking_mlflow.Mlflow(mlflow)
+    for run in chosen:
+        try:
+            tracker.finish(run)
+        except LeukoBenchError:
+            raise
+        except Exception as problem:  # of MLflow or the network
+            raise LeukoBenchError(
+                f"{tracker.name} did not take all of {run.id}: {tracking.reason(problem)}. Run this again: what it "
+                "holds already is not sent again."
+            ) from None
+        say(f"{run.id}: {tracker.done()}")
