@@ -1,10 +1,12 @@
-# make demo: everything small, on synthetic smears.   make test, make lint, make test-web: what .ci/run checks.
-.PHONY: demo test test-web lint format venv
+# make demo: everything small, on synthetic smears.
+# make test, make lint, make test-web, make test-extra: what .ci/run checks.
+.PHONY: demo test test-web test-extra lint format venv
 
 VENV := .venv
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 WEB_STAMP := $(VENV)/.installed-web
+EXTRA_STAMP := $(VENV)/.installed-extra
 # TensorFlow has wheels for Python 3.11 to 3.13. PYTHON=/path/to/python overrides the search.
 PYTHON ?=
 PIP := -m pip install -qq --disable-pip-version-check
@@ -13,7 +15,7 @@ demo: $(STAMP)
 	@$(PY) run_guide.py demo
 
 test: $(STAMP)
-	@$(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder --ignore-glob='tests/test_web_*'
+	@$(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder --ignore-glob='tests/test_web_*' --ignore-glob='tests/test_extra_*'
 
 # The web page in Debian's Chromium, and under attack.
 test-web: $(WEB_STAMP)
@@ -21,6 +23,10 @@ test-web: $(WEB_STAMP)
 	  echo "Installing Chromium from Debian's packages"; apt-get update -qq && apt-get install -qq --yes chromium >/dev/null; \
 	} || { echo "Error: the tests of the web page need Chromium. Run: sudo apt install chromium" >&2; exit 1; }
 	@$(PY) -m pytest tests/test_web_*.py
+
+# Exports, sweeps on Ray, MLflow, JAX: what needs requirements-extra.txt, or more time.
+test-extra: $(EXTRA_STAMP)
+	@$(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder tests/test_extra_*.py
 
 lint: $(STAMP)
 	@$(PY) -m ruff check .
@@ -61,4 +67,9 @@ $(STAMP): requirements.txt requirements-dev.txt
 $(WEB_STAMP): $(STAMP) requirements-web.txt
 	@echo "Installing the packages of requirements-web.txt into $(VENV)"
 	@$(PY) $(PIP) -r requirements-web.txt
+	@touch $@
+
+$(EXTRA_STAMP): $(STAMP) requirements-extra.txt
+	@echo "Installing the packages of requirements-extra.txt into $(VENV) (minutes, once)"
+	@$(PY) $(PIP) -r requirements-extra.txt
 	@touch $@

@@ -1,8 +1,7 @@
-"""How fast the web page answers, and how much memory it takes: python -m benchmarks.serving --root runs/demo.
+"""The web page: how fast it answers, and how much memory it takes, with the runs of `make demo`.
 
-Starts the real server, asks it over HTTP from this machine with 1, 8 and 32 clients, one image a request and no
-heatmap, and writes docs/results/benchmarks/<name>.json, .md, .tex and .html. Every client asks again as soon as it has
-its answer.
+Starts the real server and asks it over HTTP from this machine with 1, 8 and 32 clients, one image a request and no
+heatmap. Every client asks again as soon as it has its answer.
 """
 
 import asyncio
@@ -15,20 +14,19 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from typing import Annotated, Any
+from typing import Any
 
 import psutil
-import typer
 
-from utils import artifacts, console, environment, files
+from benchmarks.recording import Claim, Column, Options, Plot, Result, Series, Sheet, Spread, entry, spread
+from utils import artifacts, console
 from utils.errors import LeukoBenchError
 from utils.paths import PROJECT, raw_dir, runs_dir
-from utils.tables import Table, number, write_all
 
 CLIENTS = (1, 8, 32)
 API, PAGE = "/api/v1/predict", "/predict"
+PLAIN = "cnn"
 WARM = 20  # requests before any is timed
-TITLE = "How fast the web page answers"
 
 
 @dataclass(frozen=True)
@@ -129,93 +127,69 @@ def measure(server: Server, requests: Sequence[bytes], count: int, repetitions: 
     }  # fmt: skip
 
 
-def main(
-    models: Annotated[
-        list[str] | None, typer.Argument(help="Models to ask, each for itself; none: all there are.")
-    ] = None,
-    root: Annotated[Path | None, typer.Option(help="Folder of the runs.", show_default="runs/demo")] = None,
-    name: Annotated[str, typer.Option(help="Name of the files that are written.")] = "serving",
-    repetitions: Annotated[int, typer.Option(min=1, help="Repetitions, of which the median counts.")] = 5,
-    requests: Annotated[int, typer.Option(min=1, help="Requests in each of them, over all clients.")] = 128,
-) -> None:
-    """Measure how fast the web page answers, and its memory."""
-    place = root or runs_dir() / "demo"
-    runs = {
-        run.label(): run for run in artifacts.find_runs(place, finished=True) if run.file(artifacts.WEIGHTS).is_file()
-    }
-    chosen = {label: run for label, run in runs.items() if not models or label in models or run.model in models}
-    if not chosen:
-        raise LeukoBenchError(
-            f"{place} holds no finished run with weights of these models. There are: {', '.join(runs)}."
-        )
+def measure_all(options: Options) -> Result:
+    """Ask every run of the demo through the page and through the API."""
+    place = runs_dir() / "demo"
+    runs = [run for run in artifacts.find_runs(place, finished=True) if run.file(artifacts.WEIGHTS).is_file()]
+    if not runs:
+        raise LeukoBenchError(f"{place} holds no finished run with weights. Make some with: make demo")
+    repetitions, total = options.pick((5, 128), (1, 8))
     rows, starts = [], []
-    for label, run in chosen.items():
+    for run in runs[: options.pick(None, 1)]:
         tested = run.predictions("test")["image"].head(32)
         images = [(raw_dir(run.config()["dataset"]) / image).read_bytes() for image in tested]
         asked = [request_of(image, [run.id]) for image in images]
         with started(place, asked[0]) as server:
             starts.append((server.first_page, server.first_answer))
             asyncio.run(clients(server.port, asked, 1, WARM))
-            about = {"model": label, "run": run.id, "image_size": run.config()["image_size"]}
+            about = {"model": run.label(), "image_size": run.config()["image_size"]}
             shown = [request_of(image, [run.id], PAGE) for image in images]
             for path, sent, count in ((PAGE, shown, 1), *((API, asked, count) for count in CLIENTS)):
-                rows.append(about | {"path": path} | measure(server, sent, count, repetitions, requests))
-                console.say(f"{label}, {path}, {count} at once: p50 {rows[-1]['p50_ms']:.1f} ms")
-    result = {
-        "command": f"python -m benchmarks.serving --root {root or 'runs/demo'}",
-        "machine": {"cpu": environment.cpu_name(), "cores": environment.usable_cores()},
-        "repetitions": repetitions, "requests": requests,
-        "first_page_s": median(page for page, _ in starts), "first_answer_s": median(answer for _, answer in starts),
-        "rows": rows,
-    }  # fmt: skip
-    folder = PROJECT / "docs" / "results" / "benchmarks"
-    files.write_json(folder / f"{name}.json", result)
-    write_all(folder / name, TITLE, notes(result), [table(rows)])
-    console.say(f"Written: {folder / name}.json, .md, .tex, .html")
-
-
-def table(rows: Sequence[dict[str, Any]]) -> Table:
-    """Return the rows as a table; the rate is also given relative to one client of the same model."""
-    alone = {(row["model"], row["path"]): row["images_per_second"] for row in rows if row["clients"] == 1}
-    lines = [
+                rows.append(about | {"path": path} | measure(server, sent, count, repetitions, total))
+                console.say(f"{run.label()}, {path}, {count} at once: p50 {rows[-1]['p50_ms']:.1f} ms")
+    page = next((row for row in rows if row["model"] == PLAIN and row["path"] == PAGE), rows[0])
+    through_api = [row for row in rows if row["path"] == API]
+    each = {row["model"]: [r for r in through_api if r["model"] == row["model"]] for row in through_api}
+    return Result(
+        "The web page",
+        f"The runs of `make demo`, on drawn smears; clients and server share the machine. Medians over {repetitions} "
+        f"repetitions of {total} requests, range: of the p50 of the repetitions. Each model is asked for itself, and "
+        "the server was started anew for it. Memory: resident, of the server and all its processes, with every offered "
+        f"model open. {API} answers programs; {PAGE} the page, with the picture and the outline of the nuclei drawn.",
         [
-            row["model"], str(row["image_size"]), row["path"], str(row["clients"]), number(row["p50_ms"], 1),
-            f"{row['p50_lowest_ms']:.1f}-{row['p50_highest_ms']:.1f}", number(row["p95_ms"], 1),
-            number(row["images_per_second"], 1), f"x {row['images_per_second'] / alone[row['model'], row['path']]:.2f}",
-            number(row["memory_mb"], 0),
-        ]
-        for row in rows
-    ]  # fmt: skip
-    columns = (
-        "Model",
-        "Pixels",
-        "Asked",
-        "Clients",
-        "p50 ms",
-        "range",
-        "p95 ms",
-        "Images/s",
-        "to one client",
-        "Memory MB",
-    )
-    return Table("One image a request, no heatmap", columns, lines, frozenset({0, 2}))
+            Claim(f"{page['model']}: the page's answer to one client, p50", "ms", 150, _p50(page), True),
+            Claim("seconds from the command to the first page", "s", 5, spread([first for first, _ in starts]), True),
+        ],
+        [
+            Sheet(
+                "One image a request, no heatmap",
+                (
+                    Column("model", "Model"), Column("image_size", "Pixels", 0), Column("path", "Asked"),
+                    Column("clients", "Clients", 0), Column("p50_ms", "p50 ms", 1), Column("range", "Range"),
+                    Column("p95_ms", "p95 ms", 1), Column("images_per_second", "Images/s", 1),
+                    Column("memory_mb", "Memory MB", 0),
+                ),
+                [row | {"range": f"{row['p50_lowest_ms']:.1f}-{row['p50_highest_ms']:.1f}"} for row in rows],
+                f"The first answer of a model came {median(answer for _, answer in starts):.1f} s after the command "
+                f"(median of {len(starts)} starts).",
+            )
+        ],
+        [
+            Plot(
+                "Images a second by requests at a time", "Clients", "Images a second",
+                [
+                    Series(model, [row["clients"] for row in held], [row["images_per_second"] for row in held])
+                    for model, held in each.items()
+                ],
+                "x",
+            )
+        ],
+    )  # fmt: skip
 
 
-def notes(result: dict[str, Any]) -> list[str]:
-    """Return what is to be said above the table."""
-    machine = result["machine"]
-    return [
-        f"Made by {result['command']} on {machine['cpu']}, {machine['cores']} cores; clients and server share them. "
-        f"Medians over {result['repetitions']} repetitions of {result['requests']} requests; range: of the p50 of the "
-        "repetitions. Each model is asked for itself, and the server was started anew for it. Memory: resident, of the "
-        f"server and all its processes, with every offered model open. {API} answers programs; {PAGE} the page, "
-        "with the picture and the outline of the nuclei drawn.",
-        f"From the command to the first page {result['first_page_s']:.1f} s, to the first answer of a model "
-        f"{result['first_answer_s']:.1f} s (medians of {len({row['model'] for row in result['rows']})} starts).",
-    ]
+def _p50(row: dict[str, Any]) -> Spread:
+    return Spread(row["p50_ms"], row["p50_lowest_ms"], row["p50_highest_ms"], 5)
 
 
 if __name__ == "__main__":
-    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-    app.command()(main)
-    sys.exit(console.run_app(app, name="python -m benchmarks.serving"))
+    entry("serving", measure_all)

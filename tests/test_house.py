@@ -13,9 +13,11 @@ PROJECT = Path(__file__).resolve().parent.parent
 ROOMS = {"run_guide": 6, "benchmarks": 6, "guide": 5, "webapp": 4, "models": 3, "visualization": 3, "data": 2}
 ROOMS |= {"utils": 1}
 SERVER = {"fastapi", "starlette", "prometheus_client", "uvicorn"}  # webapp/ is imported when `serve` is called
-KERAS = {"keras", "tensorflow", "tf_keras_vis", "keras_hub"}
+KERAS = {"keras", "tensorflow", "tf_keras_vis", "keras_hub", "jax"}
 SLOW = KERAS | {"pandas", "sklearn", "matplotlib", "scipy", "seaborn", "PIL", "kagglehub", "jinja2", "optuna"}
 SLOW |= SERVER | {"sqlalchemy", "cv2", "skimage", "imagehash", "statsmodels", "mapie"}
+SLOW |= {"jax", "onnx", "onnxruntime", "tf2onnx", "openvino", "ai_edge_litert", "ray", "mlflow", "tensorboard"}
+SLOW |= {"simplejpeg"}
 FILES = [PROJECT / "run_guide.py", *(path for room in ROOMS for path in sorted((PROJECT / room).rglob("*.py")))]
 
 
@@ -53,7 +55,8 @@ def test_imports(path):
         if top is None:
             continue
         if first in KERAS:
-            assert room == "models" or path == PROJECT / "data" / "pipeline.py", f"{room} imports {module}"
+            pixels = [PROJECT / "data" / name for name in ("pipeline.py", "arrays.py", "array_batches.py")]
+            assert room in ("models", "benchmarks") or path in pixels, f"{room} imports {module}"
         if first in SLOW and not (room == "webapp" and first in SERVER):
             assert not top, f"{module} is imported at module level"
         if first == "numpy":
@@ -86,10 +89,12 @@ def test_a_model_is_one_folder(name):
 
 
 def test_nobody_lists_the_models_by_hand():
-    """Outside its folder and the demo, no file of the program knows a model's name."""
+    """Outside its folder, the demo and the benchmarks, no file of the program knows a model's name."""
     known = set(models.names()) - {"cnn"}  # which stands in hints: "Train one: ... train cnn"
     for path in FILES:
-        if path.parent.parent == PROJECT / "models" or path == PROJECT / "guide" / "demo.py":
+        if PROJECT / "benchmarks" in path.parents or path == PROJECT / "guide" / "demo.py":
+            continue
+        if path.parent.parent == PROJECT / "models":
             continue
         texts = {n.value for n in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(n, ast.Constant)}
         assert not known & {text for text in texts if isinstance(text, str)}, path
@@ -105,12 +110,18 @@ def test_every_package_that_is_imported_is_required():
         "prometheus_client": "prometheus-client",
         "skimage": "scikit-image",
         "keras_hub": "keras-hub",
+        "yaml": "pyyaml",
+        "ai_edge_litert": "ai-edge-litert",
     }
-    lines = (PROJECT / "requirements.txt").read_text(encoding="utf-8").splitlines()
-    required = {re.match(r"[\w-]+", line)[0]: line for line in lines if line and not line.startswith("#")}
+    lines = [
+        line
+        for name in ("requirements.txt", "requirements-extra.txt")
+        for line in (PROJECT / name).read_text(encoding="utf-8").splitlines()
+    ]
+    required = {re.match(r"[\w-]+", line)[0]: line for line in lines if line and not line.startswith(("#", "-r"))}
     used = {module.partition(".")[0] for path in FILES for module, _ in imports(path)}
     foreign = used - set(ROOMS) - set(sys.stdlib_module_names)
     missing = {names.get(module, module) for module in foreign} - set(required)
     assert not missing
     for line in required.values():
-        assert re.match(r"[\w-]+(~=|>=[\d.]+,<)[\d.]+ +# \w", line), line
+        assert re.match(r"[\w-]+(\[\w+\])?(~=|>=[\d.]+,<)[\d.]+ +# \w", line), line

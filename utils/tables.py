@@ -143,17 +143,21 @@ def _cell(value: Any) -> Any:
 
 
 def _markdown(heading: str, notes: Sequence[str], tables: Sequence[Table]) -> str:
-    from tabulate import tabulate
-
     parts = [f"# {_markdown_cell(heading)}", *(_markdown_cell(note) for note in notes)]
     for table in tables:
-        align = ["left" if index in table.words else "right" for index in range(len(table.columns))]
-        cells = [[_markdown_cell(cell) for cell in row] for row in table.rows]
-        head = [_markdown_cell(column) for column in table.columns]
-        text = tabulate(cells, head, tablefmt="pipe", colalign=align, disable_numparse=True)
-        parts += [f"## {_markdown_cell(table.title)}", text]
+        parts += [f"## {_markdown_cell(table.title)}", markdown_table(table)]
         parts += [_markdown_cell(table.words_below)] if table.words_below else []
     return "\n\n".join(parts) + "\n"
+
+
+def markdown_table(table: Table) -> str:
+    """Return the rows of a table in Markdown, without its title."""
+    from tabulate import tabulate
+
+    align = ["left" if index in table.words else "right" for index in range(len(table.columns))]
+    cells = [[_markdown_cell(cell) for cell in row] for row in table.rows]
+    head = [_markdown_cell(column) for column in table.columns]
+    return tabulate(cells, head, tablefmt="pipe", colalign=align, disable_numparse=True)
 
 
 def _markdown_cell(text: str) -> str:

@@ -1,0 +1,169 @@
+"""How time and memory grow with the number of images, to 100,000: each stage and size in a process of its own."""
+
+import tempfile
+from collections import defaultdict
+from collections.abc import Sequence
+from math import log
+from pathlib import Path
+from time import perf_counter
+
+import numpy as np
+
+from benchmarks import growth_stages
+from benchmarks.recording import Claim, Column, Options, Plot, Result, Series, Sheet, Spread, entry
+from data import integrity, near_duplicates, splitting
+from utils import console
+from utils.paths import raw_dir
+
+SIZES = (1000, 3000, 10_000, 30_000, 100_000)
+LARGEST = 3  # sizes that an exponent is fitted to
+LIMIT = 60.0  # seconds that a stage may be expected to take
+AGAIN = 1.5  # seconds, below which a stage is run three times
+SOURCES = 400  # pictures that files are linked to
+LINEAR = {
+    "look": "Compare files and index",
+    "split": "Split by image",
+    "grouped": "Split by patient",
+    "layout": "Lay the split out",
+    "describe": "Audit: features of every image",
+    "shortcuts": "Audit: numbers of the shortcut baselines",
+    "check": "Check: decode and hash every image",
+}
+RELATED = {
+    "near": "Near duplicates",
+    "texture": "Overlaps: alike by texture",
+    "colour": "Overlaps: alike by stain",
+    "group": "Stain groups",
+}
+PLAIN = {"near_all": "Near duplicates, all with all", "ward": "Ward's method, distances of all (one tree)"}
+Measured = dict[str, dict[int, list[dict[str, float | str]]]]
+
+
+def measure(options: Options) -> Result:
+    """Run every stage at every size that it can be expected to finish in time."""
+    dataset = splitting.ensure_dataset(options.dataset)
+    sources = _sources(dataset)
+    found: Measured = defaultdict(dict)
+    left_out = []
+    with tempfile.TemporaryDirectory(
+        prefix=".growth-", dir=raw_dir(dataset).parent
+    ) as place:  # links do not reach other disks
+        sizes = options.pick(SIZES, (100, 200))
+        for size in sizes:
+            growth_stages.link(sources, size, Path(place))
+        for stage in (*LINEAR, *RELATED, *PLAIN):
+            for size in sizes:
+                expected = _expected(found[stage], size)
+                if expected > LIMIT:
+                    left_out.append(f"{_name(stage)} of {size:,} images")
+                    continue
+                found[stage][size] = _runs(stage, size, Path(place))
+    notes = [
+        f"Files are hard links to {SOURCES} pictures of {dataset}; fingerprints, statistics of the stain and local "
+        f"features ({growth_stages.FEATURES} a picture) are drawn. A size that would take a stage more than "
+        f"{LIMIT:.0f} s, by its time for the size before, is left out: {', '.join(left_out) or 'none'}.",
+        f"Up to {near_duplicates.ALL:,} images all are compared with all; above that as `data/near_duplicates.py`, "
+        "`data/ward.py` and `data/local_features.py` say.",
+    ]
+    return Result(
+        "Growth",
+        "Seconds and peak memory of each stage against the number of images; each size in a process of its own. The "
+        f"exponent is the slope of log time over log images, fitted to the {LARGEST} largest sizes that were run: 1 is "
+        "linear, 2 quadratic. The straightforward way beside it compares all with all.",
+        _claims(found), [_sheet(found, "seconds", "Seconds", 2), _sheet(found, "mb", "Peak memory, MB", 0)],
+        [_plot(found, "seconds", "Time", "Seconds"), _plot(found, "mb", "Memory", "Peak memory (MB)")], notes,
+    )  # fmt: skip
+
+
+def exponent(sizes: Sequence[int], values: Sequence[float]) -> float:
+    """Return the slope of log values over log sizes, fitted to the LARGEST largest sizes."""
+    x, y = np.log(sizes[-LARGEST:]), np.log(values[-LARGEST:])
+    return float(np.polyfit(x, y, 1)[0])
+
+
+def _sources(dataset: str) -> dict[str, list[Path]]:
+    """Return some pictures of a dataset by class."""
+    rows = sorted(integrity.current_index(dataset))
+    sources: dict[str, list[Path]] = defaultdict(list)
+    for row in rows[:: max(1, len(rows) // SOURCES)]:
+        sources[row.label].append(raw_dir(dataset) / row.image)
+    return sources
+
+
+def _expected(known: dict[int, list[dict[str, float | str]]], size: int) -> float:
+    """Return the seconds that a size may take, by the growth between the two sizes before, linear at least."""
+    sizes = sorted(known)
+    if not sizes:
+        return 0.0
+    seconds = [min(run["seconds"] for run in known[each]) for each in sizes]
+    slope = log(seconds[-1] / seconds[-2]) / log(sizes[-1] / sizes[-2]) if len(sizes) > 1 else 1.0
+    return seconds[-1] * (size / sizes[-1]) ** max(slope, 1.0)
+
+
+def _runs(stage: str, size: int, place: Path) -> list[dict[str, float | str]]:
+    start = perf_counter()
+    runs = [growth_stages.run(stage, size, place)]
+    while runs[0]["seconds"] < AGAIN and len(runs) < 3 and perf_counter() - start < 3 * AGAIN:
+        runs.append(growth_stages.run(stage, size, place))
+    console.say(f"  {_name(stage)}, {size:,} images: {_median(runs, 'seconds'):.3g} s, {_median(runs, 'mb'):.0f} MB")
+    return runs
+
+
+def _name(stage: str) -> str:
+    return (LINEAR | RELATED | PLAIN)[stage]
+
+
+def _median(runs: Sequence[dict[str, float | str]], key: str) -> float:
+    return float(np.median([run[key] for run in runs]))
+
+
+def _slope(found: Measured, stage: str, key: str) -> Spread:
+    """Return the exponent of the medians, and the lowest and highest that single repetitions give."""
+    known = found[stage]
+    sizes = sorted(known)
+    middle = exponent(sizes, [_median(known[size], key) for size in sizes])
+    count = min(len(known[size]) for size in sizes[-LARGEST:])
+    single = [exponent(sizes, [known[size][min(k, len(known[size]) - 1)][key] for size in sizes]) for k in range(count)]
+    return Spread(middle, min(middle, *single), max(middle, *single), count)
+
+
+def _claims(found: Measured) -> list[Claim]:
+    claims = []
+    for stages, asked in ((LINEAR, 1.1), (RELATED, 1.5)):
+        for stage, name in stages.items():
+            if len(found[stage]) > 1:
+                last = max(found[stage])
+                why = f"up to {last:,} images"
+                text = f"{name}: exponent of time over images"
+                claims.append(Claim(text, "", asked, _slope(found, stage, "seconds"), at_most=True, why=why))
+    for stage, what in (("near", "planted near duplicates"), ("texture", "planted overlaps among those proposed")):
+        last = max(found[stage])
+        shares = [100 * float(run["found"]) for run in found[stage][last]]
+        spread = Spread(float(np.median(shares)), min(shares), max(shares), len(shares))
+        asked = 100.0 if stage == "near" else 90.0
+        claims.append(Claim(f"Found of the {what}, {last:,} images", "%", asked, spread))
+    return claims
+
+
+def _sheet(found: Measured, key: str, title: str, digits: int) -> Sheet:
+    sizes = sorted({size for known in found.values() for size in known})
+    rows = []
+    for stage, known in found.items():
+        row = {"stage": _name(stage)} | {str(size): _median(runs, key) for size, runs in known.items()}
+        rows.append(row | ({"slope": _slope(found, stage, key).median} if len(known) > 1 else {}))
+    columns = [Column("stage", "Stage"), *(Column(str(size), f"{size:,} images", digits) for size in sizes)]
+    return Sheet(title, [*columns, Column("slope", "Exponent", 2)], rows)
+
+
+def _plot(found: Measured, key: str, title: str, axis: str) -> Plot:
+    series = []
+    for stage, known in found.items():
+        sizes = sorted(known)
+        values = [_median(known[size], key) for size in sizes]
+        low, high = ([pick(run[key] for run in known[size]) for size in sizes] for pick in (min, max))
+        series.append(Series(_name(stage), sizes, values, low, high))
+    return Plot(f"{title} against images", "Images", axis, series, "xy")
+
+
+if __name__ == "__main__":
+    entry("growth", measure)

@@ -1,0 +1,247 @@
+"""How fast a trained model answers, in Keras and exported to other runtimes, and what int8 costs in accuracy."""
+
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import models
+from benchmarks import inference_models as parts
+from benchmarks.recording import Claim, Column, Options, Plot, Result, Series, Sheet, Spread, entry, ratios
+from models import applications, exports
+from utils import artifacts, console, timing
+from utils.artifacts import Run
+from utils.errors import LeukoBenchError
+from utils.paths import runs_dir
+
+LARGEST = 128  # px: models whose own images are larger are measured at this size, so that 32 of them take seconds
+SMALL = 1e9  # floating-point operations of one image up to which a model is a small one
+ONE, MANY = 1, 32
+FLOATS = tuple(each for each in parts.EXPORTS if each.endswith(exports.FLOAT32))
+EIGHTS = ("onnx-int8", "litert-int8")  # of the runs: OpenVINO's has the numbers of ONNX's
+
+
+def measure(options: Options) -> Result:
+    """Time every model in every runtime, and export the runs that there are."""
+    names = [*models.names(), applications.EXAMPLE.rpartition(" ")[2]]
+    names = options.pick(names, [name for name in names if models.config_for(name).image_size <= LARGEST])
+    batches = options.pick({ONE: (5, 0.4), MANY: (3, 0.8)}, {ONE: (2, 0.05), MANY: (2, 0.05)})
+    measured = [parts.measured_apart(name, _size(name), batches) for name in names]
+    runs = _exported(options)
+    claims = _speed_claims(measured) + _run_claims(runs)
+    return Result(
+        "Inference: exports beside Keras",
+        f"Every model with random weights and {len(parts.CLASSES)} classes, its own image size up to {LARGEST} px, in "
+        "a process of its own, on the CPU with a thread a core. The straightforward way is Keras' predict_on_batch; "
+        "the ways take turns in blocks of calls. OpenVINO in int8 reads what was quantised for ONNX. Accuracy and size "
+        "of int8 are those of real exports of the latest trained run of each model, calibrated on training images, on "
+        "its own test images.",
+        claims,
+        [_latency(measured), _throughput(measured), *_runs_sheet(runs)],
+        _plots(measured),
+        _notes(measured, runs),
+    )
+
+
+def _size(name: str) -> int:
+    return min(models.config_for(name).image_size, LARGEST)
+
+
+def _medians(found: Mapping[str, Any], batch: int) -> dict[str, list[float]]:
+    """Return the median seconds of a call in every repetition, by way."""
+    held = {int(each): ways for each, ways in found["seconds"].items()}[batch]
+    return {way: [median(calls) for calls in repetitions] for way, repetitions in held.items()}
+
+
+def _best(found: Mapping[str, Any], batch: int, ways: Sequence[str] = parts.EXPORTS) -> tuple[str, Spread]:
+    """Return the fastest export of a model, and how many times longer predict_on_batch takes."""
+    seconds = _medians(found, batch)
+    name = min((way for way in ways if way in seconds), key=lambda way: median(seconds[way]))
+    return name, ratios(seconds[parts.ON_BATCH], seconds[name])
+
+
+def _speed_claims(measured: Sequence[Mapping[str, Any]]) -> list[Claim]:
+    small = [found for found in measured if found["flops"] <= SMALL]
+    asked = [
+        ("One image", ONE, 3, measured),
+        ("One image, small models", ONE, 20, small),
+        ("32 images", MANY, 1.5, measured),
+    ]
+    claims = []
+    for words, batch, bound, among in asked:
+        if not among:
+            continue
+        least = min(among, key=lambda found: _best(found, batch)[1].median)
+        way, ratio = _best(least, batch)
+        why = f"The least of {len(among)} models, {least['model']}, with {way}. {_reason(least, batch)}"
+        claims.append(Claim(f"{words}: predict_on_batch / the best export, every model", "x", bound, ratio, why=why))
+    return claims
+
+
+def _reason(found: Mapping[str, Any], batch: int) -> str:
+    seconds = _medians(found, batch)
+    rate = found["flops"] * batch / median(seconds[parts.ON_BATCH]) / 1e9
+    return (
+        f"There Keras itself does {rate:.0f} billion operations a second: where arithmetic and reading the weights are "
+        "nearly all of the time, another runtime can save only what eight bits save."
+    )
+
+
+def _latency(measured: Sequence[Mapping[str, Any]]) -> Sheet:
+    columns = [Column("model", "Model"), Column("size", "Pixels", 0), Column("mflops", "Million operations", 0)]
+    columns += [Column(way, way, 2) for way in (parts.PREDICT, parts.ON_BATCH, parts.COMPILED, *parts.EXPORTS)]
+    columns += [Column("float_ratio", "Best float32, x", 1), Column("ratio", "Best, x", 1)]
+    rows = []
+    for found in measured:
+        seconds = _medians(found, ONE)
+        row = {"model": found["model"], "size": found["size"], "mflops": found["flops"] / 1e6}
+        row |= {way: f"{1e3 * median(each):.2f} ({_p95(found, way):.2f})" for way, each in seconds.items()}
+        row |= {way: "failed" for way in found["failed"]}
+        row |= {"float_ratio": _best(found, ONE, FLOATS)[1].median, "ratio": _best(found, ONE)[1].median}
+        rows.append(row)
+    words = "Milliseconds, median of the repetitions' medians, in brackets the 95th percentile of all calls. The last "
+    words += "two columns: how many times longer predict_on_batch takes than the fastest export."
+    columns = [Column(c.key, c.heading) if c.key in (*parts.EXPORTS, *_keras()) else c for c in columns]
+    return Sheet("One image: milliseconds", columns, rows, words)
+
+
+def _keras() -> tuple[str, ...]:
+    return parts.PREDICT, parts.ON_BATCH, parts.COMPILED
+
+
+def _p95(found: Mapping[str, Any], way: str) -> float:
+    held = {int(each): ways for each, ways in found["seconds"].items()}[ONE][way]
+    return 1e3 * timing.percentile(sorted(call for calls in held for call in calls), 0.95)
+
+
+def _throughput(measured: Sequence[Mapping[str, Any]]) -> Sheet:
+    columns = [Column("model", "Model"), Column("size", "Pixels", 0)]
+    columns += [Column(way, way, 1) for way in (*_keras(), *parts.EXPORTS)]
+    columns += [Column("float_ratio", "Best float32, x", 2), Column("ratio", "Best, x", 2)]
+    rows = []
+    for found in measured:
+        row = {"model": found["model"], "size": found["size"]}
+        row |= {way: MANY / median(each) for way, each in _medians(found, MANY).items()}
+        row |= {"float_ratio": _best(found, MANY, FLOATS)[1].median, "ratio": _best(found, MANY)[1].median}
+        rows.append(row)
+    return Sheet(f"{MANY} images at once: images a second", columns, rows)
+
+
+def _plots(measured: Sequence[Mapping[str, Any]]) -> list[Plot]:
+    ordered = sorted(measured, key=lambda found: found["flops"])
+    plots = []
+    for batch, title in ((ONE, "One image"), (MANY, f"{MANY} images at once")):
+        series = []
+        for way in (parts.ON_BATCH, parts.COMPILED, *FLOATS, "onnx-int8"):
+            held = [(found, _medians(found, batch).get(way)) for found in ordered]
+            points = [(found["flops"] / 1e6, 1e3 * median(each) / batch) for found, each in held if each]
+            if points:
+                x, y = zip(*points, strict=True)
+                series.append(Series(way, list(x), list(y)))
+        plots.append(Plot(title, "million operations of one image", "milliseconds for an image", series, "xy"))
+    return plots
+
+
+def _exported(options: Options) -> list[dict[str, Any]]:
+    """Export the latest trained run of every model below the folder of runs, in a copy."""
+    if options.quick:
+        return []
+    latest: dict[str, Run] = {}
+    for run in artifacts.find_runs(runs_dir(), finished=True):
+        if run.file(artifacts.WEIGHTS).is_file() and options.dataset in ("", run.config()["dataset"]):
+            latest[run.model] = run
+    found = []
+    for run in latest.values():
+        with tempfile.TemporaryDirectory() as place:
+            found += _exports_of(_copied(run, Path(place)))
+    return found
+
+
+def _copied(run: Run, place: Path) -> Run:
+    copy = Run(place / run.path.parent.name / run.path.name)
+    copy.path.mkdir(parents=True)
+    for name in (artifacts.CONFIG, artifacts.ENVIRONMENT, artifacts.PREDICTIONS, artifacts.METRICS, artifacts.WEIGHTS):
+        shutil.copyfile(run.file(name), copy.file(name))
+    if run.manifest_path().is_file():
+        (place / "manifests").mkdir()
+        shutil.copyfile(run.manifest_path(), copy.manifest_path())
+    return copy
+
+
+def _exports_of(run: Run) -> list[dict[str, Any]]:
+    from models import exporting
+
+    rows = []
+    try:
+        source = exporting.Source(run)
+    except LeukoBenchError as problem:
+        return [{"run": run.id, "refused": str(problem)}]
+    for name in ("onnx-float32", *EIGHTS):
+        format, _, precision = name.rpartition("-")
+        console.say(f"{run.id}: {name}")
+        row: dict[str, Any] = {"run": run.id}
+        try:
+            made = exporting.export(source, format, precision)
+        except exporting.Refused as problem:  # its figures count: the claims are not about what passed the check alone
+            made, row["refused"] = problem.described, str(problem)
+        except LeukoBenchError as problem:
+            rows.append(row | {"refused": str(problem)})
+            continue
+        rows.append(row | {"export": name, "lost": made["accuracy_of_weights"] - made["accuracy"]} | made)
+    return rows
+
+
+def _run_claims(rows: Sequence[Mapping[str, Any]]) -> list[Claim]:
+    eight = [row for row in rows if row.get("export") in EIGHTS]
+    if not eight:
+        return []
+    best: dict[str, Mapping[str, Any]] = {}
+    for row in eight:
+        if row["run"] not in best or row["bytes"] < best[row["run"]]["bytes"]:
+            best[row["run"]] = row
+    sizes, losses = [row["share_of_weights"] for row in best.values()], [100 * row["lost"] for row in eight]
+    return [
+        Claim(
+            f"Bytes of int8 / of the float32 weights, the largest of {len(sizes)} runs", "x", 0.26,
+            Spread(max(sizes), min(sizes), max(sizes), len(sizes)), True,
+        ),
+        Claim(
+            f"Accuracy lost by int8, the most of {len(losses)} exports, refused ones too", "points", 0.5,
+            Spread(max(losses), min(losses), max(losses), len(losses)), True,
+        ),
+    ]  # fmt: skip
+
+
+def _runs_sheet(rows: Sequence[Mapping[str, Any]]) -> list[Sheet]:
+    made = [row for row in rows if "export" in row]
+    if not made:
+        return []
+    columns = (
+        Column("run", "Run"), Column("export", "Export"), Column("mb", "MB", 2), Column("share", "% of weights", 1),
+        Column("same", "Same answers, %", 2), Column("difference", "Largest difference", 6),
+        Column("accuracy", "Accuracy, %", 2), Column("lost", "Points lost", 2),
+    )  # fmt: skip
+    shown = [
+        {
+            "run": row["run"], "export": row["export"], "mb": row["bytes"] / 1e6,
+            "share": 100 * row["share_of_weights"],
+            "same": 100 * row["agreement"], "difference": row["largest_difference"], "accuracy": 100 * row["accuracy"],
+            "lost": 100 * row["lost"],
+        }
+        for row in made
+    ]  # fmt: skip
+    return [Sheet("Exports of trained runs, on their test images", columns, shown)]
+
+
+def _notes(measured: Sequence[Mapping[str, Any]], rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    notes = [f"{found['model']} as {name}: {why}" for found in measured for name, why in found["failed"].items()]
+    notes += [row["refused"] for row in rows if "refused" in row]
+    if not any("export" in row for row in rows):
+        notes.append("Size and accuracy of int8 were not measured: LEUKOBENCH_RUNS names no folder of trained runs.")
+    return notes
+
+
+if __name__ == "__main__":
+    entry("inference", measure)

@@ -1,0 +1,218 @@
+"""Whether input holds training back: its share of an epoch, decoding beside libjpeg-turbo alone, memory to 100,000."""
+
+import dataclasses
+import tempfile
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+import models
+from benchmarks import input_memory
+from benchmarks.recording import Claim, Column, Options, Plot, Result, Series, Sheet, Spread, alternate, entry, spread
+from data import images, pipeline, splitting
+from data.pipeline import Images
+from models import backbones, runtime
+from models.base_config import ModelConfig
+from utils import extras
+from utils.environment import usable_cores
+
+if TYPE_CHECKING:
+    import keras
+    import tensorflow as tf
+
+SHARE, NEAREST, MEMORY, FLAT = 5.0, 80.0, 1500.0, 1.2  # what was asked: %, %, MB, times
+BATCHES = {"smearnet": 32, "cnn": 6, "resnet50": 4}  # of an epoch: some seconds, on two cores
+FROZEN = ["freeze=always", "weights=none", "augmentation.flips=true"]
+SETTINGS = {"resnet50": FROZEN}
+KINDS = {"memory": "in memory", "files": "decoded each epoch"}
+SIZES = (3000, 10_000, 30_000, 100_000)
+SIDE = 112  # pixels of a decoded image, where it is resized
+
+
+def measure(options: Options) -> Result:
+    """Measure shares, decoding and memory, on the training images of the usual split."""
+    extras.need("simplejpeg", "bench input")
+    runtime.start(42)
+    dataset = splitting.ensure_dataset(options.dataset)
+    split = splitting.prepare_split(dataset)
+    rows = [row for name in options.pick(tuple(BATCHES), ("smearnet",)) for row in _shares(name, split, options)]
+    shares = [
+        Claim(
+            f"Input's share of an epoch of {row['model']}, {row['size']} px, images {row['images']}", "%", SHARE,
+            row["share"], at_most=True,
+            why=f"a batch is ready in {row['alone']:.0f} ms where nothing else runs, a step takes {row['step']:.0f} "
+            "ms; both share the processor's cores, so that no decoding is free",
+        )
+        for row in rows
+    ]  # fmt: skip
+    with _linked(split, options.pick(9000, 60)) as folder:
+        rates = [_rates(folder, split.manifest.classes, size, options.pick(7, 2)) for size in (0, SIDE)]
+        held = {size: input_memory.run(folder, size) for size in options.pick(SIZES, (60, 120))}
+    decoded = [
+        Claim(
+            f"Images a second decoded, {row['to']}, in % of libjpeg-turbo alone", "%", NEAREST, row["ratio"],
+            why="libjpeg-turbo alone neither resizes nor hands its pixels on",
+        )
+        for row in rates
+    ]  # fmt: skip
+    first, last = min(held), max(held)
+    memory = [
+        Claim(f"Peak memory of a training process over {last:,} images", "MB", MEMORY, spread([held[last]]), True),
+        Claim(
+            f"Peak memory with {last:,} images / with {first:,}", "x", FLAT, spread([held[last] / held[first]]), True
+        ),
+    ]
+    return Result(
+        "Input",
+        f"The training images of {dataset}, split {splitting.DEFAULT}, seed 42, random weights. Input's share: an "
+        "epoch over the real input, beside as many steps over one batch that lies in memory, alternating; the share is "
+        "what the second saves. Decoding: `data.pipeline.read` over links to the training images as JPEG, beside "
+        f"libjpeg-turbo (simplejpeg) decoding the same files in {usable_cores()} threads, nothing else. Memory: one "
+        f"epoch of a model of one layer at {SIDE} px, cache_mb={input_memory.CACHE_MB}, over links, each size in a "
+        "process of its own; it includes TensorFlow.",
+        [*shares, *decoded, *memory],
+        [
+            Sheet("Input's share of an epoch", SHARE_COLUMNS, [_flat(row, "share") for row in rows]),
+            Sheet("Decoding", RATE_COLUMNS, [_flat(row, "ratio") for row in rates]),
+            Sheet(
+                "Memory", (Column("images", "Images", 0), Column("mb", "Peak memory, MB", 0)),
+                [{"images": size, "mb": mb} for size, mb in held.items()],
+            ),
+        ],
+        [Plot("Memory of one epoch", "Images", "Peak memory (MB)",
+              [Series(f"cache_mb={input_memory.CACHE_MB}", list(held), list(held.values()))], "x", asked=MEMORY)],
+    )  # fmt: skip
+
+
+SHARE_COLUMNS = (
+    Column("model", "Model"), Column("size", "px", 0), Column("images", "Images"), Column("step", "Step, ms", 1),
+    Column("alone", "Input alone, ms a batch", 1), Column("share", "Share, %", 1),
+)  # fmt: skip
+RATE_COLUMNS = (
+    Column("to", "To"), Column("ours", "Images a second", 0), Column("limit", "libjpeg-turbo alone", 0),
+    Column("ratio", "%", 0),
+)  # fmt: skip
+
+
+def _flat(row: dict[str, object], key: str) -> dict[str, object]:
+    return row | {key: row[key].median}
+
+
+def _shares(name: str, split: splitting.SplitFolder, options: Options) -> list[dict[str, object]]:
+    """Return how long steps and input take of an epoch, for images in memory and for images decoded each time."""
+    import tensorflow as tf
+
+    config = models.config_for(name, settings=SETTINGS.get(name, []), classes=split.manifest.classes)
+    trained = _compiled(config)
+    batch, steps, size = config.batch_size, options.pick(BATCHES[name], 2), config.image_size
+    held = pipeline.read(split.path, "train", config.classes, size, 10**10)
+    some = held if len(held) <= batch * steps else _first(held, batch * steps)
+    steps = -(-len(some) // batch)
+    kinds = {"memory": some, "files": dataclasses.replace(some, pixels=None)}
+    ready = next(iter(pipeline.training_batches(some, batch, config.augmentation, 42, 1)))
+
+    def epoch(source: Images) -> "tf.data.Dataset":
+        return pipeline.training_batches(source, batch, config.augmentation, 42, 1)
+
+    def fit(batches: "tf.data.Dataset") -> None:
+        trained.fit(batches, epochs=1, verbose=0)
+
+    def steps_alone() -> None:
+        fit(pipeline.untuned(tf.data.Dataset.from_tensors(ready).repeat(steps)))
+
+    ways = {
+        "steps": steps_alone,
+        **{kind: lambda source=source: fit(epoch(source)) for kind, source in kinds.items()},
+        **{f"{kind} alone": lambda source=source: _drain(epoch(source)) for kind, source in kinds.items()},
+    }
+    for way in ways.values():
+        way()  # compiles, and brings the files into the system's cache
+    seconds = alternate(ways, options.pick(5, 1))
+    rows = []
+    for kind, words in KINDS.items():
+        shares = [100 * (1 - step / whole) for step, whole in zip(seconds["steps"], seconds[kind], strict=True)]
+        alone = 1000 * spread(seconds[f"{kind} alone"]).median / steps
+        step = 1000 * spread(seconds["steps"]).median / steps
+        found = {"model": name, "size": size, "images": words, "share": spread(shares), "alone": alone, "step": step}
+        rows.append(found)
+    return rows
+
+
+def _first(held: Images, count: int) -> Images:
+    """Return every k-th image, `count` in all."""
+    import tensorflow as tf
+
+    chosen = np.linspace(0, len(held) - 1, count).astype(int)
+    names, paths = [held.names[k] for k in chosen], [held.paths[k] for k in chosen]
+    pixels = tf.gather(held.pixels, chosen)
+    return dataclasses.replace(held, names=names, paths=paths, labels=held.labels[chosen], pixels=pixels)
+
+
+def _drain(batches: "tf.data.Dataset") -> None:
+    for _ in batches:
+        pass
+
+
+def _compiled(config: ModelConfig) -> "keras.Model":
+    """Return the model as the first phase of its training compiles it."""
+    import keras
+
+    model = models.build(config)
+    phase = config.phases()[0]
+    backbones.prepare_phase(model, phase, config.weights != "none")
+    trained = backbones.with_frozen_base(model) if phase.base_frozen else model
+    loss = keras.losses.CategoricalCrossentropy(label_smoothing=config.label_smoothing)
+    trained.compile(keras.optimizers.Adam(phase.learning_rate), loss, metrics=["accuracy"])
+    return trained
+
+
+@contextmanager
+def _linked(split: splitting.SplitFolder, count: int) -> Iterator[Path]:
+    """Yield a folder whose train/<Class>/ holds `count` links to the training images, as JPEG."""
+    with tempfile.TemporaryDirectory(prefix=".input-", dir=split.path.parent) as place:
+        sources = []
+        for row in split.manifest.subset("train"):
+            path = split.path / "train" / row.image
+            if images.open_picture(path).format != "JPEG":
+                path = Path(place, "jpeg", row.image).with_suffix(".jpg")
+                path.parent.mkdir(parents=True, exist_ok=True)
+                images.open_rgb(split.path / "train" / row.image).save(path, quality=90)
+            sources.append((row.label, path))
+        input_memory.link(sources, count, Path(place, "links", "train"))
+        yield Path(place, "links")
+
+
+def _rates(folder: Path, classes: Sequence[str], size: int, repetitions: int) -> dict[str, object]:
+    """Return images a second of the pipeline and of libjpeg-turbo; at their own size for a size of 0."""
+    import simplejpeg
+
+    paths = [str(path) for path in sorted((folder / "train").glob("*/*"))]
+    own = pipeline.opened(Path(paths[0])).shape[0]
+
+    def limit() -> None:
+        with ThreadPoolExecutor(usable_cores()) as pool:
+            for start in range(0, len(paths), 1000):
+                list(pool.map(alone, paths[start : start + 1000]))
+
+    def alone(path: str) -> None:
+        with open(path, "rb") as handle:
+            simplejpeg.decode_jpeg(handle.read(), "RGB", fastdct=True)  # the transform that TensorFlow takes
+
+    def ours() -> None:
+        pipeline.read(folder, "train", classes, size or own, 10**10)
+
+    ours()
+    seconds = alternate({"libjpeg-turbo alone": limit, "data.pipeline.read": ours}, repetitions)
+    fast, slow = seconds["libjpeg-turbo alone"], seconds["data.pipeline.read"]
+    ratio: Spread = spread([100 * one / other for one, other in zip(fast, slow, strict=True)])
+    to = f"resized to {size} px" if size else f"{own} px, their own size"
+    rates = {"ours": len(paths) / spread(slow).median, "limit": len(paths) / spread(fast).median}
+    return {"to": to, "ratio": ratio} | rates
+
+
+if __name__ == "__main__":
+    entry("input", measure)

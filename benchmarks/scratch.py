@@ -1,0 +1,142 @@
+"""A network from scratch: accuracy against seconds, beside the plain one written the straightforward way."""
+
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from statistics import mean
+from time import perf_counter
+from typing import Any
+
+import models
+from benchmarks.recording import Claim, Column, Options, Plot, Result, Series, Sheet, Spread, entry, spread
+from data import splitting
+from models import launching, runtime, training
+from models.base_config import ModelConfig
+from utils import artifacts, console
+from utils.errors import LeukoBenchError
+
+PLAIN, OURS = "cnn", "smearnet"
+FAST = f"{OURS} --profile fast"
+PUBLISHED = 98.93  # % accuracy of EfficientNetV2-S as its authors claim it (data/published.csv)
+SEEDS = (42, 43, 44)
+# Settings of the frontier, cheapest first; the profile named fast is one of them.
+POINTS = (
+    ("48 px, 8 epochs", ("image_size=48", "epochs=8")),
+    ("48 px, 12 epochs", ("image_size=48",)),
+    ("64 px, 8 epochs", ("epochs=8",)),
+    ("64 px, fast", ()),
+    ("64 px, bfloat16", ("precision=mixed_bfloat16",)),
+    ("64 px, 24 epochs", ("epochs=24",)),
+    ("96 px, 12 epochs", ("image_size=96",)),
+)
+
+
+def measure(options: Options) -> Result:
+    """Train the plain network once, ours with three seeds at each point of the frontier."""
+    dataset = splitting.ensure_dataset(options.dataset)
+    epochs, size = options.pick((17, 224), (2, 32))
+    seeds = options.pick(SEEDS, SEEDS[:1])
+    points = options.pick(POINTS, (("16 px", ("image_size=32", "epochs=2")),))
+    config = models.config_for(PLAIN, dataset=dataset)
+    with tempfile.TemporaryDirectory() as place:
+        rows = [_point(label, settings, dataset, seeds, Path(place)) for label, settings in points]
+    ours = next((row for row in rows if row["label"].endswith("fast")), rows[0])
+    plain = _plain(config.replace(image_size=size), epochs)
+    ratio = [plain["seconds"] / seconds for seconds in ours["all_seconds"]]
+    reached = Spread(ours["accuracy"], ours["lowest"], ours["highest"], len(seeds))
+    claims = [
+        Claim(f"{FAST}: test accuracy, mean of the seeds", "%", PUBLISHED, reached),
+        Claim(f"{FAST}: seconds of the whole command, each seed", "s", 60, spread(ours["all_seconds"]), True),
+        Claim(f"{epochs} epochs of the plain {PLAIN} / the whole command of {FAST}", "x", 4, spread(ratio)),
+    ]  # fmt: skip
+    rows.insert(0, plain)
+    columns = (
+        Column("label", "Network"), Column("seconds", "Seconds of the command", 1),
+        Column("training", "Seconds of training", 1), Column("accuracy", "Test accuracy in %", 2),
+        Column("lowest", "Lowest", 2), Column("highest", "Highest", 2), Column("seeds", "Seeds", 0),
+    )  # fmt: skip
+    frontier = [row for row in rows if row is not plain]
+    plots = [
+        Plot(
+            "Accuracy against seconds of the whole command", "Seconds (logarithmic)", "Test accuracy in percent",
+            [
+                Series(
+                    OURS, [row["seconds"] for row in frontier], [row["accuracy"] for row in frontier],
+                    [row["lowest"] for row in frontier], [row["highest"] for row in frontier], False,
+                    [row["label"].partition(": ")[2] for row in frontier],
+                ),
+                Series(f"plain {PLAIN}", [plain["seconds"]], [plain["accuracy"]], line=False),
+            ],
+            "x", PUBLISHED,
+        )
+    ]  # fmt: skip
+    return Result(
+        "From scratch: accuracy against seconds",
+        f"{dataset}, split {config.split} with seed {config.split_seed}, random initialisation. {OURS} by the whole "
+        f"command `train {FAST}`, process start, decoding, training, evaluation and timing included, with seeds "
+        f"{', '.join(map(str, seeds))}; the others differ from it as said. The plain {PLAIN}, once: "
+        f"`image_dataset_from_directory` at {size} px, batch 32, `fit` for {epochs} epochs and `evaluate`.",
+        claims,
+        [
+            Sheet("Accuracy against seconds", columns, rows),
+        ],
+        plots,
+    )  # fmt: skip
+
+
+def _point(label: str, settings: tuple[str, ...], dataset: str, seeds: tuple[int, ...], root: Path) -> dict[str, Any]:
+    """Train one setting with every seed as a person would, each a command of its own."""
+    whole, trained, right = [], [], []
+    for seed in seeds:
+        before = set(artifacts.find_runs(root))
+        words = ["train", OURS, "--profile", "fast", "--dataset", dataset, "--seed", str(seed), "--root", str(root)]
+        words += [part for setting in settings for part in ("--set", setting)]
+        start = perf_counter()
+        done = subprocess.run(
+            [sys.executable, "run_guide.py", *words], env=launching.environment(), cwd=launching.PROJECT,
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        whole.append(perf_counter() - start)
+        if done.returncode:
+            raise LeukoBenchError(f"Training {label} failed: {done.stderr.strip().splitlines()[-1:]}")
+        (run,) = set(artifacts.find_runs(root, finished=True)) - before
+        trained.append(run.timing()["training"]["seconds"])
+        right.append(100 * run.metrics()["test"]["accuracy"])
+        console.say(f"  {label}, seed {seed}: {right[-1]:.2f} % in {whole[-1]:.1f} s")
+    return {
+        "label": f"{OURS}: {label}", "seconds": spread(whole).median, "training": spread(trained).median,
+        "accuracy": mean(right), "lowest": min(right), "highest": max(right), "seeds": len(seeds), "all_seconds": whole,
+    }  # fmt: skip
+
+
+def _plain(config: ModelConfig, epochs: int) -> dict[str, Any]:
+    """Fit the network as a tutorial does."""
+    runtime.start(config.seed)
+    import keras
+
+    _, split = training.prepare(config)
+    config = config.replace(classes=split.manifest.classes)
+    start = perf_counter()
+
+    def images(subset: str, shuffle: bool) -> Any:
+        return keras.utils.image_dataset_from_directory(
+            split.path / subset, label_mode="categorical", image_size=(config.image_size,) * 2, batch_size=32,
+            class_names=list(config.classes), shuffle=shuffle, seed=config.seed, verbose=False,
+        )  # fmt: skip
+
+    model = models.build(config)
+    model.compile("adam", "categorical_crossentropy", metrics=["accuracy"])
+    begun = perf_counter()
+    model.fit(images("train", True), validation_data=images("val", False), epochs=epochs, verbose=2)
+    trained = perf_counter() - begun
+    _, accuracy = model.evaluate(images("test", False), verbose=0)
+    accuracy *= 100
+    return {
+        "label": f"plain {PLAIN}, {config.image_size} px, {epochs} epochs", "seconds": perf_counter() - start,
+        "training": trained, "accuracy": accuracy, "lowest": accuracy, "highest": accuracy, "seeds": 1,
+    }  # fmt: skip
+
+
+if __name__ == "__main__":
+    entry("scratch", measure)

@@ -1,0 +1,75 @@
+"""Command that runs benchmarks: each is a program of its own, python -m benchmarks.NAME."""
+
+import subprocess
+import sys
+from typing import Annotated
+
+import typer
+
+from models.launching import ended_by, environment
+from utils import console, files
+from utils.errors import LeukoBenchError, nearest
+from utils.paths import PROJECT
+
+HERE = PROJECT / "benchmarks"
+PAGE = "docs/performance.md"
+
+
+def bench(
+    names: Annotated[list[str] | None, typer.Argument(help="Benchmarks, or all; none: list them.")] = None,
+    dataset: Annotated[str, typer.Option(help="Dataset below data/raw; empty: the only one, or synthetic.")] = "",
+    quick: Annotated[bool, typer.Option(help="Tiny and soon over: shows that it runs, and writes nothing.")] = False,
+    page: Annotated[bool, typer.Option(help="Only write docs/performance.md anew from what was measured.")] = False,
+) -> int:
+    """Measure speed and memory beside the straightforward way; the figures go to docs/performance.md."""
+    known = benchmarks()
+    if page:
+        return _run(["-m", "benchmarks.page"])
+    chosen = list(known) if names == ["all"] else names or []
+    for name in chosen:
+        if name not in known:
+            raise LeukoBenchError(
+                f"Unknown benchmark '{name}'.{nearest(name, known)} There are: {', '.join(known)}, all."
+            )
+    if not chosen:
+        console.table("Benchmarks", ("name", "what it measures", "measured"), [_row(*each) for each in known.items()])
+        console.say(f"Measure one: python run_guide.py bench NAME. The figures stand in {PAGE}.")
+        return 0
+    options = [*(["--dataset", dataset] if dataset else []), *(["--quick"] if quick else [])]
+    failed = []
+    for number, name in enumerate(chosen, start=1):
+        if len(chosen) > 1:
+            console.say(f"[{number}/{len(chosen)}] {name}", style="bold")
+        status = _run(["-m", f"benchmarks.{name}", *options])
+        if status == console.STOPPED:
+            return status
+        if status < 0:
+            console.error(f"{name} was ended by {ended_by(status)}")
+        failed += [name] if status else []
+    if len(chosen) > 1 and failed:
+        console.error(f"Not measured: {', '.join(failed)}; the reasons stand above.")
+    return 1 if failed else 0
+
+
+def benchmarks() -> dict[str, str]:
+    """Return the first sentence of every benchmark by its name: the modules that can be started."""
+    found = {}
+    for path in sorted(HERE.glob("*.py")):
+        source = path.read_text(encoding="utf-8")
+        if "\n    entry(" in source:
+            found[path.stem] = source.split('"""')[1].strip().split("\n\n")[0].partition(": python")[0].rstrip(".")
+    return found
+
+
+def _row(name: str, about: str) -> list[str]:
+    kept = PROJECT / "docs" / "results" / "benchmarks" / f"{name}.json"
+    return [name, about, files.read_json(kept).get("made", "") if kept.is_file() else ""]
+
+
+def _run(words: list[str]) -> int:
+    process = subprocess.Popen([sys.executable, *words], cwd=PROJECT, env=environment())
+    while True:
+        try:
+            return process.wait()
+        except KeyboardInterrupt:
+            continue  # it hears Ctrl-C as well, and says that it stopped
