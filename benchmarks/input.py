@@ -17,7 +17,6 @@ from data import images, pipeline, splitting
 from data.pipeline import Images
 from models import backbones, runtime
 from models.base_config import ModelConfig
-from utils import extras
 from utils.environment import usable_cores
 
 if TYPE_CHECKING:
@@ -35,7 +34,6 @@ SIDE = 112  # pixels of a decoded image, where it is resized
 
 def measure(options: Options) -> Result:
     """Measure shares, decoding and memory, on the training images of the usual split."""
-    extras.need("simplejpeg", "bench input")
     runtime.start(42)
     dataset = splitting.ensure_dataset(options.dataset)
     split = splitting.prepare_split(dataset)

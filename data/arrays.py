@@ -17,11 +17,12 @@ from data.augmentation import Augmentation
 from data.images import PLAIN_SUFFIXES
 from data.pipeline import Images
 from data.preprocessing import Variant, apply
-from utils import extras
 from utils.environment import usable_cores
 from utils.errors import LeukoBenchError
 
 JPEG = b"\xff\xd8\xff"
+# TensorFlow's own of libjpeg-turbo: the fast transform, and smooth upsampling of the colours.
+CHOICES = {"fastdct": True, "fastupsample": False}
 
 
 def read(
@@ -30,7 +31,7 @@ def read(
     """Read one subset as `pipeline.read` does; the pixels lie on the device where the budget allows it.
 
     Raises:
-        LeukoBenchError: the subset holds no images, or a JPEG is to be decoded and simplejpeg is not installed.
+        LeukoBenchError: the subset holds no images.
     """
     places = (folder / subset, *([copies] if copies else []))
     paths = [path for place in places for path in _listed(place, classes)]
@@ -70,22 +71,38 @@ def decoded(images: Images, index: np.ndarray) -> np.ndarray:
 
 
 def opened(path: Path | str) -> np.ndarray:
-    """Decode one image file at its own size to the bytes that TensorFlow gives: (h, w, 3) uint8 RGB.
-
-    Raises:
-        LeukoBenchError: the file is a JPEG and simplejpeg is not installed.
-    """
+    """Decode one image file at its own size to the bytes that TensorFlow gives: (h, w, 3) uint8 RGB."""
     content = Path(path).read_bytes()
     if content.startswith(JPEG):
-        extras.need("simplejpeg", "Reading JPEG files without TensorFlow")
         import simplejpeg
 
-        # TensorFlow's own choices of libjpeg-turbo: the fast transform, and smooth upsampling of the colours.
-        return simplejpeg.decode_jpeg(content, "RGB", fastdct=True, fastupsample=False)
+        return simplejpeg.decode_jpeg(content, "RGB", **CHOICES)
     from PIL import Image
 
     with Image.open(io.BytesIO(content)) as image:
         return np.asarray(image.convert("RGB"))
+
+
+def decode_in_place(store: np.ndarray, paths: Sequence[str]) -> np.ndarray:
+    """Decode each JPEG that has the size of its place in (n, size, size, 3) uint8 `store` right into that.
+
+    Returns:
+        Positions of the other files, whose places are as they were.
+    """
+    import simplejpeg
+
+    def left(position: int) -> bool:
+        content = Path(paths[position]).read_bytes()
+        try:
+            if not content.startswith(JPEG) or simplejpeg.decode_jpeg_header(content)[:2] != store.shape[1:3]:
+                return True
+            simplejpeg.decode_jpeg(content, "RGB", **CHOICES, buffer=store[position])
+        except ValueError:
+            return True  # damaged: who decodes it otherwise says so
+        return False
+
+    with ThreadPoolExecutor(usable_cores()) as pool:
+        return np.flatnonzero(list(pool.map(left, range(len(paths)))))
 
 
 def decode(path: Path | str, size: int, variant: Variant) -> np.ndarray:

@@ -104,9 +104,9 @@ def read(
     Raises:
         LeukoBenchError: the subset holds no images.
     """
-    if without_tensorflow():
-        from data import arrays
+    from data import arrays
 
+    if without_tensorflow():
         return arrays.read(folder, subset, classes, size, budget, variant, copies)
     import tensorflow as tf
 
@@ -120,10 +120,9 @@ def read(
         return images
     store = _aligned((len(paths), size, size, 3))
     if variant.name == "rgb":
-        start = 0
-        for (_, batch), *_ in untuned(_indexed(images, np.arange(len(paths))).batch(AT_ONCE).prefetch(1)):
-            store[start : start + len(batch)] = memoryview(batch)  # which copies once, not twice
-            start += len(batch)
+        left = arrays.decode_in_place(store, paths)
+        for (places, batch), *_ in untuned(_indexed(images, left).batch(AT_ONCE).prefetch(1)) if len(left) else ():
+            store[places] = memoryview(batch)
     else:
         with ThreadPoolExecutor(usable_cores()) as pool:
             for position, image in enumerate(pool.map(lambda path: decode(path, size, variant).numpy(), paths)):

@@ -17,7 +17,6 @@ from data import arrays, pipeline
 from utils import artifacts
 
 pytest.importorskip("jax")
-pytest.importorskip("simplejpeg")
 
 # Python imports sitecustomize at its start; from then on there is no TensorFlow, as on a machine without it.
 WITHOUT_TENSORFLOW = """

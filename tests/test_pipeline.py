@@ -125,3 +125,25 @@ def test_brightness_adds_at_most_its_share_and_the_same_everywhere(folder):
 def test_a_subset_without_images_is_one_line(tmp_path):
     with pytest.raises(LeukoBenchError, match=r"cannot be read .* Remove .* and run it again\.$"):
         pipeline.read(tmp_path, "val", CLASSES, 32, budget=10**9)
+
+
+def test_jpegs_are_decoded_as_tensorflow_does_whatever_lies_beside_them(tmp_path):
+    import tensorflow as tf
+
+    rng = np.random.default_rng(2)
+    place = tmp_path / "train" / "a"
+    place.mkdir(parents=True)
+    (tmp_path / "train" / "b").mkdir()
+    smooth = np.kron(rng.integers(0, 256, (5, 5, 3)), np.ones((8, 8, 1))).astype(np.uint8)
+    picture = Image.fromarray(smooth)
+    picture.save(place / "fitting.jpg", quality=80)
+    picture.save(place / "other.png")
+    picture.convert("L").save(place / "pale.jpg")
+    picture.resize((48, 40)).save(place / "wide.jpg", quality=80)
+    read = pipeline.read(tmp_path, "train", CLASSES, 40, budget=10**9)
+    for path, pixels in zip(read.paths, read.pixels.numpy(), strict=True):
+        image = tf.io.decode_image(tf.io.read_file(path), channels=3)
+        np.testing.assert_array_equal(pixels, tf.round(tf.image.resize(image, (40, 40))).numpy(), path)
+    (place / "cut.jpg").write_bytes((place / "fitting.jpg").read_bytes()[:300])
+    with pytest.raises(tf.errors.InvalidArgumentError):
+        pipeline.read(tmp_path, "train", CLASSES, 40, budget=10**9)
