@@ -7,7 +7,7 @@ from typing import Any
 
 import models
 from data import index, schemes, splitting
-from models import config_files, recipes
+from models import config_files, mlflow_server, recipes
 from utils import artifacts
 from utils.errors import LeukoBenchError
 from utils.paths import PROJECT, raw_dir, runs_dir
@@ -96,7 +96,9 @@ def check_answer(name: str, value: Any, answers: Mapping[str, Any]) -> None:
             models.config_for(model, answers.get("profile", ""), value)
         if name == "config" and value is not None:
             config_files.settings(value, model, answers.get("profile", ""))
-    if name in ("path", "paths", "image", "groups"):
+    if name == "mlflow" and value:
+        mlflow_server.check(value)
+    if name in ("path", "paths", "image", "groups", "file"):
         for path in value if isinstance(value, list) else [value]:
             pattern = name == "paths" and set("*?[") & set(str(path))
             if path is not None and not pattern and not path.exists():

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from models import mlflow_server
 from utils.errors import LeukoBenchError, nearest
 
 REQUIRED = inspect.Parameter.empty
@@ -108,13 +109,18 @@ def parameters(function: Callable[..., Any]) -> list[Parameter]:
 
 
 def command_line(command: str, asked: Sequence[Parameter], values: Mapping[str, Any]) -> str:
-    """Return the command line that does the same: the arguments and every option that differs from its default."""
+    """Return the command line that does the same: the arguments and every option that differs from its default.
+
+    A tracking URI is left without its password.
+    """
     words = ["python", "run_guide.py", *command.split()]
     for parameter in asked:
         value = values[parameter.name]
         if value == parameter.default or value in (None, "", []):
             continue
         texts = [_text(each) for each in (value if parameter.many else [value])]
+        if parameter.name == "mlflow":  # its password is for nobody who looks at the screen
+            texts = [mlflow_server.shown(text) for text in texts]
         if parameter.type is bool:
             words.append(parameter.flag if value else parameter.flag.replace("--", "--no-", 1))
         else:

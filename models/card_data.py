@@ -15,7 +15,10 @@ SYNTHETIC, KNOWN, OTHER = "synthetic", "known", "other"  # where the images come
 
 
 def origin(run: Run) -> str:
-    """Return whose images a run saw: drawn ones, those of the ALL dataset, or others."""
+    """Return whose images a run saw: drawn ones, those of the ALL dataset, or others.
+
+    The ALL dataset is known by the published counts of its classes: their names alone are those of many.
+    """
     try:
         about = files.read_json(paths.raw_dir(run.config()["dataset"]) / "dataset.json")
     except LeukoBenchError:
@@ -23,8 +26,7 @@ def origin(run: Run) -> str:
     if isinstance(about, dict) and about.get("synthetic"):
         return SYNTHETIC
     counts = Counter(row.label for row in _rows(run))
-    same = set(run.config()["classes"]) == set(classes.PUBLISHED)
-    return KNOWN if dict(counts) == classes.PUBLISHED or (same and about) else OTHER
+    return KNOWN if dict(counts) == classes.PUBLISHED else OTHER
 
 
 def _rows(run: Run) -> tuple[manifest.Row, ...]:
@@ -62,6 +64,9 @@ def data(run: Run, record: Record, origin: str) -> list[str]:
         said.append(of_table(Table("", ("Images", *names, "All", "Groups"), lines)))
     else:
         said.append(f"Counts by class: not known, as the manifest {run.environment()['manifest']} is not here.")
+    counts = dict(Counter(each.label for each in rows))
+    if origin == OTHER and (difference := classes.published_difference(counts)):
+        said.append(f"The classes are named as those of the ALL dataset. {difference}")
     if origin == KNOWN:
         said.append(f"Cite: {classes.CITATION}")
     return said

@@ -8,6 +8,7 @@ from utils import (
     faithfulness_tables,
     files,
     leaderboard,
+    metrics,
     recipe_families,
     shortcut_tables,
     stress_tables,
@@ -63,7 +64,7 @@ def _test(run: Run, record: Record) -> list[str]:
     table = run.predictions("test")
     report, each = Classification.from_predictions(table).tables()
     names = run.config()["classes"]
-    matrix = run.metrics()["test"]["confusion"]
+    matrix = metrics.confusion(table).tolist()
     counted = [[name, *(number(count, 0) for count in row)] for name, row in zip(names, matrix, strict=True)]
     return [
         "## Scores on the test images",
@@ -94,7 +95,7 @@ def _stress(run: Run) -> list[str]:
     if not rows:
         return [title, missing("Stress", f"stress {run.id}")]
     said = stress_tables.sentences(run, rows)
-    if rows[0]["images"] != run.metrics()["test"]["images"]:
+    if rows[0]["images"] != len(run.predictions("test")):
         said.append(f"Measured on a sample of {rows[0]['images']:,} test images.")
     taught = sorted(recipe_families.trained_on(run.config()))
     if taught:
@@ -146,7 +147,7 @@ def _calibration(run: Run) -> list[str]:
         return [title, missing("Calibration", f"calibrate {run.id}")]
     try:
         made = calibration_tables.tables_of(["this run"], [files.read_json(path)])
-    except (KeyError, TypeError, AttributeError) as problem:
+    except (KeyError, TypeError, AttributeError, ValueError) as problem:
         raise LeukoBenchError(
             f"{path} is damaged ({problem!r}). Make it again: python run_guide.py calibrate {run.id}"
         ) from None

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from models import evaluation, export_check, export_formats, export_int8, exports, runtime, runtimes
-from utils import artifacts, environment, files
+from utils import artifacts, environment, files, lock
 from utils.artifacts import Run
 from utils.errors import LeukoBenchError
 
@@ -90,10 +90,22 @@ def export(source: Source, format: str, precision: str) -> dict[str, Any]:
 
     Raises:
         Refused: the export is past its bound; an older one of that name stays as it was.
-        LeukoBenchError: there is no such combination, a package is missing, or the model cannot be converted.
+        LeukoBenchError: there is no such combination, a package is missing, the model cannot be converted, or another
+            process is making this export.
     """
     exports.check(format, precision)
     exports.need(format, to_make=True)
+    run, name = source.run, f"{format}-{precision}"
+    held = lock.take(run.file(exports.FOLDER) / f".{name}.lock")
+    if held is None:
+        raise LeukoBenchError(f"Export {name} of run {run.id} is being made by another process already. Wait for it.")
+    try:
+        return _export(source, format, precision)
+    finally:
+        lock.drop(held)
+
+
+def _export(source: Source, format: str, precision: str) -> dict[str, Any]:
     run, name = source.run, f"{format}-{precision}"
     partial = run.file(exports.FOLDER) / f".{name}.partial"
     try:

@@ -5,7 +5,8 @@ import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from models.tracking import reason
 from utils.errors import LeukoBenchError
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 EXPERIMENT = "LeukoBench"
 WEB, DATABASES = ("http", "https"), ("sqlite", "postgresql", "mysql", "mssql")
 EXAMPLE = "http://127.0.0.1:5000 or sqlite:///mlflow.db"
+PLACES = ("sqlite:///", "file:")  # on this machine, without passwords
 PATIENCE = 10  # seconds until a server that says nothing counts as gone
 # MLflow reads these when it is imported and called. What a person has set stays.
 QUIET = {
@@ -34,14 +36,8 @@ def reach(uri: str) -> None:
     Raises:
         LeukoBenchError: neither; the line says what to do.
     """
-    scheme, colon, rest = uri.partition(":")
-    kind = scheme.partition("+")[0].lower()
-    if not colon or kind not in (*WEB, "file", *DATABASES) or not rest.strip("/"):
-        raise LeukoBenchError(
-            f"--mlflow received '{shown(uri)}', which is no tracking URI. Give one of http:, https:, file:, "
-            f"{':, '.join(DATABASES)}:, such as {EXAMPLE}."
-        )
-    if kind in WEB:
+    check(uri)
+    if uri.partition(":")[0].lower() in WEB:
         import requests
 
         try:
@@ -50,13 +46,38 @@ def reach(uri: str) -> None:
             raise LeukoBenchError(_unreachable(uri, reason(problem))) from None
 
 
+def check(uri: str) -> None:
+    """Raise LeukoBenchError unless a text is a tracking URI by its looks; nobody is asked."""
+    scheme, colon, rest = uri.partition(":")
+    kind = scheme.partition("+")[0].lower()
+    if not colon or kind not in (*WEB, "file", *DATABASES) or not rest.strip("/"):
+        raise LeukoBenchError(
+            f"--mlflow received '{shown(uri)}', which is no tracking URI. Give one of http:, https:, file:, "
+            f"{':, '.join(DATABASES)}:, such as {EXAMPLE}."
+        )
+
+
 def shown(uri: str) -> str:
-    """Return a URI without the name and password in it, for the screen and for files."""
-    try:
-        parts = urlsplit(uri)
-    except ValueError:
-        return re.sub(r"//[^/]*@", "//", uri)
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2])) if "@" in parts.netloc else uri
+    """Return a URI without the name, the password and the query in it, for the screen and for files.
+
+    Passwords of databases may hold / ? # and :, so that all before the last @ goes. Where that @ may be part of a
+    query, which may hold a password as well, only the scheme is left.
+    """
+    if uri.lower().startswith(PLACES):
+        return uri
+    start = re.match(r"([\w+.-]*:)?(//)?", uri).group()
+    rest = uri.removeprefix(start)
+    if "=" in rest.partition("?")[2].rpartition("@")[0]:
+        return f"{start}..."
+    return start + rest.rpartition("@")[2].partition("?")[0]
+
+
+def place(uri: str) -> str:
+    """Return what stands for a URI in a run folder: as `shown`, with the whole path of a local database or folder."""
+    if uri.lower().startswith(PLACES[0]):
+        return PLACES[0] + str(Path(uri[len(PLACES[0]) :]).resolve())
+    parts = urlsplit(uri) if uri.lower().startswith(PLACES[1]) else None
+    return shown(uri) if parts is None or parts.netloc else Path(url2pathname(parts.path)).resolve().as_uri()
 
 
 def _unreachable(uri: str, why: str) -> str:

@@ -151,16 +151,27 @@ def history(run: Run) -> list[dict[str, Any]]:
     return run.history() if run.file(HISTORY).is_file() else []
 
 
+def without_secrets(text: str) -> str:
+    """Return a text of another program on one line, without the names, passwords and queries of URIs in it.
+
+    A password may hold any character but a space: what stands before the last @ of a word goes.
+    """
+    text = re.sub(r"//\S*@", "//", " ".join(text.split()))
+    return re.sub(r"\?[^\s=]*=\S*", "", re.sub(r"\S+@", "...@", text))
+
+
 def reason(problem: BaseException) -> str:
     """Return in a few words, on one line, why another program or its machine could not be used."""
-    text = re.sub(r"//[^/\s@]*@", "//", " ".join(str(problem).split()))  # no password of a URI
+    text = without_secrets(str(problem))
     if isinstance(problem, LeukoBenchError):
         return text.rstrip(".")
     known = {
+        "Failed to parse": "it is no valid URL; in a name or password write / ? # @ as %2F %3F %23 %40",
         "refused": "connection refused",
         "timed out": "no answer in time",
         "Timeout": "no answer in time",
         "resolve": "no such host",
+        "translate host name": "no such host",
         "Remote end closed": "the connection was cut",
         "Connection reset": "the connection was cut",
         "Connection aborted": "the connection was cut",

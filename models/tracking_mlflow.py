@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from models import mlflow_server, model_card, tracking
 from utils import artifacts, files
 from utils.artifacts import Run
+from utils.errors import LeukoBenchError
 
 if TYPE_CHECKING:
     from mlflow.entities import Metric
@@ -32,8 +33,8 @@ class Mlflow:
         Raises:
             LeukoBenchError: MLflow cannot be reached, or refuses.
         """
-        self._place, self._id = mlflow_server.shown(uri), ""
-        self.name = f"MLflow at {self._place}"
+        self._place, self._id = mlflow_server.place(uri), ""
+        self.name = f"MLflow at {mlflow_server.shown(uri)}"
         self._client, self._experiment = mlflow_server.connect(uri)
 
     def begin(self, run: Run) -> None:
@@ -52,21 +53,31 @@ class Mlflow:
         self._client.log_batch(self._id, metrics=_of_epoch(row, int(1000 * time())))
 
     def finish(self, run: Run) -> None:
-        """Send what is missing, the scores, the files and the model card; close the MLflow run as FINISHED."""
+        """Send what is missing of the scores, the files and the model card; close the MLflow run as FINISHED.
+
+        A run that MLflow holds whole and closed is not touched. The end is the time of metrics.json, whenever it is
+        sent. A file counts as held where one of its name and size is there and no score has changed.
+        """
         from mlflow.entities import Metric
 
-        self.begin(run)
-        held = self._client.get_run(self._id).data.metrics
-        step, now = len(tracking.history(run)), int(1000 * time())
+        self._id = self._known(run)
+        about = self._client.get_run(self._id) if self._id else None
+        held = about.data.metrics if about else {}
         scores = {name: value for name, value in _scores(run).items() if held.get(name) != value}
+        sizes = {each.path: each.file_size for each in self._client.list_artifacts(self._id)} if about else {}
+        paths = [path for name in UPLOADED if (path := run.file(name)).is_file()]
+        paths += [model_card.write(run)] if run.finished else []
+        missing = [path for path in paths if scores or sizes.get(path.name) != path.stat().st_size]
+        if about and about.info.status == "FINISHED" and not scores and not missing:
+            return
+        self.begin(run)
+        end = int(1000 * run.file(artifacts.METRICS).stat().st_mtime) if run.finished else int(1000 * time())
         if scores:
-            self._client.log_batch(self._id, metrics=[Metric(n, v, now, step) for n, v in scores.items()])
-        for name in UPLOADED:
-            if run.file(name).is_file():
-                self._client.log_artifact(self._id, str(run.file(name)))
-        if run.finished:
-            self._client.log_artifact(self._id, str(model_card.write(run)))
-        self._client.set_terminated(self._id, "FINISHED")
+            step = len(tracking.history(run))
+            self._client.log_batch(self._id, metrics=[Metric(n, v, end, step) for n, v in scores.items()])
+        for path in missing:
+            self._client.log_artifact(self._id, str(path))
+        self._client.set_terminated(self._id, "FINISHED", end_time=end)
 
     def fail(self, status: str, reason: str) -> None:
         """Close the MLflow run as KILLED or FAILED, with the reason as a tag."""
@@ -86,28 +97,41 @@ class Mlflow:
         """Say where to look at the run."""
         return f"{self.name}: run {self._id} of the experiment {mlflow_server.EXPERIMENT}"
 
-    def _open(self, run: Run) -> None:
-        from mlflow.entities import Param
+    def _known(self, run: Run) -> str:
+        """Return the id of the MLflow run that is this run; "" where there is none, or it was deleted."""
         from mlflow.exceptions import MlflowException
 
-        kept = files.read_json(run.file(FILE)) if run.file(FILE).is_file() else {}
-        self._id = kept.get("mlflow", {}).get(self._place, "")
+        known = _ids(run).get(self._place, "")
+        try:
+            return known if known and self._client.get_run(known).info.lifecycle_stage == "active" else ""
+        except MlflowException as problem:
+            if problem.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
+            return ""
+
+    def _open(self, run: Run) -> None:
+        from mlflow.entities import Param
+
+        self._id = self._known(run)
         if self._id:
-            try:
-                if self._client.get_run(self._id).info.lifecycle_stage == "active":
-                    self._client.update_run(self._id, status="RUNNING")
-                    return
-            except MlflowException as problem:
-                if problem.error_code != "RESOURCE_DOES_NOT_EXIST":
-                    raise
-        started = _started(run)
-        made = self._client.create_run(self._experiment, started, _tags(run), run.id)
+            self._client.update_run(self._id, status="RUNNING")
+            return
+        made = self._client.create_run(self._experiment, _started(run), _tags(run), run.id)
         self._id = made.info.run_id
-        kept["mlflow"] = kept.get("mlflow", {}) | {self._place: self._id}
-        files.write_json(run.file(FILE), kept)
+        files.write_json(run.file(FILE), {"mlflow": _ids(run) | {self._place: self._id}})
         fields = [Param(name, str(value)) for name, value in tracking.flat(run.config()).items()]
         for start in range(0, len(fields), PIECE):
             self._client.log_batch(self._id, params=fields[start : start + PIECE])
+
+
+def _ids(run: Run) -> dict[str, str]:
+    """Read tracking.json: the ids of the MLflow runs that are this run, by `mlflow_server.place`."""
+    path = run.file(FILE)
+    held = files.read_json(path) if path.is_file() else {"mlflow": {}}
+    ids = held.get("mlflow") if isinstance(held, dict) else None
+    if not isinstance(ids, dict) or not all(isinstance(each, str) for each in ids.values()):
+        raise LeukoBenchError(f"{path} is damaged. Remove it: the run is then sent as a new one.")
+    return ids
 
 
 def _tags(run: Run) -> dict[str, str]:

@@ -8,6 +8,7 @@ from itertools import pairwise
 import fakes
 import pytest
 
+from guide import diagram
 from guide.app import main
 from utils import artifacts, files, paths
 from utils.errors import LeukoBenchError
@@ -217,6 +218,7 @@ def test_arithmetic_with_constants_keeps_shape_and_count_and_a_lone_layer_is_no_
 
 
 def test_the_command_draws_runs_and_its_errors_have_one_line(tmp_path, capsys):
+    assert diagram.DETAILS == diagrams.DETAILS
     root = tmp_path / "runs"
     run = fakes.fake_run(root, "cnn")
     files.write_text(run.file(artifacts.ARCHITECTURE), COMMITTED["cnn"].file(artifacts.ARCHITECTURE).read_text())

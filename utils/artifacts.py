@@ -230,7 +230,9 @@ def label_of(run: Run) -> str:
     """Return the label of a run; the model's name where its config.json cannot be read."""
     from utils.run_records import about
 
-    try:
-        return about(run)["label"] if run.file(ENVIRONMENT).is_file() else run.label()
-    except LeukoBenchError:
-        return run.model
+    for read in (lambda: about(run)["label"], run.label):  # the first from the index, but it needs a whole environment
+        try:
+            return read()
+        except LeukoBenchError:
+            continue
+    return run.model

@@ -257,7 +257,7 @@ def _derived(run: Run) -> dict[str, Any]:
             "shortcut": shortcut_tables.best(run.root, manifest),
         }
 
-    ladder = f"../../{shortcut_tables.FOLDER}/{manifest}.csv"
+    ladder = f"{run_index.UP}{shortcut_tables.FOLDER}/{manifest}.csv"
     made_from = (*MADE_FROM, stress_tables.FILE, faithfulness_tables.FILE, ladder)
     return run_index.kept(run, "derived", made_from, read, run_index.code_of(*(f"utils.{name}" for name in DERIVED)))
 

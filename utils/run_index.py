@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 FILE = ".index.sqlite"
 WORTH = 0.25  # seconds of reading that are worth writing a file for
 YOUNG = 2.0  # seconds in which a file may change again without a change of its time or size
+UP = "../../"  # from a run's folder to its root
 _TABLE = "CREATE TABLE IF NOT EXISTS kept (kind TEXT, run TEXT, held TEXT, value TEXT, PRIMARY KEY (kind, run))"
 _open: dict[Path, "_Index"] = {}
 _lock = RLock()
@@ -36,11 +37,12 @@ def kept(run: Run, kind: str, files: Sequence[str], make: Callable[[], Any], cod
     Args:
         run: whose folder it is about.
         kind: what is said; a run has one value of each kind.
-        files: that it is made from, as paths from the run's folder; one that is not there is a file too.
+        files: that it is made from, as paths from the run's folder, or from the root behind "../../"; one that is
+            not there is a file too.
         make: reads it: a value of JSON whose dicts have texts as keys. What it raises is raised and not kept.
         code: hash of the program that makes it.
     """
-    before = _stamps(run.path, files)
+    before = _stamps(run, files)
     with _lock:
         index = _of(run.root)
         found = index.get(kind, run, code, before)
@@ -148,11 +150,15 @@ def _name(run: Run) -> str:
     return f"{run.path.parent.name}/{run.path.name}"
 
 
-def _stamps(folder: Path, files: Sequence[str]) -> dict[str, tuple[int, int] | None]:
-    return {name: _stamp(f"{folder}/{name}") for name in files}
+def _stamps(run: Run, files: Sequence[str]) -> dict[str, tuple[int, int] | None]:
+    # Where the folder of a run or model is a link, ".." would lead the system to where it points.
+    return {
+        name: stamp(f"{run.root}/{name.removeprefix(UP)}" if name.startswith(UP) else f"{run.path}/{name}")
+        for name in files
+    }
 
 
-def _stamp(path: str) -> tuple[int, int] | None:
+def stamp(path: str | Path) -> tuple[int, int] | None:
     """Return time of change in ns and bytes; None where there is no such file."""
     try:
         found = os.stat(path)  # noqa: PTH116  # a Path for each of 100,000 files would take three times as long

@@ -19,6 +19,7 @@ MADE_FROM = (
     *(artifacts.CONFIG, artifacts.ENVIRONMENT, artifacts.HISTORY, artifacts.TIMING),
     *(artifacts.PREDICTIONS, artifacts.METRICS),
 )  # a record, beside the manifest
+Stamp = tuple[int, int] | None  # of a file, as run_index.stamp
 MODULES = ("run_records", "run_index", "artifacts", "files", "metrics", "scoring", "statistics")  # that make it
 
 
@@ -120,12 +121,12 @@ def variant_of(config: dict[str, Any]) -> str:
 def images_by_class(run: Run) -> dict[str, int]:
     """Return how many images of each class the manifest of a run holds; empty where it is not beside the runs."""
     path = run.manifest_path()
-    return dict(Counter(label for label, _ in _rows(path).values())) if path.is_file() else {}
+    return dict(Counter(label for label, _ in _rows(path, run_index.stamp(path)).values())) if path.is_file() else {}
 
 
 def _beside(manifest: str) -> str:
     """Return the path of a manifest from a run's folder."""
-    return f"../../manifests/{manifest}.csv"
+    return f"{run_index.UP}manifests/{manifest}.csv"
 
 
 def _code() -> str:
@@ -206,7 +207,8 @@ def _check_images(run: Run, table: "pd.DataFrame") -> Path | None:
     path = run.manifest_path()
     if not path.is_file():
         return path
-    expected, received = _test_labels(path), dict(zip(table["image"].tolist(), table["label"].tolist(), strict=True))
+    expected = _test_labels(path, run_index.stamp(path))
+    received = dict(zip(table["image"].tolist(), table["label"].tolist(), strict=True))
     if expected != received or len(table) != len(received):
         raise LeukoBenchError(
             f"{run.file(artifacts.PREDICTIONS)} does not hold the test images of its manifest: {len(table):,} rows, "
@@ -216,11 +218,11 @@ def _check_images(run: Run, table: "pd.DataFrame") -> Path | None:
 
 
 @lru_cache(maxsize=64)
-def _test_labels(path: Path) -> dict[str, str]:
-    return {image: label for image, (label, split) in _rows(path).items() if split == "test"}
+def _test_labels(path: Path, stamp: Stamp) -> dict[str, str]:
+    return {image: label for image, (label, split) in _rows(path, stamp).items() if split == "test"}
 
 
 @lru_cache(maxsize=64)
-def _rows(path: Path) -> dict[str, tuple[str, str]]:
-    """Return label and subset of every image of a manifest."""
+def _rows(path: Path, stamp: Stamp) -> dict[str, tuple[str, str]]:
+    """Return label and subset of every image of a manifest; it is read again when its stamp is another."""
     return {row["image"]: (row["label"], row["split"]) for row in files.read_csv(path, ("image", "label", "split"))}

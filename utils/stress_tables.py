@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from statistics import fmean
 from typing import Any
 
-from utils import files, shortcut_tables
+from utils import files, metrics, shortcut_tables
 from utils.artifacts import Run
 from utils.compare_models import Comparison
 from utils.errors import LeukoBenchError
@@ -60,7 +60,7 @@ def of_whole_test(run: Run) -> list[dict[str, Any]]:
     """Return the rows of stress.csv as `read` does, but none where only a sample of the test images was changed."""
     rows = read(run)
     images = next((row["images"] for row in rows if row["family"] == NONE), 0)
-    return rows if images == run.metrics()["test"]["images"] else []
+    return rows if rows and images == len(run.predictions("test")) else []
 
 
 def families_by_method(rows: Rows) -> dict[str, float]:
@@ -91,7 +91,7 @@ def flip_rate(rows: Rows) -> float | None:
 def margin(run: Run) -> float | None:
     """Return the shortcut margin: test accuracy minus that of the split's best shortcut baseline; None if unknown."""
     best = shortcut_tables.best(run.root, run.environment()["manifest"])
-    return run.metrics()["test"]["accuracy"] - best[1] if best else None
+    return _accuracy(run) - best[1] if best else None
 
 
 def table(run: Run, rows: Rows) -> Table:
@@ -123,7 +123,7 @@ def headlines(named: Sequence[tuple[str, Run]]) -> list[dict[str, Any]]:
                 "name": name,
                 "run": run.id,
                 "images": rows[0]["images"],
-                "accuracy": run.metrics()["test"]["accuracy"],
+                "accuracy": _accuracy(run),
                 "shortcut_margin": margin(run),
                 "best_shortcut": best[0] if best else None,
                 "flip_rate": flip_rate(rows),
@@ -198,6 +198,11 @@ def sentences(run: Run, rows: Rows) -> list[str]:
             "the cells did not say it."
         )
     return said
+
+
+def _accuracy(run: Run) -> float:
+    """Return the accuracy on the unchanged test images, recomputed, as metrics.json may be damaged."""
+    return metrics.summary(run.predictions("test"))["accuracy"]
 
 
 def _family_row(name: str, rows: Rows) -> list[str]:
