@@ -28,21 +28,36 @@ def measure(options: Options) -> Result:
     names = [*models.names(), applications.EXAMPLE.rpartition(" ")[2]]
     names = options.pick(names, [name for name in names if models.config_for(name).image_size <= LARGEST])
     batches = options.pick({ONE: (5, 0.4), MANY: (3, 0.8)}, {ONE: (2, 0.05), MANY: (2, 0.05)})
-    measured = [parts.measured_apart(name, _size(name), batches) for name in names]
+    measured, unmeasured = _measured(names, batches)
     runs = _exported(options)
     claims = _speed_claims(measured) + _run_claims(runs)
     return Result(
         "Inference: exports beside Keras",
         f"Every model with random weights and {len(parts.CLASSES)} classes, its own image size up to {LARGEST} px, in "
         "a process of its own, on the CPU with a thread a core. The straightforward way is Keras' predict_on_batch; "
-        "the ways take turns in blocks of calls. OpenVINO in int8 reads what was quantised for ONNX. Accuracy and size "
+        "the ways take turns in blocks of calls. OpenVINO in int8 reads what was quantised for ONNX. With random "
+        "weights int8 shows its speed alone, so that the best float32 export is a claim of its own. Accuracy and size "
         "of int8 are those of real exports of the latest trained run of each model, calibrated on training images, on "
         "its own test images.",
         claims,
         [_latency(measured), _throughput(measured), *_runs_sheet(runs)],
         _plots(measured),
-        _notes(measured, runs),
+        unmeasured + _notes(measured, runs),
     )
+
+
+def _measured(names: Sequence[str], batches: dict[int, tuple[int, float]]) -> tuple[list[dict[str, Any]], list[str]]:
+    """Return what was measured of each model, and in words of which nothing could be."""
+    measured, notes = [], []
+    for name in names:
+        try:
+            measured.append(parts.measured_apart(name, _size(name), batches))
+        except LeukoBenchError as problem:  # one model takes no other's figures with it
+            console.error(str(problem))
+            notes.append(f"{name} was not measured: its process ended with an error.")
+    if not measured:
+        raise LeukoBenchError("No model could be measured; the reasons stand above.")
+    return measured, notes
 
 
 def _size(name: str) -> int:
@@ -55,11 +70,16 @@ def _medians(found: Mapping[str, Any], batch: int) -> dict[str, list[float]]:
     return {way: [median(calls) for calls in repetitions] for way, repetitions in held.items()}
 
 
-def _best(found: Mapping[str, Any], batch: int, ways: Sequence[str] = parts.EXPORTS) -> tuple[str, Spread]:
-    """Return the fastest export of a model, and how many times longer predict_on_batch takes."""
+def _best(found: Mapping[str, Any], batch: int, ways: Sequence[str]) -> tuple[str, Spread] | None:
+    """Return the fastest export of a model, and how many times longer predict_on_batch takes; None without any."""
     seconds = _medians(found, batch)
-    name = min((way for way in ways if way in seconds), key=lambda way: median(seconds[way]))
-    return name, ratios(seconds[parts.ON_BATCH], seconds[name])
+    name = min((way for way in ways if way in seconds), key=lambda way: median(seconds[way]), default="")
+    return (name, ratios(seconds[parts.ON_BATCH], seconds[name])) if name else None
+
+
+def _ratios(found: Mapping[str, Any], batch: int) -> dict[str, float | None]:
+    best = {"float_ratio": _best(found, batch, FLOATS), "ratio": _best(found, batch, parts.EXPORTS)}
+    return {key: each and each[1].median for key, each in best.items()}
 
 
 def _speed_claims(measured: Sequence[Mapping[str, Any]]) -> list[Claim]:
@@ -71,21 +91,23 @@ def _speed_claims(measured: Sequence[Mapping[str, Any]]) -> list[Claim]:
     ]
     claims = []
     for words, batch, bound, among in asked:
-        if not among:
-            continue
-        least = min(among, key=lambda found: _best(found, batch)[1].median)
-        way, ratio = _best(least, batch)
-        why = f"The least of {len(among)} models, {least['model']}, with {way}. {_reason(least, batch)}"
-        claims.append(Claim(f"{words}: predict_on_batch / the best export, every model", "x", bound, ratio, why=why))
+        for kind, ways in (("the best float32 export", FLOATS), ("the best export", parts.EXPORTS)):
+            best = [(found, *each) for found in among if (each := _best(found, batch, ways))]
+            if not best:
+                continue
+            least, way, ratio = min(best, key=lambda each: each[2].median)
+            why = f"The least of {len(best)} models, {least['model']}, with {way}. {_reason(least, batch, ways)}"
+            claims.append(Claim(f"{words}: predict_on_batch / {kind}, every model", "x", bound, ratio, why=why))
     return claims
 
 
-def _reason(found: Mapping[str, Any], batch: int) -> str:
+def _reason(found: Mapping[str, Any], batch: int, ways: Sequence[str]) -> str:
     seconds = _medians(found, batch)
+    saves = "little" if ways == FLOATS else "only what eight bits save"
     rate = found["flops"] * batch / median(seconds[parts.ON_BATCH]) / 1e9
     return (
         f"There Keras itself does {rate:.0f} billion operations a second: where arithmetic and reading the weights are "
-        "nearly all of the time, another runtime can save only what eight bits save."
+        f"nearly all of the time, another runtime can save {saves}."
     )
 
 
@@ -99,7 +121,7 @@ def _latency(measured: Sequence[Mapping[str, Any]]) -> Sheet:
         row = {"model": found["model"], "size": found["size"], "mflops": found["flops"] / 1e6}
         row |= {way: f"{1e3 * median(each):.2f} ({_p95(found, way):.2f})" for way, each in seconds.items()}
         row |= {way: "failed" for way in found["failed"]}
-        row |= {"float_ratio": _best(found, ONE, FLOATS)[1].median, "ratio": _best(found, ONE)[1].median}
+        row |= _ratios(found, ONE)
         rows.append(row)
     words = "Milliseconds, median of the repetitions' medians, in brackets the 95th percentile of all calls. The last "
     words += "two columns: how many times longer predict_on_batch takes than the fastest export."
@@ -124,7 +146,7 @@ def _throughput(measured: Sequence[Mapping[str, Any]]) -> Sheet:
     for found in measured:
         row = {"model": found["model"], "size": found["size"]}
         row |= {way: MANY / median(each) for way, each in _medians(found, MANY).items()}
-        row |= {"float_ratio": _best(found, MANY, FLOATS)[1].median, "ratio": _best(found, MANY)[1].median}
+        row |= _ratios(found, MANY)
         rows.append(row)
     return Sheet(f"{MANY} images at once: images a second", columns, rows)
 
@@ -201,11 +223,14 @@ def _run_claims(rows: Sequence[Mapping[str, Any]]) -> list[Claim]:
     for row in eight:
         if row["run"] not in best or row["bytes"] < best[row["run"]]["bytes"]:
             best[row["run"]] = row
+    worst = max(best.values(), key=lambda row: row["share_of_weights"])
     sizes, losses = [row["share_of_weights"] for row in best.values()], [100 * row["lost"] for row in eight]
     return [
         Claim(
-            f"Bytes of int8 / of the float32 weights, the largest of {len(sizes)} runs", "x", 0.26,
+            f"Bytes of int8 / of the run's {artifacts.WEIGHTS}, the largest of {len(sizes)} runs", "x", 0.25,
             Spread(max(sizes), min(sizes), max(sizes), len(sizes)), True,
+            "The weights are a quarter; the graph with the names and scales of the layers comes on top, which counts "
+            f"the more the fewer weights there are: the largest is {worst['run']}, {worst['bytes'] / 1e6:.2f} MB.",
         ),
         Claim(
             f"Accuracy lost by int8, the most of {len(losses)} exports, refused ones too", "points", 0.5,

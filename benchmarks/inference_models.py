@@ -5,6 +5,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -100,17 +101,27 @@ def _keras_ways(model: Any) -> dict[str, Callable[[np.ndarray], Any]]:
 def _converted(model: Any, pixels: np.ndarray, place: Path) -> tuple[dict[str, int], dict[str, str]]:
     """Write every export of EXPORTS into folders below `place`; return their bytes, and why others failed."""
     function = export_formats.frozen(model)
-    plain, small = place / "plain.onnx", place / "small.onnx"
+
+    @cache
+    def plain() -> Path:
+        file = place / "plain.onnx"
+        export_formats.write_onnx(function, file)
+        return file
+
+    @cache
+    def small() -> Path:
+        file = place / "small.onnx"
+        export_int8.write_onnx(plain(), file, pixels)
+        return file
+
     steps: dict[str, Callable[[Path], None]] = {
-        "onnx-float32": lambda file: file.hardlink_to(plain),
-        "onnx-int8": lambda file: file.hardlink_to(small),
-        "openvino-float32": lambda file: export_formats.write_openvino(plain, file),
-        "openvino-int8": lambda file: export_formats.write_openvino(small, file),
+        "onnx-float32": lambda file: file.hardlink_to(plain()),
+        "onnx-int8": lambda file: file.hardlink_to(small()),
+        "openvino-float32": lambda file: export_formats.write_openvino(plain(), file),
+        "openvino-int8": lambda file: export_formats.write_openvino(small(), file),
         "litert-float32": lambda file: export_formats.write_litert(function, file),
         "litert-int8": lambda file: export_int8.write_litert(function, file, pixels),
     }
-    export_formats.write_onnx(function, plain)
-    export_int8.write_onnx(plain, small, pixels)
     made, failed = {}, {}
     for name in EXPORTS:
         folder = place / name

@@ -58,10 +58,16 @@ def measure(options: Options) -> Result:
         for row in rates
     ]  # fmt: skip
     first, last = min(held), max(held)
+    most = max(held.values())
     memory = [
-        Claim(f"Peak memory of a training process over {last:,} images", "MB", MEMORY, spread([held[last]]), True),
+        Claim(f"Peak memory of a training process, {first:,} to {last:,} images", "MB", MEMORY, spread([most]), True),
         Claim(
-            f"Peak memory with {last:,} images / with {first:,}", "x", FLAT, spread([held[last] / held[first]]), True
+            f"Peak memory with {last:,} images / with {first:,}",
+            "x",
+            FLAT,
+            spread([held[last] / held[first]]),
+            True,
+            why=f"the highest, {most:.0f} MB, is where the images just fit into cache_mb",
         ),
     ]
     return Result(

@@ -1,5 +1,6 @@
 """What a benchmark measured, as numbers: claims with what was asked, tables, plots; kept as one JSON file each."""
 
+import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -174,6 +175,7 @@ def record(name: str, result: Result, folder: Path, command: str) -> Path:
         "command": command,
         "made": f"{datetime.now(UTC):%Y-%m-%d}",
         "commit": about["git_commit"],
+        "changed": about["git_dirty"],  # the program since that commit
         "machine": machine,
     }
     path = folder / f"{name}.json"
@@ -196,7 +198,7 @@ def read(path: Path) -> tuple[dict[str, Any], Result]:
             [Plot(**plot | {"series": [Series(**each) for each in plot["series"]]}) for plot in held["plots"]],
             held["notes"],
         )  # fmt: skip
-        return {key: held[key] for key in ("command", "made", "commit", "machine")}, result
+        return {key: held[key] for key in ("command", "made", "commit", "changed", "machine")}, result
     except (KeyError, TypeError) as error:
         raise LeukoBenchError(
             f"{path} is damaged ({error}). Measure it again: python run_guide.py bench {path.stem}"
@@ -226,7 +228,9 @@ def entry(name: str, measure: Callable[[Options], Result]) -> None:
             console.say(note)
         if quick and output is None:
             return
-        command = f"python run_guide.py bench {name}" + (f" --dataset {dataset}" if dataset else "")
+        on = os.environ.get("KERAS_BACKEND", "tensorflow")
+        backend = f"KERAS_BACKEND={on} " if on != "tensorflow" else ""
+        command = f"{backend}python run_guide.py bench {name}" + (f" --dataset {dataset}" if dataset else "")
         path = record(name, result, output or FOLDER, command + (" --quick" if quick else ""))
         console.say(f"Written: {path}")
         if output is None:

@@ -99,7 +99,7 @@ def _point(label: str, settings: tuple[str, ...], dataset: str, seeds: tuple[int
         )  # fmt: skip
         whole.append(perf_counter() - start)
         if done.returncode:
-            raise LeukoBenchError(f"Training {label} failed: {done.stderr.strip().splitlines()[-1:]}")
+            raise LeukoBenchError(f"Training {label} failed: {done.stderr.strip()[-200:] or 'it said nothing'}")
         (run,) = set(artifacts.find_runs(root, finished=True)) - before
         trained.append(run.timing()["training"]["seconds"])
         right.append(100 * run.metrics()["test"]["accuracy"])

@@ -122,7 +122,8 @@ def measure(server: Server, requests: Sequence[bytes], count: int, repetitions: 
         rows.append((ranked[len(ranked) // 2] * 1e3, ranked[int(len(ranked) * 0.95)] * 1e3, len(seconds) / whole))
     p50, p95, rate = (median(column) for column in zip(*rows, strict=True))
     return {
-        "clients": count, "p50_ms": p50, "p95_ms": p95, "p50_lowest_ms": min(r[0] for r in rows),
+        "clients": count, "repetitions": repetitions, "p50_ms": p50, "p95_ms": p95,
+        "p50_lowest_ms": min(r[0] for r in rows),
         "p50_highest_ms": max(r[0] for r in rows), "images_per_second": rate, "memory_mb": server.megabytes(),
     }  # fmt: skip
 
@@ -188,7 +189,7 @@ def measure_all(options: Options) -> Result:
 
 
 def _p50(row: dict[str, Any]) -> Spread:
-    return Spread(row["p50_ms"], row["p50_lowest_ms"], row["p50_highest_ms"], 5)
+    return Spread(row["p50_ms"], row["p50_lowest_ms"], row["p50_highest_ms"], row["repetitions"])
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""One training step from scratch: what XLA, bfloat16, larger batches and several steps a call give."""
+"""One training step: what XLA, bfloat16, larger batches and several steps a call give, and how image size counts."""
 
 from collections.abc import Callable
 from time import perf_counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -10,11 +10,13 @@ import models
 from benchmarks.recording import Column, Options, Plot, Result, Series, Sheet, entry, spread
 from data import pipeline
 from models import runtime
+from utils import timing
 
 if TYPE_CHECKING:
     import tensorflow as tf
 
-MODEL = "smearnet"
+MODEL, SIZED = "smearnet", ("smearnet", "cnn", "resnet18")
+SIZES, BATCH = (48, 64, 96, 128, 160, 224), 32
 STEPS = 8  # a call of fit
 WAYS = {
     "float32": "float32",
@@ -26,7 +28,12 @@ WAYS = {
 
 def measure(options: Options) -> Result:
     """Time `fit` over batches that are ready in memory, every way in turn."""
-    runtime.start(42)
+    with (
+        runtime.stderr_of_libraries_closed()
+    ):  # not `runtime.start`: Keras has no XLA where results shall be repeatable
+        import tensorflow as tf
+
+        tf.config.list_physical_devices()
     size, repetitions = options.pick(64, 32), options.pick(12, 2)
     rows = []
     for batch in options.pick((16, 32, 64, 128, 256), (16,)):
@@ -41,14 +48,58 @@ def measure(options: Options) -> Result:
     columns = [Column("batch", "Batch", 0), *(Column(name, heading, 3) for name, heading in WAYS.items())]
     batches = [row["batch"] for row in rows]
     lines = [Series(heading, batches, [row[name] for row in rows]) for name, heading in WAYS.items()]
+    sizes = options.pick(SIZES, SIZES[:2])
+    sized = [_sized(name, side, repetitions) for name in options.pick(SIZED, SIZED[:1]) for side in sizes]
     return Result(
         "One training step",
         f"{MODEL} at {size} px on random pixels, `fit` with Adam over {STEPS} batches that lie in memory, medians of "
-        f"{repetitions} repetitions, the ways in turn. The runs of this project use float32 without XLA on processors.",
+        f"{repetitions} repetitions, the ways in turn. Runs of this project are repeatable, which rules XLA out; "
+        f"this is not. By image size: batch {BATCH}, float32, training by `fit` and answers by `predict_on_batch`.",
         [],
-        [Sheet("Milliseconds an image", columns, rows)],
-        [Plot("Training step against batch", "Images a step (logarithmic)", "Milliseconds an image", lines, "x")],
+        [
+            Sheet("Milliseconds an image", columns, rows),
+            Sheet("Milliseconds an image, by image size", SIZE_COLUMNS, sized),
+        ],
+        [
+            Plot("Training step against batch", "Images a step (logarithmic)", "Milliseconds an image", lines, "x"),
+            *(
+                Plot(title, "Side of an image, pixels", "Milliseconds an image (logarithmic)", _lines(sized, key), "y")
+                for key, title in (("train", "Training against image size"), ("answer", "Answers against image size"))
+            ),
+        ],
     )
+
+
+SIZE_COLUMNS = (
+    Column("model", "Model"), Column("side", "Pixels", 0),
+    Column("train", "Training", 3), Column("answer", "Answer", 3),
+)  # fmt: skip
+
+
+def _lines(rows: list[dict[str, Any]], key: str) -> list[Series]:
+    names = dict.fromkeys(row["model"] for row in rows)
+    held = {name: [row for row in rows if row["model"] == name] for name in names}
+    return [Series(name, [row["side"] for row in own], [row[key] for row in own]) for name, own in held.items()]
+
+
+def _sized(name: str, side: int, repetitions: int) -> dict[str, Any]:
+    import keras
+
+    settings = {"weights": "none", "classes": ("a", "b", "c", "d"), "image_size": side}
+    model = models.build(models.config_for(name, **settings))
+    model.compile(keras.optimizers.Adam(1e-3), "categorical_crossentropy")
+    data = _dataset(BATCH, side).take(2)
+    pixels = next(iter(data))[0].numpy()
+    calls = {
+        "train": (lambda: model.fit(data, epochs=1, verbose=0), 2 * BATCH),
+        "answer": (lambda: model.predict_on_batch(pixels), BATCH),
+    }
+    found: dict[str, Any] = {"model": name, "side": side}
+    for key, (call, images) in calls.items():
+        call()
+        found[key] = 1000 * timing.percentile(timing.repeat(call, 1, max(2, repetitions // 2)), 0.5) / images
+    keras.utils.clear_session()
+    return found
 
 
 def _call(way: str, batch: int, size: int) -> Callable[[], object]:

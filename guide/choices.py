@@ -40,7 +40,7 @@ class Choices:
 
 
 def choices_for(
-    name: str, answers: Mapping[str, Any], root: Path, runs: str, all_folds: bool = False
+    name: str, answers: Mapping[str, Any], root: Path, runs: str, all_folds: bool = False, plain: bool = False
 ) -> Choices | None:
     """Return the list for a parameter, or None where it is asked for as text.
 
@@ -50,6 +50,7 @@ def choices_for(
         root: folder of the runs.
         runs: "finished", "unfinished" or "all": the runs to offer.
         all_folds: whether the command takes "kfold:5", all folds of a split, beside one fold.
+        plain: whether it takes "none" as one of several recipes.
 
     Raises:
         LeukoBenchError: there is nothing to choose from; the line says how to get it.
@@ -64,7 +65,9 @@ def choices_for(
         splits = SPLITS | (ALL_FOLDS if all_folds else ONE_FOLD)
         return Choices(list(splits), list(splits.values()), schemes.expand if all_folds else schemes.parse)
     if name == "recipe":
-        return Choices(recipes.names(), [recipes.WORDS[each] for each in recipes.names()], recipes.settings)
+        listed = {"none": "changes nothing"} if plain else {}
+        listed |= {each: recipes.WORDS[each] for each in recipes.names()}
+        return Choices(list(listed), list(listed.values()), recipes.settings)
     if name in ("run", "runs", "resume"):
         return _runs(root, runs)
     if name in ("true", "predicted", "class_") and answers.get("run"):

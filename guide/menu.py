@@ -180,7 +180,7 @@ def _offered(parameter: Parameter, answers: dict[str, Any], root: Path, step: St
     if not concerns(parameter.name, answers):
         return None, False
     try:
-        offered = choices_for(parameter.name, answers, root, step.runs, step.all_folds)
+        offered = choices_for(parameter.name, answers, root, step.runs, step.all_folds, step.plain)
     except LeukoBenchError:
         if parameter.name == "run" and not parameter.required:
             return None, False

@@ -26,6 +26,7 @@ class Step:
         leave: parameters that the menu leaves at their default without asking.
         runs: which runs the menu offers: "finished", "unfinished" or "all".
         all_folds: whether a split may be "kfold:5", all five folds one after another.
+        plain: whether "none" is one of several recipes.
     """
 
     group: str
@@ -38,6 +39,7 @@ class Step:
     leave: tuple[str, ...] = ()
     runs: str = "finished"
     all_folds: bool = False
+    plain: bool = False
 
     @property
     def function(self) -> Callable[..., Any]:
@@ -82,7 +84,7 @@ STEPS = (
     ),
     Step(
         "Models", "sw", "sweep", "Sweep: many trainings", "sweep.sweep",
-        ask=("dataset", "split", "profile", "recipe", "seed", "jobs"), need=("model",), all_folds=True,
+        ask=("dataset", "split", "profile", "recipe", "seed", "jobs"), need=("model",), all_folds=True, plain=True,
     ),
     Step("Models", "ab", "ablation", "Compare augmentations", "ablation.ablation", ask=("dataset", "settings")),
     Step("Models", "e", "evaluate", "Evaluate runs again", "train.evaluate", ask=("runs",), runs="all"),

@@ -1,5 +1,6 @@
 """The command that trains many configurations as jobs side by side, on this machine or on a Ray cluster."""
 
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -48,18 +49,27 @@ def sweep(
     cpus: Annotated[int, typer.Option(min=0, max=1024, help="Cores of a job; 0: shared out.")] = 0,
     gpus: Annotated[float, typer.Option(min=0, max=64, help="GPUs of a job; 0.5: two jobs on one.")] = 0,
     retries: Annotated[int, typer.Option(min=0, max=100, help="Times a job is begun again that was killed.")] = 1,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be trained.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only make splits and say what is to train.")] = False,
     root: scripts.Root = None,
+    tensorboard: scripts.TensorBoard = False,
+    mlflow: scripts.Mlflow = None,
+    devices: scripts.Devices = "",
 ) -> int:
     """Train models x recipes x splits x seeds as jobs side by side; the same command goes on where it stopped."""
-    from models import sweeping
+    from models import run_archives, sweeping, tracking
     from models.sweep_local import Room
 
-    plan = _plan(model, recipe, split, seed, set_, profile, dataset, file)
+    plan = replace(
+        _plan(model, recipe, split, seed, set_, profile, dataset, file),
+        told=[*(["--devices", devices] if devices else []), *scripts.tracking_options(tensorboard, mlflow)],
+    )
     if address and engine is not Engine.RAY:
         raise LeukoBenchError(f"--address {address} is of a Ray cluster: give --engine ray with it.")
+    tracking.check(tensorboard, mlflow)
     place = (root or runs_dir()).resolve()
-    found = sweeping.jobs(plan)
+    if not dry_run:
+        run_archives.restore(place, place / sweeping.FOLDER)
+    found = sweeping.jobs(plan, copies=not dry_run)
     sweeping.look(found, place)
     waiting = [job for job in found if job.state == sweeping.WAITING]
     begun = sum(job.run is not None for job in waiting)
@@ -70,6 +80,8 @@ def sweep(
         console.table("", ("job", "state", "run"), rows)
         return 0
     if waiting:
+        if devices and not gpus and engine is Engine.LOCAL:
+            jobs = jobs or 1  # which may have all cards of the machine
         _train(found, place, Room(jobs, cpus, gpus, retries), engine, address)
     return _ended(found, place)
 
@@ -114,18 +126,18 @@ def _ended(found: "list[Job]", place: Path) -> int:
     from guide import repeating
     from models import sweeping
 
-    done = [job.run for job in found if job.run and job.state in (sweeping.BEFORE, sweeping.FINISHED)]
-    if len(done) > 1:
-        repeating.show(done)
     failed = [job for job in found if job.state == sweeping.FAILED]
     for job in failed:
         console.error(f"{job.ticket.label}: {job.reason}")
     if failed:
         console.say(f"What failed jobs said: {place / sweeping.FOLDER}")
-    if any(job.state == sweeping.STOPPED for job in found):
+    stopped = any(job.state == sweeping.STOPPED for job in found)
+    if stopped:
         console.say("Finished epochs are kept: the same command goes on.")
-        return console.STOPPED
-    return 1 if failed else 0
+    done = [job.run for job in found if job.run and job.state in (sweeping.BEFORE, sweeping.FINISHED)]
+    if len(done) > 1:
+        repeating.show(done)
+    return console.STOPPED if stopped else 1 if failed else 0
 
 
 def _todo(job: "Job") -> str:

@@ -18,7 +18,7 @@ def track(
     ],
     root: scripts.Root = None,
 ) -> None:
-    """Send finished runs to MLflow; what it holds already is not sent again."""
+    """Send finished runs to MLflow; of one that it holds already only what has changed since is sent."""
     chosen = [artifacts.open_run(name, root or runs_dir()) for name in runs]
     for run in chosen:
         if not run.finished:

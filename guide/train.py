@@ -136,24 +136,29 @@ def evaluate(
     for run in chosen:
         models.config_for(run.model)  # a run of a model that is not in this checkout is said before the first starts
     if export:
-        for run in chosen:
-            _evaluate_export(run, export)
-        return 0
+        return 1 if [run for run in chosen if not _evaluate_export(run, export)] else 0
     outcomes = launching.evaluate_each(chosen)
     return max((outcome.status if outcome.status in (0, 130) else 1 for outcome in outcomes), default=0)
 
 
-def _evaluate_export(run: artifacts.Run, name: str) -> None:
+def _evaluate_export(run: artifacts.Run, name: str) -> bool:
+    """Evaluate an export and say what came out, or why nothing did; return whether it could be."""
     from models import export_evaluation, exports
 
+    exports.check_name(name)
     console.say(f"Evaluating {name} of {run.id}")
-    found = export_evaluation.evaluate(run, name)
+    try:
+        found = export_evaluation.evaluate(run, name)
+    except LeukoBenchError as problem:  # of this run: the next may have the export
+        console.error(str(problem))
+        return False
     timed, tested, before = found["timing"], found["metrics"]["test"], run.metrics()["test"]
     console.say(
         f"  test accuracy {100 * tested['accuracy']:.2f} % (weights {100 * before['accuracy']:.2f} %), one image "
         f"{timed['latency_ms_p50']:.2f} ms (p95 {timed['latency_ms_p95']:.2f})"
     )
     console.say(f"  {exports.folder(run, name)}")
+    return True
 
 
 def models_() -> None:

@@ -50,20 +50,22 @@ class Check:
     Attributes:
         images: test images.
         agreement: share of them with the same answer.
-        largest_difference: of a probability.
+        largest_difference: of a probability; None where one is not a finite number, as JSON has none such.
         accuracy, accuracy_of_weights: of the export, and as recorded.
     """
 
     images: int
     agreement: float
-    largest_difference: float
+    largest_difference: float | None
     accuracy: float
     accuracy_of_weights: float
 
     def problems(self, bound: Bound) -> list[str]:
         """Return in words how the export fails its bound; nothing where it keeps it."""
         found = []
-        if bound.difference is not None and not self.largest_difference <= bound.difference:
+        if self.largest_difference is None:
+            found.append("a probability is not a finite number")
+        elif bound.difference is not None and not self.largest_difference <= bound.difference:
             found.append(f"a probability differs by {self.largest_difference:.2g} (at most {bound.difference:g})")
         if not self.agreement >= bound.agreement:
             found.append(
@@ -94,11 +96,11 @@ def check(run: Run, runtime: Runtime, images: "Images") -> Check:
 
 def compare(before: np.ndarray, now: np.ndarray, labels: np.ndarray) -> Check:
     """Compare (n, classes) probabilities of the weights and of an export on n images with class indices `labels`."""
-    difference = np.abs(before.astype(np.float64) - now).max(initial=0.0)
-    right = np.isfinite(now).all(axis=1) & (now.argmax(1) == labels)
+    finite = np.isfinite(now).all(axis=1)  # what is not answers nothing, wherever its largest number stands
+    same, right = finite & (now.argmax(1) == before.argmax(1)), finite & (now.argmax(1) == labels)
+    difference = float(np.abs(before.astype(np.float64) - now).max(initial=0.0))
     return Check(
-        len(labels), float((before.argmax(1) == now.argmax(1)).mean()),
-        float(difference) if np.isfinite(difference) else float("inf"),
+        len(labels), float(same.mean()), difference if np.isfinite(difference) else None,
         float(right.mean()), float((before.argmax(1) == labels).mean()),
     )  # fmt: skip
 

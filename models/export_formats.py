@@ -99,17 +99,17 @@ def write_litert(function: Any, file: Path, precision: str = exports.FLOAT32) ->
     """Write a frozen graph as LiteRT."""
     import tensorflow as tf
 
-    converter = litert_converter(function)
-    if precision == exports.FLOAT16:
-        converter.optimizations = [tf.lite.Optimize.DEFAULT]
-        converter.target_spec.supported_types = [tf.float16]
     with quiet():
+        converter = litert_converter(function)
+        if precision == exports.FLOAT16:
+            converter.optimizations = [tf.lite.Optimize.DEFAULT]
+            converter.target_spec.supported_types = [tf.float16]
         content = converter.convert()
     file.write_bytes(content)
 
 
 def litert_converter(function: Any) -> "tf.lite.TFLiteConverter":
-    """Return LiteRT's converter of a frozen graph."""
+    """Return LiteRT's converter of a frozen graph; it has something to say, see `quiet`."""
     import tensorflow as tf
 
     return tf.lite.TFLiteConverter.from_concrete_functions([function])

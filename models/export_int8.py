@@ -70,12 +70,12 @@ def write_litert(function: Any, file: Path, pixels: np.ndarray) -> None:
         for start in range(len(pixels)):
             yield [pixels[start : start + 1]]
 
-    converter = litert_converter(function)
-    converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    converter.representative_dataset = images
     # In int8 a softmax gives multiples of 1/256. The debugger is what can leave an operation out.
     options = tf.lite.experimental.QuantizationDebugOptions(denylisted_ops=["SOFTMAX"])
     with quiet():
+        converter = litert_converter(function)
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        converter.representative_dataset = images
         debugger = tf.lite.experimental.QuantizationDebugger(
             converter=converter, debug_dataset=images, debug_options=options
         )

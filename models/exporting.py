@@ -118,6 +118,7 @@ def _export(source: Source, format: str, precision: str) -> dict[str, Any]:
             "format": format,
             "precision": precision,
             "bytes": exports.size(partial, format),
+            "files_sha256": exports.files_hash(partial, format),
             "share_of_weights": exports.size(partial, format) / run.file(artifacts.WEIGHTS).stat().st_size,
             **asdict(found),
             "bound": asdict(bound),
@@ -182,8 +183,8 @@ def _convert(source: Source, format: str, precision: str, folder: Path) -> None:
 
 def _put(run: Run, name: str, partial: Path, described: dict[str, Any]) -> None:
     """Move the files into their place; the description goes before the old ones do and comes after the new ones."""
-    target = exports.folder(run, name)
+    target, text = exports.folder(run, name), files.json_text(described)  # a mistake in it, before anything goes
     exports.description(run, name).unlink(missing_ok=True)
     shutil.rmtree(target, ignore_errors=True)
     partial.rename(target)
-    files.write_json(exports.description(run, name), described)
+    files.write_text(exports.description(run, name), text)

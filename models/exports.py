@@ -24,7 +24,8 @@ FILES = {"onnx": "model.onnx", "litert": "model.tflite", "openvino": "model.xml"
 RUNTIMES = {"onnx": "onnxruntime", "litert": "ai_edge_litert", "openvino": "openvino", "saved_model": "tensorflow"}
 # OpenVINO reads the ONNX file, which tf2onnx makes and ONNX Runtime simplifies.
 _CONVERTERS = {"onnx": ("onnx", "tf2onnx"), "openvino": ("onnx", "tf2onnx", "onnxruntime")}
-_KEYS = ("format", "precision", "variant", "classes", "image_size", "weights_sha256", "config_hash", "bytes")
+_HASHES = ("weights_sha256", "config_hash", "files_sha256")
+_KEYS = ("format", "precision", "variant", "classes", "image_size", "bytes", *_HASHES)
 
 
 def names() -> list[str]:
@@ -93,10 +94,10 @@ def read(run: Run, name: str) -> dict[str, Any]:
             f"Export {name} of run {run.id} is stale: the run has other weights or settings than it was made from. "
             f"Make it again: {command(run, name)}"
         )
-    if held["bytes"] != size(folder(run, name), held["format"]):
+    if held["files_sha256"] != files_hash(folder(run, name), held["format"]):
         raise LeukoBenchError(
-            f"Export {name} of run {run.id} is damaged: its files do not have the {held['bytes']:,} bytes that were "
-            f"written. Make it again: {command(run, name)}"
+            f"Export {name} of run {run.id} is damaged: its files are not those that were written. "
+            f"Make it again: {command(run, name)}"
         )
     return held
 
@@ -127,11 +128,31 @@ def config_hash(run: Run) -> str:
 
 def size(place: Path, format: str) -> int:
     """Return the bytes of the files that an export of this format consists of; 0 where its main file is missing."""
+    return sum(path.stat().st_size for path in _files(place, format))
+
+
+def files_hash(place: Path, format: str) -> str:
+    """Return a SHA-256 of the names and contents of the files that an export of this format consists of.
+
+    Raises:
+        LeukoBenchError: one cannot be read.
+    """
+    whole = hashlib.sha256()
+    try:
+        for path in _files(place, format):
+            with open(path, "rb") as handle:
+                digest = hashlib.file_digest(handle, "sha256").hexdigest()
+            whole.update(f"{digest} {path.relative_to(place).as_posix()}\n".encode())
+    except OSError as error:
+        raise LeukoBenchError(f"Cannot read {place}: {error.strerror}.") from error
+    return whole.hexdigest()
+
+
+def _files(place: Path, format: str) -> list[Path]:
+    """Return the files that an export consists of, without what an evaluation wrote beside them."""
     main = place / FILES[format]
     if not main.is_file():
-        return 0
+        return []
     if format == "saved_model":
-        return sum(path.stat().st_size for path in place.rglob("*") if path.is_file() and path.parent != place) + (
-            main.stat().st_size
-        )
-    return sum(path.stat().st_size for path in place.glob(f"{main.stem}.*"))
+        return [main, *sorted(path for path in place.rglob("*") if path.is_file() and path.parent != place)]
+    return sorted(place.glob(f"{main.stem}.*"))

@@ -62,15 +62,21 @@ def _without_names(graph: dict[str, Any]) -> Any:
     return renamed(graph)
 
 
-def path(folder: Path, images: "Images", changes: Changes | None = None) -> Path:
-    """Return the file that keeps the features of these images, in this order and size, as an epoch changes them."""
-    identity = hashlib.sha256(str(images.size).encode())
+def identity(images: "Images") -> str:
+    """Return the hash of these very images, in this order and size."""
+    found = hashlib.sha256(str(images.size).encode())
+    for name in images.paths:
+        found.update(hashlib.sha256(Path(name).read_bytes()).digest())
+    return found.hexdigest()
+
+
+def path(folder: Path, identity: str, changes: Changes | None = None) -> Path:
+    """Return the file that keeps the features of images of an identity, as an epoch changes them."""
     if changes:
         augmentation, seed, epoch, intervention, _ = changes  # the last one follows from the images
-        identity.update(files.compact([augmentation.model_dump(), seed, epoch, intervention.model_dump()]).encode())
-    for name in images.paths:
-        identity.update(hashlib.sha256(Path(name).read_bytes()).digest())
-    return folder / f"{identity.hexdigest()[:16]}.npy"
+        said = [identity, augmentation.model_dump(), seed, epoch, intervention.model_dump()]
+        identity = hashlib.sha256(files.compact(said).encode()).hexdigest()
+    return folder / f"{identity[:16]}.npy"
 
 
 def extract(

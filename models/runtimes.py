@@ -48,15 +48,34 @@ def open_files(folder: Path, format: str, threads: int = 0) -> Runtime:
     """
     exports.need(format)
     try:
-        return _KINDS[format](folder / exports.FILES[format], threads or environment.usable_cores())
-    except (RuntimeError, ValueError, OSError) as error:
-        reason = " ".join(str(error).split())[:160]
-        raise LeukoBenchError(f"{folder} cannot be opened ({reason}). Make the export again.") from None
-    except Exception as error:  # ONNX Runtime's errors have no class of their own that is public
-        if not type(error).__module__.startswith("onnxruntime"):
-            raise
-        reason = " ".join(str(error).split())[:160]
-        raise LeukoBenchError(f"{folder} cannot be opened ({reason}). Make the export again.") from None
+        opened = _KINDS[format](folder / exports.FILES[format], threads or environment.usable_cores())
+    except Exception as error:
+        raise _told(error, f"{folder} cannot be opened", "Make the export again.") from None
+    return _Told(opened, folder)
+
+
+class _Told:
+    """A runtime whose failures while it answers are LeukoBenchErrors of one line."""
+
+    def __init__(self, opened: Runtime, folder: Path) -> None:
+        self._opened, self._folder = opened, folder
+
+    def predict(self, pixels: np.ndarray) -> np.ndarray:
+        try:
+            return self._opened.predict(pixels)
+        except Exception as error:
+            advice = "Make the export again, or take another format or precision."
+            raise _told(error, f"{self._folder} cannot answer", advice) from None
+
+
+def _told(error: Exception, what: str, advice: str) -> Exception:
+    """Return a failure of a runtime as one line, and any other error as it is."""
+    # ONNX Runtime's errors have no class of their own that is public.
+    if not isinstance(error, (RuntimeError, ValueError, OSError)) and (
+        not type(error).__module__.startswith("onnxruntime")
+    ):
+        return error
+    return LeukoBenchError(f"{what} ({' '.join(str(error).split())[:160]}). {advice}")
 
 
 class _Onnx:

@@ -164,8 +164,9 @@ class _Features:
             material = _material(session)
             views = range(1, min(config.feature_views, phase.epochs) + 1)
             changes = [(config.augmentation, config.seed, view, config.intervention, material) for view in views]
+        known_as = {id(images): features.identity(images) for images in (session.training, session.validation)}
         wanted = [(session.training, change) for change in changes] + [(session.validation, None)]
-        kept = [(images, change, features.path(place, images, change)) for images, change in wanted]
+        kept = [(images, change, features.path(place, known_as[id(images)], change)) for images, change in wanted]
         shape = base.output_shape[1:]
         known = all(features.found(path, (len(images), *shape)) is not None for images, _, path in kept)
         count = sum(len(images) for images, _ in wanted)

@@ -23,7 +23,8 @@ def read(path: Path) -> dict[str, Any]:
         held = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise LeukoBenchError(f"Cannot read {path}: {error.strerror}. Give --file a YAML file.") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        # The reader lets its own mistakes through: a date of month 13 is a ValueError.
         place = getattr(error, "problem_mark", None)
         where = f" (line {place.line + 1})" if place else ""
         raise LeukoBenchError(
@@ -41,10 +42,14 @@ def read(path: Path) -> dict[str, Any]:
 
 def _value(path: Path, word: str, value: Any) -> Any:
     if word == "set" and isinstance(value, dict):
+        for name, each in value.items():
+            if each is None:
+                raise LeukoBenchError(f"{path}: 'set' gives '{name}' no value. Write one, or leave the line out.")
         value = [f"{name}={_text(each)}" for name, each in value.items()]
     values = value if isinstance(value, list) else [value]
     for each in values:
-        if isinstance(each, dict | list) or (word == "seed" and (isinstance(each, bool) or not isinstance(each, int))):
+        plain = type(each) is int if word == "seed" else each is not None and not isinstance(each, dict | list)
+        if not plain:
             kind = "a whole number" if word == "seed" else "a text"
             raise LeukoBenchError(f"{path}: '{word}' takes {kind}, or several in a list; received {each!r}.")
     if word in MANY:

@@ -26,7 +26,7 @@ def main() -> int:
     """Return the exit status: 0 finished, BUSY, 130 stopped, or what the training ended with."""
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs would ignore it
     Thread(target=_end_with_supervisor, daemon=True).start()
-    root, ticket = Path(sys.argv[1]), _ticket(sys.argv[2])
+    root, ticket = Path(sys.argv[1]), Ticket.of(json.loads(sys.argv[2]))
     held = lock.take(root / FOLDER / f"{ticket.key}{CLAIM}")
     if held is None:
         return BUSY
@@ -40,14 +40,9 @@ def main() -> int:
         _check_split(ticket)
         words = [*ticket.options, "--root", str(root.resolve())]
     _, module, *before = models.command(ticket.model, "train")
-    sys.argv = [module, *before, *words]
+    sys.argv = [module, *before, *words, *ticket.told]
     runpy.run_module(module, run_name="__main__", alter_sys=True)  # which leaves with its own exit status
     return 0
-
-
-def _ticket(text: str) -> Ticket:
-    plain = json.loads(text)
-    return Ticket(**plain | {"options": tuple(plain["options"])})
 
 
 def _check_split(ticket: Ticket) -> None:

@@ -25,7 +25,10 @@ CORES = 2  # of a job, where nobody says how many
 
 @dataclass(frozen=True)
 class Room:
-    """What a job may take: jobs at once (0: as many as fit), cores and GPUs of each (0: shared out; all), retries."""
+    """What a job may take: jobs at once (0: as many as fit), cores and GPUs of each (0: shared out), retries.
+
+    Without jobs and GPUs, each job has a card of its own where there are any; with jobs alone every job sees them all.
+    """
 
     jobs: int = 0
     cpus: int = 0
@@ -95,6 +98,7 @@ def run(jobs: Sequence[Job], root: Path, room: Room, changed: Callable[[Job], No
     finally:
         for each in active:  # after a second Ctrl-C, or a defect
             each.process.kill()
+            each.process.tidy(False)
             lock.drop(each.claim)
             each.job.state = STOPPED
 
@@ -130,6 +134,8 @@ def _ended(
         changed(job)
     else:
         settled(job, root, status, each.process.reason(status) if status else "")
+        if stop.requested and status < 0 and job.state == FAILED:  # it was still starting, and did not listen yet
+            job.state, job.reason = STOPPED, ""
         changed(job)
     each.process.tidy(job.state == FAILED)
     lock.drop(each.claim)
@@ -146,7 +152,7 @@ def _look(each: _Active, root: Path, changed: Callable[[Job], None]) -> None:
     if time.monotonic() - each.looked < LOOK:
         return
     each.looked, before = time.monotonic(), each.job.epoch
-    found = each.job.run or run_of(root, each.job.ticket)
+    found = each.job.run or run_of(root, each.job.ticket, named=True)
     if found:
         update(each.job, found)
     if each.job.epoch != before:
@@ -158,15 +164,14 @@ def _shares(room: Room, count: int) -> tuple[int, int, list[str]]:
     cores = environment.usable_cores()
     slots = room.jobs or max(1, cores // (room.cpus or CORES))
     cards: list[str] = []
-    if room.gpus:
-        there = _gpus()
-        fitting = math.floor(len(there) / room.gpus)
+    there = _gpus() if room.gpus or not room.jobs else []
+    each = room.gpus or float(bool(there))  # where nobody says how many, jobs do not share a card
+    if each:
+        fitting = math.floor(len(there) / each)
         if not fitting:
-            raise LeukoBenchError(
-                f"--gpus {room.gpus:g} for each job, but this machine has {len(there)}. Ask for less."
-            )
+            raise LeukoBenchError(f"--gpus {each:g} for each job, but this machine has {len(there)}. Ask for less.")
         slots = min(room.jobs or fitting, fitting)
-        edges = [(math.floor(k * room.gpus), math.ceil((k + 1) * room.gpus)) for k in range(slots)]
+        edges = [(math.floor(k * each), math.ceil((k + 1) * each)) for k in range(slots)]
         cards = [",".join(there[low:high]) for low, high in edges]
     slots = max(1, min(slots, count))
     return slots, room.cpus or (max(1, cores // slots) if slots > 1 else 0), cards

@@ -1,7 +1,6 @@
 """Run the jobs of a sweep as tasks of a Ray cluster, on storage that is shared or not."""
 
 import os
-import socket
 import time
 import uuid
 from collections import deque
@@ -11,23 +10,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from models import run_archives
+from models import run_archives, sweep_cluster
 from models.progress import StopSignal
 from models.sweep_local import AGAIN, CORES, Room, claim_of, settled
 from models.sweep_process import BUSY
+from models.sweep_runs import epochs_of
 from models.sweep_worker import Place, work
-from models.sweeping import ELSEWHERE, FAILED, FOLDER, RUNNING, STOPPED, WAITING, Job, run_of
+from models.sweeping import ELSEWHERE, FAILED, FOLDER, QUEUED, RUNNING, STOPPED, WAITING, Job, run_of
 from utils import environment, extras, lock, paths
+from utils.console import warn
 from utils.errors import LeukoBenchError
-from utils.paths import PROJECT
 
-NOT_SENT = ["/.git/", "/.venv/", "/docs/", "/tests/", "/runs/", "/data/raw/", "/data/splits/", "/data/features/"]
-NOT_SENT += ["/data/augmented/", "/data/audit/", "__pycache__/"]
-QUIET = {
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "1",
-}
 MORE = 2  # times as many tasks as fit now are handed over, so that none waits for us and a cluster may grow
 
 
@@ -36,6 +29,7 @@ class _Active:
     job: Job
     claim: BinaryIO
     answers: Any  # the task's generator
+    heard: bool = False  # whether it has answered: until then no worker has it
 
 
 def launcher(address: str) -> Callable[..., None]:
@@ -47,7 +41,7 @@ def launcher(address: str) -> Callable[..., None]:
     extras.need("ray", "sweep --engine ray")
 
     def run(jobs: Sequence[Job], root: Path, room: Room, changed: Callable[[Job], None], stop: StopSignal) -> None:
-        ray = _connect(address)
+        ray = sweep_cluster.connect(address)
         try:
             _Sweep(ray, root, room, changed, stop).run(jobs)
         finally:
@@ -77,6 +71,8 @@ class _Sweep:
             (os.environ.get("LEUKOBENCH_RUNS", ""), os.environ.get("LEUKOBENCH_DATA", "")),
             str(mark), mark.name, environment.commit(),
         )  # fmt: skip
+        if line := sweep_cluster.too_large(self.ray.nodes(), self.cores, self.room.gpus):
+            warn(line)
         try:
             self._loop()
         finally:
@@ -96,6 +92,9 @@ class _Sweep:
                 for _, job in self.waiting:
                     self._becomes(job, STOPPED)
                 self.waiting.clear()
+                for each in self.active:
+                    if not each.heard:  # nobody reads what is asked of it, perhaps for ever
+                        self.ray.cancel(each.answers)
             self._begin()
             if not self.active:
                 time.sleep(0.2)
@@ -129,7 +128,7 @@ class _Sweep:
             job.tries += 1
             answers = self.task.remote(job.ticket.plain(), self.place, self.cores, state, self.board)
             self.active.append(_Active(job, claim, answers))
-            self._becomes(job, RUNNING)
+            self._becomes(job, QUEUED)
 
     def _hear(self, each: _Active) -> None:
         """Take the next answer of a task; one whose worker is lost is begun again."""
@@ -138,17 +137,18 @@ class _Sweep:
         except StopIteration:
             self._lost(each, "Its task ended without a word.")
         except LeukoBenchError as problem:
-            self._end(each, 1, str(problem))
+            self._end(each, 1, sweep_cluster.reason(problem))
         except Exception as problem:  # of Ray: a worker, its machine, or what it ran is gone
-            self._lost(each, f"Its worker was lost ({type(problem).__name__}): {str(problem).splitlines()[0]}")
+            self._lost(each, f"Its worker was lost ({type(problem).__name__}): {sweep_cluster.reason(problem)}")
         else:
-            if kind == "epoch":
+            if kind == "begun":
+                each.heard = True
+                self._becomes(each.job, RUNNING)
+            elif kind == "epoch":
                 each.job.epoch, each.job.accuracy = said
                 self.changed(each.job)
             elif kind == "state":
-                held = run_of(self.root, each.job.ticket)
-                if not (held and held.finished):
-                    run_archives.unpack(said, self.root, self.root / FOLDER)
+                self._take(each, said)
             elif said[0] == BUSY:
                 self._release(each)
                 each.job.tries -= 1
@@ -157,6 +157,16 @@ class _Sweep:
                 self._lost(each, said[1])
             else:
                 self._end(each, said[0], f"{said[1]} (on {said[2]})" if said[1] else "")
+
+    def _take(self, each: _Active, content: bytes) -> None:
+        """Put a state that came from a worker into the folder of runs, unless what lies there is as far."""
+        try:
+            held = run_of(self.root, each.job.ticket)
+            if held is None or run_archives.progress(content) > (held.finished, epochs_of(held)):
+                run_archives.unpack(content, self.root, self.root / FOLDER)
+        except LeukoBenchError as problem:
+            self.ray.cancel(each.answers)
+            self._end(each, 1, str(problem))
 
     def _lost(self, each: _Active, reason: str) -> None:
         if each.job.tries <= self.room.retries and not self.stop.requested:
@@ -169,7 +179,7 @@ class _Sweep:
     def _end(self, each: _Active, status: int, reason: str) -> None:
         settled(each.job, self.root, status, reason)
         if self.stop.requested and each.job.state == FAILED:
-            each.job.state = STOPPED
+            each.job.state, each.job.reason = STOPPED, ""
         self._release(each)
         self.changed(each.job)
 
@@ -207,42 +217,3 @@ def _task(plain: dict[str, Any], place: Place, threads: int, state: list[Any], b
     yield from work(
         plain, place, threads, lambda: ray.get(state[0]) if state else None, lambda: ray.get(board.asked.remote())
     )
-
-
-def _connect(address: str) -> Any:
-    """Return Ray, quietly connected.
-
-    Raises:
-        LeukoBenchError: there is no cluster at the address.
-    """
-    os.environ.update({name: value for name, value in QUIET.items() if name not in os.environ})
-    import logging
-
-    import ray
-
-    sent = {"working_dir": str(PROJECT), "excludes": NOT_SENT}
-    options: dict[str, Any] = {"runtime_env": sent, "log_to_driver": False, "logging_level": logging.ERROR}
-    try:
-        if address:
-            _knock(address)
-            ray.init(address=address, **options)
-        else:
-            ray.init(address="local", include_dashboard=False, **options)
-    except (OSError, ValueError, RuntimeError) as problem:
-        raise LeukoBenchError(
-            f"There is no Ray cluster at '{address or 'local'}' ({str(problem).splitlines()[0]}). Start one with: ray "
-            "start --head"
-        ) from None
-    return ray
-
-
-def _knock(address: str) -> None:
-    """Try whether anybody listens at "HOST:PORT" or "ray://HOST:PORT": Ray itself would ask for minutes.
-
-    Raises:
-        OSError: nobody does.
-    """
-    host, colon, port = address.rpartition("//")[2].rpartition(":")
-    if colon and port.isdecimal():
-        with socket.create_connection((host, int(port)), timeout=10):
-            pass

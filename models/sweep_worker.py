@@ -13,6 +13,7 @@ from typing import Any
 
 from models import run_archives, sweeping
 from models.sweep_process import CLAIM, JobProcess
+from models.sweep_runs import epochs_of
 from models.sweeping import FOLDER, Job, Ticket
 from utils import artifacts, lock, paths
 from utils.errors import LeukoBenchError
@@ -54,11 +55,11 @@ def work(
         stop: whether it shall stop after its step.
 
     Yields:
-        ("epoch", (epochs, accuracy)), ("state", archive) from storage that is not shared, and at last
+        ("begun", host), ("epoch", (epochs, accuracy)), ("state", archive) from storage that is not shared, and at last
         ("end", (exit status, reason, host)).
     """
-    ticket = Ticket(**plain | {"options": tuple(plain["options"])})
-    host = socket.gethostname()
+    ticket, host = Ticket.of(plain), socket.gethostname()
+    yield "begun", host
     shared = _shared(place)
     root = Path(place.runs) if shared else paths.runs_dir().resolve()
     data = _data(place, ticket.dataset)
@@ -80,13 +81,13 @@ def work(
 def _watch(
     process: JobProcess, ticket: Ticket, root: Path, shared: bool, stop: Callable[[], bool], host: str
 ) -> Iterator[tuple[str, Any]]:
-    job, told, due = Job(ticket, 0), False, 0.0
+    job, told, due = Job(ticket, 0, run=sweeping.run_of(root, ticket)), False, 0.0
     while (status := process.poll()) is None:
         time.sleep(LOOK)
         if not told and stop():
             told = True
             process.interrupt()
-        before, run = job.epoch, job.run or sweeping.run_of(root, ticket)
+        before, run = job.epoch, job.run or sweeping.run_of(root, ticket, named=True)
         if not run:
             continue
         sweeping.update(job, run)
@@ -132,13 +133,15 @@ def _data(place: Place, dataset: str) -> Path:
 
 def _continue(ticket: Ticket, root: Path, content: bytes | None) -> None:
     """Put the state that came with a job into this worker's folder, unless its own is as far or a job is at it."""
+    run_archives.restore(root, root / FOLDER)
     if content is None:
         return
     held = lock.take(root / FOLDER / f"{ticket.key}{CLAIM}")
     if held is None:
         return
     try:
-        if sweeping.run_of(root, ticket) is None:
+        own = sweeping.run_of(root, ticket)
+        if own is None or run_archives.progress(content) > (own.finished, epochs_of(own)):
             run_archives.unpack(content, root, root / FOLDER)
     except LeukoBenchError:
         pass  # it begins anew

@@ -1,27 +1,28 @@
 """A sweep: models x recipes x splits x seeds as jobs, each known by what it trains, wherever and whenever it is run.
 
 A job's key is the hash of its configuration with that of its manifest. What was done is read from the run folders: a
-finished run of that key is never trained again, an unfinished one is gone on with. There is no other state.
+finished run of that key is never trained again, an unfinished one is gone on with. There is no other state. A field
+that a run's config.json does not know yet counts as its default, which is what that run was trained with.
 """
 
-import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cache
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import models
 from data import schemes, splitting
 from models.base_config import ModelConfig
-from utils import artifacts, files
+from models.sweep_runs import farthest, trained
+from utils import artifacts
 from utils.artifacts import Run
 from utils.errors import LeukoBenchError
 
 FOLDER = ".sweep"  # below the root: locks, and what jobs say
 PLAIN = "none"  # the recipe that changes nothing
-WAITING, RUNNING, ELSEWHERE = "waiting", "running", "in another sweep"
+WAITING, QUEUED, RUNNING, ELSEWHERE = "waiting", "queued", "running", "in another sweep"
 BEFORE, FINISHED, FAILED, STOPPED = "finished before", "finished", "failed", "stopped"
 ENDED = (BEFORE, FINISHED, FAILED, STOPPED)
 
@@ -37,6 +38,7 @@ class Plan:
     settings: Sequence[str] = ()  # "field=value", of every job
     profile: str = ""
     dataset: str = ""
+    told: Sequence[str] = ()  # options of every training that change no result: trackers, devices
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,7 @@ class Ticket:
         dataset, split, split_seed: what the split is made from.
         options: of `python -m models.<model>.train`, without the root.
         label: how a person reads it.
+        told: options of a training that is begun as of one that is gone on with, and no part of the key.
     """
 
     model: str
@@ -60,6 +63,7 @@ class Ticket:
     split_seed: int
     options: tuple[str, ...]
     label: str
+    told: tuple[str, ...] = ()
 
     @property
     def key(self) -> str:
@@ -67,8 +71,13 @@ class Ticket:
         return f"{artifacts.folder_of(self.model)}-{self.config}-{self.manifest}"
 
     def plain(self) -> dict[str, Any]:
-        """Return it as a dict for JSON; `Ticket(**plain)` brings it back."""
+        """Return it as a dict for JSON; `of` brings it back."""
         return asdict(self)
+
+    @classmethod
+    def of(cls, plain: Mapping[str, Any]) -> Self:
+        """Return the ticket that `plain` gave, also where JSON made lists of its tuples."""
+        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in plain.items()})
 
 
 @dataclass
@@ -85,16 +94,21 @@ class Job:
     run: Run | None = field(default=None, repr=False)
 
 
-def jobs(plan: Plan) -> list[Job]:
+def jobs(plan: Plan, copies: bool = True) -> list[Job]:
     """Return a job for every combination, with its split laid out, so that jobs side by side do not make it at once.
 
+    Args:
+        plan: what is to be trained.
+        copies: also make the changed copies of training images that configurations ask for.
+
     Raises:
-        LeukoBenchError: a model, recipe, split, setting or dataset is unknown, or two combinations are the same.
+        LeukoBenchError: a model, recipe, split, setting or dataset is unknown, a file of weights is missing, or two
+            combinations are the same.
     """
     combinations = product(plan.models, plan.recipes or ("",), plan.splits or ("",), plan.seeds or (None,))
     wanted = [(_config(plan, *each), each) for each in combinations]  # every mistake is found before any image is read
     made = [
-        _job(plan, config.replace(split=split) if split != config.split else config, each)
+        _job(plan, config.replace(split=split) if split != config.split else config, each, copies)
         for config, each in wanted
         for split in schemes.expand(config.split)
     ]
@@ -111,27 +125,30 @@ def jobs(plan: Plan) -> list[Job]:
 
 def look(found: Sequence[Job], root: Path) -> None:
     """Say of jobs which were finished before, and how far the others are."""
-    runs: dict[tuple[str, str], list[Run]] = {}
+    runs: dict[tuple[str, ...], list[Run]] = {}
     for model in {job.ticket.model for job in found}:
         for run in artifacts.find_runs(root, model):
-            runs.setdefault((model, run.path.name[-8:]), []).append(run)
+            runs.setdefault((model, *trained(run)), []).append(run)
     for job in found:
-        chosen = chosen_of(runs.get((job.ticket.model, job.ticket.config[:8]), []), job.ticket)
+        chosen = farthest(runs.get((job.ticket.model, job.ticket.config, job.ticket.manifest), []))
         if chosen:
             update(job, chosen)
             job.state = BEFORE if chosen.finished else WAITING
 
 
-def run_of(root: Path, ticket: Ticket) -> Run | None:
-    """Return the run of a job: a finished one, else the latest unfinished one; None where it was not begun."""
-    ending = ticket.config[:8]
-    return chosen_of([run for run in artifacts.find_runs(root, ticket.model) if run.path.name.endswith(ending)], ticket)
+def run_of(root: Path, ticket: Ticket, named: bool = False) -> Run | None:
+    """Return the run of a job: a finished one, else the unfinished one with most epochs; None where it was not begun.
 
-
-def chosen_of(runs: Sequence[Run], ticket: Ticket) -> Run | None:
-    """Return of runs, oldest first, the one of a job: a finished one before an unfinished one."""
-    fitting = [run for run in runs if _fits(run, ticket)]
-    return next((run for run in fitting if run.finished), fitting[-1] if fitting else None)
+    Args:
+        root: folder of the runs.
+        ticket: of the job.
+        named: look only at folders that bear the hash, as those that are made now do: cheap among thousands.
+    """
+    runs, wanted = artifacts.find_runs(root, ticket.model), (ticket.config, ticket.manifest)
+    found = farthest([run for run in runs if run.path.name.endswith(ticket.config[:8]) and trained(run) == wanted])
+    if named or (found and found.finished):
+        return found
+    return farthest([run for run in runs if trained(run) == wanted])
 
 
 def update(job: Job, run: Run) -> None:
@@ -147,26 +164,19 @@ def update(job: Job, run: Run) -> None:
         return
 
 
-def _fits(run: Run, ticket: Ticket) -> bool:
-    try:
-        said = run.config()
-        for added in ("initialisation", "flavour"):  # by training, beside the fields of the configuration
-            said.pop(added, None)
-        held = hashlib.sha256(files.compact(said).encode()).hexdigest()[:16]  # as ModelConfig.hash
-        return held == ticket.config and run.environment()["manifest"] == ticket.manifest
-    except LeukoBenchError:
-        return False  # damaged, or just begun
-
-
 def _config(plan: Plan, model: str, recipe: str, split: str, seed: int | None) -> ModelConfig:
     given = {"dataset": plan.dataset, "split": split, "seed": seed, "recipe": "" if recipe == PLAIN else recipe}
     values = {name: value for name, value in given.items() if value not in ("", None)}
     config = models.config_for(model, plan.profile, plan.settings, **values)
     schemes.expand(config.split)
+    if config.weights not in ("imagenet", "none"):
+        from models import initial_weights
+
+        initial_weights.check_file(config.weights)
     return config
 
 
-def _job(plan: Plan, config: ModelConfig, words: tuple[str, str, str, int | None]) -> Job:
+def _job(plan: Plan, config: ModelConfig, words: tuple[str, str, str, int | None], copies: bool) -> Job:
     model, recipe, _, seed = words
     recipe = "" if recipe == PLAIN else recipe
     dataset = splitting.ensure_dataset(config.dataset)
@@ -176,7 +186,7 @@ def _job(plan: Plan, config: ModelConfig, words: tuple[str, str, str, int | None
         whole = whole.replace(
             variant=_with_reference(whole.variant.model_dump_json(), dataset, config.split, config.split_seed)
         )
-    if whole.offline.active:
+    if whole.offline.active and copies:
         _copies(whole.offline.model_dump_json(), dataset, config.split, config.split_seed)
     options = ["--dataset", dataset, "--split", config.split, "--profile", plan.profile, "--recipe", recipe]
     options += ["--seed", str(seed)] if seed is not None else []
@@ -184,8 +194,9 @@ def _job(plan: Plan, config: ModelConfig, words: tuple[str, str, str, int | None
     several = config.split if config.split != schemes.DEFAULT else ""
     label = " ".join(filter(None, (model, recipe, several, f"seed {config.seed}")))
     ticket = Ticket(
-        model, whole.hash(), split.manifest.hash, dataset, config.split, config.split_seed, tuple(options), label
-    )
+        model, whole.hash(), split.manifest.hash, dataset, config.split, config.split_seed, tuple(options), label,
+        tuple(plan.told),
+    )  # fmt: skip
     return Job(ticket, sum(phase.epochs for phase in whole.phases()))
 
 

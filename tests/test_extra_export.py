@@ -1,6 +1,7 @@
 """Exports answer as the run does, or are refused; what is stale, damaged or half-written answers nothing."""
 
 import dataclasses
+import io
 import json
 import os
 import shutil
@@ -13,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import PROJECT
+from PIL import Image
 from starlette.testclient import TestClient
 from webserver import calibrated
 
@@ -147,7 +149,53 @@ def test_accuracy_and_agreement_are_judged():
     ]
     assert export_check.compare(before, before, labels).problems(BOUNDS[exports.FLOAT32]) == []
     broken = export_check.compare(before, np.full((4, 2), np.nan), labels)
-    assert broken.accuracy == 0 and len(broken.problems(BOUNDS[exports.FLOAT32])) == 3
+    assert (broken.accuracy, broken.agreement, broken.largest_difference) == (0, 0, None)
+    assert len(broken.problems(BOUNDS[exports.FLOAT32])) == 3
+    for wrong in (np.nan, np.inf):  # of one image alone, which the bounds of int8 could bear
+        now = before.copy()
+        now[0, 0] = wrong
+        found = export_check.compare(before, now, labels)
+        assert found.problems(LOOSE[exports.INT8]) == ["a probability is not a finite number"]
+        assert json.dumps(dataclasses.asdict(found), allow_nan=False)
+
+
+def test_answers_that_are_no_numbers_are_refused_and_the_export_before_stays(run, monkeypatch):
+    monkeypatch.setattr(export_check, "BOUNDS", LOOSE)
+    source = exporting.Source(run)
+    exporting.export(source, "onnx", "int8")
+    before = {path: path.read_bytes() for path in run.file(exports.FOLDER).rglob("*") if path.is_file()}
+    kernel, bias = source.model.layers[-1].get_weights()
+    source.model.layers[-1].set_weights([kernel, np.full_like(bias, np.nan)])
+    with pytest.raises(exporting.Refused, match="on 16 test images a probability is not a finite number") as refused:
+        exporting.export(_with_model(run, source.model), "onnx", "float16")
+    assert json.dumps(refused.value.described, allow_nan=False)
+    # A description that cannot be written is a mistake of ours; it takes nothing along.
+    partial = run.file(exports.FOLDER) / ".partial"
+    partial.mkdir()
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        exporting._put(run, "onnx-int8", partial, {"accuracy": float("nan")})
+    partial.rmdir()
+    assert before == {path: path.read_bytes() for path in run.file(exports.FOLDER).rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("format", ["onnx", "openvino", "litert"])
+def test_a_runtime_that_fails_while_it_answers_says_so_in_one_line(exported, format):
+    run, _ = exported
+    place = exports.folder(run, f"{format}-float32")
+    opened = runtimes.open_files(place, format)
+    with pytest.raises(LeukoBenchError) as told:
+        opened.predict(np.zeros((2, 31, 32, 5), np.float32))
+    line = str(told.value)
+    assert line.startswith(f"{place} cannot answer (") and "\n" not in line
+    assert line.endswith("). Make the export again, or take another format or precision.")
+
+
+def test_converters_say_nothing(small_run, tmp_path, capfd, caplog):
+    source = exporting.Source(small_run)
+    capfd.readouterr()
+    export_formats.write_litert(source.frozen, tmp_path / "model.tflite")
+    export_int8.write_litert(source.frozen, tmp_path / "small.tflite", source.calibration[:2])
+    assert capfd.readouterr() == ("", "") and not caplog.records
 
 
 def test_other_weights_or_settings_make_an_export_stale(run, capsys):
@@ -184,15 +232,24 @@ def test_what_is_missing_damaged_or_unknown_is_one_line(run, capsys):
     with pytest.raises(LeukoBenchError, match=r"has no export onnx-int8\. It has: onnx-float16\. Make it"):
         runtimes.open_export(run, "onnx-int8")
     file = exports.folder(run, "onnx-float16") / "model.onnx"
-    size = file.stat().st_size
-    file.write_bytes(file.read_bytes()[:-100])
-    with pytest.raises(
-        LeukoBenchError, match=f"is damaged: its files do not have the {size:,} bytes that were written"
-    ):
+    kept = file.read_bytes()
+    file.write_bytes(kept[:-100])
+    damaged = f"Export onnx-float16 of run {run.id} is damaged: its files are not those that were written. "
+    damaged += f"Make it again: {make.replace('int8', 'float16')}"
+    with pytest.raises(LeukoBenchError) as told:
         runtimes.open_export(run, "onnx-float16")
-    file.write_bytes(b"x" * size)
+    assert str(told.value) == damaged
+    whole = bytearray(kept)
+    whole[len(whole) // 2] ^= 0x40  # a weight: it would be opened, and answer
+    file.write_bytes(whole)
+    with pytest.raises(LeukoBenchError) as told:
+        runtimes.open_export(run, "onnx-float16")
+    assert str(told.value) == damaged
+    file.write_bytes(kept)
+    exports.read(run, "onnx-float16")
+    file.write_bytes(b"x" * len(kept))
     with pytest.raises(LeukoBenchError, match=r"onnx-float16 cannot be opened \(.*\)\. Make the export again\."):
-        runtimes.open_export(run, "onnx-float16")
+        runtimes.open_files(file.parent, "onnx")
     assert main(["export", str(run.path), "--format", "saved_model", "--precision", "int8"]) == 1
     assert capsys.readouterr().err == (
         "Error: There is no export of format 'saved_model' and precision 'int8'. Valid: onnx as float32, float16, "
@@ -222,6 +279,12 @@ def test_killed_in_the_middle_it_leaves_no_export(run):
         [sys.executable, "-c", code, str(run.path)], cwd=PROJECT, stdout=subprocess.PIPE, text=True
     )
     assert process.stdout.readline() == "converted\n"
+    with pytest.raises(LeukoBenchError) as caught:
+        exporting.export(exporting.Source(run), "onnx", "float32")
+    assert str(caught.value) == (
+        f"Export onnx-float32 of run {run.id} is being made by another process already. Wait for it."
+    )
+    assert process.poll() is None and (run.file(exports.FOLDER) / ".onnx-float32.partial" / "model.onnx").is_file()
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert exports.of(run) == [] and not exports.folder(run, "onnx-float32").exists()
@@ -281,6 +344,19 @@ def test_evaluating_an_export_leaves_the_run_alone(exported, capsys):
     exports.read(run, "onnx-float32")  # whole as before
 
 
+def test_a_run_without_the_export_does_not_end_the_evaluation_of_others(exported, run, capsys):
+    whole, _ = exported
+    before = exports.folder(whole, "onnx-float16") / artifacts.METRICS
+    assert not before.exists()
+    assert main(["evaluate", str(run.path), str(whole.path), "--export", "onnx-float16"]) == 1
+    shown = capsys.readouterr()
+    assert shown.err.endswith(
+        f"Error: Run {run.id} has no export onnx-float16. Make it with: python run_guide.py export {run.id} "
+        "--format onnx --precision float16\n"
+    )
+    assert shown.out.count("test accuracy") == 1 and before.is_file()
+
+
 def test_the_web_page_answers_by_an_export(exported):
     from webapp.server import make_app
     from webapp.settings import Settings
@@ -306,6 +382,12 @@ def test_the_web_page_answers_by_an_export(exported):
     limit = max(0.02, 3 * made["litert-int8"]["largest_difference"])
     for name, share in found[""]["probabilities"].items():
         assert abs(found["litert-int8"]["probabilities"][name] - share) <= limit
+    buffer = io.BytesIO()
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)).save(buffer, "PNG")
+    with TestClient(make_app(Settings(run.root, export="litert-int8")), base_url="http://localhost") as client:
+        send = {"files": [("images", ("noise.png", buffer.getvalue()))]}
+        (answer,) = client.post("/api/v1/predict", **send).json()["images"][0]["answers"]
+    assert answer["refused"] and answer["predicted"] is None and answer["runtime"] is None
 
 
 def test_the_web_page_refuses_a_stale_export(run):
@@ -375,3 +457,54 @@ def test_every_kind_of_graph_is_converted(tmp_path, name):
     export_formats.halve_onnx(full, half)
     if name == "resnet18":
         assert half.stat().st_size < 0.51 * full.stat().st_size
+
+
+def test_a_failing_conversion_takes_no_other_figures_of_the_benchmark_along(monkeypatch):
+    """Neither those of the model's other exports nor those of other models."""
+    from benchmarks import inference, page
+    from benchmarks import inference_models as parts
+    from benchmarks.recording import Result
+
+    def broken(*_):
+        raise ValueError("no such operation")
+
+    monkeypatch.setattr(export_formats, "write_onnx", broken)
+    batches = {inference.ONE: (2, 0.01), inference.MANY: (2, 0.01)}
+    without_onnx = parts.measured("smearnet", 32, batches)
+    assert without_onnx["failed"] == dict.fromkeys(
+        ("onnx-float32", "onnx-int8", "openvino-float32", "openvino-int8"), "ValueError: no such operation"
+    )
+    assert set(without_onnx["bytes"]) == {"litert-float32", "litert-int8"}
+    nothing = without_onnx | {"model": "none"}
+    nothing["failed"] = dict.fromkeys(parts.EXPORTS, "no")
+    nothing["seconds"] = {
+        batch: {way: each for way, each in ways.items() if way not in parts.EXPORTS}
+        for batch, ways in without_onnx["seconds"].items()
+    }
+
+    def apart(name, *_):
+        if name == "gone":
+            raise LeukoBenchError("Measuring gone ended with 1; the reason stands above.")
+        return nothing if name == "none" else without_onnx
+
+    monkeypatch.setattr(parts, "measured_apart", apart)
+    monkeypatch.setattr(inference, "_size", lambda _: 32)
+    measured, notes = inference._measured(["gone", "none", "smearnet"], batches)
+    assert measured == [nothing, without_onnx]
+    assert notes == ["gone was not measured: its process ended with an error."]
+    claims = inference._speed_claims(measured)
+    assert [(claim.text, claim.asked) for claim in claims] == [
+        (f"{words}: predict_on_batch / the best {kind}, every model", bound)
+        for words, bound in (("One image", 3), ("One image, small models", 20), ("32 images", 1.5))
+        for kind in ("float32 export", "export")
+    ]
+    assert all("least of 1 models, smearnet, with litert-" in claim.why for claim in claims)
+    refused = {
+        "run": "a/1", "refused": "no", "export": "onnx-int8", "bytes": 300, "share_of_weights": 0.3, "lost": 0.9,
+        "accuracy": 0.1, "agreement": 0.2, "largest_difference": None,
+    }  # fmt: skip
+    size, _ = inference._run_claims([refused])
+    assert size.asked == 0.25 and not size.reached and "the largest is a/1" in size.why
+    sheets = [inference._latency(measured), inference._throughput(measured), *inference._runs_sheet([refused])]
+    result = Result("", "", claims, sheets, inference._plots(measured), inference._notes(measured, [refused]))
+    assert files.json_text(dataclasses.asdict(result)) and page.tables(result)

@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+import time
 
 import psutil
 import pytest
@@ -102,3 +103,15 @@ def test_no_cluster_is_one_line(home, tmp_path):
     assert code == 1
     line = "There is no Ray cluster at '127.0.0.1:1' ([Errno 111] Connection refused). Start one with: ray start --head"
     assert text.splitlines()[-1] == f"Error: {line}"
+
+
+def test_one_stop_ends_a_sweep_that_no_machine_can_take(home, tmp_path, cluster):
+    process = command(tmp_path, "--engine", "ray", "--address", cluster({}), "--cpus", "64")
+    for line in process.stdout:
+        if ": queued" in line:
+            break
+    time.sleep(2)  # its tasks have been handed over
+    process.send_signal(signal.SIGINT)
+    code, text = said(process, timeout=60)
+    assert code == 130 and "Finished epochs are kept: the same command goes on." in text
+    assert "cnn seed 1: stopped\n" in text and "2 stopped." in text

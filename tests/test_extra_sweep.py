@@ -13,8 +13,9 @@ from utils import artifacts, files
 
 
 def test_two_jobs_side_by_side_and_never_again(home, tmp_path):
-    code, text = said(command(tmp_path, "--jobs", "2"))
+    code, text = said(command(tmp_path, "--jobs", "2", "--tensorboard"))
     assert code == 0, text
+    assert all(list(run.path.rglob("events.out.tfevents.*")) for run in artifacts.find_runs(tmp_path))
     assert seeds_of(tmp_path) == ([1, 2], 2)
     threads = {run.environment()["threads"] for run in artifacts.find_runs(tmp_path)}
     assert threads == {max(1, len(os.sched_getaffinity(0)) // 2)}

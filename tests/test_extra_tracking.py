@@ -116,6 +116,12 @@ def events(run, part=""):
     }
 
 
+def artefacts(server):
+    """Return time and size of every artefact that a server keeps."""
+    found = [path for path in (server.folder / "files").rglob("*") if path.is_file()]
+    return {path: (path.stat().st_mtime_ns, path.stat().st_size) for path in found}
+
+
 def epochs(run):
     return [row["epoch"] for row in run.history()]
 
@@ -183,6 +189,9 @@ def test_what_was_sent_is_not_sent_again(tracked, client, server, guide):
     run = tracked["with"]
     run_id = kept_id(run, server)
     before = client.get_metric_history(run_id, "val_loss"), client.get_metric_history(run_id, "test_accuracy")
+    ended, stored = client.get_run(run_id).info.end_time, artefacts(server)
+    assert ended == int(1000 * run.file("metrics.json").stat().st_mtime)
+    assert {path.name for path in stored} >= {*tracking_mlflow.UPLOADED, "README.md"}
     done = guide("track", str(run.path), "--mlflow", server.uri)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == f"{run.id}: MLflow at {server.uri}: run {run_id} of the experiment LeukoBench\n"
@@ -190,6 +199,36 @@ def test_what_was_sent_is_not_sent_again(tracked, client, server, guide):
     after = client.get_metric_history(run_id, "val_loss"), client.get_metric_history(run_id, "test_accuracy")
     assert [list(map(str, each)) for each in after] == [list(map(str, each)) for each in before]
     assert client.get_run(run_id).info.status == "FINISHED"
+    assert client.get_run(run_id).info.end_time == ended and artefacts(server) == stored
+
+
+def test_what_has_changed_since_is_sent_and_the_end_stays(server, client, tmp_path):
+    run = fake_run(tmp_path)
+    tracking_mlflow.Mlflow(server.uri).finish(run)
+    run_id, stored = kept_id(run, server), artefacts(server)
+    ended = client.get_run(run_id).info.end_time
+    files.write_text(run.file("environment.json"), run.file("environment.json").read_text() + " ")
+    tracking_mlflow.Mlflow(server.uri).finish(run)
+    changed = [path.name for path, state in artefacts(server).items() if stored[path] != state]
+    assert changed == ["environment.json"] and client.get_run(run_id).info.end_time == ended
+    scores = run.metrics()
+    scores["test"]["accuracy"] = 0.125
+    files.write_json(run.file("metrics.json"), scores)
+    tracking_mlflow.Mlflow(server.uri).finish(run)
+    found = client.get_run(run_id)
+    assert found.data.metrics["test_accuracy"] == 0.125 and found.info.status == "FINISHED"
+    assert found.info.end_time == int(1000 * run.file("metrics.json").stat().st_mtime)
+
+
+def test_a_damaged_list_of_runs_is_said_in_one_line(server, tmp_path):
+    run = fake_run(tmp_path)
+    for text in ("[]", '{"mlflow": []}', '{"mlflow": {"http://host": 5}}'):
+        run.file("tracking.json").write_text(text)
+        with pytest.raises(LeukoBenchError) as caught:
+            tracking_mlflow.Mlflow(server.uri).finish(run)
+        assert str(caught.value) == (
+            f"{run.file('tracking.json')} is damaged. Remove it: the run is then sent as a new one."
+        )
 
 
 def test_ctrl_c_is_killed_and_a_resume_goes_on_in_both_logs(server, client, home, guide):

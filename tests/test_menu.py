@@ -14,12 +14,14 @@ from fakes import fake_run
 
 from data import schemes
 from guide import menu
-from guide.choices import Choices
+from guide.choices import Choices, check_answer
 from guide.parameters import command_line, parameters
 from guide.questions import Back, Leave, ask
 from guide.steps import STEPS
 from guide.train import train
+from models import mlflow_server, tracking
 from utils.artifacts import open_run
+from utils.errors import LeukoBenchError
 
 PROJECT = Path(__file__).resolve().parent.parent
 STEP = "Step (number or letter, Enter shows the menu, q quits): "
@@ -351,7 +353,8 @@ def test_enter_gives_the_default_of_the_command_line(folders, monkeypatch, step)
         """Ask for every setting, choose the first of a list, and else press Enter."""
         if prompt.startswith("  Change other settings"):
             return "y"
-        return "" if "[" in prompt else str(folders) if "path" in prompt else "1"
+        needed = {"path": str(folders), "mlflow": "http://127.0.0.1:5000"}
+        return "" if "[" in prompt else next((needed[word] for word in needed if word in prompt), "1")
 
     monkeypatch.setattr("guide.questions.read", read)
     asked = parameters(step.function)
@@ -390,6 +393,67 @@ def test_command_line_is_what_a_person_would_type():
     values |= {"model": ["cnn", "resnet50"], "seed": [7], "set_": ["epochs=3", "weights=a file"], "root": Path("x y")}
     words = "train cnn resnet50 --seed 7 --set epochs=3 --set 'weights=a file' --root 'x y'"
     assert command_line("train", asked, values) == f"python run_guide.py {words}"
+
+
+def test_an_answer_of_a_tracking_uri_is_judged_and_its_password_never_shown():
+    asked = parameters(train)
+    values = {parameter.name: parameter.default for parameter in asked}
+    values |= {"model": ["cnn"], "mlflow": "postgresql://u:se/cr#et@host/db?password=SECRET"}
+    assert command_line("train", asked, values).endswith("train cnn --mlflow postgresql://host/db")
+    check_answer("mlflow", values["mlflow"], {})
+    with pytest.raises(LeukoBenchError, match=r"^--mlflow received 'localhost:5000', which is no tracking URI\."):
+        check_answer("mlflow", "localhost:5000", {})
+    with pytest.raises(LeukoBenchError, match=r"^There is no nowhere\.yaml\.$"):
+        check_answer("file", Path("nowhere.yaml"), {})
+
+
+@pytest.mark.parametrize(
+    ("uri", "said"),
+    [
+        ("postgresql://u:secret@host:5/db", "postgresql://host:5/db"),
+        ("postgresql://u:se#cret@host/db", "postgresql://host/db"),
+        ("postgresql+psycopg2://u:se/cret@host/db", "postgresql+psycopg2://host/db"),
+        ("mysql://u:se?cret@host/db", "mysql://host/db"),
+        ("mysql://u:s@c/r:e@t@host/db", "mysql://host/db"),
+        ("mysql://u:se cret@host/db", "mysql://host/db"),
+        ("postgresql://host/db?user=u&password=SECRET", "postgresql://host/db"),
+        ("postgresql://host/db?user=u&password=SE@CRET", "postgresql://..."),
+        ("mssql+pyodbc:///?odbc_connect=Driver%3DX;PWD=se@cret", "mssql+pyodbc://..."),
+        ("u:secret@host", "u:host"),
+        ("sqlite+pysqlcipher://:secret@/x.db", "sqlite+pysqlcipher:///x.db"),
+        ("sqlite:///a@b?c.db", "sqlite:///a@b?c.db"),
+        ("file:a@b", "file:a@b"),
+        ("http://127.0.0.1:5000/a", "http://127.0.0.1:5000/a"),
+        ("localhost:5000", "localhost:5000"),
+        ("mlruns", "mlruns"),
+    ],
+)
+def test_what_is_shown_of_a_tracking_uri(uri, said):
+    assert mlflow_server.shown(uri) == said
+
+
+@pytest.mark.parametrize(
+    ("problem", "said"),
+    [
+        ("cannot use postgresql://u:se/c@r#et@host/db", "cannot use postgresql://host/db"),
+        ('bad host "cr/et@host" in it', 'bad host ...@host" in it'),
+        ("url: /x?user=u&password=SECRET (again)", "url: /x (again)"),
+        ("Failed to parse: 'u:se' is not a valid host or port", None),
+    ],
+)
+def test_a_reason_holds_no_password(problem, said):
+    said = said or "it is no valid URL; in a name or password write / ? # @ as %2F %3F %23 %40"
+    assert tracking.reason(ValueError(problem)) == said
+
+
+def test_a_local_database_is_one_place_from_wherever_it_is_named(tmp_path, monkeypatch):
+    (tmp_path / "a b").mkdir()
+    monkeypatch.chdir(tmp_path / "a b")
+    assert mlflow_server.place("sqlite:///x.db") == f"sqlite:///{tmp_path / 'a b' / 'x.db'}"
+    assert mlflow_server.place("sqlite:///../x.db") == f"sqlite:///{tmp_path / 'x.db'}"
+    folder = (tmp_path / "a b" / "runs").as_uri()
+    assert {mlflow_server.place(uri) for uri in ("file:runs", "file:./runs", folder)} == {folder}
+    assert mlflow_server.place("http://u:p@host:5000") == "http://host:5000"
 
 
 @pytest.mark.parametrize(("text", "signal_"), [("b", Back), ("BACK", Back), ("q", Leave), ("Quit", Leave)])

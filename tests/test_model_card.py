@@ -32,6 +32,7 @@ def write_export(run, name, **changed):
         "accuracy_of_weights": 0.9,
     }  # fmt: skip
     files.write_bytes(exports.folder(run, name) / exports.FILES[fields["format"]], bytes(fields["bytes"]))
+    fields["files_sha256"] = exports.files_hash(exports.folder(run, name), fields["format"])
     files.write_json(exports.description(run, name), fields | changed)
 
 
@@ -116,7 +117,7 @@ def test_a_run_on_groups_misses_the_random_split(tmp_path):
     assert "may lie on both sides" not in body
 
 
-def test_licence_and_limits_follow_from_the_images(tmp_path, dataset):
+def test_licence_and_limits_follow_from_the_images(tmp_path, dataset, monkeypatch):
     run = fake_run(tmp_path, dataset="mine")
     assert card_data.origin(run) == card_data.OTHER
     front, body = split_card(model_card.text(run))
@@ -128,7 +129,15 @@ def test_licence_and_limits_follow_from_the_images(tmp_path, dataset):
     assert front["license"] == "mit" and "synthetic-images" in front["tags"]
     assert "drawn by a program, of no patient" in body and "- It was trained on drawn images" in body
 
-    dataset("mine", None)
+    dataset("mine", None)  # classes of the same names are no sign
+    front, body = split_card(model_card.text(run))
+    assert "license_link" not in front and classes.CITATION not in body and "One hospital" not in body
+    assert (
+        "The classes are named as those of the ALL dataset. The published dataset has other counts: Benign 50 of 504, "
+        "Early 50 of 985, Pre 50 of 963, Pro 50 of 804."
+    ) in body
+
+    monkeypatch.setattr(classes, "PUBLISHED", dict.fromkeys(CLASSES, 50))
     front, body = split_card(model_card.text(run))
     assert front["license_link"] == f"https://www.kaggle.com/datasets/{classes.HANDLE}"
     assert classes.CITATION in body and "- One hospital" in body
@@ -169,6 +178,13 @@ def test_what_cannot_be_read_is_said_in_one_line(tmp_path):
     assert str(caught.value) == (
         f"{path} is damaged (KeyError('before')). Make it again: python run_guide.py calibrate {run.id}"
     )
+
+
+def test_scores_are_those_of_the_predictions_where_metrics_are_damaged(tmp_path):
+    run = fake_run(tmp_path, measured=True)
+    whole = model_card.text(run)
+    files.write_json(run.file(artifacts.METRICS), {"test": {}})
+    assert model_card.text(run) == whole
 
 
 def test_a_damaged_sister_and_a_missing_manifest_do_no_harm(tmp_path):

@@ -78,6 +78,42 @@ def test_a_manifest_that_goes_or_comes_is_seen(root):
     assert run_records.measure(run).unchecked is None
 
 
+def test_a_manifest_is_looked_for_beside_the_link_to_a_model(root, tmp_path_factory):
+    real = tmp_path_factory.mktemp("disk") / "deep" / "cnn"
+    (root / "cnn").rename(real.parent.mkdir() or real)
+    (root / "cnn").symlink_to(real)
+    run = artifacts.find_runs(root)[0]
+    assert run_records.measure(run).unchecked is None
+    path = run.manifest_path()
+    text = path.read_text()
+    path.unlink()
+    assert run_records.measure(run).unchecked == path
+    path.write_text("\n".join(text.splitlines()[:-50]) + "\n")
+    with pytest.raises(LeukoBenchError, match="does not hold the test images of its manifest"):
+        run_records.measure(run)
+
+
+def test_a_manifest_that_changes_in_its_place_is_read_again(root):
+    run = artifacts.find_runs(root)[0]
+    run_records.measure(run)
+    path = run.manifest_path()
+    path.write_text("\n".join(path.read_text().splitlines()[:-50]) + "\n")
+    os.utime(path, (1_750_000_000, 1_750_000_000))
+    with pytest.raises(LeukoBenchError, match="does not hold the test images of its manifest"):
+        run_records.measure(run)
+    assert run_records.images_by_class(run) != run_records.images_by_class(artifacts.find_runs(root)[-1])
+
+
+def test_a_run_is_found_by_its_label_without_a_whole_environment(tmp_path):
+    run = fake_run(tmp_path, settings=["variant=clahe"])
+    about = run.environment()
+    del about["test_identity"]
+    files.write_json(run.file(artifacts.ENVIRONMENT), about)
+    assert artifacts.label_of(run) == "cnn (clahe)"
+    run.file(artifacts.CONFIG).unlink()
+    assert artifacts.label_of(run) == "cnn"
+
+
 def test_what_was_made_by_another_program_is_made_again(root, monkeypatch):
     first = read(root)
     monkeypatch.setattr(run_index, "_code", lambda modules: "another program")

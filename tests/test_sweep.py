@@ -1,5 +1,6 @@
 """The sweep: what it plans and what it takes for done. Real ones: test_extra_sweep.py, test_extra_ray.py."""
 
+import json
 import re
 import signal
 import subprocess
@@ -9,7 +10,13 @@ from pathlib import Path
 import pytest
 from fakes import fake_run
 
-from models import run_archives, sweep_files, sweeping
+from guide import menu, sweep
+from guide.parameters import parameters
+from guide.questions import ask
+from guide.steps import STEPS
+from models import run_archives, sweep_cluster, sweep_files, sweep_local, sweep_worker, sweeping
+from models.progress import StopSignal
+from models.sweep_local import Room
 from models.sweeping import Plan
 from utils import artifacts, files, lock
 from utils.errors import LeukoBenchError
@@ -49,6 +56,7 @@ def test_a_plan_is_every_combination_and_all_folds(home):
         ({"models": ["cn"]}, "Unknown model 'cn'. Did you mean 'cnn'?"),
         ({"recipes": ["grey"]}, "Unknown recipe 'grey'. Did you mean 'gray'?"),
         ({"splits": ["kfold:x"]}, "Unknown split 'kfold:x'."),
+        ({"settings": [*TINY, "weights=nothere.h5"]}, "Field 'weights' received 'nothere.h5', which is no file."),
         ({"dataset": "tyni"}, "There is no dataset 'tyni'. Did you mean 'tiny'?"),
     ],
 )  # fmt: skip
@@ -75,6 +83,8 @@ def test_a_file_says_the_same_in_the_words_of_the_command_line(tmp_path):
         ("seed: one", "'seed' takes a whole number, or several in a list; received 'one'."),
         ("model: {a: 1}", "'model' takes a text, or several in a list; received {'a': 1}."),
         ("profile: [a, b]", "'profile' takes one value; received 2."),
+        ("recipe: [null, gray]", "'recipe' takes a text, or several in a list; received None."),
+        ("set: {weights: null}", "'set' gives 'weights' no value. Write one, or leave the line out."),
     ],
 )  # fmt: skip
 def test_a_mistake_in_a_file_is_one_line(tmp_path, text, line):
@@ -83,6 +93,14 @@ def test_a_mistake_in_a_file_is_one_line(tmp_path, text, line):
     with pytest.raises(LeukoBenchError) as caught:
         sweep_files.read(path)
     assert str(caught.value) == f"{path}: {line}"
+
+
+@pytest.mark.parametrize("text", ["seed: 2020-13-45", "seed: 0x_", "a: " + "[" * 2000])
+def test_what_the_reader_of_yaml_trips_over_is_one_line(tmp_path, text):
+    path = tmp_path / "sweep.yaml"
+    path.write_text(text)
+    with pytest.raises(LeukoBenchError, match=r"is no readable YAML\. Write lines such as: model: \[cnn, resnet18\]$"):
+        sweep_files.read(path)
 
 
 def test_what_is_no_yaml_says_so(tmp_path):
@@ -111,6 +129,139 @@ def test_another_seed_or_manifest_is_another_job(home, tmp_path, change):
     made(tmp_path, job, **change)
     sweeping.look([job], tmp_path)
     assert (job.state, job.run) == (sweeping.WAITING, None)
+
+
+def test_a_run_from_before_a_field_was_known_is_done(home, tmp_path):
+    (job,) = sweeping.jobs(plan(seeds=[42]))
+    run = made(tmp_path, job)
+    said = run.config()
+    del said["intervention"], said["offline"]
+    files.write_json(run.file(artifacts.CONFIG), said)
+    run.path.rename(run.path.with_name(run.path.name[:-8] + "0123abcd"))  # as its configuration was named then
+    sweeping.look([job], tmp_path)
+    assert job.state == sweeping.BEFORE and sweeping.run_of(tmp_path, job.ticket) == job.run
+
+
+def test_of_two_unfinished_runs_the_farther_one_is_gone_on_with(home, tmp_path):
+    (job,) = sweeping.jobs(plan(seeds=[42]))
+    far, near = made(tmp_path, job), made(tmp_path, job)
+    lines = far.file(artifacts.HISTORY).read_text().splitlines()
+    far.file(artifacts.HISTORY).write_text("\n".join([*lines, lines[-1]]) + "\n")
+    for run in (far, near):
+        run.file(artifacts.METRICS).unlink()
+    assert sweeping.run_of(tmp_path, job.ticket) == far
+
+
+def test_failures_are_listed_also_where_the_table_cannot_be_made(home, tmp_path, capsys):
+    done = sweeping.jobs(plan(seeds=[42, 43]))
+    for job in done:
+        job.run, job.state = made(tmp_path, job, job.ticket.split_seed), sweeping.BEFORE
+    done[0].run.file(artifacts.PREDICTIONS).unlink()
+    (failed,) = sweeping.jobs(plan(seeds=[44]))
+    failed.state, failed.reason = sweeping.FAILED, "The disk is full."
+    with pytest.raises(LeukoBenchError, match=artifacts.PREDICTIONS):
+        sweep._ended([*done, failed], tmp_path)
+    assert capsys.readouterr().err == "Error: cnn seed 44: The disk is full.\n"
+
+
+def test_a_dry_run_makes_no_copies_of_images(home, monkeypatch):
+    asked = []
+    monkeypatch.setattr(sweeping, "_copies", lambda *made: asked.append(made))  # which takes seconds
+    wanted = plan(settings=[*TINY, "offline.copies=1", "offline.augmentation.flips=true"])
+    sweeping.jobs(wanted, copies=False)
+    assert not asked
+    sweeping.jobs(wanted)
+    assert len(asked) == 1
+
+
+@pytest.mark.parametrize(("worker", "kept"), [(1, 3), (3, 3), (5, 5)])
+def test_a_worker_goes_on_from_the_newer_state(home, tmp_path, worker, kept):
+    (job,) = sweeping.jobs(plan(seeds=[42]))
+
+    def at(root, epochs):
+        run = made(root, job)
+        heading, row = run.file(artifacts.HISTORY).read_text().splitlines()
+        run.file(artifacts.HISTORY).write_text("\n".join([heading, *[row] * epochs]) + "\n")
+        run.file(artifacts.METRICS).unlink()
+        return run
+
+    own, sent = at(tmp_path / "own", worker), at(tmp_path / "runs", 3)
+    content = run_archives.pack(sent)
+    assert run_archives.progress(content) == (False, 3)
+    sweep_worker._continue(job.ticket, tmp_path / "own", content)
+    assert len(own.history()) == kept
+
+
+def test_no_interruption_loses_a_run(tmp_path, monkeypatch):
+    run = fake_run(tmp_path)
+    staging, content, rename, calls = tmp_path / sweeping.FOLDER, run_archives.pack(run), Path.rename, []
+
+    def interrupted(path, target):
+        calls.append(path)
+        if len(calls) > 1:  # the old run is aside, the new one not yet there, and it cannot be put back either
+            raise OSError(28, "No space left on device") if len(calls) > 2 else KeyboardInterrupt
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run_archives.unpack(content, tmp_path, staging)
+    assert not run.finished
+    monkeypatch.undo()
+    run_archives.restore(tmp_path, staging)
+    assert run.finished and not list(staging.iterdir())
+
+
+def test_a_job_stopped_before_it_listened_is_stopped(home, tmp_path):
+    (job,) = sweeping.jobs(plan(seeds=[42]))
+    stop = StopSignal()
+
+    def changed(job):
+        if job.state == sweeping.RUNNING:
+            stop.requested = True
+
+    sweep_local.run([job], tmp_path, Room(jobs=1), changed, stop)
+    assert (job.state, job.reason) == (sweeping.STOPPED, "")
+    assert not list((tmp_path / sweeping.FOLDER).iterdir())
+
+
+def test_jobs_do_not_share_a_card_unless_told(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    assert sweep_local._shares(Room(), 8)[::2] == (2, ["0", "1"])
+    assert sweep_local._shares(Room(jobs=3), 8)[::2] == (3, [])
+    assert sweep_local._shares(Room(gpus=0.5), 8)[::2] == (4, ["0", "0", "1", "1"])
+
+
+def test_the_menu_sweeps_without_a_recipe_beside_others(monkeypatch, tmp_path):
+    (step,) = (each for each in STEPS if each.command == "sweep")
+    (recipe,) = (each for each in parameters(step.function) if each.name == "recipe")
+    offered, _ = menu._offered(recipe, {}, tmp_path, step)
+    assert offered.notes[0] == "changes nothing"
+    monkeypatch.setattr("builtins.input", lambda prompt: "none 2")
+    assert ask(recipe, offered, lambda value: None) == ["none", "gray"]
+
+
+def test_trackers_are_handed_to_every_training_and_are_no_part_of_its_key(home):
+    (job,), (told,) = (sweeping.jobs(plan(told=words)) for words in ((), ("--tensorboard",)))
+    assert told.ticket.told == ("--tensorboard",) and told.ticket.key == job.ticket.key
+    assert sweeping.Ticket.of(json.loads(json.dumps(told.ticket.plain()))) == told.ticket
+
+
+def test_what_went_wrong_in_a_task_of_ray_is_its_own_line():
+    class Wrapped(Exception):
+        cause = LeukoBenchError("Cannot write /x: Permission denied.")
+
+    assert sweep_cluster.reason(Wrapped("\x1b[36mray::_task()\x1b[39m (pid=1)\n  File ...")) == str(Wrapped.cause)
+    assert sweep_cluster.reason(ValueError("\nOne.\nTwo.")) == "One."
+    assert sweep_cluster.reason(ValueError()) == "ValueError"
+
+
+def test_a_job_that_fits_no_machine_is_said():
+    nodes = [{"Alive": True, "Resources": {"CPU": 2.0}}, {"Alive": False, "Resources": {"CPU": 64.0}}]
+    assert sweep_cluster.too_large(nodes, 2, 0) == ""
+    assert sweep_cluster.too_large(nodes, 64, 0) == (
+        "A job takes 64 cores and 0 GPUs, and no machine of the cluster has both (the most: 2 cores, 0 GPUs). The jobs "
+        "wait for one that has; Ctrl-C ends the sweep."
+    )
 
 
 def test_a_lock_goes_with_its_process(tmp_path):

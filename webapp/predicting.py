@@ -170,7 +170,7 @@ async def _look(upload: Upload, question: Question, services: Services, show: bo
             image = upload.content if seen.pixels is None else seen.pixels
             given = await services.inference.predict(tuple(entry.run for entry in question.runs), image)
             answers = await asyncio.to_thread(services.judge.answers, question.runs, given, seen.statistics)
-            answers = [replace(each, runtime=_runtime(each, services)) for each in answers]
+            answers = [replace(each, runtime=_runtime(each, services)) if each.given else each for each in answers]
             maps = await _maps(answers, image, question.method, services)
             if question.keep:
                 text = csv_of(upload.name, answers)

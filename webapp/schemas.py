@@ -54,7 +54,10 @@ class ModelAnswer(BaseModel):
     )
     refused: str | None = Field(description="Why there is no class: the image is unlike the training images.")
     problem: str | None = Field(description="Why the run could not be asked.")
-    runtime: str = Field(description="What computed it: keras, or an export of the run.", examples=["onnx-int8"])
+    runtime: str | None = Field(
+        description="What computed it: keras, or an export of the run; null where there is no class.",
+        examples=["onnx-int8"],
+    )
     distance: float | None = Field(description="From the training images; these have 1 on average.")
     limit: float | None = Field(description="Distance above which no class is given.")
     honest: HonestScore | None
@@ -105,7 +108,7 @@ def _answer(answer: Answer, values: "np.ndarray | str | None", method: str) -> M
         calibrated=answer.given and answer.facts.temperature is not None, prediction_sets=answer.sets or {},
         set_coverage=answer.facts.coverage if answer.facts else {},
         refused=answer.refused or None, problem=answer.problem or None, distance=answer.distance, limit=answer.limit,
-        runtime=answer.runtime,
+        runtime=answer.runtime if answer.given else None,
         honest=honest and HonestScore(
             split=honest.split, test_accuracy=honest.accuracy, test_images=honest.images,
             stain_swap_accuracy=honest.stain_swap, stain_flip_rate=honest.flip_rate,
