@@ -133,6 +133,7 @@ class Catalogue:
             check(run.config(), run)
             if not run.finished:
                 return Entry(run, UNFINISHED, self._unfinished(run), None, weights, label, {}, config, now)
+            run.metrics()  # nothing is shown from it, but a damaged one says that the run is not as it was left
             record = measure(run)
             leaderboard.rows([record])  # what was derived from the run is read as well
             measured = leaderboard.measures(record)
