@@ -1,7 +1,8 @@
 """Evaluate a trained run: predictions, timing, metrics. Also the one way to open its model."""
 
+from collections.abc import Callable
 from time import perf_counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -85,14 +86,7 @@ def evaluate(run: Run) -> Run:
     start = perf_counter()
     model = open_model(run)
     load_seconds = perf_counter() - start
-    rows, images = [], None
-    for subset in ("val", "test"):
-        images = read(config, split, subset)
-        probabilities = predict(model, images)
-        for name, label, values in zip(images.names, images.labels, probabilities, strict=True):
-            # Nine digits bring every float32 back exactly.
-            rows.append([name, subset, config.classes[label], *(f"{value:.9g}" for value in values)])
-    header = ["image", "split", "label", *(f"p_{name}" for name in config.classes)]
+    header, rows, images = predicted(config, split, lambda images: predict(model, images))
     files.write_text(run.file(artifacts.PREDICTIONS), files.csv_text(header, rows))
     # What is trainable is what the last phase of training learned.
     backbones.prepare_phase(model, config.phases()[-1], config.weights != "none")
@@ -114,8 +108,26 @@ def read(config: ModelConfig, split: splitting.SplitFolder, subset: str) -> "Ima
     return pipeline.read(split.path, subset, config.classes, config.image_size, budget, config.variant)
 
 
+def predicted(
+    config: ModelConfig, split: splitting.SplitFolder, answer: Callable[["Images"], np.ndarray]
+) -> "tuple[list[str], list[list[str]], Images]":
+    """Return columns and rows of predictions.csv for what answers a subset with (n, classes), and the test images."""
+    rows, images = [], None
+    for subset in ("val", "test"):
+        images = read(config, split, subset)
+        for name, label, values in zip(images.names, images.labels, answer(images), strict=True):
+            # Nine digits bring every float32 back exactly.
+            rows.append([name, subset, config.classes[label], *(f"{value:.9g}" for value in values)])
+    return ["image", "split", "label", *(f"p_{name}" for name in config.classes)], rows, images
+
+
 def predict(model: "keras.Model", images: "Images") -> np.ndarray:
     """Return (n, classes) float32 outputs in the order of `images.names`."""
     with runtime.enough_memory(f"Predicting with {model.name}", ELSEWHERE):
-        outputs = [model.predict_on_batch(pixels) for pixels, _ in pipeline.fixed_batches(images, BATCH)]
-    return np.concatenate(outputs) if outputs else np.empty((0, images.classes), np.float32)
+        return outputs(model.predict_on_batch, images)
+
+
+def outputs(call: Callable[[Any], np.ndarray], images: "Images") -> np.ndarray:
+    """Return (n, classes) float32 of a call that answers a batch, in the order of `images.names`."""
+    found = [call(pixels) for pixels, _ in pipeline.fixed_batches(images, BATCH)]
+    return np.concatenate(found) if found else np.empty((0, images.classes), np.float32)

@@ -5,9 +5,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from data import pipeline
-from models import exports
-from models.runtimes import BATCH, Runtime
+from models import evaluation, exports
+from models.runtimes import Runtime
 from utils import artifacts
 from utils.artifacts import Run
 from utils.errors import LeukoBenchError
@@ -91,7 +90,7 @@ def check(run: Run, runtime: Runtime, images: "Images") -> Check:
         )
     recorded = recorded.set_index("image").loc[images.names]
     before = recorded.filter(regex="^p_").to_numpy().astype(np.float32)
-    return compare(before, answers(runtime, images), images.labels)
+    return compare(before, evaluation.outputs(runtime.predict, images), images.labels)
 
 
 def compare(before: np.ndarray, now: np.ndarray, labels: np.ndarray) -> Check:
@@ -103,8 +102,3 @@ def compare(before: np.ndarray, now: np.ndarray, labels: np.ndarray) -> Check:
         len(labels), float(same.mean()), difference if np.isfinite(difference) else None,
         float(right.mean()), float((before.argmax(1) == labels).mean()),
     )  # fmt: skip
-
-
-def answers(runtime: Runtime, images: "Images") -> np.ndarray:
-    """Return (n, classes) probabilities of an export in the order of `images.names`."""
-    return np.concatenate([runtime.predict(np.asarray(pixels)) for pixels, _ in pipeline.fixed_batches(images, BATCH)])

@@ -3,7 +3,7 @@
 import contextlib
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -77,19 +77,11 @@ def inference(model: "keras.Model", images: "Images", weights: Path) -> dict[str
         weights: file whose size is reported.
 
     Returns:
-        latency_ms_p50 / _p95 at batch 1 (milliseconds), throughput by batch (images a second), peak_memory_mb of this
-        process so far (training included when one process did both), parameters, trainable_parameters, flops of one
-        image (2 per multiply-add) and flops_counted_by, bytes_on_disk, device, warmup, iterations.
+        What `speed` says of it, peak_memory_mb of this process so far (training included when one process did both),
+        parameters, trainable_parameters, flops of one image (2 per multiply-add) and flops_counted_by, bytes_on_disk,
+        device.
     """
-    batch, _ = next(iter(pipeline.fixed_batches(images, max(BATCHES))))
-    pixels = np.resize(np.asarray(batch), (max(BATCHES), *batch.shape[1:]))
-    seconds = {size: timing.repeat(lambda n=size: model.predict_on_batch(pixels[:n])) for size in BATCHES}
-    return {
-        "latency_ms_p50": 1000 * timing.percentile(seconds[1], 0.5),
-        "latency_ms_p95": 1000 * timing.percentile(seconds[1], 0.95),
-        "throughput": {str(size): size / timing.percentile(times, 0.5) for size, times in seconds.items()},
-        "warmup": timing.WARMUP,
-        "iterations": timing.ITERATIONS,
+    return speed(model.predict_on_batch, images) | {
         "device": runtime.device_name(),
         "peak_memory_mb": environment.peak_memory_mb(),
         "parameters": model.count_params(),
@@ -97,6 +89,24 @@ def inference(model: "keras.Model", images: "Images", weights: Path) -> dict[str
         "flops": flops(model),
         "flops_counted_by": COUNTERS[runtime.backend()],
         "bytes_on_disk": weights.stat().st_size,
+    }
+
+
+def speed(predict: Callable[[np.ndarray], object], images: "Images") -> dict[str, Any]:
+    """Time a call with (b, size, size, 3) float32 pixels on real images, repeated up to the largest batch.
+
+    Returns:
+        latency_ms_p50 / _p95 at batch 1 (milliseconds), throughput by batch (images a second), warmup, iterations.
+    """
+    batch, _ = next(iter(pipeline.fixed_batches(images, max(BATCHES))))
+    pixels = np.resize(np.asarray(batch), (max(BATCHES), *batch.shape[1:]))
+    seconds = {size: timing.repeat(lambda n=size: predict(pixels[:n])) for size in BATCHES}
+    return {
+        "latency_ms_p50": 1000 * timing.percentile(seconds[1], 0.5),
+        "latency_ms_p95": 1000 * timing.percentile(seconds[1], 0.95),
+        "throughput": {str(size): size / timing.percentile(times, 0.5) for size, times in seconds.items()},
+        "warmup": timing.WARMUP,
+        "iterations": timing.ITERATIONS,
     }
 
 

@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from models import exports, runtime
+from models.evaluation import BATCH
 from utils import environment
 from utils.artifacts import Run
 from utils.errors import LeukoBenchError
 
 if TYPE_CHECKING:
     import openvino
-
-BATCH = 32  # images at once in everything that this project asks of an export
 
 
 class Runtime(Protocol):
@@ -62,7 +61,7 @@ class _Told:
 
     def predict(self, pixels: np.ndarray) -> np.ndarray:
         try:
-            return self._opened.predict(pixels)
+            return self._opened.predict(np.ascontiguousarray(pixels, np.float32))
         except Exception as error:
             advice = "Make the export again, or take another format or precision."
             raise _told(error, f"{self._folder} cannot answer", advice) from None
@@ -92,7 +91,7 @@ class _Onnx:
         self._input = self._session.get_inputs()[0].name
 
     def predict(self, pixels: np.ndarray) -> np.ndarray:
-        return self._session.run(None, {self._input: np.ascontiguousarray(pixels, np.float32)})[0]
+        return self._session.run(None, {self._input: pixels})[0]
 
 
 class _OpenVino:
@@ -107,7 +106,6 @@ class _OpenVino:
         self._request(1)
 
     def predict(self, pixels: np.ndarray) -> np.ndarray:
-        pixels = np.ascontiguousarray(pixels, np.float32)
         if len(pixels) in (1, BATCH):
             return self._answer(pixels)
         whole = len(pixels) - len(pixels) % BATCH
@@ -145,7 +143,7 @@ class _LiteRt:
             with runtime.stderr_of_libraries_closed() if not self._images else nullcontext():  # XNNPACK says hello
                 self._interpreter.allocate_tensors()
             self._images = len(pixels)
-        self._interpreter.set_tensor(self._input, np.ascontiguousarray(pixels, np.float32))
+        self._interpreter.set_tensor(self._input, pixels)
         self._interpreter.invoke()
         return self._interpreter.get_tensor(self._output)
 
@@ -158,7 +156,7 @@ class _SavedModel:
         self._loaded = tf.saved_model.load(str(file.parent))  # holds the variables
 
     def predict(self, pixels: np.ndarray) -> np.ndarray:
-        return self._loaded.serve(np.ascontiguousarray(pixels, np.float32)).numpy()
+        return self._loaded.serve(pixels).numpy()
 
 
 _KINDS = {"onnx": _Onnx, "openvino": _OpenVino, "litert": _LiteRt, "saved_model": _SavedModel}
