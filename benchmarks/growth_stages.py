@@ -197,7 +197,7 @@ def _texture(size: int) -> Timed:
 
 def _colour(size: int) -> Timed:
     points = stain_clusters.separating(statistics(size))
-    many = size > local_features.ALL
+    many = size > near_duplicates.ALL
     return lambda: str(len((local_features.nearby if many else local_features.nearest)(points, 10)))
 
 

@@ -148,11 +148,9 @@ def _shares(name: str, split: splitting.SplitFolder, options: Options) -> list[d
 
 def _first(held: Images, count: int) -> Images:
     """Return every k-th image, `count` in all."""
-    import tensorflow as tf
-
     chosen = np.linspace(0, len(held) - 1, count).astype(int)
     names, paths = [held.names[k] for k in chosen], [held.paths[k] for k in chosen]
-    pixels = tf.gather(held.pixels, chosen)
+    pixels = held.pixels[chosen]
     return dataclasses.replace(held, names=names, paths=paths, labels=held.labels[chosen], pixels=pixels)
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from data import arrays, interventions, pipeline
+from data import arrays, augmenting, interventions
 from data.augmentation import Augmentation, Intervention
 from data.interventions import Material
 from data.pipeline import Images
@@ -38,7 +38,7 @@ class Place:
 def fixed_batches(images: Images, batch_size: int) -> "keras.utils.PyDataset":
     """Return batches (float32 pixels in 0-255, one-hot labels) in the order of `images.names`."""
     order = np.arange(len(images))
-    nothing = np.zeros((len(order), len(pipeline.DRAWS)), np.float32)
+    nothing = np.zeros((len(order), len(augmenting.DRAWS)), np.float32)
     return _batches(images, batch_size, order, nothing, NOTHING)
 
 
@@ -53,8 +53,8 @@ def training_batches(
     shuffle: bool,
 ) -> "keras.utils.PyDataset":
     """Return one epoch of shuffled, augmented batches; see `pipeline.training_batches`."""
-    order = pipeline.shuffled(len(images), seed, epoch) if shuffle else np.arange(len(images))
-    draws = pipeline.epoch_draws(len(images), seed, epoch)[order]
+    order = augmenting.shuffled(len(images), seed, epoch) if shuffle else np.arange(len(images))
+    draws = augmenting.epoch_draws(len(images), seed, epoch)[order]
     if not intervention.active:
         return _batches(images, batch_size, order, draws, augmentation)
     held = None if images.pixels is None else np.asarray(images.pixels)
@@ -97,7 +97,7 @@ def _batches(
         augmentation: what is changed.
         pixels_of: index to (b, size, size, 3) uint8, where they do not come from the images as they are.
     """
-    transforms = pipeline.affine(draws, augmentation, images.size)
+    transforms = augmenting.affine(draws, augmentation, images.size)
     eye = np.eye(images.classes, dtype=np.float32)
     step = _step(augmentation)
 
@@ -121,7 +121,7 @@ def _step(augmentation: Augmentation) -> Callable[..., Any]:
 
     def step(pixels: "jax.Array", index: "jax.Array | None", drawn: "jax.Array", transform: "jax.Array") -> "jax.Array":
         taken = (pixels if index is None else pixels[index]).astype(np.float32)
-        return pipeline.change(taken, drawn, transform, augmentation) if augmentation.active else taken
+        return augmenting.change(taken, drawn, transform, augmentation) if augmentation.active else taken
 
     return jax.jit(step)
 

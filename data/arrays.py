@@ -9,10 +9,11 @@ import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from data import pipeline
+from data import augmenting
 from data.augmentation import Augmentation
 from data.images import PLAIN_SUFFIXES
 from data.pipeline import Images
@@ -20,35 +21,20 @@ from data.preprocessing import Variant, apply
 from utils.environment import usable_cores
 from utils.errors import LeukoBenchError
 
+if TYPE_CHECKING:
+    import keras
+
 JPEG = b"\xff\xd8\xff"
 # TensorFlow's own of libjpeg-turbo: the fast transform, and smooth upsampling of the colours.
 CHOICES = {"fastdct": True, "fastupsample": False}
 
 
-def read(
-    folder: Path, subset: str, classes: Sequence[str], size: int, budget: int, variant: Variant, copies: Path | None
-) -> Images:
-    """Read one subset as `pipeline.read` does; the pixels lie on the device where the budget allows it.
+def listed(place: Path, classes: Sequence[str]) -> list[str]:
+    """Return the images of a folder in the order of Keras: class by class, names sorted.
 
     Raises:
-        LeukoBenchError: the subset holds no images.
+        LeukoBenchError: a class has no folder, or the folder holds no images.
     """
-    places = (folder / subset, *([copies] if copies else []))
-    paths = [path for place in places for path in _listed(place, classes)]
-    names = [f"{Path(path).parent.name}/{Path(path).name}" for path in paths]
-    index = {name: position for position, name in enumerate(classes)}
-    labels = np.array([index[Path(path).parent.name] for path in paths])
-    images = Images(names, labels, len(classes), size, paths, variant, None)
-    if len(paths) * size * size * 3 > budget:
-        return images
-    import keras
-
-    pixels = keras.ops.convert_to_tensor(decoded(images, np.arange(len(images))))
-    return Images(names, labels, len(classes), size, paths, variant, pixels)
-
-
-def _listed(place: Path, classes: Sequence[str]) -> list[str]:
-    """Return the images of a folder in the order of Keras: class by class, names sorted."""
     found = []
     for name in classes:
         if not (place / name).is_dir():
@@ -58,6 +44,13 @@ def _listed(place: Path, classes: Sequence[str]) -> list[str]:
     if not found:
         raise LeukoBenchError(f"{place} holds no images. Remove {place.parent} and run it again.")
     return found
+
+
+def held(images: Images) -> "keras.KerasTensor":
+    """Decode all images onto the device: (n, size, size, 3) uint8."""
+    import keras
+
+    return keras.ops.convert_to_tensor(decoded(images, np.arange(len(images))))
 
 
 def decoded(images: Images, index: np.ndarray) -> np.ndarray:
@@ -83,26 +76,35 @@ def opened(path: Path | str) -> np.ndarray:
         return np.asarray(image.convert("RGB"))
 
 
-def decode_in_place(store: np.ndarray, paths: Sequence[str]) -> np.ndarray:
-    """Decode each JPEG that has the size of its place in (n, size, size, 3) uint8 `store` right into that.
+def jpeg_shape(path: str) -> tuple[int, int] | None:
+    """Return height and width of a JPEG; None of what is none, or damaged."""
+    import simplejpeg
+
+    try:
+        return simplejpeg.decode_jpeg_header(Path(path).read_bytes())[:2]
+    except ValueError:
+        return None
+
+
+def decode_in_place(store: np.ndarray, paths: Sequence[str]) -> list[int]:
+    """Decode each JPEG that has the size of its place in (n, h, w, 3) uint8 `store` right into that.
 
     Returns:
-        Positions of the other files, whose places are as they were.
+        Positions of the other files; what stands in their places means nothing.
     """
     import simplejpeg
 
-    def left(position: int) -> bool:
-        content = Path(paths[position]).read_bytes()
+    others = []
+    for position, path in enumerate(paths):
+        content = Path(path).read_bytes()
         try:
             if not content.startswith(JPEG) or simplejpeg.decode_jpeg_header(content)[:2] != store.shape[1:3]:
-                return True
+                others.append(position)
+                continue
             simplejpeg.decode_jpeg(content, "RGB", **CHOICES, buffer=store[position])
-        except ValueError:
-            return True  # damaged: who decodes it otherwise says so
-        return False
-
-    with ThreadPoolExecutor(usable_cores()) as pool:
-        return np.flatnonzero(list(pool.map(left, range(len(paths)))))
+        except ValueError:  # damaged: who decodes it otherwise says so
+            others.append(position)
+    return others
 
 
 def decode(path: Path | str, size: int, variant: Variant) -> np.ndarray:
@@ -142,5 +144,5 @@ def changed(pixels: np.ndarray, draws: np.ndarray, transform: np.ndarray, augmen
     """Change one (h, w, 3) uint8 image at its own size, as `pipeline.augmented` says."""
     import keras
 
-    batch = pipeline.change(pixels[None].astype(np.float32), draws[None], transform, augmentation)
+    batch = augmenting.change(pixels[None].astype(np.float32), draws[None], transform, augmentation)
     return to_uint8(keras.ops.convert_to_numpy(batch)[0])

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from data.near_duplicates import ALL
+
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
     from sklearn.cluster import MiniBatchKMeans
@@ -21,7 +23,6 @@ UNIT = 512  # length of a descriptor; its largest entries stay below 256
 WORDS = 2048
 SAMPLE = 40_000  # descriptors from which the words are made
 DIMENSIONS = 32  # of 128, in which words are told apart
-ALL = 5000  # pictures up to which each is compared with every other one
 A_WORD = 1000  # pictures: with twice as many, words are halved once more
 AXES = 8  # columns in which rows are compared where there are many: a tree of more is no faster than all with all
 BLOCK = 256  # pictures compared with the others at once

@@ -9,7 +9,7 @@ SIDE = 16  # of the perceptual hash: 256 bits, on which two smears differ in 88 
 NEAR = 20  # bits: a picture made 10 % brighter, so that its light is cut off, differs in up to 20 from itself
 LIKELY = 88  # bits, within which pictures that show one place in part may lie and others do not
 ROWS = 2048  # compared with all others at once
-ALL = 5000  # pictures up to which each is compared with every other one
+ALL = 5000  # pictures up to which each is compared with every other one; the distances of all take 100 MB
 PIECES = NEAR + 2  # of a fingerprint: two that differ in NEAR bits are the same in two pieces at least
 BESIDE = 64  # of more pictures with one fingerprint, each is paired with so many that follow it
 

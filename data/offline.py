@@ -157,7 +157,7 @@ def draws(offline: Offline, row: "Row", number: int) -> "np.ndarray":
     """Return the float32 numbers in 0..1 (len(DRAWS),) that change a copy, by seed, content and number alone."""
     import numpy as np
 
-    from data.pipeline import DRAWS
+    from data.augmenting import DRAWS
 
     key = np.frombuffer(_digest(offline, row, number)[:16], "<u8")
     return np.random.Generator(np.random.Philox(key=key)).random(len(DRAWS), np.float32)

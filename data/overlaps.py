@@ -12,7 +12,8 @@ from itertools import combinations
 
 import numpy as np
 
-from data.local_features import ALL, THUMBNAIL, UNIT, Local, alike, nearby, nearest, without_corner
+from data.local_features import THUMBNAIL, UNIT, Local, alike, nearby, nearest, without_corner
+from data.near_duplicates import ALL
 from utils.environment import usable_cores
 
 BY_TEXTURE = 12  # pictures proposed for each

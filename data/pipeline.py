@@ -4,17 +4,17 @@ Here with TensorFlow; where Keras runs on another backend, `data.arrays` and `da
 TensorFlow need not be installed.
 """
 
-import math
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from data import interventions
+from data import augmenting, interventions
 from data.augmentation import Intervention
 from data.interventions import Material
 from data.preprocessing import Variant, apply
@@ -30,24 +30,7 @@ if TYPE_CHECKING:
 
     Taken = tuple[tf.Tensor] | tuple[tf.Tensor, tf.Tensor]  # indices of images, with the pixels of decoded ones
 
-AT_ONCE = 64  # decoded images that are copied into the memory at once
-ALIGNMENT = 64  # bytes
-# Numbers drawn for an image in an epoch; the order is part of what makes a run repeatable.
-DRAWS = (
-    "flip_x",
-    "flip_y",
-    "turn",
-    "angle",
-    "zoom",
-    "shift_x",
-    "shift_y",
-    "bright",
-    "contrast",
-    "saturation",
-    "r",
-    "g",
-    "b",
-)
+AT_ONCE = 64  # images that one core decodes and then resizes together
 
 
 @dataclass(frozen=True)
@@ -61,7 +44,8 @@ class Images:
         size: side in pixels after resizing.
         paths: (n,) files.
         variant: what is done to every image before it is resized.
-        pixels: (n, size, size, 3) uint8 tensor, or None where the memory budget says to decode each epoch.
+        pixels: (n, size, size, 3) uint8, with JAX on the device, or None where the memory budget says to decode each
+            epoch.
     """
 
     names: list[str]
@@ -70,7 +54,7 @@ class Images:
     size: int
     paths: list[str]
     variant: Variant
-    pixels: "tf.Tensor | jax.Array | None"
+    pixels: "np.ndarray | jax.Array | None"
 
     def __len__(self) -> int:
         return len(self.names)
@@ -106,37 +90,47 @@ def read(
     """
     from data import arrays
 
-    if without_tensorflow():
-        return arrays.read(folder, subset, classes, size, budget, variant, copies)
-    import tensorflow as tf
-
-    found = [_listed(place, classes, size) for place in (folder / subset, *([copies] if copies else []))]
-    paths = [path for dataset in found for path in dataset.file_paths]
+    listed = arrays.listed if without_tensorflow() else _listed
+    paths = [path for place in (folder / subset, *([copies] if copies else [])) for path in listed(place, classes)]
     names = ["/".join(path.rsplit(os.sep, 2)[1:]) for path in paths]
     index = {name: position for position, name in enumerate(classes)}
     labels = np.array([index[name.partition("/")[0]] for name in names])
     images = Images(names, labels, len(classes), size, paths, variant, None)
     if len(paths) * size * size * 3 > budget:
         return images
-    store = _aligned((len(paths), size, size, 3))
-    if variant.name == "rgb":
-        left = arrays.decode_in_place(store, paths)
-        for (places, batch), *_ in untuned(_indexed(images, left).batch(AT_ONCE).prefetch(1)) if len(left) else ():
-            store[places] = memoryview(batch)
-    else:
-        with ThreadPoolExecutor(usable_cores()) as pool:
-            for position, image in enumerate(pool.map(lambda path: decode(path, size, variant).numpy(), paths)):
-                store[position] = image
-    # The same memory: tf.constant would hold it twice for as long as the images live, and three times meanwhile.
-    return replace(images, pixels=tf.experimental.dlpack.from_dlpack(store.__dlpack__()))
+    return replace(images, pixels=arrays.held(images) if without_tensorflow() else _held(images))
 
 
-def _aligned(shape: tuple[int, ...]) -> np.ndarray:
-    """Return an empty uint8 array that TensorFlow takes as it lies, which it does from multiples of 64 bytes."""
-    size = math.prod(shape)
-    whole = np.empty(size + ALIGNMENT, np.uint8)
-    start = -whole.ctypes.data % ALIGNMENT
-    return whole[start : start + size].reshape(shape)
+def _held(images: Images) -> np.ndarray:
+    """Decode all images: (n, size, size, 3) uint8."""
+    store = np.empty((len(images), images.size, images.size, 3), np.uint8)
+    with ThreadPoolExecutor(usable_cores()) as pool:
+        left = range(len(images)) if images.variant.name != "rgb" else _decode_alike(store, images.paths, pool)
+        each = pool.map(lambda k: decode(images.paths[k], images.size, images.variant).numpy(), left)
+        for position, image in zip(left, each, strict=True):
+            store[position] = image
+    return store
+
+
+def _decode_alike(store: np.ndarray, paths: Sequence[str], pool: ThreadPoolExecutor) -> list[int]:
+    """Decode the JPEGs of one size, the first one's, as `decode` would; return the positions of all other files."""
+    import tensorflow as tf
+
+    from data import arrays
+
+    shape = arrays.jpeg_shape(paths[0])
+    if shape is None:
+        return list(range(len(paths)))
+
+    def some(start: int) -> list[int]:
+        places = store[start : start + AT_ONCE]
+        originals = places if shape == places.shape[1:3] else np.empty((len(places), *shape, 3), np.uint8)
+        others = arrays.decode_in_place(originals, paths[start : start + AT_ONCE])
+        if originals is not places:
+            places[:] = np.rint(tf.image.resize(originals, places.shape[1:3], method="bilinear"))
+        return [start + other for other in others]
+
+    return list(chain.from_iterable(pool.map(some, range(0, len(paths), AT_ONCE))))
 
 
 def without_tensorflow() -> bool:
@@ -153,14 +147,13 @@ def decoding_errors() -> tuple[type[Exception], ...]:
     return (tf.errors.OpError,)
 
 
-def _listed(place: Path, classes: Sequence[str], size: int) -> "tf.data.Dataset":
+def _listed(place: Path, classes: Sequence[str]) -> list[str]:
     import keras
 
     try:
         return keras.utils.image_dataset_from_directory(
-            place, label_mode="int", class_names=list(classes), image_size=(size, size),
-            batch_size=None, shuffle=False, verbose=False,
-        )  # fmt: skip
+            place, label_mode="int", class_names=list(classes), batch_size=None, shuffle=False, verbose=False
+        ).file_paths
     except (ValueError, OSError) as error:
         raise LeukoBenchError(f"{place} cannot be read ({error}). Remove {place.parent} and run it again.") from None
 
@@ -261,34 +254,28 @@ def training_batches(
         return array_batches.training_batches(images, batch_size, *changes, shuffle)
     import tensorflow as tf
 
-    order = shuffled(len(images), seed, epoch) if shuffle else np.arange(len(images))
-    draws = epoch_draws(len(images), seed, epoch)[order]
-    transforms = affine(draws, augmentation, images.size)
+    order = augmenting.shuffled(len(images), seed, epoch) if shuffle else np.arange(len(images))
+    draws = augmenting.epoch_draws(len(images), seed, epoch)[order]
+    transforms = augmenting.affine(draws, augmentation, images.size)
     dataset = _indexed(images, order, draws, transforms).batch(batch_size)
 
     def intervened(pixels: np.ndarray, index: np.ndarray) -> np.ndarray:
         pairs = zip(pixels, index, strict=True)
         return np.stack([interventions.intervene(*pair, material, intervention, seed, epoch) for pair in pairs])
 
+    turned = augmenting.turns_alone(augmentation)
+    rest = augmentation.model_copy(update={"flips": False, "quarter_turns": False}) if turned else augmentation
+
     def augmented(taken: "Taken", drawn: "tf.Tensor", transform: "tf.Tensor") -> tuple["tf.Tensor", "tf.Tensor"]:
         pixels, labels = _gather(images, *taken)
         if intervention.active:
             pixels = tf.numpy_function(intervened, [pixels, taken[0]], tf.uint8, stateful=False)
-            pixels.set_shape((None, images.size, images.size, 3))
-        return change(tf.cast(pixels, tf.float32), drawn, transform, augmentation), labels
+        if turned:
+            pixels = tf.numpy_function(augmenting.turned, [pixels, transform], tf.uint8, stateful=False)
+        pixels.set_shape((None, images.size, images.size, 3))
+        return augmenting.change(tf.cast(pixels, tf.float32), drawn, transform, rest), labels
 
     return untuned(dataset.map(augmented, num_parallel_calls=2).prefetch(2))
-
-
-def shuffled(count: int, seed: int, epoch: int) -> np.ndarray:
-    """Return the order of `count` images in an epoch."""
-    return np.random.Generator(np.random.Philox(key=[seed, 2 * epoch])).permutation(count)
-
-
-def epoch_draws(count: int, seed: int, epoch: int) -> np.ndarray:
-    """Return the float32 numbers in 0..1 (count, len(DRAWS)) that change each image in an epoch."""
-    generator = np.random.Generator(np.random.Philox(key=[seed, 2 * epoch + 1]))
-    return generator.random((count, len(DRAWS)), np.float32)
 
 
 def _indexed(images: Images, order: np.ndarray, *others: np.ndarray) -> "tf.data.Dataset":
@@ -314,32 +301,10 @@ def _gather(images: Images, index: "tf.Tensor", decoded: "tf.Tensor | None" = No
     import tensorflow as tf
 
     labels = tf.one_hot(tf.gather(tf.constant(images.labels), index), images.classes)
-    return tf.gather(images.pixels, index) if decoded is None else decoded, labels
-
-
-def affine(draws: np.ndarray, augmentation: "Augmentation", width: int, height: int = 0) -> np.ndarray:
-    """Return (n, 8) projective transforms, output to input pixel, for drawn numbers in 0..1 (n, len(DRAWS)).
-
-    Images are `width` x `height` pixels, square without a height.
-    """
-    height = height or width
-    drawn = dict(zip(DRAWS, draws.T.astype(np.float64), strict=True))
-    angle = np.radians(augmentation.rotation) * (2 * drawn["angle"] - 1)
-    if augmentation.quarter_turns:
-        angle = angle + np.floor(4 * drawn["turn"]) * np.pi / 2
-    scale = 1 + augmentation.zoom * (2 * drawn["zoom"] - 1)
-    mirror_x = np.where((drawn["flip_x"] < 0.5) & augmentation.flips, -1.0, 1.0)
-    mirror_y = np.where((drawn["flip_y"] < 0.5) & augmentation.flips, -1.0, 1.0)
-    cos, sin = np.cos(angle), np.sin(angle)
-    a, b = cos * mirror_x / scale, -sin * mirror_y / scale
-    c, d = sin * mirror_x / scale, cos * mirror_y / scale
-    centre_x, centre_y = (width - 1) / 2, (height - 1) / 2
-    shift_x = augmentation.shift * width * (2 * drawn["shift_x"] - 1)
-    shift_y = augmentation.shift * height * (2 * drawn["shift_y"] - 1)
-    x = centre_x - a * centre_x - b * centre_y + shift_x
-    y = centre_y - c * centre_x - d * centre_y + shift_y
-    zero = np.zeros_like(a)
-    return np.stack([a, b, x, c, d, y, zero, zero], axis=1).astype(np.float32)
+    if decoded is None:  # by NumPy: of a tensor in its graph, every iterator holds a copy of its own
+        decoded = tf.numpy_function(images.pixels.__getitem__, [index], tf.uint8, stateful=False)
+        decoded.set_shape((None, images.size, images.size, 3))
+    return decoded, labels
 
 
 def opened(path: Path) -> np.ndarray:
@@ -358,21 +323,21 @@ def augmented(pixels: np.ndarray, draws: np.ndarray, augmentation: "Augmentation
 
     Args:
         pixels: (h, w, 3) uint8 RGB.
-        draws: (len(DRAWS),) float32 numbers in 0..1.
+        draws: (len(augmenting.DRAWS),) float32 numbers in 0..1.
         augmentation: what is changed.
 
     Returns:
         (h, w, 3) uint8 RGB; (w, h, 3) after a quarter turn, so that none of the image is lost.
     """
     if augmentation.quarter_turns:
-        turns = int(4 * draws[DRAWS.index("turn")])
+        turns = int(4 * draws[augmenting.DRAWS.index("turn")])
         pixels, draws = np.rot90(pixels, turns), draws.copy()
-        x, y = DRAWS.index("shift_x"), DRAWS.index("shift_y")
+        x, y = (augmenting.DRAWS.index(name) for name in ("shift_x", "shift_y"))
         for _ in range(turns):  # the shift is along the axes of the image as it was
             draws[x], draws[y] = draws[y], 1 - draws[x]
         augmentation = augmentation.model_copy(update={"quarter_turns": False})
     height, width = pixels.shape[:2]
-    transform = affine(draws[None], augmentation, width, height)
+    transform = augmenting.affine(draws[None], augmentation, width, height)
     if without_tensorflow():
         from data import arrays
 
@@ -380,46 +345,7 @@ def augmented(pixels: np.ndarray, draws: np.ndarray, augmentation: "Augmentation
     import tensorflow as tf
 
     with tf.device("CPU:0"):  # the same bytes with and without a GPU
-        changed = change(tf.cast(pixels[None], tf.float32), tf.constant(draws[None]), transform, augmentation)
+        changed = augmenting.change(
+            tf.cast(pixels[None], tf.float32), tf.constant(draws[None]), transform, augmentation
+        )
         return _to_uint8(changed[0]).numpy()
-
-
-def change(
-    pixels: "keras.KerasTensor",
-    drawn: "keras.KerasTensor",
-    transform: "keras.KerasTensor",
-    augmentation: "Augmentation",
-) -> "keras.KerasTensor":
-    """Change a batch in place, size and light, with the operations of whatever backend Keras runs on.
-
-    Args:
-        pixels: (b, h, w, 3) float32 RGB in 0-255.
-        drawn: (b, len(DRAWS)) float32 numbers in 0..1.
-        transform: (b, 8), from `affine`.
-        augmentation: what is changed.
-
-    Returns:
-        (b, h, w, 3) float32 in 0-255.
-    """
-    import keras
-
-    moved = augmentation.rotation or augmentation.zoom or augmentation.shift
-    if moved or augmentation.flips or augmentation.quarter_turns:
-        # Flips and quarter turns alone move whole pixels: nearest keeps their values exactly.
-        way = "bilinear" if moved else "nearest"
-        pixels = keras.ops.image.affine_transform(pixels, transform, interpolation=way, fill_mode="reflect")
-
-    def around_one(first: str, strength: float, count: int = 1) -> "keras.KerasTensor":
-        start = DRAWS.index(first)
-        return (1 + strength * (2 * drawn[:, start : start + count] - 1))[:, None, None, :]
-
-    if augmentation.colour:
-        grey = keras.ops.mean(pixels, axis=-1, keepdims=True)
-        pixels = grey + (pixels - grey) * around_one("saturation", augmentation.colour)
-        pixels = pixels * around_one("r", augmentation.colour, 3)
-    if augmentation.contrast:
-        mean = keras.ops.mean(pixels, axis=(1, 2, 3), keepdims=True)
-        pixels = mean + (pixels - mean) * around_one("contrast", augmentation.contrast)
-    if augmentation.brightness:
-        pixels = pixels + 255 * (around_one("bright", augmentation.brightness) - 1)
-    return keras.ops.clip(pixels, 0, 255)

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-ALL = 5000  # points up to which the distances of all are held: 100 MB
+from data.near_duplicates import ALL
+
 CELL = 1024  # points of a part whose small clusters are found by themselves
 LEAVES = 2048  # small clusters, about, on which the tree of more points stands
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from data import pipeline
+from data import augmenting, pipeline
 from data.interventions import Material
 from models import backbones, features, progress, runtime, schedule, weights
 from models.base_config import ModelConfig, Phase
@@ -182,7 +182,7 @@ class _Features:
 
     def epoch(self, number: int) -> "tf.data.Dataset | keras.utils.PyDataset":
         images, config = self._session.training, self._session.config
-        order = pipeline.shuffled(len(images), config.seed, number)
+        order = augmenting.shuffled(len(images), config.seed, number)
         view = self._views[(number - 1) % len(self._views)]  # with as many views as epochs, just what each epoch draws
         return features.batches(view, images, config.batch_size, order)
 
@@ -198,7 +198,7 @@ def history_of(run: Run) -> list[dict[str, Any]]:
     Raises:
         LeukoBenchError: history.csv is damaged, or missing or cut although other files say what was trained.
     """
-    rows = run.history() if run.file(artifacts.HISTORY).is_file() else []
+    rows = run.epochs()
     kept = max((int(path.name[6:10]) for path in run.file(artifacts.STATE).glob("epoch-*.weights.h5")), default=0)
     # A kill between a checkpoint and its row leaves the history one epoch behind, never more.
     if kept > len(rows) + 1 or (not rows and run.file(artifacts.TIMING).is_file()):

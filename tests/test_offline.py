@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from data import augmenting, offline, pipeline, splitting, staging
 from data import manifest as manifests
-from data import offline, pipeline, splitting, staging
 from data.augmentation import Augmentation
 from data.offline import Offline
 from data.splitting import SplitFolder
@@ -182,10 +182,10 @@ def test_a_copy_is_changed_as_on_the_fly(split):
         flips=True, quarter_turns=True, rotation=20, zoom=0.2, shift=0.1, brightness=0.1, contrast=0.2, colour=0.2
     )
     [(pixels, _)] = pipeline.training_batches(images, len(images), change, 3, 1)
-    order = pipeline.shuffled(len(images), 3, 1)
-    drawn = np.random.Generator(np.random.Philox(key=[3, 3])).random((len(images), len(pipeline.DRAWS)), np.float32)
+    order = augmenting.shuffled(len(images), 3, 1)
+    drawn = np.random.Generator(np.random.Philox(key=[3, 3])).random((len(images), len(augmenting.DRAWS)), np.float32)
     for position, index in list(enumerate(order))[:12]:
-        copy = pipeline.augmented(images.pixels[index].numpy(), drawn[index], change)
+        copy = pipeline.augmented(images.pixels[index], drawn[index], change)
         assert np.abs(copy - pixels[position].numpy()).max() <= 0.51  # half a level: files hold whole ones
 
 
@@ -194,7 +194,7 @@ def test_images_that_are_not_square_keep_every_pixel():
     pixels = random.integers(0, 256, (20, 33, 3), dtype=np.uint8)
     seen = set()
     for _ in range(40):
-        draws = random.random(len(pipeline.DRAWS), np.float32)
+        draws = random.random(len(augmenting.DRAWS), np.float32)
         turned = pipeline.augmented(pixels, draws, Augmentation(flips=True, quarter_turns=True))
         ways = [np.rot90(side, turn) for side in (pixels, pixels[:, ::-1]) for turn in range(4)]
         found = [way for way, candidate in enumerate(ways) if np.array_equal(candidate, turned)]

@@ -1,9 +1,11 @@
 import numpy as np
+import psutil
 import pytest
 from PIL import Image
 
-from data import pipeline
+from data import augmenting, pipeline
 from data.augmentation import Augmentation
+from data.preprocessing import Variant
 from utils.errors import LeukoBenchError
 
 CLASSES = ("a", "b")
@@ -48,22 +50,42 @@ def test_images_of_the_right_size_come_through_as_they_are(tmp_path):
     np.testing.assert_array_equal(images.pixels[1], np.zeros((32, 32, 3)))
 
 
-def test_pixels_are_held_once_and_outlive_what_read_them(folder):
-    # TensorFlow takes no memory as it lies, or fails on it, that begins elsewhere.
-    assert all(pipeline._aligned((n, 7, 7, 3)).ctypes.data % pipeline.ALIGNMENT == 0 for n in range(1, 50))
-    images = pipeline.read(folder, "train", CLASSES, 32, budget=10**9)
-    kept = images.pixels.numpy().copy()
-    for _ in range(3):
-        pipeline.read(folder, "train", CLASSES, 32, budget=10**9)
-    np.testing.assert_array_equal(images.pixels, kept)
+def test_batches_hold_no_second_copy_of_the_images(tmp_path):
+    pixels = np.ones((1500, 224, 224, 3), np.uint8)  # 226 MB
+    names, labels = [f"a/{number}.png" for number in range(len(pixels))], np.zeros(len(pixels), int)
+    images = pipeline.Images(names, labels, 2, 224, [], Variant(), pixels)
+    few = pipeline.Images(names[:8], labels[:8], 2, 224, [], Variant(), pixels[:8])
+    change = Augmentation(flips=True, zoom=0.1)
+    for batches in (
+        lambda of: pipeline.training_batches(of, 4, change, 1, 1),
+        lambda of: pipeline.fixed_batches(of, 4),
+    ):
+        next(iter(batches(few)))
+        before = psutil.Process().memory_info().rss
+        held = iter(batches(images))
+        next(held)
+        assert psutil.Process().memory_info().rss - before < pixels.nbytes / 2
+
+
+@pytest.mark.parametrize("size", [32, 33])
+def test_flips_and_quarter_turns_by_numpy_are_those_of_keras(folder, size):
+    images = pipeline.read(folder, "train", CLASSES, size, budget=10**9)
+    change = Augmentation(flips=True, quarter_turns=True, brightness=0.1)
+    order = augmenting.shuffled(10, 1, 3)
+    draws = augmenting.epoch_draws(10, 1, 3)[order]
+    given = images.pixels[order].astype(np.float32)
+    expected = augmenting.change(given, draws, augmenting.affine(draws, change, size), change)
+    np.testing.assert_array_equal(epoch(images, change, number=3)[0], expected)
+    light = augmenting.change(given, draws, augmenting.affine(draws, change, size), Augmentation(brightness=0.1))
+    assert not any(map(np.array_equal, light[2:], expected[2:]))
 
 
 def test_names_labels_and_pixels_belong_together(folder):
     images = pipeline.read(folder, "train", CLASSES, 40, budget=10**9)
     assert images.names == [f"{c}/{n}.png" for c in CLASSES for n in range(5)]
     pixels, labels = epoch(images)
-    order = pipeline.shuffled(10, 1, 1)
-    np.testing.assert_array_equal(pixels, images.pixels.numpy()[order])
+    order = augmenting.shuffled(10, 1, 1)
+    np.testing.assert_array_equal(pixels, images.pixels[order])
     np.testing.assert_array_equal(labels.argmax(1), images.labels[order])
     fixed = np.concatenate([x for x, _ in pipeline.fixed_batches(images, 3)])
     np.testing.assert_array_equal(fixed, images.pixels)
@@ -84,10 +106,10 @@ def test_flips_and_quarter_turns_move_whole_pixels(folder):
     images = pipeline.read(folder, "train", CLASSES, 32, budget=10**9)
     seen = set()
     for number in range(1, 9):
-        order = pipeline.shuffled(10, 1, number)
+        order = augmenting.shuffled(10, 1, number)
         turned = epoch(images, Augmentation(flips=True, quarter_turns=True), number=number)[0]
         for pixels, index in zip(turned, order, strict=True):
-            original = images.pixels.numpy()[index].astype(np.float32)
+            original = images.pixels[index].astype(np.float32)
             ways = [np.rot90(side, turn) for side in (original, original[:, ::-1]) for turn in range(4)]
             found = [way for way, candidate in enumerate(ways) if np.array_equal(candidate, pixels)]
             assert len(found) == 1
@@ -115,7 +137,7 @@ def test_brightness_adds_at_most_its_share_and_the_same_everywhere(folder):
     index = images.names.index("a/flat.png")
     added = []
     for number in range(1, 40):
-        position = list(pipeline.shuffled(len(images), 1, number)).index(index)
+        position = list(augmenting.shuffled(len(images), 1, number)).index(index)
         pixels = epoch(images, Augmentation(brightness=0.1), number=number)[0][position]
         assert np.ptp(pixels) < 1e-3
         added.append(pixels.mean() - 128)
@@ -127,7 +149,8 @@ def test_a_subset_without_images_is_one_line(tmp_path):
         pipeline.read(tmp_path, "val", CLASSES, 32, budget=10**9)
 
 
-def test_jpegs_are_decoded_as_tensorflow_does_whatever_lies_beside_them(tmp_path):
+@pytest.mark.parametrize("size", [40, 28])
+def test_jpegs_are_decoded_as_tensorflow_does_whatever_lies_beside_them(tmp_path, size):
     import tensorflow as tf
 
     rng = np.random.default_rng(2)
@@ -140,10 +163,10 @@ def test_jpegs_are_decoded_as_tensorflow_does_whatever_lies_beside_them(tmp_path
     picture.save(place / "other.png")
     picture.convert("L").save(place / "pale.jpg")
     picture.resize((48, 40)).save(place / "wide.jpg", quality=80)
-    read = pipeline.read(tmp_path, "train", CLASSES, 40, budget=10**9)
-    for path, pixels in zip(read.paths, read.pixels.numpy(), strict=True):
+    read = pipeline.read(tmp_path, "train", CLASSES, size, budget=10**9)
+    for path, pixels in zip(read.paths, read.pixels, strict=True):
         image = tf.io.decode_image(tf.io.read_file(path), channels=3)
-        np.testing.assert_array_equal(pixels, tf.round(tf.image.resize(image, (40, 40))).numpy(), path)
+        np.testing.assert_array_equal(pixels, tf.round(tf.image.resize(image, (size, size))).numpy(), path)
     (place / "cut.jpg").write_bytes((place / "fitting.jpg").read_bytes()[:300])
     with pytest.raises(tf.errors.InvalidArgumentError):
-        pipeline.read(tmp_path, "train", CLASSES, 40, budget=10**9)
+        pipeline.read(tmp_path, "train", CLASSES, size, budget=10**9)

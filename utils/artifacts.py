@@ -109,6 +109,14 @@ class Run:
         except (TypeError, ValueError) as error:
             raise LeukoBenchError(f"{path} is damaged ({error}). Train the run again.") from None
 
+    def epochs(self) -> list[dict[str, Any]]:
+        """Read history.csv of a run that may have none yet: [] then.
+
+        Raises:
+            LeukoBenchError: the file is damaged or has no finished epoch.
+        """
+        return self.history() if self.file(HISTORY).is_file() else []
+
     def predictions(self, subset: str | None = None) -> "pd.DataFrame":
         """Read predictions.csv: image, split, label, p_<Class>, ... in the manifest's class order.
 
