@@ -5,12 +5,11 @@ from collections import defaultdict
 from collections.abc import Sequence
 from math import log
 from pathlib import Path
+from statistics import median
 from time import perf_counter
 
-import numpy as np
-
 from benchmarks import growth_stages
-from benchmarks.recording import Claim, Column, Options, Plot, Result, Series, Sheet, Spread, entry
+from benchmarks.recording import Claim, Column, Options, Plot, Result, Series, Sheet, Spread, entry, exponent
 from data import integrity, near_duplicates, splitting
 from utils import console
 from utils.paths import raw_dir
@@ -79,12 +78,6 @@ def measure(options: Options) -> Result:
     )  # fmt: skip
 
 
-def exponent(sizes: Sequence[int], values: Sequence[float]) -> float:
-    """Return the slope of log values over log sizes, fitted to the LARGEST largest sizes."""
-    x, y = np.log(sizes[-LARGEST:]), np.log(values[-LARGEST:])
-    return float(np.polyfit(x, y, 1)[0])
-
-
 def _sources(dataset: str) -> dict[str, list[Path]]:
     """Return some pictures of a dataset by class."""
     rows = sorted(integrity.current_index(dataset))
@@ -118,7 +111,7 @@ def _name(stage: str) -> str:
 
 
 def _median(runs: Sequence[dict[str, float | str]], key: str) -> float:
-    return float(np.median([run[key] for run in runs]))
+    return float(median(run[key] for run in runs))
 
 
 def _slope(found: Measured, stage: str, key: str) -> Spread:
@@ -127,9 +120,10 @@ def _slope(found: Measured, stage: str, key: str) -> Spread:
     sizes = sorted(known)
     if stage in RELATED and sum(size > near_duplicates.ALL for size in sizes) > 1:  # one way, not two
         sizes = [size for size in sizes if size > near_duplicates.ALL]
-    middle = exponent(sizes, [_median(known[size], key) for size in sizes])
-    count = min(len(known[size]) for size in sizes[-LARGEST:])
-    single = [exponent(sizes, [known[size][min(k, len(known[size]) - 1)][key] for size in sizes]) for k in range(count)]
+    largest = sizes[-LARGEST:]
+    middle = exponent(largest, [_median(known[size], key) for size in largest])
+    count = min(len(known[size]) for size in largest)
+    single = [exponent(largest, [known[size][k][key] for size in largest]) for k in range(count)]
     return Spread(middle, min(middle, *single), max(middle, *single), count)
 
 
@@ -150,7 +144,7 @@ def _claims(found: Measured) -> list[Claim]:
     for stage, what in (("near", "planted near duplicates"), ("texture", "planted overlaps among those proposed")):
         last = max(found[stage])
         shares = [100 * float(run["found"]) for run in found[stage][last]]
-        spread = Spread(float(np.median(shares)), min(shares), max(shares), len(shares))
+        spread = Spread(median(shares), min(shares), max(shares), len(shares))
         least = 100.0 if stage == "near" else 90.0
         claims.append(Claim(f"Found of the {what}, {last:,} images", "%", least, spread))
     return claims

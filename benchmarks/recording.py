@@ -5,8 +5,9 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from math import log, nan
 from pathlib import Path
-from statistics import median
+from statistics import linear_regression, median
 from time import perf_counter
 from typing import Annotated, Any
 
@@ -165,6 +166,13 @@ def spread(values: Sequence[float]) -> Spread:
 def ratios(slow: Sequence[float], fast: Sequence[float]) -> Spread:
     """Return how many times longer the one took, of each repetition by itself."""
     return spread([one / other for one, other in zip(slow, fast, strict=True)])
+
+
+def exponent(sizes: Sequence[float], values: Sequence[float]) -> float:
+    """Return the slope of log values over log sizes, 1 for what grows as its size does; nan of fewer than two."""
+    if len(sizes) < 2:
+        return nan
+    return linear_regression([log(size) for size in sizes], [log(value) for value in values]).slope
 
 
 def record(name: str, result: Result, folder: Path, command: str) -> Path:

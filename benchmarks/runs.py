@@ -10,7 +10,7 @@ from pathlib import Path
 from time import perf_counter
 
 from benchmarks import many_runs
-from benchmarks.recording import Claim, Column, Options, Plot, Result, Series, Sheet, entry, spread
+from benchmarks.recording import Claim, Column, Options, Plot, Result, Series, Sheet, entry, exponent, spread
 from utils import run_index
 from utils.console import say
 from utils.paths import PROJECT
@@ -55,17 +55,11 @@ def _seconds(words: Sequence[str]) -> float:
     return perf_counter() - start
 
 
-def exponent(sizes: Sequence[int], seconds: Sequence[float]) -> float:
-    """Return the slope of the line through log(seconds) over log(runs), without what the fewest runs take.
-
-    What a program needs to start does not grow, and would make any growth look smaller than it is.
-    """
+def _beyond_the_start(sizes: Sequence[int], seconds: Sequence[float]) -> float:
+    """Return the growth without what the fewest runs take: what a program needs to start would hide some of it."""
     left = [(size - sizes[0], time - seconds[0]) for size, time in zip(sizes[1:], seconds[1:], strict=True)]
-    points = [(math.log(size), math.log(time)) for size, time in left if time > 0]
-    if len(points) < 2:
-        return float("nan")
-    x, y = (sum(each) / len(points) for each in zip(*points, strict=True))
-    return sum((a - x) * (b - y) for a, b in points) / sum((a - x) ** 2 for a, _ in points)
+    grown = [(size, time) for size, time in left if time > 0]
+    return exponent([size for size, _ in grown], [time for _, time in grown])
 
 
 def _result(times: Times, sizes: Sequence[int]) -> Result:
@@ -78,7 +72,7 @@ def _result(times: Times, sizes: Sequence[int]) -> Result:
             why="Seconds less those of the fewest runs; the fit is over the larger roots.",
         )
         for way in WAYS for look in (FIRST, LATER)
-        if not math.isnan(value := exponent(sizes, [middle[way, look, count].median for count in sizes]))
+        if not math.isnan(value := _beyond_the_start(sizes, [middle[way, look, count].median for count in sizes]))
     ]  # fmt: skip
     claims += [
         Claim(f"seconds of {way}, {LATER}, {largest:,} runs", "s", 10, middle[way, LATER, largest], at_most=True)

@@ -5,10 +5,9 @@ import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib import util
 
 from models import jax_runtime
-from utils import environment
+from utils import environment, extras
 from utils.errors import LeukoBenchError
 
 # TensorFlow and abseil write walls of start-up notes to stderr; errors still come through.
@@ -66,22 +65,14 @@ def _checked_backend() -> str:
     os.environ["KERAS_BACKEND"] = named  # a keras.json in someone's home does not decide
     if named not in BACKENDS:
         raise LeukoBenchError(f"KERAS_BACKEND received '{named}'. Valid: {', '.join(BACKENDS)}.")
-    if not installed(named):
-        if named == "tensorflow" and installed("jax"):
+    if not extras.installed(named):
+        if named == "tensorflow" and extras.installed("jax"):
             raise LeukoBenchError("TensorFlow is not installed. Set KERAS_BACKEND=jax to train and evaluate with JAX.")
         file = "requirements.txt" if named == "tensorflow" else "requirements-extra.txt"
         raise LeukoBenchError(f"KERAS_BACKEND={named} needs the package '{named}'. Run: pip install -r {file}")
     if named == "jax":
         jax_runtime.prepare()
     return named
-
-
-def installed(package: str) -> bool:
-    """Say whether a package is there, without importing it."""
-    try:
-        return util.find_spec(package) is not None
-    except (ImportError, ValueError):
-        return False
 
 
 def _start_tensorflow() -> None:

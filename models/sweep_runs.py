@@ -16,7 +16,7 @@ FIELDS += ("data.augmentation", "data.offline")
 def epochs_of(run: Run) -> int:
     """Return how many epochs a run has finished; 0 where its history cannot be read."""
     try:
-        return len(run.history()) if run.file(artifacts.HISTORY).is_file() else 0
+        return len(run.epochs())
     except LeukoBenchError:
         return 0
 

@@ -155,7 +155,7 @@ def update(job: Job, run: Run) -> None:
     """Read from a run's folder how far its job is; a file that is just being made says nothing yet."""
     job.run = run
     try:
-        rows = run.history() if run.file(artifacts.HISTORY).is_file() else []
+        rows = run.epochs()
         job.epoch = len(rows)
         job.accuracy = max((row["val_accuracy"] for row in rows), default=None)
         if run.finished:

@@ -6,7 +6,7 @@ from types import TracebackType
 from typing import Any, Protocol, Self
 
 from utils import extras, files
-from utils.artifacts import HISTORY, Run
+from utils.artifacts import Run
 from utils.console import STOPPED, say, warn
 from utils.errors import LeukoBenchError
 
@@ -144,11 +144,6 @@ def flat(fields: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             found[prefix + name] = files.compact(value) if isinstance(value, list | tuple) else value
     return found
-
-
-def history(run: Run) -> list[dict[str, Any]]:
-    """Return the finished epochs of a run; none where there is no history yet."""
-    return run.history() if run.file(HISTORY).is_file() else []
 
 
 def without_secrets(text: str) -> str:

@@ -40,7 +40,7 @@ class Mlflow:
     def begin(self, run: Run) -> None:
         """Go on with the MLflow run whose id the run folder keeps, or make one; send the epochs that it lacks."""
         self._open(run)
-        rows = tracking.history(run)
+        rows = run.epochs()
         known = self._client.get_metric_history(self._id, MARK) if rows else []
         held, at = {point.step for point in known}, max((p.timestamp for p in known), default=_started(run))
         for row in rows:
@@ -73,7 +73,7 @@ class Mlflow:
         self.begin(run)
         end = int(1000 * run.file(artifacts.METRICS).stat().st_mtime) if run.finished else int(1000 * time())
         if scores:
-            step = len(tracking.history(run))
+            step = len(run.epochs())
             self._client.log_batch(self._id, metrics=[Metric(n, v, end, step) for n, v in scores.items()])
         for path in missing:
             self._client.log_artifact(self._id, str(path))

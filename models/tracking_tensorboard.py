@@ -44,7 +44,7 @@ class TensorBoard:
         self._folder = run.file(FOLDER)
         if not _steps(self._folder):
             self._write("", 0, _settings(run))
-        rows = tracking.history(run)
+        rows = run.epochs()
         for part, tags in SCALARS.items():
             last = max(_steps(self._folder / part), default=0)
             for row in rows:
@@ -61,7 +61,7 @@ class TensorBoard:
         self.begin(run)
         if run.file(METRICS).is_file():
             shutil.rmtree(self._folder / TEST, ignore_errors=True)  # scores of an earlier evaluation
-            self._write(TEST, len(tracking.history(run)), _test(run))
+            self._write(TEST, len(run.epochs()), _test(run))
         self._close()
 
     def fail(self, status: str, reason: str) -> None:

@@ -1,6 +1,7 @@
 """What the tests share: folders of their own, tiny synthetic smears, and one training of each model."""
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -96,3 +97,29 @@ def small_run(home):
 
     fields = {"dataset": "tiny", "image_size": 32, "filters": (4, 8, 8), "dense": 8, "epochs": 1, "batch_size": 8}
     return evaluation.evaluate(training.train(models.config_for("cnn", **fields), home / "small-runs"))
+
+
+@pytest.fixture
+def run(small_run, tmp_path):
+    """Copy the small run into a root of its own, whose files may change."""
+    from utils.artifacts import Run
+
+    shutil.copytree(small_run.root, tmp_path / "runs")
+    return Run(tmp_path / "runs" / small_run.path.relative_to(small_run.root))
+
+
+@pytest.fixture(scope="session")
+def exported(small_run, tmp_path_factory):
+    """Export a copy of the small run to everything that there is; return it with the descriptions."""
+    from webserver import calibrated
+
+    from models import export_check, exporting, exports
+
+    run = calibrated(small_run, tmp_path_factory.mktemp("exported") / "runs")
+    source = exporting.Source(run)
+    loose = export_check.Bound(None, 0.0, 1.0)  # tiny networks hardly trained change their minds
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(export_check, "BOUNDS", export_check.BOUNDS | {exports.INT8: loose})
+        parts = {name: name.rpartition("-") for name in exports.names()}
+        made = {name: exporting.export(source, format, precision) for name, (format, _, precision) in parts.items()}
+    return run, made

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 STOPPED = 130  # exit code of a command that Ctrl-C ended
 WIDTH = 80  # columns of the narrowest terminal that is served
 PIPE_WIDTH = 10_000  # characters: more than any table needs
-LONG = 200  # rows of a table that Rich would take long for
+LONG = 200  # rows of a table that Rich would take long for, a millisecond each
 
 # File and class names are data: never markup, emoji codes or something to colour.
 console = Console(markup=False, emoji=False, highlight=False)
@@ -59,8 +59,12 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> 
     cells = [[MISSING if cell is None else cell for cell in row] for row in rows]
     numeric = [bool(cells) and all(_numeric(row[position]) for row in cells) for position in range(len(columns))]
     if len(cells) > LONG and not console.is_terminal:
+        from tabulate import tabulate
+
         say(title, style="italic")
-        console.file.write(_plain(columns, cells, numeric))
+        sides = ["right" if right else "left" for right in numeric]
+        text = tabulate(cells, columns, tablefmt="simple_outline", colalign=sides, disable_numparse=True)
+        console.file.write(f"{text}\n")
         return
     shown = Table(header_style="bold")
     for heading, right in zip(columns, numeric, strict=True):
@@ -145,32 +149,6 @@ def run_safely(function: Callable[[], Any]) -> int:
     except ModuleNotFoundError as problem:
         error(f"The package '{problem.name}' is not installed. Run: make venv (or: pip install -r requirements.txt)")
     return 1
-
-
-def _plain(columns: Sequence[str], cells: Sequence[Sequence[Any]], right: Sequence[bool]) -> str:
-    """Return the table that Rich would print where there is room, without the millisecond that it needs a row."""
-    from rich.cells import cell_len
-
-    texts = [[str(cell).split("\n") for cell in row] for row in (columns, *cells)]
-    tallest = max(map(len, texts[0]))
-    texts[0] = [[""] * (tallest - len(heading)) + heading for heading in texts[0]]  # headings stand on their rule
-    widths = [max(cell_len(line) for row in texts for line in row[k]) for k in range(len(columns))]
-
-    def row(parts: Sequence[Sequence[str]], edge: str) -> list[str]:
-        lines = []
-        for number in range(max(map(len, parts))):
-            line = [part[number] if number < len(part) else "" for part in parts]
-            room = [" " * (width - cell_len(text)) for text, width in zip(line, widths, strict=True)]
-            filled = [r + t if side else t + r for t, r, side in zip(line, room, right, strict=True)]
-            lines.append(f"{edge} " + f" {edge} ".join(filled) + f" {edge}")
-        return lines
-
-    def rule(left: str, stroke: str, middle: str, end: str) -> str:
-        return left + middle.join(stroke * (width + 2) for width in widths) + end
-
-    body = [line for parts in texts[1:] for line in row(parts, "│")]
-    lines = [rule("┏", "━", "┳", "┓"), *row(texts[0], "┃"), rule("┡", "━", "╇", "┩"), *body, rule("└", "─", "┴", "┘")]
-    return "\n".join(lines) + "\n"
 
 
 def _one_line(text: str) -> str:

@@ -5,6 +5,14 @@ from importlib import util
 from utils.errors import LeukoBenchError
 
 
+def installed(package: str) -> bool:
+    """Say whether a package is there, without importing it."""
+    try:
+        return util.find_spec(package) is not None
+    except (ImportError, ValueError):
+        return False
+
+
 def need(package: str, for_what: str) -> None:
     """Check that an optional package is installed, without importing it.
 
@@ -15,9 +23,5 @@ def need(package: str, for_what: str) -> None:
     Raises:
         LeukoBenchError: it is not there; the line says how to install it.
     """
-    try:
-        found = util.find_spec(package)
-    except (ImportError, ValueError):
-        found = None
-    if found is None:
+    if not installed(package):
         raise LeukoBenchError(f"{for_what} needs the package '{package}'. Run: pip install -r requirements-extra.txt")
