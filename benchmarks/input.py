@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from time import perf_counter
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -39,13 +40,16 @@ def measure(options: Options) -> Result:
     split = splitting.prepare_split(dataset)
     rows = [row for name in options.pick(tuple(BATCHES), ("smearnet",)) for row in _shares(name, split, options)]
     shares = [
-        Claim(
-            f"Input's share of an epoch of {row['model']}, {row['size']} px, images {row['images']}", "%", SHARE,
-            row["share"], at_most=True,
-            why=f"a batch is ready in {row['alone']:.0f} ms where nothing else runs, a step takes {row['step']:.0f} "
-            "ms; both share the processor's cores, so that no decoding is free",
-        )
+        Claim(f"{what}: {row['model']}, {row['size']} px, images {row['images']}", "%", SHARE, row[key], True, why)
         for row in rows
+        for key, what, why in (
+            ("waiting", "Share of an epoch spent waiting for input", ""),
+            (
+                "share", "Share of an epoch that goes into input",
+                f"a batch is ready in {row['alone']:.0f} ms where nothing else runs, a step takes {row['step']:.0f} "
+                "ms; both share the processor's cores, so that no decoding is free there",
+            ),
+        )
     ]  # fmt: skip
     with _linked(split, options.pick(9000, 60)) as folder:
         rates = [_rates(folder, split.manifest.classes, size, options.pick(7, 2)) for size in (0, SIDE)]
@@ -72,15 +76,16 @@ def measure(options: Options) -> Result:
     ]
     return Result(
         "Input",
-        f"The training images of {dataset}, split {splitting.DEFAULT}, seed 42, random weights. Input's share: an "
-        "epoch over the real input, beside as many steps over one batch that lies in memory, alternating; the share is "
-        "what the second saves. Decoding: `data.pipeline.read` over links to the training images as JPEG, beside "
+        f"The training images of {dataset}, split {splitting.DEFAULT}, seed 42, random weights. Waiting: the "
+        "time until the next batch is there, which TensorFlow's profiler calls input-bound. What goes into input: an "
+        "epoch over the real input, beside as many steps over one batch that lies in memory, alternating; what the "
+        "second saves. Decoding: `data.pipeline.read` over links to the training images as JPEG, beside "
         f"libjpeg-turbo (simplejpeg) decoding the same files in {usable_cores()} threads, nothing else. Memory: one "
         f"epoch of a model of one layer at {SIDE} px, cache_mb={input_memory.CACHE_MB}, over links, each size in a "
         "process of its own; it includes TensorFlow.",
         [*shares, *decoded, *memory],
         [
-            Sheet("Input's share of an epoch", SHARE_COLUMNS, [_flat(row, "share") for row in rows]),
+            Sheet("Input's share of an epoch", SHARE_COLUMNS, [_flat(_flat(row, "share"), "waiting") for row in rows]),
             Sheet("Decoding", RATE_COLUMNS, [_flat(row, "ratio") for row in rates]),
             Sheet(
                 "Memory", (Column("images", "Images", 0), Column("mb", "Peak memory, MB", 0)),
@@ -94,7 +99,8 @@ def measure(options: Options) -> Result:
 
 SHARE_COLUMNS = (
     Column("model", "Model"), Column("size", "px", 0), Column("images", "Images"), Column("step", "Step, ms", 1),
-    Column("alone", "Input alone, ms a batch", 1), Column("share", "Share, %", 1),
+    Column("alone", "Input alone, ms a batch", 1), Column("waiting", "Waiting, %", 1),
+    Column("share", "Into input, %", 1),
 )  # fmt: skip
 RATE_COLUMNS = (
     Column("to", "To"), Column("ours", "Images a second", 0), Column("limit", "libjpeg-turbo alone", 0),
@@ -128,21 +134,35 @@ def _shares(name: str, split: splitting.SplitFolder, options: Options) -> list[d
     def steps_alone() -> None:
         fit(pipeline.untuned(tf.data.Dataset.from_tensors(ready).repeat(steps)))
 
+    whole: dict[str, list[float]] = {kind: [] for kind in kinds}
+
+    def waiting(kind: str) -> float:
+        start, waited, batches = perf_counter(), 0.0, iter(epoch(kinds[kind]))
+        for _ in range(steps):
+            asked = perf_counter()
+            batch = next(batches)
+            waited += perf_counter() - asked
+            trained.train_on_batch(*batch)
+        whole[kind].append(perf_counter() - start)
+        return waited
+
     ways = {
         "steps": steps_alone,
         **{kind: lambda source=source: fit(epoch(source)) for kind, source in kinds.items()},
         **{f"{kind} alone": lambda source=source: _drain(epoch(source)) for kind, source in kinds.items()},
+        **{f"{kind} waiting": lambda kind=kind: waiting(kind) for kind in kinds},
     }
     for way in ways.values():
         way()  # compiles, and brings the files into the system's cache
-    seconds = alternate(ways, options.pick(5, 1))
+    seconds = alternate(ways, options.pick(7, 1))
     rows = []
     for kind, words in KINDS.items():
-        shares = [100 * (1 - step / whole) for step, whole in zip(seconds["steps"], seconds[kind], strict=True)]
+        shares = [100 * (1 - step / all_of_it) for step, all_of_it in zip(seconds["steps"], seconds[kind], strict=True)]
         alone = 1000 * spread(seconds[f"{kind} alone"]).median / steps
         step = 1000 * spread(seconds["steps"]).median / steps
         found = {"model": name, "size": size, "images": words, "share": spread(shares), "alone": alone, "step": step}
-        rows.append(found)
+        waited = zip(seconds[f"{kind} waiting"], whole[kind][1:], strict=True)  # the first one compiled
+        rows.append(found | {"waiting": spread([100 * part / all_of_it for part, all_of_it in waited])})
     return rows
 
 
