@@ -74,7 +74,12 @@ def measure(options: Options) -> Result:
         f"stages that change their way at {near_duplicates.ALL:,} images to those above: 1 is linear, 2 quadratic. The "
         "straightforward way beside it compares all with all.",
         _claims(found), [_sheet(found, "seconds", "Seconds", 2), _sheet(found, "mb", "Peak memory, MB", 0)],
-        [_plot(found, "seconds", "Time", "Seconds"), _plot(found, "mb", "Memory", "Peak memory (MB)")], notes,
+        [
+            _plot({stage: found[stage] for stage in stages}, key, f"{words}: {what}", axis)
+            for key, words, axis in (("seconds", "Time", "Seconds"), ("mb", "Memory", "Peak memory (MB)"))
+            for stages, what in ((LINEAR, "reading and splitting"), (RELATED | PLAIN, "what belongs together"))
+        ],
+        notes,
     )  # fmt: skip
 
 
@@ -133,9 +138,8 @@ def _claims(found: Measured) -> list[Claim]:
         for stage, name in stages.items():
             if len(found[stage]) > 1:
                 last = max(found[stage])
-                why = f"up to {last:,} images"
-                text = f"{name}: exponent of time over images"
-                claims.append(Claim(text, "", asked, _slope(found, stage, "seconds"), at_most=True, why=why))
+                text = f"{name}, up to {last:,} images: exponent of time over images"
+                claims.append(Claim(text, "", asked, _slope(found, stage, "seconds"), at_most=True))
     reached = min(max(found[stage]) for stage in RELATED)
     asked = min(WHOLE, max(max(known) for known in found.values()))
     claims.append(
@@ -167,7 +171,7 @@ def _plot(found: Measured, key: str, title: str, axis: str) -> Plot:
         values = [_median(known[size], key) for size in sizes]
         low, high = ([pick(run[key] for run in known[size]) for size in sizes] for pick in (min, max))
         series.append(Series(_name(stage), sizes, values, low, high))
-    return Plot(f"{title} against images", "Images", axis, series, "xy")
+    return Plot(title, "Images", axis, series, "xy")
 
 
 if __name__ == "__main__":

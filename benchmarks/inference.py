@@ -107,7 +107,7 @@ def _reason(found: Mapping[str, Any], batch: int, ways: Sequence[str]) -> str:
     rate = found["flops"] * batch / median(seconds[parts.ON_BATCH]) / 1e9
     return (
         f"There Keras itself does {rate:.0f} billion operations a second: where arithmetic and reading the weights are "
-        f"nearly all of the time, another runtime can save {saves}."
+        f"nearly all of the time, another runtime can save {saves}"
     )
 
 
@@ -230,7 +230,7 @@ def _run_claims(rows: Sequence[Mapping[str, Any]]) -> list[Claim]:
             f"Bytes of int8 / of the run's {artifacts.WEIGHTS}, the largest of {len(sizes)} runs", "x", 0.25,
             Spread(max(sizes), min(sizes), max(sizes), len(sizes)), True,
             "The weights are a quarter; the graph with the names and scales of the layers comes on top, which counts "
-            f"the more the fewer weights there are: the largest is {worst['run']}, {worst['bytes'] / 1e6:.2f} MB.",
+            f"the more the fewer weights there are: the largest is {worst['run']}, {worst['bytes'] / 1e6:.2f} MB",
         ),
         Claim(
             f"Accuracy lost by int8, the most of {len(losses)} exports, refused ones too", "points", 0.5,

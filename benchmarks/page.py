@@ -1,5 +1,6 @@
 """docs/performance.md, generated from the JSON files of the benchmarks: python -m benchmarks.page."""
 
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -42,18 +43,26 @@ def text(folder: Path = recording.FOLDER) -> str:
     parts = ["# Performance", INTRODUCTION, "## What was asked, and what was reached", _overview(measured)]
     for name, (made, result) in measured.items():
         parts += [f"## {result.title}", result.about, f"`{made['command']}`, {_machine(made)}."]
+        if result.claims:
+            parts += [
+                markdown_table(_claims(result)),
+                "\n".join(f"- {each.text}: {each.why}." for each in result.claims if each.why),
+            ]
         parts += [part for sheet in result.sheets for part in _with_title(_table(sheet))]
         for index, plot in enumerate(result.plots, start=1):
             parts.append(f"![{plot.title}]({_picture(name, index)})")
         parts += [f"- {note}" for note in result.notes]
-    return "\n\n".join(parts) + "\n"
+    return "\n\n".join(part for part in parts if part) + "\n"
 
 
 def tables(result: Result) -> list[Table]:
     """Return the claims and sheets of a benchmark as tables."""
+    return ([_claims(result)] if result.claims else []) + [_table(sheet) for sheet in result.sheets]
+
+
+def _claims(result: Result) -> Table:
     rows = [[claim.text, _asked(claim), *_found(claim)] for claim in result.claims]
-    claims = [Table("Claims", ("Claim", "Asked", "Measured", "Range", "Reached"), rows)] if rows else []
-    return claims + [_table(sheet) for sheet in result.sheets]
+    return Table("Claims", ("Claim", "Asked", "Measured", "Range", "Reached"), rows, frozenset({0, 4}))
 
 
 def _measured(folder: Path) -> dict[str, tuple[dict[str, Any], Result]]:
@@ -61,13 +70,17 @@ def _measured(folder: Path) -> dict[str, tuple[dict[str, Any], Result]]:
 
 
 def _overview(measured: dict[str, tuple[dict[str, Any], Result]]) -> str:
-    rows, below = [], []
+    lines = []
     for name, (_, result) in measured.items():
-        for claim in result.claims:
-            rows.append([claim.text, _asked(claim), *_found(claim), f"bench {name}"])
-            below += [f"- {claim.text}: {claim.why}"] if claim.why else []
-    columns = ("Claim", "Asked", "Measured", "Range", "Reached", "Command")
-    return "\n\n".join([markdown_table(Table("", columns, rows, frozenset({0, 4, 5}))), "\n".join(below)]).strip()
+        place = re.sub(r"[^a-z0-9 -]", "", result.title.lower()).replace(" ", "-")
+        reached = sum(claim.reached for claim in result.claims)
+        counted = f": {reached} of {len(result.claims)} reached" if result.claims else ""
+        lines.append(f"- [{result.title}](#{place}){counted} (`python run_guide.py bench {name}`)")
+    return "\n".join(lines)
+
+
+def _reasons(result: Result) -> str:
+    return "\n".join(f"- {claim.text}: {claim.why}." for claim in result.claims if claim.why)
 
 
 def _asked(claim: Claim) -> str:

@@ -69,7 +69,6 @@ def _result(times: Times, sizes: Sequence[int]) -> Result:
         Claim(
             f"exponent of seconds over runs, {way}, {look}", "", 1.15,
             spread([value]), at_most=True,
-            why="Seconds less those of the fewest runs; the fit is over the larger roots.",
         )
         for way in WAYS for look in (FIRST, LATER)
         if not math.isnan(value := _beyond_the_start(sizes, [middle[way, look, count].median for count in sizes]))
@@ -95,7 +94,7 @@ def _result(times: Times, sizes: Sequence[int]) -> Result:
         "its own each); each way in a process of its own, the files in the system's memory. First look: without an "
         "index, that is the straightforward way, every file read. Later look: with the index that it left. `compare` "
         "takes the latest run of every model, flavour and test set; every run measured is what a leaderboard, the web "
-        "page or seeds and folds need.",
+        "page or seeds and folds need. Exponents are of the seconds beyond those of the fewest runs.",
         claims, [Sheet("Seconds by number of runs", columns, rows)],
         [Plot("Time against runs", "runs", "seconds", series, log="xy")],
     )  # fmt: skip
