@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     Taken = tuple[tf.Tensor] | tuple[tf.Tensor, tf.Tensor]  # indices of images, with the pixels of decoded ones
 
-AT_ONCE = 64  # images that one core decodes and then resizes together
+TOGETHER = 10_000_000  # bytes of images that one core decodes and then resizes together
 
 
 @dataclass(frozen=True)
@@ -122,15 +122,17 @@ def _decode_alike(store: np.ndarray, paths: Sequence[str], pool: ThreadPoolExecu
     if shape is None:
         return list(range(len(paths)))
 
+    count = max(1, TOGETHER // (3 * shape[0] * shape[1]))
+
     def some(start: int) -> list[int]:
-        places = store[start : start + AT_ONCE]
+        places = store[start : start + count]
         originals = places if shape == places.shape[1:3] else np.empty((len(places), *shape, 3), np.uint8)
-        others = arrays.decode_in_place(originals, paths[start : start + AT_ONCE])
+        others = arrays.decode_in_place(originals, paths[start : start + count])
         if originals is not places:
             places[:] = np.rint(tf.image.resize(originals, places.shape[1:3], method="bilinear"))
         return [start + other for other in others]
 
-    return list(chain.from_iterable(pool.map(some, range(0, len(paths), AT_ONCE))))
+    return list(chain.from_iterable(pool.map(some, range(0, len(paths), count))))
 
 
 def without_tensorflow() -> bool:

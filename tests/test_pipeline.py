@@ -150,9 +150,10 @@ def test_a_subset_without_images_is_one_line(tmp_path):
 
 
 @pytest.mark.parametrize("size", [40, 28])
-def test_jpegs_are_decoded_as_tensorflow_does_whatever_lies_beside_them(tmp_path, size):
+def test_jpegs_are_decoded_as_tensorflow_does_whatever_lies_beside_them(tmp_path, size, monkeypatch):
     import tensorflow as tf
 
+    monkeypatch.setattr(pipeline, "TOGETHER", 2 * 40 * 40 * 3)  # several turns
     rng = np.random.default_rng(2)
     place = tmp_path / "train" / "a"
     place.mkdir(parents=True)
