@@ -56,9 +56,15 @@ def _seconds(words: Sequence[str]) -> float:
 
 
 def _beyond_the_start(sizes: Sequence[int], seconds: Sequence[float]) -> float:
-    """Return the growth without what the fewest runs take: what a program needs to start would hide some of it."""
-    left = [(size - sizes[0], time - seconds[0]) for size, time in zip(sizes[1:], seconds[1:], strict=True)]
-    grown = [(size, time) for size, time in left if time > 0]
+    """Return the growth without what the fewest runs take: what a program needs to start would hide some of it.
+
+    Left out is what takes less than half as long again as the fewest runs: that is chance alone.
+    """
+    grown = [
+        (size - sizes[0], time - seconds[0])
+        for size, time in zip(sizes[1:], seconds[1:], strict=True)
+        if time > 1.5 * seconds[0]
+    ]
     return exponent([size for size, _ in grown], [time for _, time in grown])
 
 
@@ -94,7 +100,8 @@ def _result(times: Times, sizes: Sequence[int]) -> Result:
         "its own each); each way in a process of its own, the files in the system's memory. First look: without an "
         "index, that is the straightforward way, every file read. Later look: with the index that it left. `compare` "
         "takes the latest run of every model, flavour and test set; every run measured is what a leaderboard, the web "
-        "page or seeds and folds need. Exponents are of the seconds beyond those of the fewest runs.",
+        "page or seeds and folds need. Exponents are of the seconds beyond those of the fewest runs, where they are "
+        "half as many again.",
         claims, [Sheet("Seconds by number of runs", columns, rows)],
         [Plot("Time against runs", "runs", "seconds", series, log="xy")],
     )  # fmt: skip

@@ -58,16 +58,15 @@ def measure(options: Options) -> Result:
     frontier = [row for row in rows if row is not plain]
     plots = [
         Plot(
-            "Accuracy against seconds of the whole command", "Seconds (logarithmic)", "Test accuracy in percent",
+            "Accuracy against seconds of the whole command", "Seconds", "Test accuracy in percent",
             [
                 Series(
                     OURS, [row["seconds"] for row in frontier], [row["accuracy"] for row in frontier],
                     [row["lowest"] for row in frontier], [row["highest"] for row in frontier], False,
                     [row["label"].removeprefix(f"{OURS}: ") for row in frontier],
                 ),
-                Series(f"plain {PLAIN}", [plain["seconds"]], [plain["accuracy"]], line=False),
             ],
-            "x", PUBLISHED,
+            asked=PUBLISHED,
         )
     ]  # fmt: skip
     return Result(

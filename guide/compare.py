@@ -46,8 +46,9 @@ def compare(
     comparisons = group(_records(runs, place, all_seeds))
     _check_baseline(comparisons, baseline)
     for comparison, folder in _folders(comparisons, place):
-        show_comparison(comparison, wanted, baseline, len(comparisons) > 1)
-        written = comparison_tables.write(comparison, folder, baseline)
+        shown = comparison_tables.views(comparison, baseline)
+        show_comparison(comparison, shown, wanted, len(comparisons) > 1)
+        written = comparison_tables.write(comparison, folder, baseline, shown)
         if published.concerns(comparison):
             written += published.write(folder)
         else:

@@ -1,6 +1,6 @@
 """How the tables of a comparison are shown on the terminal, and which of them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import groupby, zip_longest
 from textwrap import fill
 from typing import TYPE_CHECKING
@@ -38,7 +38,9 @@ def chosen_views(text: str) -> tuple[str, ...]:
     return tuple(name for name in known if name in names)
 
 
-def show_comparison(comparison: "Comparison", wanted: tuple[str, ...], against: str, several: bool) -> None:
+def show_comparison(
+    comparison: "Comparison", found: Mapping[str, "list[Table]"], wanted: tuple[str, ...], several: bool
+) -> None:
     """Print the wanted tables of a comparison; what is published elsewhere comes last, under its own heading."""
     from data import published
     from utils import comparison_tables
@@ -47,7 +49,6 @@ def show_comparison(comparison: "Comparison", wanted: tuple[str, ...], against: 
     console.say(comparison.title + (f" (test set {comparison.test_identity[:8]})" if several else ""), style="bold")
     for line in comparison_tables.about(comparison):
         console.say(line)
-    found = comparison_tables.views(comparison, against)
     for position, table in enumerate(table for name, shown in found.items() if name in wanted for table in shown):
         console.say()
         show_table(table, words=False)  # dozens of lines: they stand in the files

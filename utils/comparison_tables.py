@@ -1,6 +1,6 @@
 """How a comparison reads: its views in order, the same narrow tables on screen, in the written files and the report."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -171,15 +171,26 @@ def views(comparison: Comparison, against: str = baseline.DEFAULT) -> dict[str, 
     return {name: shown for name, shown in found.items() if shown}
 
 
-def write(comparison: Comparison, folder: Path, against: str = baseline.DEFAULT) -> list[Path]:
+def write(
+    comparison: Comparison,
+    folder: Path,
+    against: str = baseline.DEFAULT,
+    shown: Mapping[str, list[Table]] | None = None,
+) -> list[Path]:
     """Write the tables of a comparison as .csv, .md, .tex and .html into a folder; return the paths.
 
     The same runs give the same bytes. Files of an earlier comparison go where there is nothing for them now.
 
+    Args:
+        comparison: of runs with the same test images.
+        folder: made where it is missing.
+        against: name of the baseline, which the best run is held against.
+        shown: what `views` gave for them; None makes it.
+
     Raises:
         LeukoBenchError: the folder cannot be written.
     """
-    shown, notes = views(comparison, against), about(comparison)
+    shown, notes = views(comparison, against) if shown is None else shown, about(comparison)
     shared = [table for view in VIEWS if view.records is None for table in shown.get(view.name, [])]
     files = {SHARED: (comparison.rows, shared)} | {
         view.name: (view.records(comparison, against), shown.get(view.name, [])) for view in VIEWS if view.records

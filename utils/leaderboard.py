@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Collection, Iterable, Sequence
+from functools import lru_cache
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
@@ -76,10 +77,17 @@ def alike(records: Iterable[Record]) -> list[list[Record]]:
     """
     together: dict[tuple[str, ...], dict[tuple, Record]] = {}
     for record in sorted(records, key=lambda record: record.run.path.name):
-        config = json.loads(record.recipe)
-        key = (config["dataset"], record.run.model, shares(record.row["split"]), learned(config))
-        together.setdefault(key, {})[record.row["split"], config.get("split_seed"), record.row["seed"]] = record
+        dataset, trained, split_seed = _of_recipe(record.recipe)
+        key = dataset, record.run.model, shares(record.row["split"]), trained
+        together.setdefault(key, {})[record.row["split"], split_seed, record.row["seed"]] = record
     return [list(members.values()) for members in together.values()]
+
+
+@lru_cache(maxsize=1000)
+def _of_recipe(recipe: str) -> tuple[str, str, Any]:
+    """Return dataset, what is trained, and seed of the split; runs of thousands of seeds share a few recipes."""
+    config = json.loads(recipe)
+    return config["dataset"], learned(config), config.get("split_seed")
 
 
 def rows(records: Iterable[Record]) -> list[dict[str, Any]]:
