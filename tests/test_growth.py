@@ -1,13 +1,14 @@
 """Ways for many images: they miss nothing that they promise to find, and compare no longer all with all."""
 
 from itertools import pairwise
+from math import isnan
 
 import numpy as np
 import pytest
 from scipy.cluster.hierarchy import linkage
 from sklearn.metrics import adjusted_rand_score
 
-from benchmarks import growth, growth_stages
+from benchmarks import growth, growth_stages, recording, runs
 from data import dealing, local_features, near_duplicates, overlaps, schemes, ward
 from data.index import Indexed
 
@@ -126,5 +127,13 @@ def test_a_split_by_very_many_patients_is_even(monkeypatch):
 
 
 def test_an_exponent_is_that_of_the_largest_sizes():
-    sizes = [10, 100, 1000, 10_000]
-    assert growth.exponent(sizes, [50.0, *(3.0 * size**1.5 for size in sizes[1:])]) == pytest.approx(1.5)
+    seconds = {10: 50.0} | {size: 3.0 * size**1.5 for size in (100, 1000, 10_000)}
+    found = {"check": {size: [{"seconds": value}] for size, value in seconds.items()}}
+    assert growth._slope(found, "check", "seconds").median == pytest.approx(1.5)
+    assert isnan(recording.exponent([10], [1.0]))
+
+
+def test_what_a_program_takes_to_start_is_no_growth():
+    times = [1.0, 1.01, 1.0 + 1000 / 5000, 3.0, 21.0]
+    slope = runs._beyond_the_start([10, 100, 1000, 10_010, 100_010], times)
+    assert slope == pytest.approx(1.0)
