@@ -44,10 +44,7 @@ def text(folder: Path = recording.FOLDER) -> str:
     for name, (made, result) in measured.items():
         parts += [f"## {result.title}", result.about, f"`{made['command']}`, {_machine(made)}."]
         if result.claims:
-            parts += [
-                markdown_table(_claims(result)),
-                "\n".join(f"- {each.text}: {each.why}." for each in result.claims if each.why),
-            ]
+            parts += [markdown_table(_claims(result)), _reasons(result)]
         parts += [part for sheet in result.sheets for part in _with_title(_table(sheet))]
         for index, plot in enumerate(result.plots, start=1):
             parts.append(f"![{plot.title}]({_picture(name, index)})")
@@ -80,7 +77,9 @@ def _overview(measured: dict[str, tuple[dict[str, Any], Result]]) -> str:
 
 
 def _reasons(result: Result) -> str:
-    return "\n".join(f"- {claim.text}: {claim.why}." for claim in result.claims if claim.why)
+    return "\n".join(
+        f"- Not reached: {claim.text}: {claim.why}." for claim in result.claims if claim.why and not claim.reached
+    )
 
 
 def _asked(claim: Claim) -> str:

@@ -41,7 +41,7 @@ class Claim:
         asked: the bound.
         measured: what came out.
         at_most: whether less is better, so that the bound is an upper one.
-        why: where it was not reached, why; else what should be known of it.
+        why: it may not be reached, which is told where it is not.
     """
 
     text: str
