@@ -139,7 +139,8 @@ def _claims(found: Measured) -> list[Claim]:
             if len(found[stage]) > 1:
                 last = max(found[stage])
                 text = f"{name}, up to {last:,} images: exponent of time over images"
-                claims.append(Claim(text, "", asked, _slope(found, stage, "seconds"), at_most=True))
+                why = f"the largest take {_median(found[stage][last], 'seconds'):.1f} s in all"
+                claims.append(Claim(text, "", asked, _slope(found, stage, "seconds"), at_most=True, why=why))
     reached = min(max(found[stage]) for stage in RELATED)
     asked = min(WHOLE, max(max(known) for known in found.values()))
     claims.append(

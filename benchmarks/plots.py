@@ -36,7 +36,10 @@ def draw(plot: Plot, about: str) -> "Figure":
         ax.grid(True)
         ax.margins(x=0.08, y=0.1)
         if len(plot.series) > 1 or plot.asked is not None:
-            ax.legend(loc="best")
+            if len(plot.series) > 4:  # would lie over the lines
+                figure.legend(loc="outside lower center", ncols=2)
+            else:
+                ax.legend(loc="best")
     style.head(figure, about, "")
     for series in plot.series:
         if series.names:
