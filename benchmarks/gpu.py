@@ -156,9 +156,9 @@ def _result(
             "Share of a training step that waits for input, the largest of the models", "%", ASKED_WAITING,
             spread([most["waiting"]]), True,
             f"{most['model']}, {most['policy']}. The rest of an epoch's seconds over those of as many "
-            "steps whose batch lies on the device already.",
+            "steps whose batch lies on the device already",
         ),
-        Claim("The whole comparison", "s", ASKED_SECONDS, spread([seconds]), True, "A bound for one large GPU."),
+        Claim("The whole comparison", "s", ASKED_SECONDS, spread([seconds]), True, "A bound for one large GPU"),
     ]  # fmt: skip
     columns = [
         Column("model", "Model"), Column("policy", "Precision"), Column("side", "Pixels", 0),

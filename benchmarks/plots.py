@@ -50,10 +50,13 @@ def draw(plot: Plot, about: str) -> "Figure":
 
 
 def _scale(ax: "Axes", log: str) -> None:
-    from matplotlib.ticker import FuncFormatter, NullFormatter
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     for name, axis in (("x", ax.xaxis), ("y", ax.yaxis)):
         if name in log:
             (ax.set_xscale if name == "x" else ax.set_yscale)("log")
+            low, high = axis.get_view_interval()
+            if high < 100 * low:  # hardly a power of ten would be named
+                axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
             axis.set_major_formatter(FuncFormatter(style.plain_number))
             axis.set_minor_formatter(NullFormatter())

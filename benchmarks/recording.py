@@ -41,7 +41,7 @@ class Claim:
         asked: the bound.
         measured: what came out.
         at_most: whether less is better, so that the bound is an upper one.
-        why: it may not be reached, which is told where it is not.
+        why: what keeps it from being reached, without a full stop; told where it is not reached.
     """
 
     text: str

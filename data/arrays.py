@@ -98,12 +98,12 @@ def decode_in_place(store: np.ndarray, paths: Sequence[str]) -> list[int]:
     for position, path in enumerate(paths):
         content = Path(path).read_bytes()
         try:
-            if not content.startswith(JPEG) or simplejpeg.decode_jpeg_header(content)[:2] != store.shape[1:3]:
-                others.append(position)
-                continue
-            simplejpeg.decode_jpeg(content, "RGB", **CHOICES, buffer=store[position])
-        except ValueError:  # damaged: who decodes it otherwise says so
-            others.append(position)
+            fits = simplejpeg.decode_jpeg_header(content)[:2] == store.shape[1:3]
+            if fits:
+                simplejpeg.decode_jpeg(content, "RGB", **CHOICES, buffer=store[position])
+        except ValueError:  # no JPEG, or damaged: who decodes it otherwise says so
+            fits = False
+        others += [] if fits else [position]
     return others
 
 

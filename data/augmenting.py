@@ -41,7 +41,7 @@ def epoch_draws(count: int, seed: int, epoch: int) -> np.ndarray:
     return generator.random((count, len(DRAWS)), np.float32)
 
 
-def affine(draws: np.ndarray, augmentation: "Augmentation", width: int, height: int = 0) -> np.ndarray:
+def affine(draws: np.ndarray, augmentation: Augmentation, width: int, height: int = 0) -> np.ndarray:
     """Return (n, 8) projective transforms, output to input pixel, for drawn numbers in 0..1 (n, len(DRAWS)).
 
     Images are `width` x `height` pixels, square without a height.
@@ -66,7 +66,7 @@ def affine(draws: np.ndarray, augmentation: "Augmentation", width: int, height: 
     return np.stack([a, b, x, c, d, y, zero, zero], axis=1).astype(np.float32)
 
 
-def turns_alone(augmentation: "Augmentation") -> bool:
+def turns_alone(augmentation: Augmentation) -> bool:
     """Say whether flips and quarter turns are all that moves pixels, so that each keeps its value."""
     moved = augmentation.rotation or augmentation.zoom or augmentation.shift
     return (augmentation.flips or augmentation.quarter_turns) and not moved
@@ -89,7 +89,7 @@ def change(
     pixels: "keras.KerasTensor",
     drawn: "keras.KerasTensor",
     transform: "keras.KerasTensor",
-    augmentation: "Augmentation",
+    augmentation: Augmentation,
 ) -> "keras.KerasTensor":
     """Change a batch in place, size and light, with the operations of whatever backend Keras runs on.
 

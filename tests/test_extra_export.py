@@ -8,19 +8,18 @@ import sys
 
 import numpy as np
 import pytest
-from conftest import PROJECT
+from conftest import PROJECT, loose_bounds
 
 import models
 from data import pipeline
 from data.preprocessing import Variant
 from guide.app import main
 from models import evaluation, export_check, export_formats, export_int8, exporting, exports, predicting, runtimes
-from models.export_check import BOUNDS, Bound
+from models.export_check import BOUNDS
 from utils import artifacts, files
 from utils.errors import LeukoBenchError
 
 SAMPLES = PROJECT / "docs" / "samples"
-LOOSE = {precision: Bound(None, 0.0, 1.0) for precision in BOUNDS}  # tiny networks hardly trained change their minds
 
 
 def _parts(name):
@@ -127,12 +126,12 @@ def test_accuracy_and_agreement_are_judged():
         now = before.copy()
         now[0, 0] = wrong
         found = export_check.compare(before, now, labels)
-        assert found.problems(LOOSE[exports.INT8]) == ["a probability is not a finite number"]
+        assert found.problems(loose_bounds()[exports.INT8]) == ["a probability is not a finite number"]
         assert json.dumps(dataclasses.asdict(found), allow_nan=False)
 
 
 def test_answers_that_are_no_numbers_are_refused_and_the_export_before_stays(run, monkeypatch):
-    monkeypatch.setattr(export_check, "BOUNDS", LOOSE)
+    monkeypatch.setattr(export_check, "BOUNDS", loose_bounds())
     source = exporting.Source(run)
     exporting.export(source, "onnx", "int8")
     before = {path: path.read_bytes() for path in run.file(exports.FOLDER).rglob("*") if path.is_file()}
