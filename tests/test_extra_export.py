@@ -367,10 +367,11 @@ def test_a_failing_conversion_takes_no_other_figures_of_the_benchmark_along(monk
     assert all("least of 1 models, smearnet, with litert-" in claim.why for claim in claims)
     refused = {
         "run": "a/1", "refused": "no", "export": "onnx-int8", "bytes": 300, "share_of_weights": 0.3, "lost": 0.9,
-        "accuracy": 0.1, "agreement": 0.2, "largest_difference": None,
+        "accuracy": 0.1, "accuracy_of_weights": 0.12, "agreement": 0.2, "largest_difference": None,
     }  # fmt: skip
-    size, _ = inference._run_claims([refused])
-    assert size.asked == 0.25 and not size.reached and "the largest is a/1" in size.why
+    size, lost = inference._run_claims([refused])
+    assert (size.asked, size.measured.median, size.reached) == (25, 30, False) and "the largest is a/1" in size.why
+    assert (lost.asked, lost.measured.median, lost.reached) == (0.5, 90, False) and "right for 12.0 %" in lost.why
     sheets = [inference._latency(measured), inference._throughput(measured), *inference._runs_sheet([refused])]
     result = Result("", "", claims, sheets, inference._plots(measured), inference._notes(measured, [refused]))
     assert files.json_text(dataclasses.asdict(result)) and page.tables(result)

@@ -6,7 +6,7 @@ from functools import lru_cache
 from statistics import fmean, stdev
 from typing import Any
 
-from utils import artifacts, run_records
+from utils import artifacts, run_index, run_records
 from utils.artifacts import Run
 from utils.compare_models import Comparison
 from utils.errors import LeukoBenchError
@@ -57,26 +57,24 @@ def tables(rows: Sequence[dict[str, Any]]) -> list[Table]:
     return [made] if lines else []
 
 
+@lru_cache(maxsize=4)  # tables and files of a comparison ask in turn
 def records(comparison: Comparison) -> list[dict[str, Any]]:
     """Return the rows of `summary` for the models of a comparison that have grouped runs or folds.
 
     Folds have test images of their own, so most of these runs stand in other comparisons: all finished runs of the same
     folder count. One that is damaged does not; `compare` and `runs` tell of those.
     """
-    shown = {run.path.resolve() for run in comparison.runs}
-    kin = [
-        run
-        for place, model in sorted({(run.root, run.model) for run in comparison.runs})
-        for run in artifacts.find_runs(place, model, finished=True)
-    ]
-    if not any(_special(run) for run in kin):
+    shown = {Run(run.root.resolve() / run.path.parent.name / run.path.name) for run in comparison.runs}
+    places = sorted({(run.root, run.model) for run in shown})
+    kin = [run for place, model in places for run in artifacts.find_runs(place, model, finished=True)]
+    if not any(_special(_split(run)) for run in kin):
         return []
-    measured = [record for run in kin if (record := _kept(run, _stamp(run)))]
+    measured = [record for run in kin if (record := _measured(run, *_stamps(run)))]
     return summary(
         member
         for members in alike(measured)
-        if any(_special(member.run) for member in members)
-        and any(member.run.path.resolve() in shown for member in members)
+        if any(member.run in shown for member in members)
+        and any(_special(member.row["split"]) for member in members)
         for member in members
     )
 
@@ -110,21 +108,26 @@ def _place(row: dict[str, Any]) -> tuple:
     return *((row[key] is None, -(row[key] or 0)) for key in keys), row["name"]
 
 
-def _special(run: Run) -> bool:
-    """Say whether a run was tested on a fold or on groups of their own."""
+def _special(split: str) -> bool:
+    """Say whether a split has folds, or groups that are kept together."""
+    return bool(re.search(rf"{GROUPED}|kfold", split.lower()))
+
+
+def _split(run: Run) -> str:
+    """Return the split of a run; "" where that cannot be read."""
     try:
-        return bool(re.search(rf"{GROUPED}|kfold", str(run_records.about(run)["split"]).lower()))
+        return str(run_records.about(run)["split"])
     except LeukoBenchError:
-        return False
+        return ""
 
 
-def _stamp(run: Run) -> tuple[int, ...]:
+def _stamps(run: Run) -> list[tuple[int, int] | None]:
     """Return what changes when a run is evaluated again."""
-    return tuple(p.stat().st_mtime_ns for p in map(run.file, (artifacts.PREDICTIONS, artifacts.METRICS)) if p.exists())
+    return [run_index.stamp(f"{run.path}/{name}") for name in (artifacts.PREDICTIONS, artifacts.METRICS)]
 
 
-@lru_cache(maxsize=20_000)
-def _kept(run: Run, stamp: tuple[int, ...]) -> Record | None:  # for every comparison of a root
+@lru_cache(maxsize=20_000)  # every comparison of a root looks at all of its runs
+def _measured(run: Run, *stamps: tuple[int, int] | None) -> Record | None:
     try:
         return measure(run)
     except LeukoBenchError:
