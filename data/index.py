@@ -1,8 +1,10 @@
 """The index of a dataset: every image with the hash of its bytes, so that nothing has to be read twice."""
 
+import os
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +58,7 @@ def count(rows: Iterable[Indexed]) -> dict[str, int]:
 def duplicates(rows: Iterable[Indexed]) -> list[list[str]]:
     """Return the groups of images that are the same file byte for byte, in image order."""
     same: dict[str, list[str]] = defaultdict(list)
-    for row in sorted(rows):
+    for row in sorted(rows, key=attrgetter("image")):
         same[row.sha256].append(row.image)
     return [names for names in same.values() if len(names) > 1]
 
@@ -115,7 +117,7 @@ def listing(folder: Path) -> dict[str, Path]:
     found = {}
     for place in sorted(folder.iterdir()):
         if place.is_dir() and not place.is_symlink() and not place.name.startswith(("_", ".")):
-            for path in sorted(place.iterdir()):
-                if path.suffix.lower() in images.SUFFIXES and not path.name.startswith("."):
-                    found[f"{place.name}/{path.name}"] = path
+            for name in sorted(os.listdir(place)):  # noqa: PTH208  # names sort ten times faster than paths
+                if not name.startswith(".") and os.path.splitext(name)[1].lower() in images.SUFFIXES:  # noqa: PTH122
+                    found[f"{place.name}/{name}"] = place / name
     return found

@@ -9,6 +9,7 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 
 from data import grouping, index, integrity, layout, manifest
@@ -189,10 +190,14 @@ def _is_dataset(place: Path) -> bool:
 
 def _subsets(classes: dict[str, list[Indexed]], scheme: Scheme, seed: int) -> dict[str, str]:
     """Return "train", "val" or "test" for every image, dealt one by one."""
-    test = _test_images({label: _deal_order(rows, seed) for label, rows in sorted(classes.items())}, scheme)
-    left = {label: [row for row in rows if row.image not in test] for label, rows in sorted(classes.items())}
-    counts = apportion({label: len(rows) for label, rows in left.items()}, scheme.val)
-    val = {row.image for label, rows in left.items() for row in _fill(_deal_order(rows, seed), [counts[label]])[0]}
+    ordered = {label: _deal_order(rows, seed) for label, rows in sorted(classes.items())}
+    test = _test_images(ordered, scheme)
+    left = {
+        label: [rest for group in groups if (rest := [row for row in group if row.image not in test])]
+        for label, groups in ordered.items()
+    }
+    counts = apportion({label: sum(map(len, groups)) for label, groups in left.items()}, scheme.val)
+    val = {row.image for label, groups in left.items() for row in _fill(groups, [counts[label]])[0]}
     return {
         row.image: "test" if row.image in test else "val" if row.image in val else "train"
         for rows in classes.values()
@@ -213,7 +218,7 @@ def _test_images(ordered: dict[str, list[list[Indexed]]], scheme: Scheme) -> set
 def _deal_order(rows: Sequence[Indexed], seed: int) -> list[list[Indexed]]:
     """Return groups of equal images in the order in which they are dealt."""
     same: dict[str, list[Indexed]] = defaultdict(list)
-    for row in sorted(rows):
+    for row in sorted(rows, key=attrgetter("image")):
         same[hashlib.sha256(f"{seed}:{row.sha256}".encode()).hexdigest()].append(row)
     return [same[key] for key in sorted(same)]
 
