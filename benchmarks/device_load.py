@@ -31,9 +31,11 @@ def images(config: "ModelConfig", wanted: int, batch: int, options: Options) -> 
         names, labels, kinds = [str(k) for k in range(DRAWN)], np.arange(DRAWN) % len(LABELS), len(LABELS)
         pixels = np.stack(drawn)
     index = np.resize(np.arange(len(labels)), count)
-    import keras
+    held = pixels[index]
+    if pipeline.without_tensorflow():
+        import keras
 
-    held = keras.ops.convert_to_tensor(pixels[index])
+        held = keras.ops.convert_to_tensor(held)  # on the device, as `data.arrays` holds them
     return pipeline.Images(
         [names[k] for k in index], labels[index], kinds, config.image_size, [""] * count, Variant(), held
     )

@@ -155,10 +155,9 @@ def _result(
         Claim(
             "Share of a training step that waits for input, the largest of the models", "%", ASKED_WAITING,
             spread([most["waiting"]]), True,
-            f"{most['model']}, {most['policy']}. The rest of an epoch's seconds over those of as many "
-            "steps whose batch lies on the device already",
+            f"{most['model']}, {most['policy']}",
         ),
-        Claim("The whole comparison", "s", ASKED_SECONDS, spread([seconds]), True, "A bound for one large GPU"),
+        Claim("The whole comparison, bound for one large GPU", "s", ASKED_SECONDS, spread([seconds]), True),
     ]  # fmt: skip
     columns = [
         Column("model", "Model"), Column("policy", "Precision"), Column("side", "Pixels", 0),
@@ -181,7 +180,8 @@ def _result(
         f"are those of `fit` and `predict` on a batch that lies ready. Operations are counted by {counted}, a backward "
         f"pass as {BACKWARD} forward ones; the peak is that of one matrix product in the same type in the same run "
         f"({said}, in 10^12 operations a second). An epoch has as many images as 64 % of the release, through the "
-        "program's own input and augmentation."
+        "program's own input and augmentation; what it takes beyond as many steps whose batch lies on the device "
+        "already is waiting."
     )
     plot = Plot("Training speed against size", "Parameters, millions", "Images a second", lines, "xy")
     return Result("Every model on this device", about, claims, [Sheet("Models", columns, rows)], [plot], notes)

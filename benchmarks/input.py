@@ -66,10 +66,10 @@ def measure(options: Options) -> Result:
     memory = [
         Claim(f"Peak memory of a training process, {first:,} to {last:,} images", "MB", MEMORY, spread([most]), True),
         Claim(
-            f"Peak memory with {last:,} images / with {first:,}",
+            f"Peak memory, the highest of {first:,} to {last:,} images / with {first:,}",
             "x",
             FLAT,
-            spread([held[last] / held[first]]),
+            spread([most / held[first]]),
             True,
             why=f"the highest, {most:.0f} MB, is where the images just fit into cache_mb",
         ),
@@ -77,7 +77,8 @@ def measure(options: Options) -> Result:
     return Result(
         "Input",
         f"The training images of {dataset}, split {splitting.DEFAULT}, seed 42, random weights. Waiting: the "
-        "time until the next batch is there, which TensorFlow's profiler calls input-bound. What goes into input: an "
+        "time until the next batch is there, which TensorFlow's profiler calls input-bound, that in which the epoch's "
+        "input is made included. What goes into input: an "
         "epoch over the real input, beside as many steps over one batch that lies in memory, alternating; what the "
         "second saves. Decoding: `data.pipeline.read` over links to the training images as JPEG, beside "
         f"libjpeg-turbo (simplejpeg) decoding the same files in {usable_cores()} threads, nothing else. Memory: one "
@@ -137,7 +138,9 @@ def _shares(name: str, split: splitting.SplitFolder, options: Options) -> list[d
     whole: dict[str, list[float]] = {kind: [] for kind in kinds}
 
     def waiting(kind: str) -> float:
-        start, waited, batches = perf_counter(), 0.0, iter(epoch(kinds[kind]))
+        start = perf_counter()
+        batches = iter(epoch(kinds[kind]))
+        waited = perf_counter() - start  # nothing trains before it is made
         for _ in range(steps):
             asked = perf_counter()
             batch = next(batches)

@@ -68,11 +68,11 @@ def _measured(folder: Path) -> dict[str, tuple[dict[str, Any], Result]]:
 
 def _overview(measured: dict[str, tuple[dict[str, Any], Result]]) -> str:
     lines = []
-    for name, (_, result) in measured.items():
+    for made, result in measured.values():
         place = re.sub(r"[^a-z0-9 -]", "", result.title.lower()).replace(" ", "-")
         reached = sum(claim.reached for claim in result.claims)
         counted = f": {reached} of {len(result.claims)} reached" if result.claims else ""
-        lines.append(f"- [{result.title}](#{place}){counted} (`python run_guide.py bench {name}`)")
+        lines.append(f"- [{result.title}](#{place}){counted} (`{made['command']}`)")
     return "\n".join(lines)
 
 

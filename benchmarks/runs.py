@@ -1,6 +1,5 @@
 """Measure how the list of runs, the comparison and the reading of every run grow with the number of runs."""
 
-import math
 import os
 import subprocess
 import sys
@@ -58,13 +57,16 @@ def _seconds(words: Sequence[str]) -> float:
 def _beyond_the_start(sizes: Sequence[int], seconds: Sequence[float]) -> float:
     """Return the growth without what the fewest runs take: what a program needs to start would hide some of it.
 
-    Left out is what takes less than half as long again as the fewest runs: that is chance alone.
+    Left out is what takes less than half as long again as the fewest runs: that is chance alone. Where that leaves
+    fewer than two, it is the growth between the two most of runs, start included.
     """
     grown = [
         (size - sizes[0], time - seconds[0])
         for size, time in zip(sizes[1:], seconds[1:], strict=True)
         if time > 1.5 * seconds[0]
     ]
+    if len(grown) < 2:
+        return exponent(sizes[-2:], seconds[-2:])
     return exponent([size for size, _ in grown], [time for _, time in grown])
 
 
@@ -74,10 +76,9 @@ def _result(times: Times, sizes: Sequence[int]) -> Result:
     claims = [
         Claim(
             f"exponent of seconds over runs, {way}, {look}", "", 1.15,
-            spread([value]), at_most=True,
+            spread([_beyond_the_start(sizes, [middle[way, look, count].median for count in sizes])]), at_most=True,
         )
         for way in WAYS for look in (FIRST, LATER)
-        if not math.isnan(value := _beyond_the_start(sizes, [middle[way, look, count].median for count in sizes]))
     ]  # fmt: skip
     claims += [
         Claim(
@@ -103,8 +104,8 @@ def _result(times: Times, sizes: Sequence[int]) -> Result:
         "its own each); each way in a process of its own, the files in the system's memory. First look: without an "
         "index, that is the straightforward way, every file read. Later look: with the index that it left. `compare` "
         "takes the latest run of every model, flavour and test set; every run measured is what a leaderboard, the web "
-        "page or seeds and folds need. Exponents are of the seconds beyond those of the fewest runs, where they are "
-        "half as many again.",
+        "page or seeds and folds need. Exponents are of the seconds beyond those of the fewest runs, where at "
+        "least two numbers of runs take half as long again; else of the two most, start included.",
         claims, [Sheet("Seconds by number of runs", columns, rows)],
         [Plot("Time against runs", "runs", "seconds", series, log="xy")],
     )  # fmt: skip

@@ -43,10 +43,11 @@ def measure(options: Options) -> Result:
     ours = next((row for row in rows if row["label"].endswith("fast")), rows[0])
     plain = _plain(config.replace(image_size=size), epochs)
     ratio = [plain["seconds"] / seconds for seconds in ours["all_seconds"]]
+    slowest = Spread(max(ours["all_seconds"]), min(ours["all_seconds"]), max(ours["all_seconds"]), len(seeds))
     reached = Spread(ours["accuracy"], ours["lowest"], ours["highest"], len(seeds))
     claims = [
         Claim(f"{FAST}: test accuracy, mean of the seeds", "%", PUBLISHED, reached),
-        Claim(f"{FAST}: seconds of the whole command, each seed", "s", 60, spread(ours["all_seconds"]), True),
+        Claim(f"{FAST}: seconds of the whole command, the slowest seed", "s", 60, slowest, True),
         Claim(f"{epochs} epochs of the plain {PLAIN} / the whole command of {FAST}", "x", 4, spread(ratio)),
     ]  # fmt: skip
     rows.insert(0, plain)

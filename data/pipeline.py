@@ -5,6 +5,7 @@ TensorFlow need not be installed.
 """
 
 import os
+import weakref
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
     Taken = tuple[tf.Tensor] | tuple[tf.Tensor, tf.Tensor]  # indices of images, with the pixels of decoded ones
 
-TOGETHER = 10_000_000  # bytes of images that one core decodes and then resizes together
+TOGETHER = 10_000_000  # bytes, before or after resizing, of the images that one core decodes and resizes together
 
 
 @dataclass(frozen=True)
@@ -122,7 +123,8 @@ def _decode_alike(store: np.ndarray, paths: Sequence[str], pool: ThreadPoolExecu
     if shape is None:
         return list(range(len(paths)))
 
-    count = max(1, TOGETHER // (3 * shape[0] * shape[1]))
+    # Of each: the original, then as float32 what it is resized to.
+    count = max(1, TOGETHER // max(3 * shape[0] * shape[1], 12 * store.shape[1] * store.shape[2]))
 
     def some(start: int) -> list[int]:
         places = store[start : start + count]
@@ -303,8 +305,11 @@ def _gather(images: Images, index: "tf.Tensor", decoded: "tf.Tensor | None" = No
     import tensorflow as tf
 
     labels = tf.one_hot(tf.gather(tf.constant(images.labels), index), images.classes)
-    if decoded is None:  # by NumPy: of a tensor in its graph, every iterator holds a copy of its own
-        decoded = tf.numpy_function(images.pixels.__getitem__, [index], tf.uint8, stateful=False)
+    if decoded is None:
+        # By NumPy: of a tensor in its graph, every iterator would hold a copy of its own. TensorFlow keeps the function
+        # for as long as it runs, and through a plain reference would keep the pixels of everything ever read as well.
+        held = weakref.ref(images.pixels)
+        decoded = tf.numpy_function(lambda chosen: held()[chosen], [index], tf.uint8, stateful=False)
         decoded.set_shape((None, images.size, images.size, 3))
     return decoded, labels
 

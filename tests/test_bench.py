@@ -5,8 +5,10 @@ import re
 
 import pytest
 
+import models
 from benchmarks import page, recording
 from benchmarks.recording import Claim, Column, Plot, Result, Series, Sheet
+from data import pipeline
 from guide import bench
 from guide.app import main
 from utils.errors import LeukoBenchError
@@ -71,6 +73,14 @@ def test_the_page_says_what_the_files_say():
     pictures = (page.PAGE.parent / "performance").glob("*")
     there = {path.relative_to(page.PAGE.parent).as_posix() for path in pictures}
     assert shown == there
+
+
+def test_the_benchmark_of_a_device_takes_batches_as_training_does():
+    from benchmarks import device_load
+
+    images = device_load.images(models.config_for("cnn", image_size=32), 9, 4, recording.Options(quick=True))
+    taken = [pixels.shape for pixels, _ in pipeline.fixed_batches(images, 4)]
+    assert taken == [(4, 32, 32, 3)] * 2
 
 
 def test_every_measured_benchmark_can_be_run_again():

@@ -133,6 +133,10 @@ def test_an_exponent_is_that_of_the_largest_sizes():
     assert isnan(recording.exponent([10], [1.0]))
 
 
+def test_growth_that_begins_late_is_seen():
+    assert runs._beyond_the_start([10, 100, 1000, 10_000], [4, 4, 4, 400]) == pytest.approx(2)
+
+
 def test_what_a_program_takes_to_start_is_no_growth():
     times = [1.0, 1.01, 1.0 + 1000 / 5000, 3.0, 21.0]
     slope = runs._beyond_the_start([10, 100, 1000, 10_010, 100_010], times)

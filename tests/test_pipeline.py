@@ -1,10 +1,13 @@
+import gc
+import weakref
+
 import numpy as np
 import psutil
 import pytest
 from PIL import Image
 
 from data import augmenting, pipeline
-from data.augmentation import Augmentation
+from data.augmentation import Augmentation, Intervention
 from data.preprocessing import Variant
 from utils.errors import LeukoBenchError
 
@@ -65,6 +68,40 @@ def test_batches_hold_no_second_copy_of_the_images(tmp_path):
         held = iter(batches(images))
         next(held)
         assert psutil.Process().memory_info().rss - before < pixels.nbytes / 2
+
+
+@pytest.mark.parametrize("intervention", [Intervention(), Intervention(grey=1.0)])
+def test_images_go_with_their_last_batch(folder, intervention):
+    images = pipeline.read(folder, "train", CLASSES, 32, budget=10**9)
+    pixels = weakref.ref(images.pixels)
+    batches = pipeline.training_batches(images, 4, Augmentation(flips=True), 1, 1, intervention)
+    del images
+    assert len(list(batches)) == 3  # which hold what they are made of
+    del batches
+    gc.collect()
+    assert pixels() is None
+
+
+def test_small_images_that_are_enlarged_are_resized_a_few_at_a_time(tmp_path, monkeypatch):
+    import tensorflow as tf
+
+    sizes, resize = [], tf.image.resize
+
+    def seen(images, *arguments, **named):
+        made = resize(images, *arguments, **named)
+        if tf.executing_eagerly():  # not where Keras lists the files, and would read them too
+            sizes.append(made.numpy().nbytes)
+        return made
+
+    for label in CLASSES:
+        (tmp_path / "train" / label).mkdir(parents=True)
+        for number in range(20):
+            Image.new("RGB", (8, 8), (number, 99, 0)).save(tmp_path / "train" / label / f"{number}.jpg")
+    monkeypatch.setattr(pipeline, "TOGETHER", 4 * 64 * 64 * 3 * 4)
+    monkeypatch.setattr(tf.image, "resize", seen)
+    read = pipeline.read(tmp_path, "train", CLASSES, 64, budget=10**9)
+    assert read.pixels.shape == (len(CLASSES) * 20, 64, 64, 3)
+    assert len(sizes) == len(read) / 4 and max(sizes) <= pipeline.TOGETHER
 
 
 @pytest.mark.parametrize("size", [32, 33])

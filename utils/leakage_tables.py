@@ -73,8 +73,7 @@ def records(comparison: Comparison) -> list[dict[str, Any]]:
     return summary(
         member
         for members in alike(measured)
-        if any(member.run in shown for member in members)
-        and any(_special(member.row["split"]) for member in members)
+        if any(member.run in shown for member in members) and any(_special(member.row["split"]) for member in members)
         for member in members
     )
 
