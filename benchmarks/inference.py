@@ -1,9 +1,6 @@
-"""How fast a trained model answers, in Keras and exported to other runtimes, and what int8 costs in accuracy."""
+"""How fast a trained model answers, in Keras and exported to other runtimes."""
 
-import shutil
-import tempfile
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -11,16 +8,13 @@ import models
 from benchmarks import inference_models as parts
 from benchmarks.recording import Claim, Column, Options, Plot, Result, Series, Sheet, Spread, entry, ratios
 from models import applications, exports
-from utils import artifacts, console, timing
-from utils.artifacts import Run
+from utils import console, timing
 from utils.errors import LeukoBenchError
-from utils.paths import runs_dir
 
 LARGEST = 128  # px: models whose own images are larger are measured at this size, so that 32 of them take seconds
 SMALL = 1e9  # floating-point operations of one image up to which a model is a small one
 ONE, MANY = 1, 32
 FLOATS = tuple(each for each in parts.EXPORTS if each.endswith(exports.FLOAT32))
-EIGHTS = ("onnx-int8", "litert-int8")  # of the runs: OpenVINO's has the numbers of ONNX's
 
 
 def measure(options: Options) -> Result:
@@ -29,20 +23,16 @@ def measure(options: Options) -> Result:
     names = options.pick(names, [name for name in names if models.config_for(name).image_size <= LARGEST])
     batches = options.pick({ONE: (5, 0.4), MANY: (3, 0.8)}, {ONE: (2, 0.05), MANY: (2, 0.05)})
     measured, unmeasured = _measured(names, batches)
-    runs = _exported(options)
-    claims = _speed_claims(measured) + _run_claims(runs)
     return Result(
         "Inference: exports beside Keras",
         f"Every model with random weights and {len(parts.CLASSES)} classes, its own image size up to {LARGEST} px, in "
         "a process of its own, on the CPU with a thread a core. The straightforward way is Keras' predict_on_batch; "
         "the ways take turns in blocks of calls. OpenVINO in int8 reads what was quantised for ONNX. With random "
-        "weights int8 shows its speed alone, so that the best float32 export is a claim of its own. Accuracy and size "
-        "of int8 are those of real exports of the latest trained run of each model, calibrated on training images, on "
-        "its own test images.",
-        claims,
-        [_latency(measured), _throughput(measured), *_runs_sheet(runs)],
+        "weights int8 shows its speed alone, so that the best float32 export is a claim of its own.",
+        _claims(measured),
+        [_latency(measured), _throughput(measured)],
         _plots(measured),
-        unmeasured + _notes(measured, runs),
+        unmeasured + _failures(measured),
     )
 
 
@@ -82,7 +72,7 @@ def _ratios(found: Mapping[str, Any], batch: int) -> dict[str, float | None]:
     return {key: each and each[1].median for key, each in best.items()}
 
 
-def _speed_claims(measured: Sequence[Mapping[str, Any]]) -> list[Claim]:
+def _claims(measured: Sequence[Mapping[str, Any]]) -> list[Claim]:
     small = [found for found in measured if found["flops"] <= SMALL]
     asked = [
         ("One image", ONE, 3, measured),
@@ -173,110 +163,8 @@ def _plots(measured: Sequence[Mapping[str, Any]]) -> list[Plot]:
     return plots
 
 
-def _exported(options: Options) -> list[dict[str, Any]]:
-    """Export the latest trained run of every model below the folder of runs, in a copy."""
-    if options.quick:
-        return []
-    latest: dict[str, Run] = {}
-    for run in artifacts.find_runs(runs_dir(), finished=True):
-        if run.file(artifacts.WEIGHTS).is_file() and options.dataset in ("", run.config()["dataset"]):
-            latest[run.model] = run
-    found = []
-    for run in latest.values():
-        with tempfile.TemporaryDirectory() as place:
-            found += _exports_of(_copied(run, Path(place)))
-    return found
-
-
-def _copied(run: Run, place: Path) -> Run:
-    copy = Run(place / run.path.parent.name / run.path.name)
-    copy.path.mkdir(parents=True)
-    for name in (artifacts.CONFIG, artifacts.ENVIRONMENT, artifacts.PREDICTIONS, artifacts.METRICS, artifacts.WEIGHTS):
-        shutil.copyfile(run.file(name), copy.file(name))
-    if run.manifest_path().is_file():
-        (place / "manifests").mkdir()
-        shutil.copyfile(run.manifest_path(), copy.manifest_path())
-    return copy
-
-
-def _exports_of(run: Run) -> list[dict[str, Any]]:
-    from models import exporting
-
-    rows = []
-    try:
-        source = exporting.Source(run)
-    except LeukoBenchError as problem:
-        return [{"run": run.id, "refused": str(problem)}]
-    for name in ("onnx-float32", *EIGHTS):
-        format, _, precision = name.rpartition("-")
-        console.say(f"{run.id}: {name}")
-        row: dict[str, Any] = {"run": run.id}
-        try:
-            made = exporting.export(source, format, precision)
-        except exporting.Refused as problem:  # its figures count: the claims are not about what passed the check alone
-            made, row["refused"] = problem.described, str(problem)
-        except LeukoBenchError as problem:
-            rows.append(row | {"refused": str(problem)})
-            continue
-        rows.append(row | {"export": name, "lost": made["accuracy_of_weights"] - made["accuracy"]} | made)
-    return rows
-
-
-def _run_claims(rows: Sequence[Mapping[str, Any]]) -> list[Claim]:
-    eight = [row for row in rows if row.get("export") in EIGHTS]
-    if not eight:
-        return []
-    best: dict[str, Mapping[str, Any]] = {}
-    for row in eight:
-        if row["run"] not in best or row["bytes"] < best[row["run"]]["bytes"]:
-            best[row["run"]] = row
-    worst = max(best.values(), key=lambda row: row["share_of_weights"])
-    sizes, losses = [100 * row["share_of_weights"] for row in best.values()], [100 * row["lost"] for row in eight]
-    dearest = max(eight, key=lambda row: row["lost"])
-    return [
-        Claim(
-            f"Bytes of int8, of the run's {artifacts.WEIGHTS}, the largest of {len(sizes)} runs", "%", 25,
-            Spread(max(sizes), min(sizes), max(sizes), len(sizes)), True,
-            "The weights are a quarter; the graph with the names and scales of the layers comes on top, which counts "
-            f"the more the fewer weights there are: the largest is {worst['run']}, {worst['bytes'] / 1e6:.2f} MB",
-        ),
-        Claim(
-            f"Accuracy lost by int8, the most of {len(losses)} exports, refused ones too", "points", 0.5,
-            Spread(max(losses), min(losses), max(losses), len(losses)), True,
-            f"{dearest['run']} as {dearest['export']} loses the most; its own answers are right for "
-            f"{100 * dearest['accuracy_of_weights']:.1f} % of the images. The less a network has learned, the nearer "
-            "its answers lie to a tie, which rounding tips over. `export` refuses what loses more than was asked",
-        ),
-    ]  # fmt: skip
-
-
-def _runs_sheet(rows: Sequence[Mapping[str, Any]]) -> list[Sheet]:
-    made = [row for row in rows if "export" in row]
-    if not made:
-        return []
-    columns = (
-        Column("run", "Run"), Column("export", "Export"), Column("mb", "MB", 2), Column("share", "% of weights", 1),
-        Column("same", "Same answers, %", 2), Column("difference", "Largest difference", 6),
-        Column("accuracy", "Accuracy, %", 2), Column("lost", "Points lost", 2),
-    )  # fmt: skip
-    shown = [
-        {
-            "run": row["run"], "export": row["export"], "mb": row["bytes"] / 1e6,
-            "share": 100 * row["share_of_weights"],
-            "same": 100 * row["agreement"], "difference": row["largest_difference"], "accuracy": 100 * row["accuracy"],
-            "lost": 100 * row["lost"],
-        }
-        for row in made
-    ]  # fmt: skip
-    return [Sheet("Exports of trained runs, on their test images", columns, shown)]
-
-
-def _notes(measured: Sequence[Mapping[str, Any]], rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    notes = [f"{found['model']} as {name}: {why}" for found in measured for name, why in found["failed"].items()]
-    notes += [row["refused"] for row in rows if "refused" in row]
-    if not any("export" in row for row in rows):
-        notes.append("Size and accuracy of int8 were not measured: LEUKOBENCH_RUNS names no folder of trained runs.")
-    return notes
+def _failures(measured: Sequence[Mapping[str, Any]]) -> list[str]:
+    return [f"{found['model']} as {name}: {why}" for found in measured for name, why in found["failed"].items()]
 
 
 if __name__ == "__main__":

@@ -127,7 +127,8 @@ def _machine(made: dict[str, Any]) -> str:
         f"{name} {machine['packages'][name]}" for name in ("tensorflow", "keras") if machine["packages"].get(name)
     )
     commit = (made["commit"] or "no commit")[:9] + (" with changes" if made["changed"] else "")
-    return f"{made['made']}, {machine['cpu']}, {machine['cores']} cores, {versions}, {commit}"
+    units = f" ({machine['vector_units']})" if machine.get("vector_units") else ""  # older files do not say
+    return f"{made['made']}, {machine['cpu']}{units}, {machine['cores']} cores, {versions}, {commit}"
 
 
 def _picture(name: str, index: int) -> str:

@@ -178,13 +178,13 @@ def exponent(sizes: Sequence[float], values: Sequence[float]) -> float:
 def record(name: str, result: Result, folder: Path, command: str) -> Path:
     """Write what was measured, with the machine, as <folder>/<name>.json and return the path."""
     about = environment.describe()
-    machine = {key: about[key] for key in ("cpu", "cores", "memory_gb", "platform", "python", "packages")}
+    kept = ("cpu", "vector_units", "cores", "memory_gb", "platform", "python", "packages")
     held = {
         "command": command,
         "made": f"{datetime.now(UTC):%Y-%m-%d}",
         "commit": about["git_commit"],
         "changed": about["git_dirty"],  # the program since that commit
-        "machine": machine,
+        "machine": {key: about[key] for key in kept},
     }
     path = folder / f"{name}.json"
     files.write_json(path, held | asdict(result))

@@ -1,7 +1,5 @@
 """A network from scratch: accuracy against seconds, beside the plain one written the straightforward way."""
 
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from statistics import mean
@@ -9,12 +7,12 @@ from time import perf_counter
 from typing import Any
 
 import models
+from benchmarks import trained_run
 from benchmarks.recording import Claim, Column, Options, Plot, Result, Series, Sheet, Spread, entry, spread
 from data import splitting
-from models import launching, runtime, training
+from models import runtime, training
 from models.base_config import ModelConfig
-from utils import artifacts, console
-from utils.errors import LeukoBenchError
+from utils import console
 
 PLAIN, OURS = "cnn", "smearnet"
 FAST = f"{OURS} --profile fast"
@@ -88,18 +86,11 @@ def _point(label: str, settings: tuple[str, ...], dataset: str, seeds: tuple[int
     """Train one setting with every seed as a person would, each a command of its own."""
     whole, trained, right = [], [], []
     for seed in seeds:
-        before = set(artifacts.find_runs(root))
-        words = ["train", OURS, "--profile", "fast", "--dataset", dataset, "--seed", str(seed), "--root", str(root)]
+        words = [OURS, "--profile", "fast", "--dataset", dataset, "--seed", str(seed)]
         words += [part for setting in settings for part in ("--set", setting)]
         start = perf_counter()
-        done = subprocess.run(
-            [sys.executable, "run_guide.py", *words], env=launching.environment(), cwd=launching.PROJECT,
-            capture_output=True, text=True, check=False,
-        )  # fmt: skip
+        run = trained_run.train(words, root)
         whole.append(perf_counter() - start)
-        if done.returncode:
-            raise LeukoBenchError(f"Training {label} failed: {done.stderr.strip()[-200:] or 'it said nothing'}")
-        (run,) = set(artifacts.find_runs(root, finished=True)) - before
         trained.append(run.timing()["training"]["seconds"])
         right.append(100 * run.metrics()["test"]["accuracy"])
         console.say(f"  {label}, seed {seed}: {right[-1]:.2f} % in {whole[-1]:.1f} s")

@@ -11,6 +11,7 @@ from benchmarks.recording import Claim, Column, Plot, Result, Series, Sheet
 from data import pipeline
 from guide import bench
 from guide.app import main
+from utils.environment import VECTOR_UNITS
 from utils.errors import LeukoBenchError
 
 
@@ -45,7 +46,8 @@ def test_what_was_recorded_comes_back_and_makes_the_page(result, tmp_path):
     path = recording.record("things", result, tmp_path / "figures", "python run_guide.py bench things")
     made, read = recording.read(path)
     assert read == recording.read(path)[1] and read.claims == list(result.claims)
-    assert made["machine"]["cores"] >= 1 and made["command"] == "python run_guide.py bench things"
+    assert made["machine"]["cores"] >= 1 and set(made["machine"]["vector_units"].split(", ")) <= {"", *VECTOR_UNITS}
+    assert made["command"] == "python run_guide.py bench things"
     written = page.write(tmp_path / "figures", tmp_path / "docs" / "performance.md").read_text()
     rows = [[cell.strip() for cell in line.split("|")[1:3]] for line in written.splitlines() if line.startswith("|")]
     assert ["slow / fast", "at least x 3.00"] in rows

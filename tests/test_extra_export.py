@@ -11,6 +11,9 @@ import pytest
 from conftest import PROJECT, loose_bounds
 
 import models
+from benchmarks import inference, int8, page
+from benchmarks import inference_models as parts
+from benchmarks.recording import Result
 from data import pipeline
 from data.preprocessing import Variant
 from guide.app import main
@@ -327,9 +330,6 @@ def test_every_kind_of_graph_is_converted(tmp_path, name):
 
 def test_a_failing_conversion_takes_no_other_figures_of_the_benchmark_along(monkeypatch):
     """Neither those of the model's other exports nor those of other models."""
-    from benchmarks import inference, page
-    from benchmarks import inference_models as parts
-    from benchmarks.recording import Result
 
     def broken(*_):
         raise ValueError("no such operation")
@@ -358,20 +358,26 @@ def test_a_failing_conversion_takes_no_other_figures_of_the_benchmark_along(monk
     measured, notes = inference._measured(["gone", "none", "smearnet"], batches)
     assert measured == [nothing, without_onnx]
     assert notes == ["gone was not measured: its process ended with an error."]
-    claims = inference._speed_claims(measured)
+    claims = inference._claims(measured)
     assert [(claim.text, claim.asked) for claim in claims] == [
         (f"{words}: predict_on_batch / the best {kind}, every model", bound)
         for words, bound in (("One image", 3), ("One image, small models", 20), ("32 images", 1.5))
         for kind in ("float32 export", "export")
     ]
     assert all("least of 1 models, smearnet, with litert-" in claim.why for claim in claims)
-    refused = {
-        "run": "a/1", "refused": "no", "export": "onnx-int8", "bytes": 300, "share_of_weights": 0.3, "lost": 0.9,
-        "accuracy": 0.1, "accuracy_of_weights": 0.12, "agreement": 0.2, "largest_difference": None,
-    }  # fmt: skip
-    size, lost = inference._run_claims([refused])
-    assert (size.asked, size.measured.median, size.reached) == (25, 30, False) and "the largest is a/1" in size.why
-    assert (lost.asked, lost.measured.median, lost.reached) == (0.5, 90, False) and "right for 12.0 %" in lost.why
-    sheets = [inference._latency(measured), inference._throughput(measured), *inference._runs_sheet([refused])]
-    result = Result("", "", claims, sheets, inference._plots(measured), inference._notes(measured, [refused]))
+    sheets = [inference._latency(measured), inference._throughput(measured)]
+    result = Result("", "", claims, sheets, inference._plots(measured))
+    assert len(inference._failures(measured)) == 4 + len(parts.EXPORTS)
     assert files.json_text(dataclasses.asdict(result)) and page.tables(result)
+
+
+def test_the_claims_of_int8_are_about_refused_exports_too():
+    refused = {
+        "run": "cnn", "refused": "no", "export": "onnx-int8", "bytes": 300, "share_of_weights": 0.3, "lost": 0.012,
+        "accuracy": 0.9, "accuracy_of_weights": 0.912, "agreement": 0.97, "largest_difference": None, "images": 250,
+    }  # fmt: skip
+    kept = refused | {"export": "litert-int8", "bytes": 250, "share_of_weights": 0.25, "lost": 0.0, "accuracy": 0.912}
+    size, lost = int8._claims([kept, refused])
+    assert (size.asked, size.measured.median, size.reached) == (25, 30, False) and "cnn as onnx-int8" in size.why
+    assert (lost.asked, lost.measured.median, lost.reached) == (0.5, 1.2, False) and "3 of 250 test images" in lost.why
+    assert [row["export"] for row in int8._sheet([kept, {"run": "vgg16", "refused": "no"}]).rows] == ["litert-int8"]

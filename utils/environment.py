@@ -12,6 +12,11 @@ from utils.paths import PROJECT
 
 PACKAGES = ("tensorflow", "jax", "keras", "numpy", "pandas", "scikit-learn", "tf-keras-vis", "pillow")
 
+VECTOR_UNITS = {
+    "AVX2": ("avx2",), "AVX-512": ("avx512f",), "VNNI": ("avx512_vnni", "avx_vnni"), "AMX": ("amx_int8",),
+    "NEON": ("asimd",), "SVE": ("sve",),
+}  # fmt: skip  # and how Linux calls them
+
 _import_memory_mb: float | None = None
 
 
@@ -26,6 +31,7 @@ def describe() -> dict[str, Any]:
         "python": platform.python_version(),
         "platform": f"{platform.system()} {platform.machine()}",
         "cpu": cpu_name(),
+        "vector_units": vector_units(),
         "cores": usable_cores(),
         "memory_gb": round(psutil.virtual_memory().total / 2**30, 1),
         "packages": {name: _version(name) for name in PACKAGES},
@@ -45,11 +51,24 @@ def commit() -> str:
 
 def cpu_name() -> str:
     """Return the processor's name as the system tells it."""
-    if Path("/proc/cpuinfo").is_file():
-        for line in Path("/proc/cpuinfo").read_text(errors="replace").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
+    return _cpuinfo("model name") or platform.processor() or platform.machine()
+
+
+def vector_units() -> str:
+    """Return what of VECTOR_UNITS the processor has, with commas; "" where the system does not tell.
+
+    Virtual machines often name no more than the maker of their processor, and eight bits are several times faster with
+    VNNI than without.
+    """
+    flags = set((_cpuinfo("flags") or _cpuinfo("Features")).split())
+    return ", ".join(name for name, marks in VECTOR_UNITS.items() if flags.intersection(marks))
+
+
+def _cpuinfo(key: str) -> str:
+    """Return what Linux says of the first processor under a key; "" where it says nothing."""
+    place = Path("/proc/cpuinfo")
+    lines = place.read_text(errors="replace").splitlines() if place.is_file() else []
+    return next((line.partition(":")[2].strip() for line in lines if line.partition(":")[0].strip() == key), "")
 
 
 def usable_cores() -> int:
