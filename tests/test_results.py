@@ -1,5 +1,6 @@
 """The committed results: their tables are what the commands make of the committed run folders."""
 
+import csv
 import shutil
 
 import pytest
@@ -20,7 +21,35 @@ BOARDS = [RESULTS / f"{stem}{suffix}" for stem in ("leaderboard", "recipes") for
 
 
 def tables(folder):
-    return {p.relative_to(folder): p.read_bytes() for p in (folder / "comparison").rglob("*") if p.suffix in TABLES}
+    return {p.relative_to(folder): p for p in (folder / "comparison").rglob("*") if p.suffix in TABLES}
+
+
+def assert_same(made, published):
+    """Hold a table against the published one: byte for byte, the ten digits of a CSV to the eighth.
+
+    The last of them hang on the processor: with AVX-512 NumPy takes other logarithms than with AVX2.
+    """
+    if made.suffix != ".csv":
+        assert made.read_bytes() == published.read_bytes(), made
+        return
+    (words, numbers), (kept_words, kept) = cells(made), cells(published)
+    assert words == kept_words, made
+    assert numbers == pytest.approx(kept, rel=1e-8, nan_ok=True), made
+
+
+def cells(path):
+    """Return the cells of a CSV as rows of texts, "#" for each number, and the numbers."""
+    rows, numbers = [], []
+    with path.open(newline="") as file:
+        for row in csv.reader(file):
+            rows.append([])
+            for text in row:
+                try:
+                    numbers.append(float(text))
+                    rows[-1].append("#")
+                except ValueError:
+                    rows[-1].append(text)
+    return rows, numbers
 
 
 @pytest.mark.parametrize("study", STUDIES)
@@ -30,7 +59,10 @@ def test_tables_regenerate_identically(study, guide, tmp_path):
     done = guide(*STUDIES[study].split(), "--root", str(copy))
     assert done.returncode == 0, done.stderr
     published = tables(source)
-    assert len(published) >= 4 and tables(copy) == published
+    made = tables(copy)
+    assert len(published) >= 4 and made.keys() == published.keys()
+    for name, path in published.items():
+        assert_same(made[name], path)
 
 
 def test_the_leaderboard_regenerates_identically(guide, tmp_path):
@@ -41,7 +73,7 @@ def test_the_leaderboard_regenerates_identically(guide, tmp_path):
     done = guide("leaderboard", "--root", str(copy))
     assert done.returncode == 0, done.stderr
     for path in BOARDS:
-        assert (copy / path.name).read_bytes() == path.read_bytes()
+        assert_same(copy / path.name, path)
 
 
 def test_every_model_stands_in_one_table_on_one_test_set():
