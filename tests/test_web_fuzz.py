@@ -295,6 +295,19 @@ def judged(server, named):
     return dict(zip(names, found, strict=True)), last["answers"]
 
 
+def assert_alike(value, other):
+    """Hold a part of an answer against another: beside other images a probability may have other last bits."""
+    if isinstance(value, dict):
+        assert value.keys() == other.keys()
+        value, other = list(value.values()), list(other.values())
+    if isinstance(value, list):
+        assert len(value) == len(other)
+        for one, another in zip(value, other, strict=True):
+            assert_alike(one, another)
+    else:
+        assert value == (pytest.approx(other, abs=1e-5) if isinstance(other, float) else other)
+
+
 def grouped(items, size):
     return [items[start : start + size] for start in range(0, len(items), size)]
 
@@ -315,7 +328,7 @@ def test_no_file_breaks_the_server(served):  # noqa: F811
     with ThreadPoolExecutor(2) as pool:
         for several in grouped(parts, 2):
             for (found, after), part in zip(pool.map(lambda part: judged(served, part), several), several, strict=True):
-                assert after == before, "the good image got another answer"
+                assert_alike(after, before)  # what the good image got
                 said.update(
                     str(each["problem"]["status"]) if each["problem"] else "answered" for each in found.values()
                 )
