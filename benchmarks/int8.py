@@ -20,8 +20,8 @@ TURNED = ("augmentation.flips=true", "augmentation.quarter_turns=true")
 TRAINED = (
     ("smearnet", "fast", ()),
     ("cnn", "", ("image_size=64", "epochs=15")),
-    ("vit_b16", "tiny", ("epochs=40", *TURNED)),
-    ("resnet18", "", ("weights=none", "image_size=64", "epochs=15", "fine_tune_learning_rate=0.001", *TURNED)),
+    ("vit_b16", "tiny", ("epochs=20", *TURNED)),
+    ("resnet18", "", ("weights=none", "image_size=64", "epochs=8", "fine_tune_learning_rate=0.001", *TURNED)),
 )
 QUICK = (("cnn", "", ("image_size=32", "epochs=1", "filters=[4,8,8]", "dense=8")),)
 
