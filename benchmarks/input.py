@@ -25,7 +25,11 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
 SHARE, NEAREST, MEMORY, FLAT = 5.0, 80.0, 1500.0, 1.2  # what was asked: %, %, MB, times
-BATCHES = {"smearnet": 32, "cnn": 6, "resnet50": 4}  # of an epoch: some seconds, on two cores
+BATCHES = {
+    "smearnet": (32, 9),
+    "cnn": (6, 9),
+    "resnet50": (4, 3),
+}  # of an epoch, some seconds on two cores; repetitions
 FROZEN = ["freeze=always", "weights=none", "augmentation.flips=true"]
 SETTINGS = {"resnet50": FROZEN}
 KINDS = {"memory": "in memory", "files": "decoded each epoch"}
@@ -119,7 +123,8 @@ def _shares(name: str, split: splitting.SplitFolder, options: Options) -> list[d
 
     config = models.config_for(name, settings=SETTINGS.get(name, []), classes=split.manifest.classes)
     trained = _compiled(config)
-    batch, steps, size = config.batch_size, options.pick(BATCHES[name], 2), config.image_size
+    batch, size = config.batch_size, config.image_size
+    steps, repetitions = options.pick(BATCHES[name], (2, 1))
     held = pipeline.read(split.path, "train", config.classes, size, 10**10)
     some = held if len(held) <= batch * steps else _first(held, batch * steps)
     steps = -(-len(some) // batch)
@@ -157,7 +162,7 @@ def _shares(name: str, split: splitting.SplitFolder, options: Options) -> list[d
     }
     for way in ways.values():
         way()  # compiles, and brings the files into the system's cache
-    seconds = alternate(ways, options.pick(7, 1))
+    seconds = alternate(ways, repetitions)
     rows = []
     for kind, words in KINDS.items():
         shares = [100 * (1 - step / all_of_it) for step, all_of_it in zip(seconds["steps"], seconds[kind], strict=True)]

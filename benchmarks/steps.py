@@ -34,9 +34,9 @@ def measure(options: Options) -> Result:
         import tensorflow as tf
 
         tf.config.list_physical_devices()
-    size, repetitions = options.pick(64, 32), options.pick(12, 2)
+    size, repetitions = options.pick(64, 32), options.pick(6, 2)
     rows = []
-    for batch in options.pick((16, 32, 64, 128, 256), (16,)):
+    for batch in options.pick((16, 32, 64, 128), (16,)):
         calls = {name: _call(name, batch, size) for name in WAYS}
         seconds: dict[str, list[float]] = {name: [] for name in WAYS}
         for _ in range(repetitions):
