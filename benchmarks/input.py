@@ -25,11 +25,8 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
 SHARE, NEAREST, MEMORY, FLAT = 5.0, 80.0, 1500.0, 1.2  # what was asked: %, %, MB, times
-BATCHES = {
-    "smearnet": (32, 9),
-    "cnn": (6, 9),
-    "resnet50": (4, 3),
-}  # of an epoch, some seconds on two cores; repetitions
+# Steps of an epoch, for some seconds on two cores, and repetitions.
+BATCHES = {"smearnet": (32, 9), "cnn": (6, 9), "resnet50": (4, 3)}
 FROZEN = ["freeze=always", "weights=none", "augmentation.flips=true"]
 SETTINGS = {"resnet50": FROZEN}
 KINDS = {"memory": "in memory", "files": "decoded each epoch"}
