@@ -129,12 +129,13 @@ def measure(server: Server, requests: Sequence[bytes], count: int, repetitions: 
 
 
 def measure_all(options: Options) -> Result:
-    """Ask every run of the demo through the page and through the API."""
+    """Ask the latest run of every kind that the demo made through the page and through the API."""
     place = runs_dir() / "demo"
-    runs = [run for run in artifacts.find_runs(place, finished=True) if run.file(artifacts.WEIGHTS).is_file()]
+    finished = artifacts.find_runs(place, finished=True)
+    runs = list({run.label(): run for run in finished if run.file(artifacts.WEIGHTS).is_file()}.values())
     if not runs:
         raise LeukoBenchError(f"{place} holds no finished run with weights. Make some with: make demo")
-    repetitions, total = options.pick((5, 128), (1, 8))
+    repetitions, total = options.pick((3, 128), (1, 8))
     rows, starts = [], []
     for run in runs[: options.pick(None, 1)]:
         tested = run.predictions("test")["image"].head(32)
@@ -153,7 +154,7 @@ def measure_all(options: Options) -> Result:
     each = {row["model"]: [r for r in through_api if r["model"] == row["model"]] for row in through_api}
     return Result(
         "The web page",
-        f"The runs of `make demo`, on drawn smears; clients and server share the machine. Medians over {repetitions} "
+        f"The latest runs of `make demo`, on drawn smears; clients and server share the machine. Medians over {repetitions} "
         f"repetitions of {total} requests, range: of the p50 of the repetitions. Each model is asked for itself, and "
         "the server was started anew for it. Memory: resident, of the server and all its processes, with every offered "
         f"model open. {API} answers programs; {PAGE} the page, with the picture and the outline of the nuclei drawn.",
