@@ -154,10 +154,11 @@ def measure_all(options: Options) -> Result:
     each = {row["model"]: [r for r in through_api if r["model"] == row["model"]] for row in through_api}
     return Result(
         "The web page",
-        f"The latest runs of `make demo`, on drawn smears; clients and server share the machine. Medians over "
+        "The latest runs of `make demo`, on drawn smears; clients and server share the machine. Medians over "
         f"{repetitions} repetitions of {total} requests, range: of the p50 of the repetitions. Each model is asked "
-        "for itself, and the server was started anew for it. Memory: resident, of the server and all its processes, with every offered "
-        f"model open. {API} answers programs; {PAGE} the page, with the picture and the outline of the nuclei drawn.",
+        "for itself, and the server was started anew for it. Memory: resident, of the server and all its processes, "
+        f"with every offered model open. {API} answers programs; {PAGE} the page, with the picture and the outline of "
+        "the nuclei drawn.",
         [
             Claim(f"{page['model']}: the page's answer to one client, p50", "ms", 150, _p50(page), True),
             Claim("seconds from the command to the first page", "s", 5, spread([first for first, _ in starts]), True),
