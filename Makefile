@@ -15,18 +15,18 @@ demo: $(STAMP)
 	@$(PY) run_guide.py demo
 
 test: $(STAMP)
-	@$(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder --ignore-glob='tests/test_web_*' --ignore-glob='tests/test_extra_*'
+	@$(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder --ignore=tests/web --ignore=tests/extra
 
 # The web page in Debian's Chromium, and under attack.
 test-web: $(WEB_STAMP)
 	@command -v chromium >/dev/null || { \
 	  echo "Installing Chromium from Debian's packages"; apt-get update -qq && apt-get install -qq --yes chromium >/dev/null; \
 	} || { echo "Error: the tests of the web page need Chromium. Run: sudo apt install chromium" >&2; exit 1; }
-	@$(PY) -m pytest tests/test_web_*.py
+	@$(PY) -m pytest tests/web
 
 # Exports, sweeps on Ray, MLflow, JAX: what needs requirements-extra.txt, or more time.
 test-extra: $(EXTRA_STAMP)
-	@$(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder tests/test_extra_*.py
+	@$(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder tests/extra
 
 lint: $(STAMP)
 	@$(PY) -m ruff check .

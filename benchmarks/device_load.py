@@ -7,24 +7,27 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from benchmarks.recording import Options, Spread, spread
-from data import classes, pipeline, splitting, synthetic
-from data.preprocessing import Variant
+from data import all_dataset
+from data.imaging.variants import Variant
+from data.loading import tf_loader
+from data.splitting import splits
+from data.synthetic import generator as synthetic
 
 if TYPE_CHECKING:
-    from data.pipeline import Images
-    from models.base_config import ModelConfig
+    from data.loading.tf_loader import Images
+    from models.engine.config.base import ModelConfig
 
-LABELS = tuple(sorted(classes.PUBLISHED))
+LABELS = tuple(sorted(all_dataset.PUBLISHED))
 DRAWN = 16  # smears that stand for a dataset that is not here
 
 
 def images(config: "ModelConfig", wanted: int, batch: int, options: Options) -> "Images":
     """Return a whole number of batches of training images in memory: of the dataset, or drawn ones in its place."""
     count = max(1, wanted // batch) * batch
-    name = options.dataset or (classes.NAME if classes.NAME in splitting.datasets() else "")
+    name = options.dataset or (all_dataset.NAME if all_dataset.NAME in splits.datasets() else "")
     if name and not options.quick:
-        split = splitting.prepare_split(name, config.split, config.split_seed)
-        read = pipeline.read(split.path, "train", split.manifest.classes, config.image_size, 10**12, config.variant)
+        split = splits.prepare_split(name, config.split, config.split_seed)
+        read = tf_loader.read(split.path, "train", split.manifest.classes, config.image_size, 10**12, config.variant)
         names, labels, pixels, kinds = read.names, read.labels, np.asarray(read.pixels), read.classes
     else:
         drawn = [_smear(LABELS[k % len(LABELS)], k, config.image_size) for k in range(DRAWN)]
@@ -32,11 +35,11 @@ def images(config: "ModelConfig", wanted: int, batch: int, options: Options) -> 
         pixels = np.stack(drawn)
     index = np.resize(np.arange(len(labels)), count)
     held = pixels[index]
-    if pipeline.without_tensorflow():
+    if tf_loader.without_tensorflow():
         import keras
 
         held = keras.ops.convert_to_tensor(held)  # on the device, as `data.arrays` holds them
-    return pipeline.Images(
+    return tf_loader.Images(
         [names[k] for k in index], labels[index], kinds, config.image_size, [""] * count, Variant(), held
     )
 
@@ -51,10 +54,10 @@ def same(batch: Sequence[np.ndarray], steps: int) -> Any:
     import keras
 
     parts = tuple(keras.ops.convert_to_tensor(part) for part in batch)
-    if not pipeline.without_tensorflow():
+    if not tf_loader.without_tensorflow():
         import tensorflow as tf
 
-        return pipeline.untuned(tf.data.Dataset.from_tensors(parts).repeat(steps).prefetch(2))
+        return tf_loader.untuned(tf.data.Dataset.from_tensors(parts).repeat(steps).prefetch(2))
 
     def again() -> Iterator[tuple[Any, ...]]:
         return (parts for _ in range(steps))

@@ -11,14 +11,17 @@ import numpy as np
 import models
 from benchmarks import samples
 from benchmarks.recording import Claim, Column, Options, Result, Sheet, alternate, entry, ratios, spread
-from data import pipeline
-from data.augmentation import Augmentation
-from models import backbones, evaluation, features, runtime, training
-from models.base_config import ModelConfig
-from models.session import seed_dropout
+from data.loading import tf_loader
+from data.loading.augmentation_config import Augmentation
+from models.engine.backend import keras_backend
+from models.engine.config.base import ModelConfig
+from models.engine.layers import backbone
+from models.engine.run_io import run_loader
+from models.engine.training import feature_cache, trainer
+from models.engine.training.loop import seed_dropout
 
 if TYPE_CHECKING:
-    from utils.artifacts import Run
+    from utils.runs.run_folder import Run
 
 MODEL = "resnet50"
 CHANGES = Augmentation(flips=True, quarter_turns=True)
@@ -27,7 +30,7 @@ VIEWS = (1, 4)  # and as many as there are epochs
 
 def measure(options: Options) -> Result:
     """Train the head both ways, with and without changed images, and compare seconds and answers."""
-    runtime.start(42)
+    keras_backend.start(42)
     count, epochs, size = options.pick((540, 20, 224), (24, 3, 64))
     with samples.sampled(options.dataset, count) as (dataset, about), tempfile.TemporaryDirectory() as place:
         settings = {"dataset": dataset, "weights": "none", "freeze": "always", "epochs": epochs, "patience": epochs}
@@ -83,9 +86,9 @@ def _both(config: ModelConfig, place: Path, repetitions: int) -> tuple[dict[str,
         return seconds
 
     seconds = alternate({"plain fit": plain, "ours": ours}, repetitions)
-    config, split = training.prepare(config)
-    images = evaluation.read(config, split, "test")
-    ours_says = evaluation.predict(evaluation.open_model(answers["ours"]), images)
+    config, split = trainer.prepare(config)
+    images = run_loader.read(config, split, "test")
+    ours_says = run_loader.predict(run_loader.open_model(answers["ours"]), images)
     return seconds, float(np.abs(ours_says - answers["plain"]).max())
 
 
@@ -96,17 +99,17 @@ def _plain(config: ModelConfig) -> tuple[float, np.ndarray, float]:
     keras.utils.clear_session()
     keras.utils.set_random_seed(config.seed)
     start = perf_counter()
-    config, split = training.prepare(config)
-    train, val = (evaluation.read(config, split, subset) for subset in ("train", "val"))
+    config, split = trainer.prepare(config)
+    train, val = (run_loader.read(config, split, subset) for subset in ("train", "val"))
     model = models.build(config)
-    backbones.prepare_phase(model, config.phases()[0], pretrained=False)
-    frozen = backbones.with_frozen_base(model)
+    backbone.prepare_phase(model, config.phases()[0], pretrained=False)
+    frozen = backbone.with_frozen_base(model)
     frozen.compile(keras.optimizers.Adam(config.learning_rate), "categorical_crossentropy", metrics=["accuracy"])
-    validation = pipeline.fixed_batches(val, config.batch_size)
+    validation = tf_loader.fixed_batches(val, config.batch_size)
     best, weights, loss = (-1.0, 0.0), model.get_weights(), 0.0
     for epoch in range(1, config.epochs + 1):
         seed_dropout(model, config.seed, epoch)
-        batches = pipeline.training_batches(train, config.batch_size, config.augmentation, config.seed, epoch)
+        batches = tf_loader.training_batches(train, config.batch_size, config.augmentation, config.seed, epoch)
         history = frozen.fit(batches, epochs=1, verbose=0, validation_data=validation).history
         reached = history["val_accuracy"][0], -history["val_loss"][0]
         if reached > best:
@@ -114,20 +117,20 @@ def _plain(config: ModelConfig) -> tuple[float, np.ndarray, float]:
         loss = history["loss"][0]
     seconds = perf_counter() - start
     model.set_weights(weights)
-    return seconds, evaluation.predict(model, evaluation.read(config, split, "test")), loss
+    return seconds, run_loader.predict(model, run_loader.read(config, split, "test")), loss
 
 
 def _ours(config: ModelConfig, place: Path) -> "tuple[float, Run]":
-    shutil.rmtree(features.features_dir(), ignore_errors=True)
+    shutil.rmtree(feature_cache.features_dir(), ignore_errors=True)
     start = perf_counter()
-    run = training.train(config, place)
+    run = trainer.train(config, place)
     return perf_counter() - start, run
 
 
 def _views(config: ModelConfig, place: Path, views: tuple[int, ...]) -> list[dict[str, Any]]:
     """Return a row for the plain way, and one for every number of views."""
-    whole, split = training.prepare(config)
-    images = evaluation.read(whole, split, "test")
+    whole, split = trainer.prepare(config)
+    images = run_loader.read(whole, split, "test")
 
     def right(answers: np.ndarray) -> float:
         return 100 * float((answers.argmax(1) == images.labels).mean())
@@ -140,7 +143,7 @@ def _views(config: ModelConfig, place: Path, views: tuple[int, ...]) -> list[dic
     rows = [row("changed anew each epoch, plain fit", plain, answers, loss)]
     for count in (*views, config.epochs):
         seconds, run = _ours(config.replace(feature_views=count), place)
-        answers = evaluation.predict(evaluation.open_model(run), images)
+        answers = run_loader.predict(run_loader.open_model(run), images)
         rows.append(row(f"{count} view{'s' * (count > 1)} of each, kept", seconds, answers, run.history()[-1]["loss"]))
     return rows
 

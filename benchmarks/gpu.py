@@ -16,17 +16,20 @@ import numpy as np
 import models
 from benchmarks import device_load
 from benchmarks.recording import Claim, Column, Options, Plot, Result, Series, Sheet, Spread, entry, spread
-from data import classes, pipeline
-from models import measuring, progress, runtime
+from data import all_dataset
+from data.loading import tf_loader
+from models.engine.backend import keras_backend
+from models.engine.evaluation import efficiency
+from models.engine.training import progress_bar
 from utils import console
-from utils.artifacts import APPLICATION
 from utils.errors import LeukoBenchError
+from utils.runs.run_folder import APPLICATION
 
 if TYPE_CHECKING:
     import keras
 
-    from data.pipeline import Images
-    from models.base_config import ModelConfig
+    from data.loading.tf_loader import Images
+    from models.engine.config.base import ModelConfig
 
 BUDGET = 360  # seconds after which nothing further is begun; the slowest takes less than is left of eight minutes
 ASKED_SECONDS, ASKED_WAITING = 480, 5
@@ -47,10 +50,10 @@ class Scale:
 
 def measure(options: Options) -> Result:
     """Train and run every model on batches that lie on the device, then one epoch through the program's own input."""
-    runtime.start(42)
-    begun, device = perf_counter(), runtime.device_name()
-    half = "mixed_bfloat16" if device == "CPU" else runtime.resolve_precision("auto")
-    train = round(0.64 * sum(classes.PUBLISHED.values()))
+    keras_backend.start(42)
+    begun, device = perf_counter(), keras_backend.device_name()
+    half = "mixed_bfloat16" if device == "CPU" else keras_backend.resolve_precision("auto")
+    train = round(0.64 * sum(all_dataset.PUBLISHED.values()))
     scale = Scale(8, 64, 1024, 3, 64) if device == "CPU" else Scale(128, train, 8192, 3)
     scale = options.pick(scale, Scale(4, 16, 256, 1, 64))
     policies = list(dict.fromkeys(("float32", half)))
@@ -64,7 +67,7 @@ def measure(options: Options) -> Result:
             try:
                 rows.append(_row(name, policy, peaks[policy], scale, options))
             except Exception as problem:
-                if not (isinstance(problem, ImportError | LeukoBenchError) or runtime.ran_out(problem)):
+                if not (isinstance(problem, ImportError | LeukoBenchError) or keras_backend.ran_out(problem)):
                     raise
                 notes.append(f"{name} with {policy} was left out: {' '.join(str(problem).split())[:160]}")
                 break
@@ -84,17 +87,17 @@ def _row(name: str, policy: str, peak: Spread, scale: Scale, options: Options) -
 
     settings = {"weights": "none", "classes": device_load.LABELS} | ({"image_size": scale.side} if scale.side else {})
     config = models.config_for(name, **settings)
-    with runtime.dtype_policy(policy):
+    with keras_backend.dtype_policy(policy):
         model = models.build(config)
     model.compile(keras.optimizers.Adam(1e-4), "categorical_crossentropy", metrics=["accuracy"])
     images = device_load.images(config, scale.images, scale.batch, options)
-    batch = [np.asarray(part) for part in next(iter(pipeline.fixed_batches(images, scale.batch)))]
+    batch = [np.asarray(part) for part in next(iter(tf_loader.fixed_batches(images, scale.batch)))]
     learning = _rate(
         lambda steps: model.fit(device_load.same(batch, steps), steps_per_epoch=steps, verbose=0, shuffle=False), scale
     )
     running = _rate(lambda steps: model.predict(device_load.same(batch[:1], steps), steps=steps, verbose=0), scale)
     epoch, waiting = _epoch(model, config, images, scale, scale.batch / learning.median)
-    operations = measuring.flops(model)
+    operations = efficiency.flops(model)
     share = 100 * operations / peak.median if operations else None
     row = {
         "model": name, "policy": policy, "side": config.image_size, "batch": scale.batch,
@@ -128,12 +131,12 @@ def _epoch(
 
     `ready` is the seconds of a step whose batch lies on the device already.
     """
-    steps, stop = len(images) // scale.batch, progress.StopSignal()
-    with progress.training_bar(config.model, 2) as bar:
-        callback = progress.step_callback(bar, stop, "learning_rate", runtime.look_every())
+    steps, stop = len(images) // scale.batch, progress_bar.StopSignal()
+    with progress_bar.training_bar(config.model, 2) as bar:
+        callback = progress_bar.step_callback(bar, stop, "learning_rate", keras_backend.look_every())
         for epoch in (1, 2):  # the first one compiles
             start = perf_counter()
-            batches = pipeline.training_batches(images, scale.batch, config.augmentation, config.seed, epoch)
+            batches = tf_loader.training_batches(images, scale.batch, config.augmentation, config.seed, epoch)
             bar.begin(epoch, steps)
             model.fit(batches, verbose=0, shuffle=False, callbacks=[callback])
             seconds = perf_counter() - start
@@ -168,7 +171,7 @@ def _result(
         Column("epoch", "Epoch, s", 2), Column("waiting", "Waits for input, %", 1),
     ]  # fmt: skip
     said = ", ".join(f"{policy} {peak.median / 1e12:.3g}" for policy, peak in peaks.items())
-    counted = measuring.COUNTERS[runtime.backend()]
+    counted = efficiency.COUNTERS[keras_backend.backend()]
     lines = [
         Series(policy, [r["parameters"] for r in rows if r["policy"] == policy],
                [r["train"] for r in rows if r["policy"] == policy], line=False,
@@ -176,11 +179,11 @@ def _result(
         for policy in peaks
     ]  # fmt: skip
     about = (
-        f"{device}, Keras on {runtime.backend()}, random weights, deterministic settings as every training here. Rates "
-        f"are those of `fit` and `predict` on a batch that lies ready. Operations are counted by {counted}, a backward "
-        f"pass as {BACKWARD} forward ones; the peak is that of one matrix product in the same type in the same run "
-        f"({said}, in 10^12 operations a second). An epoch has as many images as 64 % of the release, through the "
-        "program's own input and augmentation; what it takes beyond as many steps whose batch lies on the device "
+        f"{device}, Keras on {keras_backend.backend()}, random weights, deterministic settings as every training here. "
+        f"Rates are those of `fit` and `predict` on a batch that lies ready. Operations are counted by {counted}, a "
+        f"backward pass as {BACKWARD} forward ones; the peak is that of one matrix product in the same type in the "
+        f"same run ({said}, in 10^12 operations a second). An epoch has as many images as 64 % of the release, through "
+        "the program's own input and augmentation; what it takes beyond as many steps whose batch lies on the device "
         "already is waiting."
     )
     plot = Plot("Training speed against size", "Parameters, millions", "Images a second", lines, "xy")

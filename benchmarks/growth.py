@@ -10,7 +10,9 @@ from time import perf_counter
 
 from benchmarks import growth_stages
 from benchmarks.recording import Claim, Column, Options, Plot, Result, Series, Sheet, Spread, entry, exponent
-from data import integrity, near_duplicates, splitting
+from data.datasets import integrity_check
+from data.grouping import near_duplicates
+from data.splitting import splits
 from utils import console
 from utils.paths import raw_dir
 
@@ -43,7 +45,7 @@ Measured = dict[str, dict[int, list[dict[str, float | str]]]]
 
 def measure(options: Options) -> Result:
     """Run every stage at every size that it can be expected to finish in time."""
-    dataset = splitting.ensure_dataset(options.dataset)
+    dataset = splits.ensure_dataset(options.dataset)
     sources = _sources(dataset)
     found: Measured = defaultdict(dict)
     left_out = []
@@ -65,8 +67,8 @@ def measure(options: Options) -> Result:
         f"features ({growth_stages.FEATURES} a picture) are drawn. A size that would take a stage more than "
         f"{LIMIT:.0f} s ({PLAIN_LIMIT:.0f} s of the straightforward way), by its time for the size before, is left "
         f"out: {', '.join(left_out) or 'none'}.",
-        f"Up to {near_duplicates.ALL:,} images all are compared with all; above that as `data/near_duplicates.py`, "
-        "`data/ward.py` and `data/local_features.py` say.",
+        f"Up to {near_duplicates.ALL:,} images all are compared with all; above that as "
+        "`data/grouping/near_duplicates.py`, `data/grouping/ward_linkage.py` and `data/grouping/sift_matching.py` say.",
     ]
     return Result(
         "Growth",
@@ -86,7 +88,7 @@ def measure(options: Options) -> Result:
 
 def _sources(dataset: str) -> dict[str, list[Path]]:
     """Return some pictures of a dataset by class."""
-    rows = sorted(integrity.current_index(dataset))
+    rows = sorted(integrity_check.current_index(dataset))
     sources: dict[str, list[Path]] = defaultdict(list)
     for row in rows[:: max(1, len(rows) // SOURCES)]:
         sources[row.label].append(raw_dir(dataset) / row.image)

@@ -14,23 +14,16 @@ from time import perf_counter
 
 import numpy as np
 
-from data import (
-    fields,
-    index,
-    integrity,
-    layout,
-    local_features,
-    near_duplicates,
-    schemes,
-    shortcut_features,
-    splitting,
-    stain_clusters,
-    stain_features,
-)
-from data.index import Indexed
-from utils import environment, files
+from data.auditing import shortcut_features
+from data.datasets import index, integrity_check
+from data.datasets.index import Indexed
+from data.grouping import image_descriptors, near_duplicates, sift_matching, stain_clustering, stain_features
+from data.splitting import folder_layout, splits
 from utils.errors import LeukoBenchError
+from utils.io import files
 from utils.paths import PROJECT, raw_dir, splits_dir
+from utils.runs import split_spec
+from utils.system import environment
 
 LINKS = "links"  # name of the dataset of links
 PATIENT = 33  # images of a patient, as many as the ALL dataset has
@@ -101,7 +94,7 @@ def hash_of(row: Indexed) -> int:
 
 def _check(size: int) -> Timed:
     def timed() -> str:
-        report = integrity.check(LINKS)
+        report = integrity_check.check(LINKS)
         if len(report.index) != size:
             raise LeukoBenchError(f"{len(report.index)} of {size} images were indexed.")
         return ""
@@ -110,26 +103,26 @@ def _check(size: int) -> Timed:
 
 
 def _look(size: int) -> Timed:
-    return lambda: str(len(integrity.current_index(LINKS)))
+    return lambda: str(len(integrity_check.current_index(LINKS)))
 
 
 def _split(text: str) -> Callable[[int], Timed]:
     def stage(size: int) -> Timed:
-        rows = integrity.current_index(LINKS)
-        return lambda: splitting.make_manifest(LINKS, rows, schemes.parse(text), 42, text).hash
+        rows = integrity_check.current_index(LINKS)
+        return lambda: splits.make_manifest(LINKS, rows, split_spec.parse(text), 42, text).hash
 
     return stage
 
 
 def _layout(size: int) -> Timed:
-    rows = integrity.current_index(LINKS)
-    table = splitting.make_manifest(LINKS, rows, schemes.parse(SPLIT), 42, SPLIT)
+    rows = integrity_check.current_index(LINKS)
+    table = splits.make_manifest(LINKS, rows, split_spec.parse(SPLIT), 42, SPLIT)
     sizes = {row.image: row.bytes for row in rows}
 
     def timed() -> str:
         path = splits_dir() / f"laid-out-{os.getpid()}"  # not over what a repetition before has laid out
-        layout.build(path, table, raw_dir(LINKS), sizes)
-        return str(layout.is_whole(path, table, sizes))
+        folder_layout.build(path, table, raw_dir(LINKS), sizes)
+        return str(folder_layout.is_whole(path, table, sizes))
 
     return timed
 
@@ -165,17 +158,17 @@ def statistics(size: int) -> np.ndarray:
 
 def _group(size: int) -> Timed:
     drawn = statistics(size)
-    return lambda: str(stain_clusters.cluster(stain_clusters.separating(drawn)).labels.max() + 1)
+    return lambda: str(stain_clustering.cluster(stain_clustering.separating(drawn)).labels.max() + 1)
 
 
 def _ward(size: int) -> Timed:
     from scipy.cluster.hierarchy import linkage
 
-    points = stain_clusters.separating(statistics(size))
+    points = stain_clustering.separating(statistics(size))
     return lambda: str(len(linkage(points, "ward")))
 
 
-def pictures(size: int) -> tuple[list[local_features.Local], set[tuple[int, int]]]:
+def pictures(size: int) -> tuple[list[sift_matching.Local], set[tuple[int, int]]]:
     """Draw local features of pictures, of which PLANTED share SHARED of theirs with another; return these pairs."""
     rng = np.random.default_rng(size)
     kinds = rng.integers(0, 90, (500, 128), np.uint8)
@@ -186,24 +179,24 @@ def pictures(size: int) -> tuple[list[local_features.Local], set[tuple[int, int]
     noise = rng.integers(0, 6, (count, SHARED, 128), np.uint8)
     drawn[chosen[:, 1], :SHARED] = drawn[chosen[:, 0], :SHARED] + noise
     points, small = np.zeros((FEATURES, 4), np.float32), np.zeros((1, 1), np.uint8)
-    made = [local_features.Local(1.0, (1, 1), points, each, small) for each in drawn]
+    made = [sift_matching.Local(1.0, (1, 1), points, each, small) for each in drawn]
     return made, {(min(pair), max(pair)) for pair in chosen.tolist()}
 
 
 def _texture(size: int) -> Timed:
     made, pairs = pictures(size)
-    return lambda: str(len(pairs & local_features.alike(made, 12)) / len(pairs))
+    return lambda: str(len(pairs & sift_matching.alike(made, 12)) / len(pairs))
 
 
 def _colour(size: int) -> Timed:
-    points = stain_clusters.separating(statistics(size))
+    points = stain_clustering.separating(statistics(size))
     many = size > near_duplicates.ALL
-    return lambda: str(len((local_features.nearby if many else local_features.nearest)(points, 10)))
+    return lambda: str(len((sift_matching.nearby if many else sift_matching.nearest)(points, 10)))
 
 
 def _describe(size: int) -> Timed:
-    rows = integrity.current_index(LINKS)
-    return lambda: str(len(fields.read(LINKS, rows).local))
+    rows = integrity_check.current_index(LINKS)
+    return lambda: str(len(image_descriptors.read(LINKS, rows).local))
 
 
 def _shortcuts(size: int) -> Timed:

@@ -7,19 +7,21 @@ from typing import Any
 import models
 from benchmarks import inference_models as parts
 from benchmarks.recording import Claim, Column, Options, Plot, Result, Series, Sheet, Spread, entry, ratios
-from models import applications, exports
-from utils import console, timing
+from models import keras_applications
+from models.engine.export import store as export_store
+from utils import console
 from utils.errors import LeukoBenchError
+from utils.system import timing
 
 LARGEST = 128  # px: models whose own images are larger are measured at this size, so that 32 of them take seconds
 SMALL = 1e9  # floating-point operations of one image up to which a model is a small one
 ONE, MANY = 1, 32
-FLOATS = tuple(each for each in parts.EXPORTS if each.endswith(exports.FLOAT32))
+FLOATS = tuple(each for each in parts.EXPORTS if each.endswith(export_store.FLOAT32))
 
 
 def measure(options: Options) -> Result:
     """Time every model in every runtime, and export the runs that there are."""
-    names = [*models.names(), applications.EXAMPLE.rpartition(" ")[2]]
+    names = [*models.names(), keras_applications.EXAMPLE.rpartition(" ")[2]]
     names = options.pick(names, [name for name in names if models.config_for(name).image_size <= LARGEST])
     batches = options.pick({ONE: (5, 0.4), MANY: (3, 0.8)}, {ONE: (2, 0.05), MANY: (2, 0.05)})
     measured, unmeasured = _measured(names, batches)

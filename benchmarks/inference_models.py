@@ -14,7 +14,11 @@ import numpy as np
 
 import models
 from benchmarks.recording import alternate
-from models import export_formats, export_int8, exports, launching, measuring, runtime, runtimes
+from models.engine import launcher
+from models.engine.backend import keras_backend
+from models.engine.evaluation import efficiency
+from models.engine.export import converters, quantization, runtimes
+from models.engine.export import store as export_store
 from utils import console
 from utils.errors import LeukoBenchError
 
@@ -36,7 +40,7 @@ def measured_apart(name: str, size: int, batches: dict[int, tuple[int, float]]) 
     with tempfile.TemporaryDirectory() as place:
         target = Path(place) / "measured.json"
         said = json.dumps([name, size, {str(batch): how for batch, how in batches.items()}, str(target)])
-        done = subprocess.run([sys.executable, "-c", code, said], env=launching.environment(), check=False)
+        done = subprocess.run([sys.executable, "-c", code, said], env=launcher.environment(), check=False)
         if done.returncode:
             raise LeukoBenchError(f"Measuring {name} ended with {done.returncode}; the reason stands above.")
         return json.loads(target.read_text(encoding="utf-8"))
@@ -60,9 +64,9 @@ def measured(name: str, size: int, batches: dict[int, tuple[int, float]]) -> dic
         "model", "size", "flops", "parameters", "failed" (by export, why), "bytes" (by export), and "seconds": by
         batch, by way, a list for each repetition of the seconds of every call.
     """
-    runtime.start(42)
+    keras_backend.start(42)
     config = models.config_for(name, classes=CLASSES, weights="none", **({"image_size": size} if size else {}))
-    with runtime.dtype_policy("float32"):
+    with keras_backend.dtype_policy("float32"):
         model = models.build(config, initial_weights=False)
     console.say(f"{name}, {config.image_size} px")
     side = config.image_size
@@ -80,7 +84,7 @@ def measured(name: str, size: int, batches: dict[int, tuple[int, float]]) -> dic
                 failed[each] = " ".join(f"{type(error).__name__}: {error}".split())[:200]
         seconds = {batch: _timed(ways, pixels[:batch], *how) for batch, how in batches.items()}
     return {
-        "model": name, "size": side, "flops": measuring.flops(model), "parameters": model.count_params(),
+        "model": name, "size": side, "flops": efficiency.flops(model), "parameters": model.count_params(),
         "failed": failed, "bytes": made, "seconds": seconds,
     }  # fmt: skip
 
@@ -100,35 +104,35 @@ def _keras_ways(model: Any) -> dict[str, Callable[[np.ndarray], Any]]:
 
 def _converted(model: Any, pixels: np.ndarray, place: Path) -> tuple[dict[str, int], dict[str, str]]:
     """Write every export of EXPORTS into folders below `place`; return their bytes, and why others failed."""
-    function = export_formats.frozen(model)
+    function = converters.frozen(model)
 
     @cache
     def plain() -> Path:
         file = place / "plain.onnx"
-        export_formats.write_onnx(function, file)
+        converters.write_onnx(function, file)
         return file
 
     @cache
     def small() -> Path:
         file = place / "small.onnx"
-        export_int8.write_onnx(plain(), file, pixels)
+        quantization.write_onnx(plain(), file, pixels)
         return file
 
     steps: dict[str, Callable[[Path], None]] = {
         "onnx-float32": lambda file: file.hardlink_to(plain()),
         "onnx-int8": lambda file: file.hardlink_to(small()),
-        "openvino-float32": lambda file: export_formats.write_openvino(plain(), file),
-        "openvino-int8": lambda file: export_formats.write_openvino(small(), file),
-        "litert-float32": lambda file: export_formats.write_litert(function, file),
-        "litert-int8": lambda file: export_int8.write_litert(function, file, pixels),
+        "openvino-float32": lambda file: converters.write_openvino(plain(), file),
+        "openvino-int8": lambda file: converters.write_openvino(small(), file),
+        "litert-float32": lambda file: converters.write_litert(function, file),
+        "litert-int8": lambda file: quantization.write_litert(function, file, pixels),
     }
     made, failed = {}, {}
     for name in EXPORTS:
         folder = place / name
         folder.mkdir()
         try:
-            steps[name](folder / exports.FILES[_format(name)])
-            made[name] = exports.size(folder, _format(name))
+            steps[name](folder / export_store.FILES[_format(name)])
+            made[name] = export_store.size(folder, _format(name))
         except Exception as error:  # a converter that cannot read this graph takes no other's figures with it
             failed[name] = " ".join(f"{type(error).__name__}: {error}".split())[:200]
     return made, failed

@@ -14,11 +14,14 @@ import numpy as np
 import models
 from benchmarks import input_memory
 from benchmarks.recording import Claim, Column, Options, Plot, Result, Series, Sheet, Spread, alternate, entry, spread
-from data import images, pipeline, splitting
-from data.pipeline import Images
-from models import backbones, runtime
-from models.base_config import ModelConfig
-from utils.environment import usable_cores
+from data.datasets import image_decoder
+from data.loading import tf_loader
+from data.loading.tf_loader import Images
+from data.splitting import splits
+from models.engine.backend import keras_backend
+from models.engine.config.base import ModelConfig
+from models.engine.layers import backbone
+from utils.system.environment import usable_cores
 
 if TYPE_CHECKING:
     import keras
@@ -36,9 +39,9 @@ SIDE = 112  # pixels of a decoded image, where it is resized
 
 def measure(options: Options) -> Result:
     """Measure shares, decoding and memory, on the training images of the usual split."""
-    runtime.start(42)
-    dataset = splitting.ensure_dataset(options.dataset)
-    split = splitting.prepare_split(dataset)
+    keras_backend.start(42)
+    dataset = splits.ensure_dataset(options.dataset)
+    split = splits.prepare_split(dataset)
     rows = [row for name in options.pick(tuple(BATCHES), ("smearnet",)) for row in _shares(name, split, options)]
     shares = [
         Claim(f"{what}: {row['model']}, {row['size']} px, images {row['images']}", "%", SHARE, row[key], True, why)
@@ -77,7 +80,7 @@ def measure(options: Options) -> Result:
     ]
     return Result(
         "Input",
-        f"The training images of {dataset}, split {splitting.DEFAULT}, seed 42, random weights. Waiting: the "
+        f"The training images of {dataset}, split {splits.DEFAULT}, seed 42, random weights. Waiting: the "
         "time until the next batch is there, which TensorFlow's profiler calls input-bound, that in which the epoch's "
         "input is made included. What goes into input: an "
         "epoch over the real input, beside as many steps over one batch that lies in memory, alternating; what the "
@@ -114,7 +117,7 @@ def _flat(row: dict[str, object], key: str) -> dict[str, object]:
     return row | {key: row[key].median}
 
 
-def _shares(name: str, split: splitting.SplitFolder, options: Options) -> list[dict[str, object]]:
+def _shares(name: str, split: splits.SplitFolder, options: Options) -> list[dict[str, object]]:
     """Return how long steps and input take of an epoch, for images in memory and for images decoded each time."""
     import tensorflow as tf
 
@@ -122,20 +125,20 @@ def _shares(name: str, split: splitting.SplitFolder, options: Options) -> list[d
     trained = _compiled(config)
     batch, size = config.batch_size, config.image_size
     steps, repetitions = options.pick(BATCHES[name], (2, 1))
-    held = pipeline.read(split.path, "train", config.classes, size, 10**10)
+    held = tf_loader.read(split.path, "train", config.classes, size, 10**10)
     some = held if len(held) <= batch * steps else _first(held, batch * steps)
     steps = -(-len(some) // batch)
     kinds = {"memory": some, "files": dataclasses.replace(some, pixels=None)}
-    ready = next(iter(pipeline.training_batches(some, batch, config.augmentation, 42, 1)))
+    ready = next(iter(tf_loader.training_batches(some, batch, config.augmentation, 42, 1)))
 
     def epoch(source: Images) -> "tf.data.Dataset":
-        return pipeline.training_batches(source, batch, config.augmentation, 42, 1)
+        return tf_loader.training_batches(source, batch, config.augmentation, 42, 1)
 
     def fit(batches: "tf.data.Dataset") -> None:
         trained.fit(batches, epochs=1, verbose=0, shuffle=False)
 
     def steps_alone() -> None:
-        fit(pipeline.untuned(tf.data.Dataset.from_tensors(ready).repeat(steps)))
+        fit(tf_loader.untuned(tf.data.Dataset.from_tensors(ready).repeat(steps)))
 
     whole: dict[str, list[float]] = {kind: [] for kind in kinds}
 
@@ -190,24 +193,24 @@ def _compiled(config: ModelConfig) -> "keras.Model":
 
     model = models.build(config)
     phase = config.phases()[0]
-    backbones.prepare_phase(model, phase, config.weights != "none")
-    trained = backbones.with_frozen_base(model) if phase.base_frozen else model
+    backbone.prepare_phase(model, phase, config.weights != "none")
+    trained = backbone.with_frozen_base(model) if phase.base_frozen else model
     loss = keras.losses.CategoricalCrossentropy(label_smoothing=config.label_smoothing)
     trained.compile(keras.optimizers.Adam(phase.learning_rate), loss, metrics=["accuracy"])
     return trained
 
 
 @contextmanager
-def _linked(split: splitting.SplitFolder, count: int) -> Iterator[Path]:
+def _linked(split: splits.SplitFolder, count: int) -> Iterator[Path]:
     """Yield a folder whose train/<Class>/ holds `count` links to the training images, as JPEG."""
     with tempfile.TemporaryDirectory(prefix=".input-", dir=split.path.parent) as place:
         sources = []
         for row in split.manifest.subset("train"):
             path = split.path / "train" / row.image
-            if images.open_picture(path).format != "JPEG":
+            if image_decoder.open_picture(path).format != "JPEG":
                 path = Path(place, "jpeg", row.image).with_suffix(".jpg")
                 path.parent.mkdir(parents=True, exist_ok=True)
-                images.open_rgb(split.path / "train" / row.image).save(path, quality=90)
+                image_decoder.open_rgb(split.path / "train" / row.image).save(path, quality=90)
             sources.append((row.label, path))
         input_memory.link(sources, count, Path(place, "links", "train"))
         yield Path(place, "links")
@@ -218,7 +221,7 @@ def _rates(folder: Path, classes: Sequence[str], size: int, repetitions: int) ->
     import simplejpeg
 
     paths = [str(path) for path in sorted((folder / "train").glob("*/*"))]
-    own = pipeline.opened(Path(paths[0])).shape[0]
+    own = tf_loader.opened(Path(paths[0])).shape[0]
 
     def limit() -> None:
         with ThreadPoolExecutor(usable_cores()) as pool:
@@ -230,7 +233,7 @@ def _rates(folder: Path, classes: Sequence[str], size: int, repetitions: int) ->
             simplejpeg.decode_jpeg(handle.read(), "RGB", fastdct=True)  # the transform that TensorFlow takes
 
     def ours() -> None:
-        pipeline.read(folder, "train", classes, size or own, 10**10)
+        tf_loader.read(folder, "train", classes, size or own, 10**10)
 
     ours()
     seconds = alternate({"libjpeg-turbo alone": limit, "data.pipeline.read": ours}, repetitions)

@@ -6,12 +6,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from data import pipeline
-from data.augmentation import Augmentation
-from models import runtime
-from utils import environment
+from data.loading import tf_loader
+from data.loading.augmentation_config import Augmentation
+from models.engine.backend import keras_backend
 from utils.errors import LeukoBenchError
 from utils.paths import PROJECT
+from utils.system import environment
 
 CACHE_MB = 400  # as configurations have it
 SIDE, BATCH = 112, 32
@@ -48,13 +48,13 @@ def run(folder: Path, count: int) -> float:
 
 def main(folder: str) -> None:
     """Train one epoch over a folder's train/ and print the peak memory in MB."""
-    runtime.start(42)
+    keras_backend.start(42)
     import keras
 
     classes = sorted(place.name for place in Path(folder, "train").iterdir())
-    images = pipeline.read(Path(folder), "train", classes, SIDE, CACHE_MB * 1_000_000)
+    images = tf_loader.read(Path(folder), "train", classes, SIDE, CACHE_MB * 1_000_000)
     layers = [keras.Input((SIDE, SIDE, 3)), keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(len(classes))]
     model = keras.Sequential(layers)
     model.compile("adam", keras.losses.CategoricalCrossentropy(from_logits=True))
-    model.fit(pipeline.training_batches(images, BATCH, CHANGES, 42, 1), epochs=1, verbose=0)
+    model.fit(tf_loader.training_batches(images, BATCH, CHANGES, 42, 1), epochs=1, verbose=0)
     print(environment.peak_memory_mb())

@@ -7,11 +7,13 @@ from typing import Any
 
 from benchmarks import trained_run
 from benchmarks.recording import Claim, Column, Options, Result, Sheet, Spread, entry
-from data import splitting
-from models import export_int8, exports
-from utils import artifacts, console
-from utils.artifacts import Run
+from data.splitting import splits
+from models.engine.export import quantization
+from models.engine.export import store as export_store
+from utils import console
 from utils.errors import LeukoBenchError
+from utils.runs import run_folder
+from utils.runs.run_folder import Run
 
 INT8 = ("onnx-int8", "litert-int8")  # OpenVINO's has the numbers of ONNX's
 BESIDE = "onnx-float32"
@@ -29,8 +31,8 @@ QUICK = (("cnn", "", ("image_size=32", "epochs=1", "filters=[4,8,8]", "dense=8")
 def measure(options: Options) -> Result:
     """Train every network once, then export it and hold the exports against its own answers."""
     for format in ("onnx", "litert"):
-        exports.need(format, to_make=True)  # said before minutes of training
-    dataset = splitting.ensure_dataset(options.dataset)
+        export_store.need(format, to_make=True)  # said before minutes of training
+    dataset = splits.ensure_dataset(options.dataset)
     rows = []
     with tempfile.TemporaryDirectory() as root:
         for model, profile, settings in options.pick(TRAINED, QUICK):
@@ -40,24 +42,24 @@ def measure(options: Options) -> Result:
             rows += _exports(trained_run.train(words, Path(root)))
     return Result(
         "Int8: bytes and accuracy",
-        f"Networks trained on {dataset}, split {splitting.DEFAULT} with seed 42, seed 42, random initialisation, each "
-        f"exported in int8 calibrated on {export_int8.CALIBRATION} training images, and in float32. Answers are those "
+        f"Networks trained on {dataset}, split {splits.DEFAULT} with seed 42, seed 42, random initialisation, each "
+        f"exported in int8 calibrated on {quantization.CALIBRATION} training images, and in float32. Answers are those "
         "for the test images. Bytes are those of all files that the runtime reads.",
         _claims(rows), [_sheet(rows)], notes=[row["refused"] for row in rows if "refused" in row],
     )  # fmt: skip
 
 
 def _exports(run: Run) -> list[dict[str, Any]]:
-    from models import exporting
+    from models.engine.export import exporter
 
-    source, rows, config = exporting.Source(run), [], run.config()
+    source, rows, config = exporter.Source(run), [], run.config()
     label = f"{run.label()}, {config['image_size']} px, {config['epochs']} epochs"
     for name in (BESIDE, *INT8):
         format, _, precision = name.rpartition("-")
         row: dict[str, Any] = {"run": label}
         try:
-            made = exporting.export(source, format, precision)
-        except exporting.Refused as problem:  # its figures count: the claims are not about what passed the check alone
+            made = exporter.export(source, format, precision)
+        except exporter.Refused as problem:  # its figures count: the claims are not about what passed the check alone
             made, row["refused"] = problem.described, str(problem).replace(run.id, label)
         except LeukoBenchError as problem:
             rows.append(row | {"refused": str(problem)})
@@ -75,7 +77,7 @@ def _claims(rows: Sequence[Mapping[str, Any]]) -> list[Claim]:
     sizes, losses = ([100 * row[key] for row in eight] for key in ("share_of_weights", "lost"))
     return [
         Claim(
-            f"Bytes of int8, of the run's {artifacts.WEIGHTS}, the most of {len(eight)} exports", "%", 25,
+            f"Bytes of int8, of the run's {run_folder.WEIGHTS}, the most of {len(eight)} exports", "%", 25,
             Spread(max(sizes), min(sizes), max(sizes), len(sizes)), True,
             "The weights are a quarter; the graph with the names of its layers and the scales of every channel comes "
             f"on top, which counts the more the fewer weights there are: {largest['run']} as {largest['export']}, "

@@ -8,9 +8,10 @@ from typing import Any
 
 from benchmarks import plots, recording
 from benchmarks.recording import Claim, Result, Sheet
-from utils import console, files
+from utils import console
+from utils.io import files
 from utils.paths import PROJECT
-from utils.tables import MISSING, Table, markdown_table, number
+from utils.tables.table import MISSING, Table, markdown_table, number
 from visualization import style
 
 PAGE = PROJECT / "docs" / "performance.md"

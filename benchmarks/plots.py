@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from benchmarks.recording import Plot
-from visualization import labels, style
+from visualization import label_placement, style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -45,7 +45,7 @@ def draw(plot: Plot, about: str) -> "Figure":
         if series.names:
             points = list(zip(series.x, series.y, strict=True))
             spans = list(zip(series.low or series.y, series.high or series.y, strict=True))
-            labels.label_points(ax, points, list(series.names), spans)
+            label_placement.label_points(ax, points, list(series.names), spans)
     return figure
 
 

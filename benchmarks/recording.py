@@ -13,9 +13,11 @@ from typing import Annotated, Any
 
 import typer
 
-from utils import console, environment, files
+from utils import console
 from utils.errors import LeukoBenchError
+from utils.io import files
 from utils.paths import PROJECT
+from utils.system import environment
 
 FOLDER = PROJECT / "docs" / "results" / "benchmarks"
 Seconds = dict[str, list[float]]

@@ -10,13 +10,13 @@ from time import perf_counter
 
 from benchmarks import many_runs
 from benchmarks.recording import Claim, Column, Options, Plot, Result, Series, Sheet, entry, exponent, spread
-from utils import run_index
 from utils.console import say
 from utils.paths import PROJECT
+from utils.runs import cache as run_cache
 
 EVERY = (
-    "import sys; from pathlib import Path; from utils import artifacts, run_index, run_records\n"
-    "[run_records.measure(run) for run in artifacts.find_runs(Path(sys.argv[1]))]; run_index.flush()"
+    "import sys; from pathlib import Path; from utils.runs import cache, records, run_folder\n"
+    "[records.measure(run) for run in run_folder.find_runs(Path(sys.argv[1]))]; cache.flush()"
 )
 WAYS = {
     "runs": ["run_guide.py", "runs", "--root"],
@@ -45,7 +45,7 @@ def measure(options: Options) -> Result:
 
 
 def _forget(root: Path) -> None:
-    (root / run_index.FILE).unlink(missing_ok=True)
+    (root / run_cache.FILE).unlink(missing_ok=True)
 
 
 def _seconds(words: Sequence[str]) -> float:

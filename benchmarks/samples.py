@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from data import acquire, integrity, splitting
+from data.datasets import importer, integrity_check
+from data.splitting import splits
 from utils.paths import raw_dir
 
 NAME = "sample"
@@ -24,8 +25,8 @@ def sampled(dataset: str, count: int) -> Iterator[tuple[str, str]]:
     Yields:
         The name of the dataset, and what it is in words.
     """
-    name = splitting.ensure_dataset(dataset)
-    rows = sorted(integrity.current_index(name))
+    name = splits.ensure_dataset(dataset)
+    rows = sorted(integrity_check.current_index(name))
     step = max(1, len(rows) // count)
     chosen = [raw_dir(name) / row.image for row in rows][::step]
     before = os.environ.get("LEUKOBENCH_DATA")
@@ -36,7 +37,7 @@ def sampled(dataset: str, count: int) -> Iterator[tuple[str, str]]:
             shutil.copyfile(path, copy)
         os.environ["LEUKOBENCH_DATA"] = str(Path(place, "data"))
         try:
-            acquire.import_dataset(Path(place, "source"), NAME, as_is=True)
+            importer.import_dataset(Path(place, "source"), NAME, as_is=True)
             yield NAME, f"{len(chosen):,} of the {len(rows):,} images of {name}, every {step}th"
         finally:
             if before is None:

@@ -9,9 +9,10 @@ from typing import Any
 import models
 from benchmarks import trained_run
 from benchmarks.recording import Claim, Column, Options, Plot, Result, Series, Sheet, Spread, entry, spread
-from data import splitting
-from models import runtime, training
-from models.base_config import ModelConfig
+from data.splitting import splits
+from models.engine.backend import keras_backend
+from models.engine.config.base import ModelConfig
+from models.engine.training import trainer
 from utils import console
 
 PLAIN, OURS = "cnn", "smearnet"
@@ -31,7 +32,7 @@ POINTS = (
 
 def measure(options: Options) -> Result:
     """Train the plain network once, ours with three seeds at each point of the frontier."""
-    dataset = splitting.ensure_dataset(options.dataset)
+    dataset = splits.ensure_dataset(options.dataset)
     epochs, size = options.pick((17, 224), (2, 32))
     seeds = options.pick(SEEDS, SEEDS[:1])
     points = options.pick(POINTS, (("16 px", ("image_size=32", "epochs=2")),))
@@ -102,10 +103,10 @@ def _point(label: str, settings: tuple[str, ...], dataset: str, seeds: tuple[int
 
 def _plain(config: ModelConfig, epochs: int) -> dict[str, Any]:
     """Fit the network as a tutorial does."""
-    runtime.start(config.seed)
+    keras_backend.start(config.seed)
     import keras
 
-    _, split = training.prepare(config)
+    _, split = trainer.prepare(config)
     config = config.replace(classes=split.manifest.classes)
     start = perf_counter()
 

@@ -19,9 +19,10 @@ from typing import Any
 import psutil
 
 from benchmarks.recording import Claim, Column, Options, Plot, Result, Series, Sheet, Spread, entry, spread
-from utils import artifacts, console
+from utils import console
 from utils.errors import LeukoBenchError
 from utils.paths import PROJECT, raw_dir, runs_dir
+from utils.runs import run_folder
 
 CLIENTS = (1, 8, 32)
 API, PAGE = "/api/v1/predict", "/predict"
@@ -131,8 +132,8 @@ def measure(server: Server, requests: Sequence[bytes], count: int, repetitions: 
 def measure_all(options: Options) -> Result:
     """Ask the latest run of every kind that the demo made through the page and through the API."""
     place = runs_dir() / "demo"
-    finished = artifacts.find_runs(place, finished=True)
-    runs = list({run.label(): run for run in finished if run.file(artifacts.WEIGHTS).is_file()}.values())
+    finished = run_folder.find_runs(place, finished=True)
+    runs = list({run.label(): run for run in finished if run.file(run_folder.WEIGHTS).is_file()}.values())
     if not runs:
         raise LeukoBenchError(f"{place} holds no finished run with weights. Make some with: make demo")
     repetitions, total = options.pick((3, 128), (1, 8))

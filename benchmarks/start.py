@@ -8,8 +8,8 @@ from pathlib import Path
 
 from benchmarks import many_runs
 from benchmarks.recording import Claim, Column, Options, Result, Sheet, alternate, entry, ratios, spread
-from utils import run_index
 from utils.paths import PROJECT
+from utils.runs import cache as run_cache
 
 BASE, HELP, MENU = "import typer, rich.table", "run_guide.py --help", "menu, left by q"
 FIRST, LATER = "runs, first look", "runs, later look"
@@ -28,7 +28,7 @@ def measure(options: Options) -> Result:
         listed = ["run_guide.py", "runs", "--root", str(root)]
 
         def first() -> None:
-            (root / run_index.FILE).unlink(missing_ok=True)
+            (root / run_cache.FILE).unlink(missing_ok=True)
             _run(listed)
 
         ways = {

@@ -8,9 +8,9 @@ import numpy as np
 
 import models
 from benchmarks.recording import Column, Options, Plot, Result, Series, Sheet, entry, spread
-from data import pipeline
-from models import runtime
-from utils import timing
+from data.loading import tf_loader
+from models.engine.backend import keras_backend
+from utils.system import timing
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -29,7 +29,7 @@ WAYS = {
 def measure(options: Options) -> Result:
     """Time `fit` over batches that are ready in memory, every way in turn."""
     with (
-        runtime.stderr_of_libraries_closed()
+        keras_backend.stderr_of_libraries_closed()
     ):  # not `runtime.start`: Keras has no XLA where results shall be repeatable
         import tensorflow as tf
 
@@ -106,7 +106,7 @@ def _call(way: str, batch: int, size: int) -> Callable[[], object]:
     import keras
 
     config = models.config_for(MODEL, "fast", [f"image_size={size}"], classes=("a", "b", "c", "d"))
-    with runtime.dtype_policy("mixed_bfloat16" if way == "bfloat16" else "float32"):
+    with keras_backend.dtype_policy("mixed_bfloat16" if way == "bfloat16" else "float32"):
         model = models.build(config)
     together = STEPS if way == "together" else 1
     loss = "categorical_crossentropy"
@@ -121,7 +121,7 @@ def _dataset(batch: int, size: int) -> "tf.data.Dataset":
 
     pixels = np.random.default_rng(0).integers(0, 256, (STEPS * batch, size, size, 3)).astype(np.float32)
     labels = np.eye(4, dtype=np.float32)[np.arange(STEPS * batch) % 4]
-    return pipeline.untuned(tf.data.Dataset.from_tensor_slices((pixels, labels)).batch(batch).cache().prefetch(2))
+    return tf_loader.untuned(tf.data.Dataset.from_tensor_slices((pixels, labels)).batch(batch).cache().prefetch(2))
 
 
 if __name__ == "__main__":

@@ -5,10 +5,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from models import launching
-from utils import artifacts
-from utils.artifacts import Run
+from models.engine import launcher
 from utils.errors import LeukoBenchError
+from utils.runs import run_folder
+from utils.runs.run_folder import Run
 
 
 def train(words: Sequence[str], root: Path) -> Run:
@@ -21,12 +21,12 @@ def train(words: Sequence[str], root: Path) -> Run:
     Raises:
         LeukoBenchError: the training failed.
     """
-    before = set(artifacts.find_runs(root))
+    before = set(run_folder.find_runs(root))
     done = subprocess.run(
         [sys.executable, "run_guide.py", "train", *words, "--root", str(root)],
-        env=launching.environment(), cwd=launching.PROJECT, capture_output=True, text=True, check=False,
+        env=launcher.environment(), cwd=launcher.PROJECT, capture_output=True, text=True, check=False,
     )  # fmt: skip
     if done.returncode:
         raise LeukoBenchError(f"train {' '.join(words)} failed: {done.stderr.strip()[-200:] or 'it said nothing'}")
-    (run,) = set(artifacts.find_runs(root, finished=True)) - before
+    (run,) = set(run_folder.find_runs(root, finished=True)) - before
     return run

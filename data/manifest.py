@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from utils import files
 from utils.errors import LeukoBenchError
+from utils.io import files
 
 COLUMNS = ("image", "label", "split", "group", "sha256")
 

@@ -8,17 +8,19 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import models
-from data import schemes, splitting
+from data.splitting import splits
 from guide.compare import FOLDER as COMPARISON
-from models import initial_weights, launching, scripts
-from utils import artifacts, console
+from models.engine import cli, launcher
+from models.engine.layers import pretrained
+from utils import console
 from utils.console import STOPPED
 from utils.errors import LeukoBenchError
 from utils.paths import runs_dir
+from utils.runs import run_folder, split_spec
 
 if TYPE_CHECKING:
-    from models.ablating import Arm
-    from models.base_config import ModelConfig
+    from models.engine.config.base import ModelConfig
+    from models.engine.sweep.ablation import Arm
 
 FOLDER = "ablation"  # of the runs, apart from all others: no comparison takes one of them for the model's latest
 
@@ -39,19 +41,19 @@ SEEDS = [42]
 
 def ablation(
     model: Annotated[str, typer.Argument(help="Model to train.")],
-    dataset: scripts.Dataset = "",
+    dataset: cli.Dataset = "",
     settings: Annotated[list[Setting], typer.Option(help="Changes to compare; by default every one.")] = ALL,
     offline: Annotated[bool, typer.Option(help="Train with copies made beforehand as well.")] = True,
     copies: Annotated[int, typer.Option(min=1, max=100, help="Copies of each image, made beforehand.")] = 3,
-    split: scripts.Split = None,
+    split: cli.Split = None,
     seeds: Annotated[list[int], typer.Option("--seed", min=0, max=2**31 - 1, help="Seeds of the trainings.")] = SEEDS,
-    set_: scripts.Settings = None,
-    profile: scripts.Profile = "",
+    set_: cli.Settings = None,
+    profile: cli.Profile = "",
     table_only: Annotated[bool, typer.Option("--table-only", help="Train nothing, show what is there.")] = False,
-    root: scripts.Root = None,
+    root: cli.Root = None,
 ) -> int:
     """Train a model with and without augmentation, on the fly and beforehand, and show what it brings."""
-    from models import ablating
+    from models.engine.sweep import ablation as ablating
 
     place = (root or runs_dir()).resolve()
     place = place if place.name == FOLDER else place / FOLDER
@@ -74,7 +76,7 @@ def _config(
     model: str, dataset: str, split: str | None, set_: Sequence[str] | None, profile: str, training: bool
 ) -> "ModelConfig":
     """Return what is trained, every mistake found before the first training starts."""
-    from models.ablating import DECIDED
+    from models.engine.sweep.ablation import DECIDED
 
     for each in set_ or ():
         if each.partition("=")[0].partition(".")[0].strip() in (*DECIDED, "seed"):
@@ -82,22 +84,22 @@ def _config(
                 f"An ablation sets augmentation, offline and seed itself; received --set '{each}'. "
                 "Choose with --settings, --copies and --seed."
             )
-    values = scripts.given({"dataset": dataset, "split": split})
+    values = cli.given({"dataset": dataset, "split": split})
     config = models.config_for(model, profile, set_ or (), **values)
-    schemes.parse(config.split)
+    split_spec.parse(config.split)
     if not training:
         return config
     if config.weights not in ("imagenet", "none"):
-        initial_weights.check_file(config.weights)
-    return config.replace(dataset=splitting.ensure_dataset(config.dataset))
+        pretrained.check_file(config.weights)
+    return config.replace(dataset=splits.ensure_dataset(config.dataset))
 
 
 def _train(arms: Sequence["Arm"], place: Path, options: list[str]) -> tuple[int, list[str]]:
     """Train every arm that has no finished run; return the last exit status and the names of those that failed."""
-    from models import ablating
+    from models.engine.sweep import ablation as ablating
 
     config = arms[0].config
-    manifest = splitting.prepare_split(config.dataset, config.split, config.split_seed).manifest.hash
+    manifest = splits.prepare_split(config.dataset, config.split, config.split_seed).manifest.hash
     failed = []
     for position, arm in enumerate(arms, start=1):
         title = f"[{position}/{len(arms)}] {arm.name}"
@@ -113,7 +115,7 @@ def _train(arms: Sequence["Arm"], place: Path, options: list[str]) -> tuple[int,
             words = ["--root", str(place), "--dataset", config.dataset, "--split", config.split, *options]
             words += ["--seed", str(arm.config.seed)]
             words += [part for each in arm.overrides for part in ("--set", each)]
-        outcome = launching.train_each([config.model], words, {config.model: config.batch_size})[-1]
+        outcome = launcher.train_each([config.model], words, {config.model: config.batch_size})[-1]
         if outcome.status == STOPPED:
             return STOPPED, failed
         if outcome.status:
@@ -122,10 +124,10 @@ def _train(arms: Sequence["Arm"], place: Path, options: list[str]) -> tuple[int,
 
 
 def _show(arms: Sequence["Arm"], place: Path) -> None:
-    from models import ablating
-    from utils import ablation_tables as views
-    from utils.run_records import measure
-    from visualization import ablation as pictures
+    from models.engine.sweep import ablation as ablating
+    from utils.runs.records import measure
+    from utils.tables import ablation as views
+    from visualization.displays import ablation as pictures
 
     measured = {(arm.setting, arm.copies): [] for arm in arms}
     for arm in arms:
@@ -142,7 +144,7 @@ def _show(arms: Sequence["Arm"], place: Path) -> None:
     console.table(shown.title, shown.columns, shown.rows)
     for sentence in views.sentences(found):
         console.say(sentence)
-    folder = place / COMPARISON / f"{artifacts.folder_of(first['model'])}-{first['dataset']}"
+    folder = place / COMPARISON / f"{run_folder.folder_of(first['model'])}-{first['dataset']}"
     written = views.write(folder, found, title)
     console.say(f"Table: {', '.join(path.name for path in written)} in {folder}")
-    console.say(f"Figure: {pictures.draw(found, folder / artifacts.FIGURES / 'ablation.png')}")
+    console.say(f"Figure: {pictures.draw(found, folder / run_folder.FIGURES / 'ablation.png')}")

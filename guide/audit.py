@@ -5,33 +5,35 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from data import schemes
 from guide.data import Dataset, Seed, Split
 from guide.views import show_table
-from models.scripts import Root
-from utils import artifacts, console, files, tables
+from models.engine.cli import Root
+from utils import console
+from utils.io import files
 from utils.paths import runs_dir
+from utils.runs import run_folder, split_spec
+from utils.tables import table as tables
 
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-    from data.audit import Audit
-    from data.leaks import Shared
+    from data.auditing.audit import Audit
+    from data.auditing.split_leakage import Shared
 
 
 def audit(
     dataset: Dataset = "",
-    split: Split = schemes.DEFAULT,
+    split: Split = split_spec.DEFAULT,
     seed: Seed = 42,
     root: Root = None,
 ) -> None:
     """Audit a dataset: copies, overlapping fields, stain groups, and what tells classes without the shape of a cell."""
-    from data import audit as audits
-    from data import audit_tables as views
-    from data import splitting
-    from visualization import audit as pictures
+    from data.auditing import audit as audits
+    from data.auditing import audit_tables as views
+    from data.splitting import splits
+    from visualization.displays import audit as pictures
 
-    name = splitting.ensure_dataset(dataset)
+    name = splits.ensure_dataset(dataset)
     place = (root or runs_dir()).resolve()
     with console.progress() as bar:
         looking, learning = _follow(bar, "Comparing"), _follow(bar, "Measuring")
@@ -45,7 +47,7 @@ def audit(
     folder = audits.folder(place, name)
     _write(folder, found, groups, shown)
     found.write(place)
-    for path in pictures.draw_all(found, folder / artifacts.FIGURES):
+    for path in pictures.draw_all(found, folder / run_folder.FIGURES):
         console.say(f"Drew {path}")
     console.say(f"Tables, pairs and groups: {folder}")
     console.notice()
@@ -58,7 +60,7 @@ def _follow(bar: "Progress", title: str) -> Callable[[int, int], None]:
 
 def _write(folder: Path, found: "Audit", groups: dict[str, str], shown: list[tables.Table]) -> None:
     """Write pairs and groups as CSV, and the tables in every format."""
-    from data import audit_tables as views
+    from data.auditing import audit_tables as views
 
     copies = [pair for pair in found.pairs if pair.kind != "overlap"]
     _write_pairs(folder / "duplicates.csv", copies)
@@ -74,6 +76,6 @@ def _write(folder: Path, found: "Audit", groups: dict[str, str], shown: list[tab
 
 
 def _write_pairs(path: Path, pairs: "list[Shared]") -> None:
-    from data.leaks import Shared
+    from data.auditing.split_leakage import Shared
 
     files.write_text(path, files.csv_text(list(Shared.__dataclass_fields__), (asdict(pair).values() for pair in pairs)))

@@ -6,10 +6,10 @@ from typing import Annotated
 
 import typer
 
-from data import schemes
 from guide.data import Dataset, Seed, Split
 from utils import console
 from utils.errors import LeukoBenchError
+from utils.runs import split_spec
 
 
 def augment(
@@ -17,17 +17,18 @@ def augment(
     copies: Annotated[int, typer.Option(min=0, max=100, help="Changed copies of each training image.")] = 3,
     balance: Annotated[bool, typer.Option(help="Fill every class up to the largest with more copies.")] = False,
     seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Seed of the changes.")] = 42,
-    split: Split = schemes.DEFAULT,
+    split: Split = split_spec.DEFAULT,
     split_seed: Seed = 42,
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="Change one of the changes: flips=false, rotation=30.")
     ] = None,
 ) -> None:
     """Make changed copies of the training images beforehand, never of validation or test images."""
-    from data import offline, splitting
-    from data.offline import Offline
-    from models import runtime
-    from models.base_config import ModelConfig, build_config
+    from data.loading import offline_copies
+    from data.loading.offline_copies import Offline
+    from data.splitting import splits
+    from models.engine.backend import keras_backend
+    from models.engine.config.base import ModelConfig, build_config
 
     asked = {"copies": copies, "balance": balance, "seed": seed}
     given = {key: value for key, value in asked.items() if value != Offline.model_fields[key].default}
@@ -36,13 +37,13 @@ def augment(
     wanted = build_config(ModelConfig, settings=settings).offline
     if not wanted.active:
         raise LeukoBenchError("No copies are asked for: give --copies of at least 1, or --balance.")
-    name = splitting.ensure_dataset(dataset)
-    folder = splitting.prepare_split(name, split, split_seed)
-    runtime.start()
+    name = splits.ensure_dataset(dataset)
+    folder = splits.prepare_split(name, split, split_seed)
+    keras_backend.start()
     with console.progress() as bar:
         task = bar.add_task("Copying", total=None)
-        made = offline.prepare(folder, wanted, lambda done, total: bar.update(task, completed=done, total=total))
-    copied = Counter(label for _, label in offline.files(made))
+        made = offline_copies.prepare(folder, wanted, lambda done, total: bar.update(task, completed=done, total=total))
+    copied = Counter(label for _, label in offline_copies.files(made))
     images = folder.manifest.counts()["train"]
     rows = [(label, count, copied[label], count + copied[label]) for label, count in images.items()]
     rows.append(("all", *(sum(row[k] for row in rows) for k in (1, 2, 3))))
@@ -51,8 +52,8 @@ def augment(
     if not copied:
         console.say("Every class has as many images already: there is nothing to copy.")
         return
-    size = sum(path.stat().st_size for path, _ in offline.files(made))
+    size = sum(path.stat().st_size for path, _ in offline_copies.files(made))
     console.say(f"Copies: {size / 1e6:,.1f} MB in {made}")
-    words = ["train", "cnn", "--dataset", name, *(["--split", split] if split != schemes.DEFAULT else [])]
+    words = ["train", "cnn", "--dataset", name, *(["--split", split] if split != split_spec.DEFAULT else [])]
     settings += [f"split_seed={split_seed}"] * (split_seed != 42)
     console.say(f"Next: python run_guide.py {shlex.join([*words, *(w for each in settings for w in ('--set', each))])}")

@@ -6,9 +6,10 @@ from typing import Annotated
 
 import typer
 
-from models.launching import ended_by, environment
-from utils import console, files
+from models.engine.launcher import ended_by, environment
+from utils import console
 from utils.errors import LeukoBenchError, nearest
+from utils.io import files
 from utils.paths import PROJECT
 
 HERE = PROJECT / "benchmarks"

@@ -5,11 +5,13 @@ from typing import Annotated
 import typer
 
 from guide.views import show_tables
-from models.scripts import Root
-from utils import artifacts, console, files
-from utils.artifacts import FIGURES
+from models.engine.cli import Root
+from utils import console
+from utils.io import files
+from utils.metrics.selective_prediction import WANTED
 from utils.paths import runs_dir
-from utils.selective import WANTED
+from utils.runs import run_folder
+from utils.runs.run_folder import FIGURES
 
 
 def calibrate(
@@ -18,13 +20,15 @@ def calibrate(
     root: Root = None,
 ) -> None:
     """Measure calibration, selective prediction and conformal sets: chosen on validation, measured on test images."""
-    from utils import calibration_tables, compare_models, run_records
-    from visualization import reliability, risk_coverage
+    from utils.runs import comparison
+    from utils.runs import records as run_records
+    from utils.tables import calibration as calibration_tables
+    from visualization.displays import reliability, risk_coverage
 
-    chosen = [artifacts.open_run(name, root or runs_dir()) for name in runs]
+    chosen = [run_folder.open_run(name, root or runs_dir()) for name in runs]
     found = [calibration_tables.measure(run, errors) for run in chosen]
     records = [run_records.measure(run) for run in chosen]
-    names = compare_models.labels(records)
+    names = comparison.labels(records)
     show_tables(calibration_tables.tables_of([names[run] for run in chosen], found))
     console.say()
     for run, record, measured in zip(chosen, records, found, strict=True):

@@ -6,15 +6,18 @@ from pathlib import Path
 from typing import Any
 
 import models
-from data import index, schemes, splitting
-from models import config_files, mlflow_server, recipes
-from utils import artifacts
+from data.datasets import index
+from data.splitting import splits as splitting
+from models.engine import settings_file
+from models.engine.config import recipes
+from models.engine.tracking import mlflow_client
 from utils.errors import LeukoBenchError
 from utils.paths import PROJECT, raw_dir, runs_dir
-from utils.tables import percent
+from utils.runs import run_folder, split_spec
+from utils.tables.table import percent
 
 SPLITS = {
-    schemes.DEFAULT: "percent for train, val, test; by image",
+    split_spec.DEFAULT: "percent for train, val, test; by image",
     "grouped": "the same shares; a stain group stays on one side",
 }
 ALL_FOLDS = {"kfold:5": "every image tested once; by image", "grouped-kfold:5": "every image tested once; by group"}
@@ -63,7 +66,7 @@ def choices_for(
         return Choices(list(known), list(known.values())) if known else None
     if name == "split":
         splits = SPLITS | (ALL_FOLDS if all_folds else ONE_FOLD)
-        return Choices(list(splits), list(splits.values()), schemes.expand if all_folds else schemes.parse)
+        return Choices(list(splits), list(splits.values()), split_spec.expand if all_folds else split_spec.parse)
     if name == "recipe":
         listed = {"none": "changes nothing"} if plain else {}
         listed |= {each: recipes.WORDS[each] for each in recipes.names()}
@@ -71,7 +74,7 @@ def choices_for(
     if name in ("run", "runs", "resume"):
         return _runs(root, runs)
     if name in ("true", "predicted", "class_") and answers.get("run"):
-        classes = list(artifacts.open_run(answers["run"], root).config()["classes"])
+        classes = list(run_folder.open_run(answers["run"], root).config()["classes"])
         return Choices(classes, [""] * len(classes))
     if name == "profile":
         chosen = _models(answers) or models.names()
@@ -98,9 +101,9 @@ def check_answer(name: str, value: Any, answers: Mapping[str, Any]) -> None:
         if name == "set_" and value is not None:
             models.config_for(model, answers.get("profile", ""), value)
         if name == "config" and value is not None:
-            config_files.settings(value, model, answers.get("profile", ""))
+            settings_file.settings(value, model, answers.get("profile", ""))
     if name == "mlflow" and value:
-        mlflow_server.check(value)
+        mlflow_client.check(value)
     if name in ("path", "paths", "image", "groups", "file"):
         for path in value if isinstance(value, list) else [value]:
             pattern = name == "paths" and set("*?[") & set(str(path))
@@ -125,9 +128,9 @@ def roots(current: Path) -> dict[Path, int]:
     nested = sorted(path for path in runs_dir().glob("*") if path.is_dir())
     candidates = dict.fromkeys([current, runs_dir(), *nested, PROJECT / "docs" / "results"])
     return {
-        path: len(artifacts.find_runs(path, finished=True))
+        path: len(run_folder.find_runs(path, finished=True))
         for path in candidates
-        if path == current or artifacts.find_runs(path)
+        if path == current or run_folder.find_runs(path)
     }
 
 
@@ -147,7 +150,7 @@ def _models(answers: Mapping[str, Any]) -> list[str]:
 
 def _runs(root: Path, which: str) -> Choices:
     finished = {"finished": True, "unfinished": False, "all": None}[which]
-    found = artifacts.find_runs(root, finished=finished)
+    found = run_folder.find_runs(root, finished=finished)
     if not found:
         kind = "" if which == "all" else f" {which}"
         more = "" if which == "unfinished" else " Train a model first (t), or choose another folder of runs (f)."
@@ -158,25 +161,25 @@ def _runs(root: Path, which: str) -> Choices:
     return Choices(
         [run.id for run in newest_first],
         [_note(run, several) for run in listed],
-        lambda name: artifacts.open_run(name, root),
+        lambda name: run_folder.open_run(name, root),
     )
 
 
-def _dataset(run: artifacts.Run) -> str:
+def _dataset(run: run_folder.Run) -> str:
     try:
         return str(run.config()["dataset"])
     except LeukoBenchError:
         return ""
 
 
-def _note(run: artifacts.Run, with_dataset: bool) -> str:
+def _note(run: run_folder.Run, with_dataset: bool) -> str:
     """Return test accuracy or state, and what tells a run from its kin: flavours, unusual split and seeds."""
     try:
         state = f"{percent(run.metrics()['test']['accuracy']):>6} %" if run.finished else "unfinished"
         config = run.config()
         words = [config["dataset"]] if with_dataset else []
         words += [run.label().removeprefix(run.model).strip(" ()")]
-        words += [split] if (split := config.get("split", schemes.DEFAULT)) != schemes.DEFAULT else []
+        words += [split] if (split := config.get("split", split_spec.DEFAULT)) != split_spec.DEFAULT else []
         words += [f"{word} {config[field]}" for field, word in SEEDS.items() if config.get(field, USUAL) != USUAL]
         return f"{state}  {', '.join(filter(None, words))}".rstrip()
     except (LeukoBenchError, KeyError, TypeError, ValueError):

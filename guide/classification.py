@@ -6,11 +6,12 @@ import typer
 
 from guide.matrices import Subset
 from guide.views import show_table
-from models.scripts import Root
-from utils import artifacts, console
-from utils.artifacts import FIGURES
+from models.engine.cli import Root
+from utils import console
 from utils.errors import LeukoBenchError
 from utils.paths import runs_dir
+from utils.runs import run_folder
+from utils.runs.run_folder import FIGURES
 from visualization.style import SUBSET_NAMES
 
 
@@ -20,9 +21,9 @@ def classification(
     root: Root = None,
 ) -> None:
     """Print a run's classification report: scores of every class with interval and specificity, and averages."""
-    from utils.classification import Classification
+    from utils.tables.classification_report import Classification
 
-    chosen = artifacts.open_run(run, root or runs_dir())
+    chosen = run_folder.open_run(run, root or runs_dir())
     try:
         report = Classification.from_predictions(chosen.predictions(subset))
     except LeukoBenchError as error:

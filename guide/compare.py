@@ -8,17 +8,18 @@ import typer
 
 from guide.matrices import Subset, class_named, show_images, show_matrix
 from guide.views import MAIN, chosen_views, show_comparison
-from models.scripts import Root
-from utils import artifacts, console
-from utils.artifacts import FIGURES, Run
+from models.engine.cli import Root
+from utils import console
 from utils.errors import LeukoBenchError, nearest
 from utils.paths import runs_dir
-from utils.tables import MISSING
+from utils.runs import run_folder
+from utils.runs.run_folder import FIGURES, Run
+from utils.tables.table import MISSING
 from visualization.style import SUBSET_NAMES
 
 if TYPE_CHECKING:
-    from utils.compare_models import Comparison
-    from utils.run_records import Record
+    from utils.runs.comparison import Comparison
+    from utils.runs.records import Record
 
 FOLDER = "comparison"
 REPORT = "report.html"
@@ -37,26 +38,26 @@ def compare(
     root: Root = None,
 ) -> None:
     """Compare runs: quality, cost and seeds as tables on screen and in files, and as figures."""
-    from data import published
-    from utils import comparison_tables
-    from utils.compare_models import group
+    from utils.runs.comparison import group
+    from utils.tables import comparison_views
+    from visualization.report import published_claims
 
     wanted = chosen_views(tables)
     place = root or runs_dir()
     comparisons = group(_records(runs, place, all_seeds))
     _check_baseline(comparisons, baseline)
     for comparison, folder in _folders(comparisons, place):
-        shown = comparison_tables.views(comparison, baseline)
+        shown = comparison_views.views(comparison, baseline)
         show_comparison(comparison, shown, wanted, len(comparisons) > 1)
-        written = comparison_tables.write(comparison, folder, baseline, shown)
-        if published.concerns(comparison):
-            written += published.write(folder)
+        written = comparison_views.write(comparison, folder, baseline, shown)
+        if published_claims.concerns(comparison):
+            written += published_claims.write(folder)
         else:
-            comparison_tables.remove(folder, published.NAME)
+            comparison_views.remove(folder, published_claims.NAME)
         console.say(f"Tables: {', '.join(path.name for path in written if path.suffix == '.csv')} in {folder}")
         console.say("(and the same as .md, .tex and .html, with what the columns mean)")
         if figures:
-            from visualization import comparison as pictures
+            from visualization.report import figure_catalogue as pictures
 
             drawn, notes = pictures.draw_all(comparison, folder / FIGURES)
             for note in notes:
@@ -73,14 +74,14 @@ def confusion(
     root: Root = None,
 ) -> None:
     """Print a run's confusion matrix, or list and draw the images of one of its cells."""
-    from utils import metrics
+    from utils.metrics import predictions
 
-    chosen = artifacts.open_run(run, root or runs_dir())
+    chosen = run_folder.open_run(run, root or runs_dir())
     classes = chosen.config()["classes"]
     true, predicted = (class_named(name, classes) for name in (true, predicted))
     table = chosen.predictions(subset)
     try:
-        matrix = metrics.confusion(table).tolist()
+        matrix = predictions.confusion(table).tolist()
     except LeukoBenchError as error:
         raise LeukoBenchError(f"Run {chosen.id}: {error}") from None
     show_matrix(f"{chosen.id}: {SUBSET_NAMES[subset]} images", classes, matrix)
@@ -91,8 +92,8 @@ def confusion(
 
 def report(runs: Runs = None, all_seeds: AllSeeds = False, baseline: Against = "cnn", root: Root = None) -> None:
     """Write one self-contained HTML page with the tables, figures and heatmaps of the runs."""
-    from utils.compare_models import group
-    from visualization import report as page
+    from utils.runs.comparison import group
+    from visualization.report import report as page
 
     place = root or runs_dir()
     comparisons = group(_records(runs, place, all_seeds))
@@ -104,7 +105,7 @@ def report(runs: Runs = None, all_seeds: AllSeeds = False, baseline: Against = "
 def runs_(root: Root = None) -> None:
     """List the runs: finished, unfinished or damaged."""
     place = root or runs_dir()
-    found = artifacts.find_runs(place)
+    found = run_folder.find_runs(place)
     if not found:
         console.say(f"{place} holds no runs. Train one: python run_guide.py train cnn")
         return
@@ -118,12 +119,12 @@ def runs_(root: Root = None) -> None:
 
 def _records(names: Sequence[str] | None, root: Path, all_seeds: bool) -> list["Record"]:
     """Measure the named runs, or the latest of every model, flavour and test set; say which ones had to be left out."""
-    from utils.compare_models import add_seeds, latest
-    from utils.run_records import measure
+    from utils.runs.comparison import add_seeds, latest
+    from utils.runs.records import measure
 
     problems: list[str] = []
     if names:
-        opened = [artifacts.open_run(name, root) for name in names]
+        opened = [run_folder.open_run(name, root) for name in names]
         records = [measure(run) for run in {run.path.resolve(): run for run in opened}.values()]
     else:
         records, problems = latest(root)
@@ -144,17 +145,19 @@ def _folders(comparisons: Sequence["Comparison"], root: Path) -> list[tuple["Com
 
 def _check_baseline(comparisons: Sequence["Comparison"], name: str) -> None:
     """Refuse a baseline that was asked for and is nowhere; the usual one may be missing."""
-    from utils import baseline
+    from utils.tables import baseline_vs_best
 
-    if name != baseline.DEFAULT and all(baseline.find(comparison, name) is None for comparison in comparisons):
+    if name != baseline_vs_best.DEFAULT and all(
+        baseline_vs_best.find(comparison, name) is None for comparison in comparisons
+    ):
         names = [row["name"] for comparison in comparisons for row in comparison.rows]
         raise LeukoBenchError(f"Unknown baseline '{name}'.{nearest(name, names)} Valid: {', '.join(names)}.")
 
 
 def _state(run: Run) -> tuple[str, str, str, str]:
     """Return state, dataset, seed and what is wrong or to be done, without reading the predictions."""
-    from utils import run_index
-    from utils.run_records import MADE_FROM
+    from utils.runs import cache as run_cache
+    from utils.runs.records import MADE_FROM
 
     about = MISSING, MISSING
 
@@ -163,16 +166,16 @@ def _state(run: Run) -> tuple[str, str, str, str]:
         config = run.config()
         about = str(config["dataset"]), str(config["seed"])
         if not run.finished:
-            todo = "evaluate" if run.file(artifacts.PREDICTIONS).is_file() else "train --resume"
+            todo = "evaluate" if run.file(run_folder.PREDICTIONS).is_file() else "train --resume"
             return ["unfinished", *about, f"go on with: python run_guide.py {todo} {run.id}"]
         for part in (run.environment, run.timing, run.history, run.metrics):
             part()
-        if not run.file(artifacts.PREDICTIONS).is_file():
+        if not run.file(run_folder.PREDICTIONS).is_file():
             run.predictions()  # says so without loading pandas for every run that has them
-        return ["finished", *about, "" if run.file(artifacts.WEIGHTS).is_file() else f"without {artifacts.WEIGHTS}"]
+        return ["finished", *about, "" if run.file(run_folder.WEIGHTS).is_file() else f"without {run_folder.WEIGHTS}"]
 
     try:
-        code = run_index.code_of("guide.compare", "utils.artifacts")
-        return tuple(run_index.kept(run, "state", (*MADE_FROM, artifacts.WEIGHTS), read, code))
+        code = run_cache.code_of("guide.compare", "utils.runs.run_folder")
+        return tuple(run_cache.kept(run, "state", (*MADE_FROM, run_folder.WEIGHTS), read, code))
     except (LeukoBenchError, OSError) as error:
         return "damaged", *about, str(error)

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from data import schemes
-from utils import artifacts, console
+from utils import console
 from utils.paths import raw_dir
+from utils.runs import run_folder, split_spec
 
 if TYPE_CHECKING:
-    from data.acquire import Imported
+    from data.datasets.importer import Imported
 
 SHOWN = 3  # files named in a line about many
 Dataset = Annotated[str, typer.Argument(help="Dataset; empty: the only one, or synthetic smears.")]
@@ -35,10 +35,10 @@ def import_(
     groups: Annotated[Path | None, typer.Option(help="CSV of image,group: patient or slide of each image.")] = None,
 ) -> None:
     """Import a folder or a zip of images into data/raw."""
-    from data import acquire
+    from data.datasets import importer
 
     with _progress("Importing") as progress:
-        imported = acquire.import_dataset(path, name, as_is, groups, progress)
+        imported = importer.import_dataset(path, name, as_is, groups, progress)
     _say_imported(imported)
 
 
@@ -46,13 +46,14 @@ def download(
     name: Annotated[str, typer.Option(help="Name of the new dataset.")] = "ALL_dataset",
 ) -> None:
     """Download the ALL dataset from Kaggle and import it."""
-    from data import classes, kaggle
+    from data import all_dataset
+    from data.datasets import kaggle_download
 
-    console.say(f"Asking Kaggle for {classes.HANDLE} ...")
+    console.say(f"Asking Kaggle for {all_dataset.HANDLE} ...")
     with _progress("Importing") as progress:
-        imported = kaggle.download(name, progress)
+        imported = kaggle_download.download(name, progress)
     _say_imported(imported)
-    console.say(f"Cite: {classes.CITATION}")
+    console.say(f"Cite: {all_dataset.CITATION}")
 
 
 def synth(
@@ -64,22 +65,24 @@ def synth(
     seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of the drawing.")] = 42,
 ) -> None:
     """Make synthetic smears, drawn so that the shape of the cells tells the class."""
-    from data import integrity, synthetic
+    from data.datasets import integrity_check
+    from data.synthetic import generator as synthetic
 
     made = "Kept, made before:" if raw_dir(name).exists() else "Made"
     folder = synthetic.make(name, images_per_class, size, patients, Stain(stain).value, seed)
-    rows = integrity.current_index(name)
+    rows = integrity_check.current_index(name)
     console.say(f"{made} {len(rows)} synthetic smears of {size} px in {folder}")
     console.say(f"Next: python run_guide.py train cnn --dataset {name}")
 
 
 def check(dataset: Dataset = "") -> None:
     """Check every image of a dataset; broken ones go to quarantine, with the reason."""
-    from data import index, integrity, splitting
+    from data.datasets import index, integrity_check
+    from data.splitting import splits as splitting
 
     name = splitting.ensure_dataset(dataset)
     with _progress("Checking") as progress:
-        report = integrity.check(name, progress)
+        report = integrity_check.check(name, progress)
     synthetic = index.about(raw_dir(name)).get("synthetic")
     _say_counts(name, index.count(report.index), real=not synthetic)
     _say_files("Missing since the last check", report.missing)
@@ -95,11 +98,11 @@ def check(dataset: Dataset = "") -> None:
 
 def split(
     dataset: Dataset = "",
-    split: Split = schemes.DEFAULT,
+    split: Split = split_spec.DEFAULT,
     seed: Seed = 42,
 ) -> None:
     """Split a dataset into training, validation and test images, stratified by class."""
-    from data import splitting
+    from data.splitting import splits as splitting
     from guide import splits
 
     name = splitting.ensure_dataset(dataset)
@@ -108,21 +111,22 @@ def split(
 
 def figures(
     dataset: Dataset = "",
-    split: Split = schemes.DEFAULT,
+    split: Split = split_spec.DEFAULT,
     seed: Seed = 42,
     output: Annotated[Path | None, typer.Option(help="Folder of the figures.", show_default="runs/figures")] = None,
 ) -> None:
     """Describe a dataset: table by class, class distribution, sample images, mean colours."""
-    from data import describing, splitting
-    from utils import tables
+    from data.datasets import summary
+    from data.splitting import splits as splitting
     from utils.paths import runs_dir
-    from visualization import dataset as pictures
+    from utils.tables import table as tables
+    from visualization.displays import class_distribution as pictures
 
     name = splitting.ensure_dataset(dataset)
     folder = splitting.prepare_split(name, split, seed)
     with _progress("Measuring") as progress:
-        measured = describing.measure(name, progress)
-    rows = describing.summary(measured, folder.manifest)
+        measured = summary.measure(name, progress)
+    rows = summary.summary(measured, folder.manifest)
     _say_summary(f"{name}, split {split}, seed {seed}", rows)
     target = output or runs_dir() / "figures" / folder.path.name
     tables.write_csv(target / "dataset.csv", rows)
@@ -139,7 +143,7 @@ def _progress(title: str) -> Iterator[Callable[[int, int], None]]:
 
 
 def _say_imported(imported: "Imported") -> None:
-    from data import index
+    from data.datasets import index
 
     _say_counts(imported.name, index.count(imported.index))
     if imported.segmented:
@@ -158,12 +162,12 @@ def _say_imported(imported: "Imported") -> None:
 
 
 def _say_counts(name: str, counts: dict[str, int], real: bool = True) -> None:
-    from data import classes
+    from data import all_dataset
 
     total = sum(counts.values())
     rows = [(label, f"{number:,}", _share(number / total)) for label, number in counts.items()]
     console.table(f"{name}: {total:,} images", ("class", "images", "share"), rows)
-    difference = classes.published_difference(counts) if real else None
+    difference = all_dataset.published_difference(counts) if real else None
     if difference:
         console.warn(difference)
 
@@ -174,17 +178,17 @@ def _share(value: float) -> str:
 
 def _say_summary(title: str, rows: list[dict[str, Any]]) -> None:
     """Print what `data.describing.summary` found, in two tables that fit a terminal."""
-    heads = ("Class", *artifacts.SUBSETS, "Images", "Share", "Pixels", "kB")
+    heads = ("Class", *run_folder.SUBSETS, "Images", "Share", "Pixels", "kB")
     shown = []
     for row in rows:
         low, high = (f"{row[f'width_{end}']} × {row[f'height_{end}']}" for end in ("min", "max"))
         weights = (f"{row[f'bytes_{part}'] / 1000:.0f}" for part in ("min", "median", "max"))
         shown.append(
-            (row["class"], *(f"{row[key]:,}" for key in (*artifacts.SUBSETS, "images")), _share(row["share"]),
+            (row["class"], *(f"{row[key]:,}" for key in (*run_folder.SUBSETS, "images")), _share(row["share"]),
              low if low == high else f"{low} to {high}", " / ".join(weights))
         )  # fmt: skip
     console.table(f"{title} (kB: smallest / median / largest {rows[-1]['formats']} file)", heads, shown)
-    from data.describing import CHANNELS
+    from data.datasets.summary import CHANNELS
 
     colours = [
         (row["class"], *(f"{row[f'{key}_mean']:.0f} ± {row[f'{key}_sd']:.0f}" for key in CHANNELS)) for row in rows

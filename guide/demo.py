@@ -7,9 +7,9 @@ from typing import Annotated
 import typer
 
 from guide import audit, calibrate, compare, data, explain, leaderboard, stress, train
-from utils import artifacts
 from utils.console import say
 from utils.paths import runs_dir
+from utils.runs import run_folder
 
 DATASET = "demo"  # the stain says nothing about the class
 STAINED = "demo-stained"  # the stain tells the class, as in the real images
@@ -24,7 +24,7 @@ def demo(
     root: Annotated[Path | None, typer.Option(help="Folder of the runs.", show_default="runs/demo")] = None,
 ) -> int:
     """Show everything in minutes: synthetic smears, small models, comparison, heatmaps, stain and a report."""
-    from utils import leaderboard_tables
+    from utils.tables import leaderboard as leaderboard_tables
 
     place = root or runs_dir() / "demo"
     began = time.monotonic()
@@ -41,7 +41,7 @@ def demo(
     code = train.train(list(MODELS), dataset=DATASET, profile=PROFILE, root=place)
     if code:
         return code
-    runs = [artifacts.open_run(name, place) for name in MODELS]
+    runs = [run_folder.open_run(name, place) for name in MODELS]
     _heading(3, "Heatmaps and calibration")
     for run in runs:
         explain.explain(run.id, root=place)
@@ -60,8 +60,8 @@ def demo(
     folder = place / compare.FOLDER
     say(f"\nMade in {time.monotonic() - began:.0f} seconds:", style="bold")
     say(f"  tables       {', '.join(path.name for path in sorted(folder.glob('*.csv')))} in {folder}")
-    say(f"  figures      {len(list((folder / artifacts.FIGURES).glob('*.png')))} in {folder / artifacts.FIGURES}")
-    say(f"  heatmaps     {artifacts.FIGURES}/ of each run in {place}")
+    say(f"  figures      {len(list((folder / run_folder.FIGURES).glob('*.png')))} in {folder / run_folder.FIGURES}")
+    say(f"  heatmaps     {run_folder.FIGURES}/ of each run in {place}")
     say(f"  leaderboard  {place / leaderboard_tables.STEM}.html")
     say(f"  report       {folder / compare.REPORT}")
     say("  web page     python run_guide.py serve")
@@ -71,7 +71,7 @@ def demo(
 
 def _on_stained(place: Path) -> list[str]:
     """Return the two newest runs on the stained smears: the plain one and the one under the recipe."""
-    runs = artifacts.find_runs(place, PLAIN, finished=True)
+    runs = run_folder.find_runs(place, PLAIN, finished=True)
     return [run.id for run in runs if run.config()["dataset"] == STAINED][-2:]
 
 

@@ -5,10 +5,11 @@ from typing import Annotated
 
 import typer
 
-from models.scripts import Root
-from utils import artifacts, console
+from models.engine.cli import Root
+from utils import console
 from utils.errors import LeukoBenchError
 from utils.paths import runs_dir
+from utils.runs import run_folder
 
 # Those of visualization.diagrams, which loads all that draws: too slow for --help.
 DETAILS = ("layers", "blocks")
@@ -25,12 +26,12 @@ def diagram(
     root: Root = None,
 ) -> None:
     """Draw the architecture of runs with the shapes of all layers, as SVG and PNG, without Keras."""
-    from visualization import diagrams
+    from visualization.architecture import diagram as diagrams
 
     place = root or runs_dir()
-    names = runs or list(dict.fromkeys(run.model for run in artifacts.find_runs(place)))
+    names = runs or list(dict.fromkeys(run.model for run in run_folder.find_runs(place)))
     if not names:
         raise LeukoBenchError(f"{place} holds no runs. Train one: python run_guide.py train cnn")
     for name in names:
-        for path in diagrams.draw(artifacts.open_run(name, place), detail.value):
+        for path in diagrams.draw(run_folder.open_run(name, place), detail.value):
             console.say(f"Drew {path}")

@@ -6,10 +6,11 @@ from typing import Annotated
 
 import typer
 
-from models.scripts import Root
-from utils import artifacts, console, heatmap_methods
-from utils.artifacts import FIGURES
+from models.engine.cli import Root
+from utils import console, heatmap_methods
 from utils.paths import raw_dir, runs_dir
+from utils.runs import run_folder
+from utils.runs.run_folder import FIGURES
 
 Method = StrEnum("Method", {name.upper(): name for name in heatmap_methods.names()})
 
@@ -23,22 +24,23 @@ def explain(
     root: Root = None,
 ) -> None:
     """Draw heatmaps: of each class a right, a wrong and the least sure example, or of any image."""
-    from models import evaluation, explaining
-    from visualization import gradcam
+    from models.engine.explain import explainer
+    from models.engine.run_io import run_loader
+    from visualization.images import heatmap_sheets
 
-    chosen = artifacts.open_run(run, root or runs_dir())
-    way = method.value if method else evaluation.config_of(chosen).heatmap_method
+    chosen = run_folder.open_run(run, root or runs_dir())
+    way = method.value if method else run_loader.config_of(chosen).heatmap_method
     if image:
-        maps, probabilities = explaining.explain_images(chosen, image, way)
+        maps, probabilities = explainer.explain_images(chosen, image, way)
         classes = chosen.config()["classes"]
         for path, values in zip(image, probabilities, strict=True):
             shown = ", ".join(f"{name} {value:.3f}" for name, value in zip(classes, values, strict=True))
             console.say(f"  {path.name}: {shown}")
         target = chosen.file(FIGURES) / f"explain-{image[0].stem}-{way}.png"
-        drawn = [gradcam.draw_images(chosen, image, maps, probabilities, target)]
+        drawn = [heatmap_sheets.draw_images(chosen, image, maps, probabilities, target)]
     else:
-        explaining.explain(chosen, way)
-        drawn = gradcam.draw_examples(chosen)
+        explainer.explain(chosen, way)
+        drawn = heatmap_sheets.draw_examples(chosen)
         if not drawn:
             console.warn(f"No figure: none of the images is in {raw_dir(chosen.config()['dataset'])}.")
     for path in drawn:

@@ -5,15 +5,16 @@ from typing import Annotated
 
 import typer
 
-from models import exports
-from models.scripts import Root
-from utils import artifacts, console
+from models.engine.cli import Root
+from models.engine.export import store as export_store
+from utils import console
 from utils.errors import LeukoBenchError
 from utils.paths import runs_dir
+from utils.runs import run_folder
 
 ALL = "all"
-Format = StrEnum("Format", {name.upper(): name for name in (*exports.PRECISIONS, ALL)})
-Precision = StrEnum("Precision", {name.upper(): name for name in exports.PRECISIONS["onnx"]})
+Format = StrEnum("Format", {name.upper(): name for name in (*export_store.PRECISIONS, ALL)})
+Precision = StrEnum("Precision", {name.upper(): name for name in export_store.PRECISIONS["onnx"]})
 
 COLUMNS = ("Export", "MB", "% of weights", "Same answers, %", "Difference", "Accuracy, %", "of weights, %")
 
@@ -34,7 +35,7 @@ def export(
     Every export answers the run's test images before it takes its place, and is refused where it is too far from
     predictions.csv. With --card and no format, the model card alone is written.
     """
-    chosen = artifacts.open_run(run, root or runs_dir())
+    chosen = run_folder.open_run(run, root or runs_dir())
     if not chosen.finished:
         raise LeukoBenchError(
             f"Run {chosen.id} is not finished. Finish it with: python run_guide.py evaluate {chosen.id}"
@@ -42,7 +43,7 @@ def export(
     wanted = _wanted([str(each) for each in format or ()], [str(each) for each in precision or ()])
     refused = 0 if card and not format and not precision else _export(chosen, wanted)
     if card:
-        from models import model_card
+        from models.engine.model_card import card as model_card
 
         console.say(f"Written: {model_card.write(chosen)}")
     return 1 if refused else 0
@@ -50,34 +51,34 @@ def export(
 
 def _wanted(formats: list[str], precisions: list[str]) -> list[tuple[str, str]]:
     """Return the pairs that are asked for; "all" leaves out what cannot be, a format by name does not."""
-    precisions = list(dict.fromkeys(precisions)) or [exports.FLOAT32]
+    precisions = list(dict.fromkeys(precisions)) or [export_store.FLOAT32]
     if ALL in formats:
-        return [(f, p) for f, valid in exports.PRECISIONS.items() for p in precisions if p in valid]
+        return [(f, p) for f, valid in export_store.PRECISIONS.items() for p in precisions if p in valid]
     pairs = [(f, p) for f in dict.fromkeys(formats or ["onnx"]) for p in precisions]
     for pair in pairs:
-        exports.check(*pair)
+        export_store.check(*pair)
     return pairs
 
 
-def _export(run: artifacts.Run, wanted: list[tuple[str, str]]) -> int:
+def _export(run: run_folder.Run, wanted: list[tuple[str, str]]) -> int:
     """Make exports and show them as a table; return how many were refused."""
     for format, _ in wanted:
-        exports.need(format, to_make=True)
-    from models import exporting
+        export_store.need(format, to_make=True)
+    from models.engine.export import exporter
 
-    source = exporting.Source(run)
+    source = exporter.Source(run)
     made, refused = [], []
     for number, (format, precision) in enumerate(wanted, start=1):
         console.say(f"[{number}/{len(wanted)}] {format}-{precision}")
         try:
-            made.append(exporting.export(source, format, precision))
+            made.append(exporter.export(source, format, precision))
         except LeukoBenchError as problem:
             refused.append(str(problem))
             console.error(str(problem))
     if made:
         images = made[0]["images"]
         console.table(f"Exports of {run.id}, checked on {images} test images", COLUMNS, list(map(_row, made)))
-        console.say(f"  {run.file(exports.FOLDER)}")
+        console.say(f"  {run.file(export_store.FOLDER)}")
     return len(refused)
 
 

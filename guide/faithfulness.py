@@ -6,9 +6,10 @@ import typer
 
 from guide.explain import Method
 from guide.views import show_table
-from models.scripts import Root
-from utils import artifacts, console
+from models.engine.cli import Root
+from utils import console
 from utils.paths import runs_dir
+from utils.runs import run_folder
 
 
 def faithfulness(
@@ -18,12 +19,12 @@ def faithfulness(
     root: Root = None,
 ) -> None:
     """Judge if a run's heatmaps name what the prediction rests on, lie in nuclei and depend on the weights."""
-    from data.nucleus_masks import knows_nuclei
-    from models import faithfulness
-    from utils import faithfulness_tables
-    from visualization import faithfulness as figures
+    from data.imaging.nucleus_masks import knows_nuclei
+    from models.engine.explain import faithfulness
+    from utils.tables import faithfulness as faithfulness_tables
+    from visualization.displays import faithfulness as figures
 
-    chosen = artifacts.open_run(run, root or runs_dir())
+    chosen = run_folder.open_run(run, root or runs_dir())
     scores = faithfulness.measure(chosen, images, [each.value for each in method or ()])
     config, rows = chosen.config(), faithfulness_tables.read(chosen)
     count = f"{len(scores[0].deletion)} test images"

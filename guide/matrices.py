@@ -5,10 +5,10 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from utils import console
-from utils.artifacts import FIGURES, SUBSETS, Run
 from utils.errors import LeukoBenchError, nearest
 from utils.paths import raw_dir
-from utils.tables import MISSING
+from utils.runs.run_folder import FIGURES, SUBSETS, Run
+from utils.tables.table import MISSING
 from visualization.style import SUBSET_NAMES
 
 if TYPE_CHECKING:
@@ -40,9 +40,9 @@ def show_images(
     run: Run, table: "pd.DataFrame", classes: Sequence[str], true: str, predicted: str, subset: str
 ) -> None:
     """List the images of a cell, or of the mistakes of a row or column, worst first, and draw them on a sheet."""
-    from utils import metrics
+    from utils.metrics import predictions
 
-    found = metrics.cell(table, true, predicted)
+    found = predictions.cell(table, true, predicted)
     title = " ".join(filter(None, (true, SUBSET_NAMES[subset], "images", "predicted as", predicted or "another class")))
     if not true:
         title += " that are not"
@@ -61,7 +61,7 @@ def show_images(
     order = "least certain first" if true == predicted else "worst first"
     names = {"image": "Image", "label": "True", "predicted": "Predicted"}
     console.table(f"{len(found)} {title}, {order}", [names.get(head, head) for head in heads], rows)
-    from visualization import confusion as figures
+    from visualization.displays import confusion_matrix as figures
 
     sheet = figures.misclassified_sheet(run, true, predicted, run.file(FIGURES), subset)
     if sheet:

@@ -14,11 +14,11 @@ from guide.choices import Choices, check_answer, choices_for, concerns, datasets
 from guide.parameters import REQUIRED, Parameter, command_line, parameters
 from guide.questions import Back, Leave, ask, confirm, read
 from guide.steps import STEPS, Step
-from utils import artifacts
 from utils.console import console, error, run_safely, say
 from utils.errors import LeukoBenchError, nearest
 from utils.paths import runs_dir
-from utils.tables import NOTICE
+from utils.runs import run_folder
+from utils.tables.table import NOTICE
 
 FOLDER_KEY, FOLDER_TITLE = "f", "Other folder of runs"
 COLUMN = 40  # characters of a column of the menu: group, number, one letter or two, a title of at most 25
@@ -83,7 +83,7 @@ def status(root: Path) -> str:
     found = [f"{name} ({words})" for name, words in datasets().items()]
     more = f" and {len(found) - 2} more" if len(found) > 2 else ""
     data = ", ".join(found[:2]) + more or "none yet (training makes synthetic smears)"
-    every = artifacts.find_runs(root)
+    every = run_folder.find_runs(root)
     finished = sum(run.finished for run in every)
     runs = f"{finished} finished" + (f", {len(every) - finished} not finished" if finished < len(every) else "")
     others = [f"{count} in {short(path)}" for path, count in roots(root).items() if path != root and count]
@@ -166,7 +166,7 @@ def choose_root(root: Path) -> Path:
     while True:
         text = read("  Folder (number or path) [1]") or "1"
         path = found[int(text) - 1][0] if text.isdecimal() and 1 <= int(text) <= len(found) else Path(text).expanduser()
-        if path == root or artifacts.find_runs(path):
+        if path == root or run_folder.find_runs(path):
             return path
         error(f"{text} holds no runs. Choose 1 to {len(found)}, or the path of a folder with runs.")
 

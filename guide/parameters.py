@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from models import mlflow_server
+from models.engine.tracking import mlflow_client
 from utils.errors import LeukoBenchError, nearest
 
 REQUIRED = inspect.Parameter.empty
@@ -120,7 +120,7 @@ def command_line(command: str, asked: Sequence[Parameter], values: Mapping[str, 
             continue
         texts = [_text(each) for each in (value if parameter.many else [value])]
         if parameter.name == "mlflow":  # its password is for nobody who looks at the screen
-            texts = [mlflow_server.shown(text) for text in texts]
+            texts = [mlflow_client.shown(text) for text in texts]
         if parameter.type is bool:
             words.append(parameter.flag if value else parameter.flag.replace("--", "--no-", 1))
         else:

@@ -10,11 +10,13 @@ from typing import Annotated, Any
 
 import typer
 
-from models.scripts import Root
-from utils import artifacts, console, files
-from utils.artifacts import FIGURES, Run
+from models.engine.cli import Root
+from utils import console
 from utils.errors import LeukoBenchError
+from utils.io import files
 from utils.paths import runs_dir
+from utils.runs import run_folder
+from utils.runs.run_folder import FIGURES, Run
 
 SHOWN = 20  # rows on screen
 SHEET = 8  # images on one sheet of heatmaps
@@ -33,9 +35,9 @@ def predict(
     Folders are searched for images with the folders below them, except those whose names begin with "." or "_". Files
     that are no images are named with the reason and left out; only if none could be read the command ends with 1.
     """
-    from models import predicting
+    from models.engine.serving import predict as predicting
 
-    chosen = artifacts.open_run(run, root or runs_dir())
+    chosen = run_folder.open_run(run, root or runs_dir())
     classes = chosen.config()["classes"]
     to_stdout = output is not None and str(output) == "-"
     found = predicting.find_images(paths)
@@ -85,14 +87,14 @@ def _show(run: Run, classes: list[str], predictions: list[Any], total: int) -> N
 
 def _sheets(run: Run, paths: list[Path]) -> Iterator[Path]:
     """Draw the images with heatmaps, a few a sheet, into the run's figures."""
-    from models import explaining
-    from visualization import gradcam
+    from models.engine.explain import explainer
+    from visualization.images import heatmap_sheets
 
     for start in range(0, len(paths), SHEET):
         part = paths[start : start + SHEET]
-        maps, probabilities = explaining.explain_images(run, part)
+        maps, probabilities = explainer.explain_images(run, part)
         path = run.file(FIGURES) / f"predict-{start // SHEET + 1:03d}.png"
-        yield gradcam.draw_images(run, part, maps, probabilities, path)
+        yield heatmap_sheets.draw_images(run, part, maps, probabilities, path)
 
 
 @contextmanager

@@ -45,26 +45,29 @@ def preview(
     output: Annotated[Path | None, typer.Option(help="Folder of the sheet.", show_default="runs/figures")] = None,
 ) -> None:
     """Draw images before and after the dataset variants; on synthetic smears, measure the masks as well."""
-    from data import index, preprocessing, splitting
-    from visualization import dataset as samples
-    from visualization import style, variants
+    from data.datasets import index
+    from data.imaging import variants as preprocessing
+    from data.splitting import splits
+    from visualization import style
+    from visualization.displays import class_distribution as samples
+    from visualization.images import variant_preview
 
     names = list(dict.fromkeys(Changed(each).value for each in variant or Changed))
-    name = splitting.ensure_dataset(dataset)
-    folder, split = raw_dir(name), splitting.prepare_split(name)
+    name = splits.ensure_dataset(dataset)
+    folder, split = raw_dir(name), splits.prepare_split(name)
     shown = [image for found in samples.samples_of(split.manifest).values() for image in found[:count]]
-    examples = [variants.Example(_pixels(folder / image), _caption(*image.split("/"))) for image in shown]
+    examples = [variant_preview.Example(_pixels(folder / image), _caption(*image.split("/"))) for image in shown]
     chosen = [preprocessing.Variant(name=each) for each in names]
     if any(map(preprocessing.needs_reference, chosen)):
         path = _reference(folder, split.manifest, reference)
         aim = _pixels(path)
         chosen = [preprocessing.with_reference(each, aim, path.name) for each in chosen]
-        examples.insert(0, variants.Example(aim, _caption("reference", path.name)))
+        examples.insert(0, variant_preview.Example(aim, _caption("reference", path.name)))
     console.table(
         "Dataset variants", ("variant", "what it shows"), [(each, preprocessing.DESCRIPTIONS[each]) for each in names]
     )
     about = "Training images of each class, in the order of their hashes"
-    sheet = variants.variant_sheet(examples, chosen, f"Dataset variants of {name}", about)
+    sheet = variant_preview.variant_sheet(examples, chosen, f"Dataset variants of {name}", about)
     place = (output or runs_dir() / "figures" / name) / "variants.png"
     if index.about(folder).get("synthetic") and set(names) & set(MASKS):
         _measure(folder, [row.image for row in split.manifest.rows])
@@ -73,7 +76,7 @@ def preview(
 
 def _reference(folder: Path, manifest: "Manifest", asked: str) -> Path:
     """Return the image asked for, or the one that training on the default split would take."""
-    from data import preprocessing
+    from data.imaging import variants as preprocessing
 
     known = [row.image for row in manifest.rows]
     if asked in known:
@@ -91,13 +94,15 @@ def _reference(folder: Path, manifest: "Manifest", asked: str) -> Path:
 
 def _measure(folder: Path, images: Sequence[str]) -> None:
     """Say how well the nuclei are found, on smears whose true masks were drawn with them."""
-    from data import nuclei
+    from data.imaging import nucleus_segmentation
 
     scores: dict[str, list[tuple[float, float]]] = {}
     for image in images:
         mask = folder / "_masks" / image
         if mask.is_file():
-            overlap = nuclei.overlap(nuclei.nucleus_mask(_pixels(folder / image)), _pixels(mask)[:, :, 0] > 127)
+            overlap = nucleus_segmentation.overlap(
+                nucleus_segmentation.nucleus_mask(_pixels(folder / image)), _pixels(mask)[:, :, 0] > 127
+            )
             scores.setdefault(image.partition("/")[0], []).append(overlap)
     if not scores:
         return
@@ -121,6 +126,6 @@ def _caption(first: str, second: str) -> str:
 def _pixels(path: Path) -> "np.ndarray":
     import numpy as np
 
-    from data.images import open_rgb
+    from data.datasets.image_decoder import open_rgb
 
     return np.asarray(open_rgb(path))

@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from guide.views import show_table
-from models.scripts import Root
-from utils import artifacts, console
+from models.engine.cli import Root
+from utils import console
 from utils.errors import LeukoBenchError
 from utils.paths import runs_dir
+from utils.runs import run_folder
 
 if TYPE_CHECKING:
-    from data.reference import Reference
+    from data.ood.reference_distribution import Reference
 
 
 def refusal(
@@ -21,29 +22,29 @@ def refusal(
     root: Root = None,
 ) -> None:
     """Measure how well pictures that are no smears are refused, and whether test images are not."""
-    from data import reference
-    from models import refusing
-    from utils import refusal_tables
+    from data.ood import reference_distribution
+    from models.engine.robustness import ood_benchmark
+    from utils.tables import ood as ood_tables
 
-    chosen = list(dict.fromkeys(artifacts.open_run(name, root or runs_dir()) for name in runs))
+    chosen = list(dict.fromkeys(run_folder.open_run(name, root or runs_dir()) for name in runs))
     for run in chosen:
         if not run.finished:
             raise LeukoBenchError(
                 f"Run {run.id} is not finished. Finish it with: python run_guide.py evaluate {run.id}"
             )
-    made = refusing.measure(chosen, pictures)
+    made = ood_benchmark.measure(chosen, pictures)
     wanted = {run.id for run in chosen}
     for path in made:
-        rows = refusal_tables.read(path.parent.parent, path.stem)
-        tables = [refusal_tables.table(rows, run) for run in refusal_tables.runs(rows) if run in wanted]
+        rows = ood_tables.read(path.parent.parent, path.stem)
+        tables = [ood_tables.table(rows, run) for run in ood_tables.runs(rows) if run in wanted]
         for shown in tables:
             console.say()
             show_table(shown, words=shown is tables[-1])
         console.say()
-        show_table(refusal_tables.summary(rows, f"Methods on the split of manifest {path.stem}"))
-        for sentence in refusal_tables.sentences(rows):
+        show_table(ood_tables.summary(rows, f"Methods on the split of manifest {path.stem}"))
+        for sentence in ood_tables.sentences(rows):
             console.say(sentence)
-        known = reference.read(path.parent.parent, path.stem)
+        known = reference_distribution.read(path.parent.parent, path.stem)
         if known:
             console.say(f"Statistics and verdict of a picture of 224 x 224 px: {_milliseconds(known):.1f} ms.")
         console.say(f"  {path}")
@@ -55,12 +56,12 @@ def _milliseconds(known: "Reference") -> float:
     """Return the median time of a verdict, from pixels on."""
     from statistics import median
 
-    from data import likeness, non_smears
+    from data.ood import image_statistics, ood_images
 
     seconds = []
     for number in range(50):
-        picture = non_smears.draw("noise", number, 224)
+        picture = ood_images.draw("noise", number, 224)
         start = perf_counter()
-        known.judge(likeness.statistics(picture))
+        known.judge(image_statistics.statistics(picture))
         seconds.append(perf_counter() - start)
     return 1000 * median(seconds)

@@ -4,13 +4,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from data import schemes, splitting
+from data.splitting import splits as splitting
 from guide import splits
 from guide.views import show_table
-from utils.artifacts import Run
+from utils.runs import split_spec
+from utils.runs.run_folder import Run
 
 if TYPE_CHECKING:
-    from models.base_config import ModelConfig
+    from models.engine.config.base import ModelConfig
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ def repeats(configs: Mapping[str, "ModelConfig"], seeds: Sequence[int]) -> list[
     """
     names: dict[tuple[str, ...], list[str]] = {}
     for name, config in configs.items():
-        folds = schemes.expand(config.split)
+        folds = split_spec.expand(config.split)
         names.setdefault(() if folds == [config.split] else tuple(folds), []).append(name)
     again = list(dict.fromkeys(seeds)) or [None]
     return [Repeat(of, split, seed) for folds, of in names.items() for split in folds or ("",) for seed in again]
@@ -48,16 +49,16 @@ def check_groups(configs: Iterable["ModelConfig"]) -> None:
         LeukoBenchError: a class lies in too few groups, or there is no such dataset.
     """
     for dataset, text, seed in dict.fromkeys((c.dataset, c.split, c.split_seed) for c in configs):
-        for split in schemes.expand(text):
-            if schemes.parse(split).grouped:
+        for split in split_spec.expand(text):
+            if split_spec.parse(split).grouped:
                 name = splitting.ensure_dataset(dataset)
                 splits.say_groups(name, split, splitting.prepare_split(name, split, seed).manifest)
 
 
 def show(runs: Sequence[Run]) -> None:
     """Print mean and standard deviation over folds and seeds of the runs that were just trained."""
-    from utils import leakage_tables
-    from utils.run_records import measure
+    from utils.runs.records import measure
+    from utils.tables import leakage as leakage_tables
 
     for table in leakage_tables.tables(leakage_tables.summary([measure(run) for run in runs])):
         show_table(table)

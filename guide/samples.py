@@ -6,15 +6,15 @@ from typing import Annotated
 
 import typer
 
-from data import schemes
 from guide.choices import short
 from guide.matrices import class_named
-from models.scripts import Root
-from utils import artifacts, console
-from utils.artifacts import FIGURES, SUBSETS, Run
+from models.engine.cli import Root
+from utils import console
 from utils.errors import LeukoBenchError
-from utils.outcomes import OUTCOMES
+from utils.metrics.prediction_ranking import OUTCOMES
 from utils.paths import raw_dir, runs_dir
+from utils.runs import run_folder, split_spec
+from utils.runs.run_folder import FIGURES, SUBSETS, Run
 
 ALL = "all"
 
@@ -30,7 +30,7 @@ def samples(
     count: Annotated[int, typer.Option(min=1, max=1000, help="Images of each class.")] = 6,
     subset: Annotated[Subset | None, typer.Option(help="None: test of a run, all of a dataset.")] = None,
     dataset: Annotated[str, typer.Option(help="Dataset; none: the only one.")] = "",
-    split: Annotated[str, typer.Option(help="Split that says the subsets of a dataset.")] = schemes.DEFAULT,
+    split: Annotated[str, typer.Option(help="Split that says the subsets of a dataset.")] = split_spec.DEFAULT,
     seed: Annotated[int, typer.Option(min=0, help="Seed of that split.")] = 42,
     root: Root = None,
 ) -> None:
@@ -43,7 +43,7 @@ def samples(
                 "Received --subset train: a run predicts val and test images alone. Valid: val, test, all."
             )
         _of_run(
-            artifacts.open_run(run, root or runs_dir()), outcome.value, class_, count, (subset or Subset.TEST).value
+            run_folder.open_run(run, root or runs_dir()), outcome.value, class_, count, (subset or Subset.TEST).value
         )
         return
     if outcome is not Outcome.ALL:
@@ -54,7 +54,7 @@ def samples(
 
 
 def _of_run(run: Run, outcome: str, name: str, count: int, subset: str) -> None:
-    from utils.outcomes import ranked
+    from utils.metrics.prediction_ranking import ranked
 
     config = run.config()
     name = class_named(name, config["classes"])
@@ -79,20 +79,20 @@ def _of_run(run: Run, outcome: str, name: str, count: int, subset: str) -> None:
         (row["image"], row["label"], row["predicted"], f"{row['probability']:.3f}") for row in chosen.to_dict("records")
     ]
     console.table(f"{title}, in {short(folder)}", ("Image", "True", "Predicted", "Probability"), rows)
-    from visualization import qualitative
+    from visualization.images import sample_sheets
 
-    path = run.file(FIGURES) / qualitative.file_name(subset, outcome, name)
-    _say_sheet(qualitative.draw_predicted(run, chosen, title, path), folder)
+    path = run.file(FIGURES) / sample_sheets.file_name(subset, outcome, name)
+    _say_sheet(sample_sheets.draw_predicted(run, chosen, title, path), folder)
 
 
 def _of_dataset(dataset: str, name: str, count: int, subset: str, split_of: tuple[str, int], root: Path) -> None:
-    from data import splitting
-    from visualization import dataset as pictures
-    from visualization import qualitative
+    from data.splitting import splits
+    from visualization.displays import class_distribution as pictures
+    from visualization.images import sample_sheets
 
     split, seed = split_of
-    dataset = splitting.ensure_dataset(dataset)
-    manifest = splitting.prepare_split(dataset, split, seed).manifest
+    dataset = splits.ensure_dataset(dataset)
+    manifest = splits.prepare_split(dataset, split, seed).manifest
     name = class_named(name, manifest.classes, f"'{dataset}'")
     subsets = {row.image: row.split for row in manifest.rows}
     by_class = pictures.samples_of(manifest, None if subset == ALL else subset)
@@ -102,8 +102,8 @@ def _of_dataset(dataset: str, name: str, count: int, subset: str, split_of: tupl
     of = "all subsets" if subset == ALL else f"{subset} subset"
     title = f"{dataset}: {len(rows)} images{f' of {name}' if name else ''}, {of} of split {split}, picked by hash"
     console.table(f"{title}, in {short(folder)}", ("Image", "Class", "Subset"), rows)
-    path = root / FIGURES / dataset / qualitative.file_name(subset, "", name)
-    _say_sheet(qualitative.draw_samples(dataset, chosen, title, path), folder)
+    path = root / FIGURES / dataset / sample_sheets.file_name(subset, "", name)
+    _say_sheet(sample_sheets.draw_samples(dataset, chosen, title, path), folder)
 
 
 def _say_sheet(path: object, folder: object) -> None:

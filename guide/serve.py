@@ -5,10 +5,11 @@ from typing import Annotated
 
 import typer
 
-from models import exports
-from models.scripts import Root
-from utils import console, tables
+from models.engine.cli import Root
+from models.engine.export import store as export_store
+from utils import console
 from utils.paths import runs_dir
+from utils.tables import table as tables
 
 HOST, PORT, TOKEN = "127.0.0.1", 8765, "LEUKOBENCH_TOKEN"
 
@@ -35,8 +36,8 @@ def serve(
         place /= "demo"
     made = not token and not is_loopback(host)
     if export:
-        exports.check_name(export)
-        exports.need(export.rpartition("-")[0])
+        export_store.check_name(export)
+        export_store.need(export.rpartition("-")[0])
     settings = Settings(place, host, port, secrets.token_urlsafe(24) if made else token, export=export)
 
     def ready(address: str) -> None:
@@ -59,6 +60,6 @@ def serve(
 
 
 def _holds_runs(place: object) -> bool:
-    from utils import artifacts
+    from utils.runs import run_folder
 
-    return bool(artifacts.find_runs(place, finished=True))
+    return bool(run_folder.find_runs(place, finished=True))

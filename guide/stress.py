@@ -6,11 +6,12 @@ from typing import Annotated
 import typer
 
 from guide.views import show_table
-from models.scripts import Root
-from utils import artifacts, console
-from utils.artifacts import FIGURES, Run
+from models.engine.cli import Root
+from utils import console
 from utils.errors import LeukoBenchError
 from utils.paths import runs_dir
+from utils.runs import run_folder
+from utils.runs.run_folder import FIGURES, Run
 
 # Those of data.perturbations, which loads NumPy and OpenCV: too slow for --help.
 FAMILIES = (
@@ -31,18 +32,18 @@ def stress(
     root: Root = None,
 ) -> None:
     """Stress runs: test images in other stains, in grey, blurred, without cells. Which answers follow the stain."""
-    from models import stressing
-    from utils import stress_tables
-    from visualization import stress as pictures
+    from models.engine.robustness import stress_test
+    from utils.tables import stress as stress_tables
+    from visualization.displays import stress as pictures
 
     place = root or runs_dir()
-    chosen = list(dict.fromkeys(artifacts.open_run(name, place) for name in runs))
+    chosen = list(dict.fromkeys(run_folder.open_run(name, place) for name in runs))
     for run in chosen:
         if not run.finished:
             raise LeukoBenchError(
                 f"Run {run.id} is not finished. Finish it with: python run_guide.py evaluate {run.id}"
             )
-    stressing.stress(chosen, [str(each) for each in family or ()], images, heatmaps)
+    stress_test.stress(chosen, [str(each) for each in family or ()], images, heatmaps)
     _measure_shortcuts(chosen)
     for run in chosen:
         rows = stress_tables.read(run)
@@ -58,11 +59,11 @@ def stress(
 
 def _measure_shortcuts(runs: list[Run]) -> None:
     """Measure the shortcut baselines of every split that has none, for the shortcut margin."""
-    from data import shortcuts
-    from models.evaluation import split_of
-    from utils import shortcut_tables
+    from data.auditing import shortcut_baselines
+    from models.engine.run_io.run_loader import split_of
+    from utils.tables import shortcuts as shortcuts_tables
 
     for run in runs:
-        if not shortcut_tables.best(run.root, run.environment()["manifest"]):
+        if not shortcuts_tables.best(run.root, run.environment()["manifest"]):
             console.say("  shortcut baselines of this split: measured once")
-            shortcuts.ladder(split_of(run), run.root)
+            shortcut_baselines.ladder(split_of(run), run.root)

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from models import scripts
+from models.engine import cli
 from utils import console
 from utils.errors import LeukoBenchError
 from utils.paths import runs_dir
 
 if TYPE_CHECKING:
-    from models.sweep_local import Room
-    from models.sweeping import Job, Plan
+    from models.engine.sweep.local_executor import Room
+    from models.engine.sweep.plan import Job, Plan
 
 
 class Engine(StrEnum):
@@ -35,11 +35,11 @@ def sweep(
     ] = None,
     seed: Annotated[
         list[int] | None,
-        typer.Option(min=0, max=scripts.MAX_SEED, help="Seed; given again, one more.", show_default="42"),
+        typer.Option(min=0, max=cli.MAX_SEED, help="Seed; given again, one more.", show_default="42"),
     ] = None,
-    set_: scripts.Settings = None,
-    profile: scripts.Profile = "",
-    dataset: scripts.Dataset = "",
+    set_: cli.Settings = None,
+    profile: cli.Profile = "",
+    dataset: cli.Dataset = "",
     file: Annotated[Path | None, typer.Option(help="YAML file of the same words; options decide over it.")] = None,
     jobs: Annotated[int, typer.Option(min=0, max=4096, help="Jobs at once; 0: as many as fit.")] = 0,
     engine: Annotated[Engine, typer.Option(help="Processes of this machine, or a Ray cluster.")] = Engine.LOCAL,
@@ -50,28 +50,30 @@ def sweep(
     gpus: Annotated[float, typer.Option(min=0, max=64, help="GPUs of a job; 0.5: two jobs on one.")] = 0,
     retries: Annotated[int, typer.Option(min=0, max=100, help="Times a job is begun again that was killed.")] = 1,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only make splits and say what is to train.")] = False,
-    root: scripts.Root = None,
-    tensorboard: scripts.TensorBoard = False,
-    mlflow: scripts.Mlflow = None,
-    devices: scripts.Devices = "",
+    root: cli.Root = None,
+    tensorboard: cli.TensorBoard = False,
+    mlflow: cli.Mlflow = None,
+    devices: cli.Devices = "",
 ) -> int:
     """Train models x recipes x splits x seeds as jobs side by side; the same command goes on where it stopped."""
-    from models import run_archives, sweeping, tracking
-    from models.sweep_local import Room
+    from models.engine.sweep import plan as sweep_plan
+    from models.engine.sweep import run_transfer
+    from models.engine.sweep.local_executor import Room
+    from models.engine.tracking import tracker
 
     plan = replace(
         _plan(model, recipe, split, seed, set_, profile, dataset, file),
-        told=[*(["--devices", devices] if devices else []), *scripts.tracking_options(tensorboard, mlflow)],
+        told=[*(["--devices", devices] if devices else []), *cli.tracking_options(tensorboard, mlflow)],
     )
     if address and engine is not Engine.RAY:
         raise LeukoBenchError(f"--address {address} is of a Ray cluster: give --engine ray with it.")
-    tracking.check(tensorboard, mlflow)
+    tracker.check(tensorboard, mlflow)
     place = (root or runs_dir()).resolve()
     if not dry_run:
-        run_archives.restore(place, place / sweeping.FOLDER)
-    found = sweeping.jobs(plan, copies=not dry_run)
-    sweeping.look(found, place)
-    waiting = [job for job in found if job.state == sweeping.WAITING]
+        run_transfer.restore(place, place / sweep_plan.FOLDER)
+    found = sweep_plan.jobs(plan, copies=not dry_run)
+    sweep_plan.look(found, place)
+    waiting = [job for job in found if job.state == sweep_plan.WAITING]
     begun = sum(job.run is not None for job in waiting)
     words = f"{len(found)} jobs: {len(found) - len(waiting)} finished before, {len(waiting) - begun} to train"
     console.say(words + (f", {begun} to go on with" if begun else "") + f"; runs in {place}")
@@ -92,29 +94,30 @@ def _plan(
 ) -> "Plan":  # fmt: skip
     """Return the plan of options and file: an option that is given stands for all that the file says of its word."""
     import models
-    from models import sweep_files, sweeping
+    from models.engine.sweep import plan as sweep_plan
+    from models.engine.sweep import plan_file
 
-    held = sweep_files.read(file) if file else {}
+    held = plan_file.read(file) if file else {}
     given = {"model": model, "recipe": recipe, "split": split, "seed": seed, "set": set_}
     held |= {word: value for word, value in (given | {"profile": profile, "dataset": dataset}).items() if value}
     if not held.get("model"):
         raise LeukoBenchError(f"Name at least one model with --model: {', '.join(models.names())}.")
     lists = ([*dict.fromkeys(held.get(word, ()))] for word in ("model", "recipe", "split", "seed"))
-    return sweeping.Plan(*lists, held.get("set", ()), held.get("profile", ""), held.get("dataset", ""))
+    return sweep_plan.Plan(*lists, held.get("set", ()), held.get("profile", ""), held.get("dataset", ""))
 
 
 def _train(found: "list[Job]", place: Path, room: "Room", engine: Engine, address: str) -> None:
     from guide.sweep_board import Board
-    from models.progress import StopSignal
+    from models.engine.training.progress_bar import StopSignal
 
     if engine is Engine.RAY:
-        from models import sweep_ray
+        from models.engine.sweep import ray_executor
 
-        launcher = sweep_ray.launcher(address)
+        launcher = ray_executor.launcher(address)
     else:
-        from models import sweep_local
+        from models.engine.sweep import local_executor
 
-        launcher = sweep_local.run
+        launcher = local_executor.run
     board, stop = Board(found), StopSignal()
     with stop.listening(), board.shown():
         launcher(found, place, room, board.changed, stop)
@@ -124,17 +127,17 @@ def _train(found: "list[Job]", place: Path, room: "Room", engine: Engine, addres
 def _ended(found: "list[Job]", place: Path) -> int:
     """Say what the jobs came to; return the exit code."""
     from guide import repeating
-    from models import sweeping
+    from models.engine.sweep import plan as sweep_plan
 
-    failed = [job for job in found if job.state == sweeping.FAILED]
+    failed = [job for job in found if job.state == sweep_plan.FAILED]
     for job in failed:
         console.error(f"{job.ticket.label}: {job.reason}")
     if failed:
-        console.say(f"What failed jobs said: {place / sweeping.FOLDER}")
-    stopped = any(job.state == sweeping.STOPPED for job in found)
+        console.say(f"What failed jobs said: {place / sweep_plan.FOLDER}")
+    stopped = any(job.state == sweep_plan.STOPPED for job in found)
     if stopped:
         console.say("Finished epochs are kept: the same command goes on.")
-    done = [job.run for job in found if job.run and job.state in (sweeping.BEFORE, sweeping.FINISHED)]
+    done = [job.run for job in found if job.run and job.state in (sweep_plan.BEFORE, sweep_plan.FINISHED)]
     if len(done) > 1:
         repeating.show(done)
     return console.STOPPED if stopped else 1 if failed else 0

@@ -6,14 +6,14 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from utils.console import console, say
-from utils.tables import MISSING, percent
+from utils.tables.table import MISSING, percent
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from rich.table import Table
 
-    from models.sweeping import Job
+    from models.engine.sweep.plan import Job
 
 ROWS = 15  # jobs of the table on a terminal: those that run first, then what failed, then the latest
 
@@ -63,7 +63,7 @@ class Board:
         from rich.table import Table
         from rich.text import Text
 
-        from models.sweeping import FAILED, RUNNING
+        from models.engine.sweep.plan import FAILED, RUNNING
 
         rank = {RUNNING: 0, FAILED: 1}
         newest = list(reversed(self._latest.values()))

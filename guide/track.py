@@ -4,11 +4,13 @@ from typing import Annotated
 
 import typer
 
-from models import mlflow_server, scripts, tracking, tracking_mlflow
-from utils import artifacts
+from models.engine import cli
+from models.engine.tracking import mlflow_client, mlflow_tracker
+from models.engine.tracking import tracker as tracking
 from utils.console import say
 from utils.errors import LeukoBenchError
 from utils.paths import runs_dir
+from utils.runs import run_folder
 
 
 def track(
@@ -16,18 +18,18 @@ def track(
     mlflow: Annotated[
         str, typer.Option(metavar="URI", help="Tracking URI: http://HOST:PORT, sqlite:///FILE.db, file:FOLDER.")
     ],
-    root: scripts.Root = None,
+    root: cli.Root = None,
 ) -> None:
     """Send finished runs to MLflow; of one that it holds already only what has changed since is sent."""
-    chosen = [artifacts.open_run(name, root or runs_dir()) for name in runs]
+    chosen = [run_folder.open_run(name, root or runs_dir()) for name in runs]
     for run in chosen:
         if not run.finished:
             raise LeukoBenchError(
                 f"Run {run.id} is not finished. Go on with: python run_guide.py train --resume {run.id} "
-                f"--mlflow {mlflow_server.shown(mlflow)}"
+                f"--mlflow {mlflow_client.shown(mlflow)}"
             )
     tracking.check(False, mlflow)
-    tracker = tracking_mlflow.Mlflow(mlflow)
+    tracker = mlflow_tracker.Mlflow(mlflow)
     for run in chosen:
         try:
             tracker.finish(run)

@@ -5,58 +5,59 @@ from typing import Annotated, Any
 import typer
 
 import models
-from data import schemes
-from models import initial_weights, scripts
+from models.engine import cli
+from models.engine.layers import pretrained
 from utils import console
-from utils.artifacts import FIGURES
 from utils.errors import LeukoBenchError
 from utils.paths import runs_dir
+from utils.runs import split_spec
+from utils.runs.run_folder import FIGURES
 
 BEST_ROWS = 5
 
 
 def tune(
     model: Annotated[str, typer.Argument(help="Model to tune.")],
-    dataset: scripts.Dataset = "",
-    split: scripts.Split = None,
-    seed: scripts.Seed = None,
-    set_: scripts.Settings = None,
-    profile: scripts.Profile = "",
+    dataset: cli.Dataset = "",
+    split: cli.Split = None,
+    seed: cli.Seed = None,
+    set_: cli.Settings = None,
+    profile: cli.Profile = "",
     trials: Annotated[int, typer.Option(min=1, max=10_000, help="Trials in all, those of before included.")] = 20,
     epochs: Annotated[int, typer.Option(min=0, max=10_000, help="Epochs a trial; 0: as many as the model has.")] = 0,
     timeout: Annotated[float, typer.Option(min=0, help="Minutes after which no trial begins; 0: no limit.")] = 0,
-    root: scripts.Root = None,
+    root: cli.Root = None,
 ) -> int:
     """Search learning rate, dropout, head width, weight decay and augmentation strength of a model.
 
     Trials are judged on the validation images alone. The same command goes on with the search where it stopped, and
     what --set names stays as it is. The best settings are written to best.json, for train --config.
     """
-    from models import tuning
-    from visualization import tuning as drawing
+    from models.engine.tuning import study as tuning_study
+    from visualization.displays import tuning as drawing
 
     config = models.config_for(
-        model, profile, set_ or (), **scripts.given({"dataset": dataset, "split": split, "seed": seed})
+        model, profile, set_ or (), **cli.given({"dataset": dataset, "split": split, "seed": seed})
     )
-    schemes.parse(config.split)
+    split_spec.parse(config.split)
     if config.weights not in ("imagenet", "none"):
-        initial_weights.check_file(config.weights)
-    study = tuning.open_study(config, set_ or (), epochs, (root or runs_dir()).resolve())
+        pretrained.check_file(config.weights)
+    study = tuning_study.open_study(config, set_ or (), epochs, (root or runs_dir()).resolve())
     before = len(study.rows())
     names = [each.name for each in study.space]
     console.say(f"Tuning {model} on {study.whole.dataset}, validation images alone: {', '.join(names)}")
     console.say(f"  {study.path}" + (f", trials from before: {before}" if before else ""))
     ended = study.search(trials, timeout)
     rows = study.rows()
-    best = tuning.finished(rows)
+    best = tuning_study.finished(rows)
     if best:
         _table(best[:BEST_ROWS], names, len(rows))
         if shares := study.importances():
             words = ", ".join(f"{name} {share:.0%}" for name, share in shares.items())
             console.say(f"Share of the variation that each explains: {words}")
-        console.say(f"  {drawing.write(study.path / tuning.TRIALS, study.path / FIGURES / 'tuning.png')}")
-        console.say(f"  {study.path / tuning.BEST}")
-        console.say(f"Train with them: python run_guide.py train {model} --config {study.path / tuning.BEST}")
+        console.say(f"  {drawing.write(study.path / tuning_study.TRIALS, study.path / FIGURES / 'tuning.png')}")
+        console.say(f"  {study.path / tuning_study.BEST}")
+        console.say(f"Train with them: python run_guide.py train {model} --config {study.path / tuning_study.BEST}")
     if ended and not best:
         raise LeukoBenchError(f"None of {len(rows)} trials ended well, the last one: {rows[-1]['reason']}")
     if not ended:

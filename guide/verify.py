@@ -4,10 +4,11 @@ from typing import Annotated
 
 import typer
 
-from models.scripts import Root
-from utils import artifacts, console
+from models.engine.cli import Root
+from utils import console
 from utils.errors import LeukoBenchError
 from utils.paths import runs_dir
+from utils.runs import run_folder
 
 
 def verify(
@@ -19,17 +20,17 @@ def verify(
     One run after the other, each in a process of its own; nothing is written into the runs. A run whose weights or
     dataset are missing counts as not checked, and the command ends with 1 unless all were checked and agree.
     """
-    from models import verifying
+    from models.engine.evaluation import reproducibility
 
     place = root or runs_dir()
-    chosen = [artifacts.open_run(name, place) for name in runs] if runs else artifacts.find_runs(place, finished=True)
+    chosen = [run_folder.open_run(name, place) for name in runs] if runs else run_folder.find_runs(place, finished=True)
     chosen = list({run.path.resolve(): run for run in chosen}.values())
     if not chosen:
         raise LeukoBenchError(f"{place} holds no finished runs. Train one: python run_guide.py train cnn")
     checks = []
     for number, run in enumerate(chosen, start=1):
         console.say(f"[{number}/{len(chosen)}] {run.id}")
-        checks.append(verifying.check_apart(run))
+        checks.append(reproducibility.check_apart(run))
         console.say(f"  {checks[-1].verdict}")
     heads = ("Run", "Images", "Difference", "Changed", "Verdict")
     rows = [

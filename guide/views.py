@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 from utils import console
 from utils.errors import LeukoBenchError, nearest
-from utils.tables import on_screen
+from utils.tables.table import on_screen
 
 if TYPE_CHECKING:
-    from utils.compare_models import Comparison
-    from utils.tables import Table
+    from utils.runs.comparison import Comparison
+    from utils.tables.table import Table
 
 PUBLISHED = "published"
 LEGEND = "Wilson: 95 % interval. Macro: mean over the classes. OvR: class against rest."
@@ -24,7 +24,7 @@ def chosen_views(text: str) -> tuple[str, ...]:
     Raises:
         LeukoBenchError: there is no such view; the line names the nearest one and all.
     """
-    from utils.comparison_tables import VIEWS
+    from utils.tables.comparison_views import VIEWS
 
     known = (*(view.name for view in VIEWS), PUBLISHED)
     if text in (MAIN, ALL):
@@ -42,19 +42,19 @@ def show_comparison(
     comparison: "Comparison", found: Mapping[str, "list[Table]"], wanted: tuple[str, ...], several: bool
 ) -> None:
     """Print the wanted tables of a comparison; what is published elsewhere comes last, under its own heading."""
-    from data import published
-    from utils import comparison_tables
+    from utils.tables import comparison_views
+    from visualization.report import published_claims
 
     console.say()
     console.say(comparison.title + (f" (test set {comparison.test_identity[:8]})" if several else ""), style="bold")
-    for line in comparison_tables.about(comparison):
+    for line in comparison_views.about(comparison):
         console.say(line)
     for position, table in enumerate(table for name, shown in found.items() if name in wanted for table in shown):
         console.say()
         show_table(table, words=False)  # dozens of lines: they stand in the files
         if not position:
             console.say(LEGEND, style="dim")
-    known = [*found, *([PUBLISHED] if published.concerns(comparison) else [])]
+    known = [*found, *([PUBLISHED] if published_claims.concerns(comparison) else [])]
     if PUBLISHED in known and PUBLISHED in wanted:
         _show_published()
     held = [name for name in known if name not in wanted]
@@ -90,12 +90,12 @@ def show_words(text: str) -> None:
 
 
 def _show_published() -> None:
-    from data import published
+    from visualization.report import published_claims
 
     console.say()
-    console.say(published.TITLE, style="bold")
-    console.say(published.NOTE)
-    table = published.short_table()
+    console.say(published_claims.TITLE, style="bold")
+    console.say(published_claims.NOTE)
+    table = published_claims.short_table()
     console.table("", table.columns, table.rows)
-    for line in published.sources():
+    for line in published_claims.sources():
         console.say(line)

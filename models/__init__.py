@@ -5,13 +5,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from utils.artifacts import APPLICATION
 from utils.errors import LeukoBenchError, nearest
+from utils.runs.run_folder import APPLICATION
 
 if TYPE_CHECKING:
     import keras
 
-    from models.base_config import ModelConfig
+    from models.engine.config.base import ModelConfig
 
 
 def names() -> list[str]:
@@ -31,7 +31,7 @@ def config_for(name: str, profile: str = "", settings: Sequence[str] = (), **val
     Raises:
         LeukoBenchError: unknown model, profile or field, or a wrong value.
     """
-    from models.base_config import build_config
+    from models.engine.config.base import build_config
 
     return build_config(_module(name, "config").Config, profile, settings, **{"model": name, **values})
 
@@ -53,13 +53,13 @@ def build(config: "ModelConfig", initial_weights: bool = True, logits: bool = Fa
 def command(name: str, script: str) -> list[str]:
     """Return what runs `script`, "train" or "evaluate", of a model in a process of its own, after `python`."""
     if name.startswith(APPLICATION):
-        return ["-m", "models.applications", script, name]
+        return ["-m", "models.keras_applications", script, name]
     return ["-m", f"models.{name}.{script}"]
 
 
 def _module(name: str, part: str) -> Any:
     if name.startswith(APPLICATION):
-        applications = importlib.import_module("models.applications")
+        applications = importlib.import_module("models.keras_applications")
         applications.check(name)
         return applications
     if name not in names():

@@ -8,17 +8,18 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from export_bounds import loose_bounds
+
+from utils.paths import PROJECT
 
 SLOWEST = (
-    "test_large_models",
+    "test_model_zoo",
     "test_training",
     "test_visualization",
     "test_explaining",
     "test_report",
     "test_synthetic",
 )
-PROJECT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(PROJECT))
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 
@@ -31,7 +32,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A data folder and a runs folder for the whole session, with the dataset `tiny` in it."""
-    from data import synthetic
+    from data.synthetic import generator as synthetic
 
     folder = tmp_path_factory.mktemp("home")
     with pytest.MonkeyPatch.context() as patch:
@@ -61,18 +62,18 @@ def small_backbone(monkeypatch, tmp_path):
     """Put a tiny network with BatchNorm and dropout in its base in the place of ResNet50; return a configuration."""
 
     import models
-    from models import layers
+    from models.engine.layers import head as model_head
 
     def build(config, initial_weights=True, logits=False):
         import keras
 
-        inputs = layers.image_input(config)
+        inputs = model_head.image_input(config)
         x = keras.layers.Rescaling(1 / 255, name="rescale")(inputs)
         x = keras.layers.Conv2D(6, 3, strides=2, name="conv")(x)
         x = keras.layers.Activation("relu", name="relu")(keras.layers.BatchNormalization(name="norm")(x))
         x = keras.layers.Dropout(0.3, noise_shape=(None, 1, 1, 1), name="drop")(x)
         x = keras.layers.GlobalAveragePooling2D(name="pool")(x)
-        return keras.Model(inputs, layers.classifier(x, config, logits), name="small")
+        return keras.Model(inputs, model_head.classifier(x, config, logits), name="small")
 
     monkeypatch.setattr(models, "build", build)
     file = tmp_path / "initial.weights.h5"
@@ -93,39 +94,34 @@ def small_backbone(monkeypatch, tmp_path):
 def small_run(home):
     """Train and evaluate a tiny network once: a finished run below a root of its own. Copy it to change its files."""
     import models
-    from models import evaluation, training
+    from models.engine.run_io import run_loader
+    from models.engine.training import trainer
 
     fields = {"dataset": "tiny", "image_size": 32, "filters": (4, 8, 8), "dense": 8, "epochs": 1, "batch_size": 8}
-    return evaluation.evaluate(training.train(models.config_for("cnn", **fields), home / "small-runs"))
+    return run_loader.evaluate(trainer.train(models.config_for("cnn", **fields), home / "small-runs"))
 
 
 @pytest.fixture
 def run(small_run, tmp_path):
     """Copy the small run into a root of its own, whose files may change."""
-    from utils.artifacts import Run
+    from utils.runs.run_folder import Run
 
     shutil.copytree(small_run.root, tmp_path / "runs")
     return Run(tmp_path / "runs" / small_run.path.relative_to(small_run.root))
 
 
-def loose_bounds():
-    """Return bounds that every export keeps: tiny networks that hardly trained change their minds."""
-    from models.export_check import BOUNDS, Bound
-
-    return {precision: Bound(None, 0.0, 1.0) for precision in BOUNDS}
-
-
 @pytest.fixture(scope="session")
 def exported(small_run, tmp_path_factory):
     """Export a copy of the small run to everything that there is; return it with the descriptions."""
-    from webserver import calibrated
+    from web_server import calibrated
 
-    from models import export_check, exporting, exports
+    from models.engine.export import exporter, validation
+    from models.engine.export import store as export_store
 
     run = calibrated(small_run, tmp_path_factory.mktemp("exported") / "runs")
-    source = exporting.Source(run)
+    source = exporter.Source(run)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(export_check, "BOUNDS", export_check.BOUNDS | {exports.INT8: loose_bounds()[exports.INT8]})
-        parts = {name: name.rpartition("-") for name in exports.names()}
-        made = {name: exporting.export(source, format, precision) for name, (format, _, precision) in parts.items()}
+        patch.setattr(validation, "BOUNDS", validation.BOUNDS | {export_store.INT8: loose_bounds()[export_store.INT8]})
+        parts = {name: name.rpartition("-") for name in export_store.names()}
+        made = {name: exporter.export(source, format, precision) for name, (format, _, precision) in parts.items()}
     return run, made

@@ -11,7 +11,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from utils import files, tables
+from utils.io import files
+from utils.tables import table as tables
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -12,11 +12,15 @@ from fastapi import FastAPI
 from fastapi.responses import FileResponse
 from fastapi.staticfiles import StaticFiles
 
-from utils import tables
 from utils.errors import LeukoBenchError
-from webapp import api, compare_api, compare_pages, predict_pages, problems
-from webapp.meters import Metered, Meters
-from webapp.security import Guard
+from utils.tables import table as tables
+from webapp.http import problem_responses
+from webapp.http.prometheus_metrics import Metered, Meters
+from webapp.http.security import Guard
+from webapp.predict import api as predict_api
+from webapp.predict import pages as predict_pages
+from webapp.runs import api as runs_api
+from webapp.runs import list_pages
 from webapp.services import Services
 from webapp.settings import Settings
 
@@ -44,8 +48,8 @@ def make_app(settings: Settings) -> FastAPI:
         openapi_url="/api/v1/openapi.json",
         description=f"{tables.NOTICE}. Ask models of blood smears, and read what is known of each.",
     )  # fmt: skip
-    problems.install(app)
-    for routes in (predict_pages, compare_pages, compare_api, api):
+    problem_responses.install(app)
+    for routes in (predict_pages, list_pages, runs_api, predict_api):
         app.include_router(routes.router)
     app.add_route("/favicon.ico", lambda request: FileResponse(STATIC / "favicon.svg"), include_in_schema=False)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
@@ -66,7 +70,7 @@ def serve(settings: Settings, ready: Callable[[str], None]) -> None:
     """
     import uvicorn
 
-    from webapp.connections import Impatient
+    from webapp.http.connection_limits import Impatient
 
     _allow_files()
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET

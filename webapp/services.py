@@ -6,14 +6,14 @@ from contextlib import contextmanager
 
 from fastapi import Request
 
-from webapp.answers import Judge
-from webapp.catalogue import Catalogue
-from webapp.decoding import Decoders
-from webapp.inference import Inference
-from webapp.memory import Budget, Room
-from webapp.meters import Meters
-from webapp.problems import Problem
+from webapp.http.memory_limits import Budget, Room
+from webapp.http.problem_responses import Problem
+from webapp.http.prometheus_metrics import Meters
+from webapp.runs.catalogue import Catalogue
+from webapp.runs.interpretation import Judge
 from webapp.settings import Settings
+from webapp.workers.image_pool import Decoders
+from webapp.workers.model_queue import Inference
 
 RETRY = 2  # seconds
 

@@ -4,7 +4,7 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from models.base_config import BackboneConfig
+from models.engine.config.base import BackboneConfig
 
 
 class Config(BackboneConfig):

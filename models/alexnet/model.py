@@ -2,8 +2,8 @@
 
 from typing import TYPE_CHECKING
 
-from models.initial_weights import load_whole
-from models.layers import HEAD, classifier, image_input
+from models.engine.layers.head import HEAD, classifier, image_input
+from models.engine.layers.pretrained import load_whole
 
 if TYPE_CHECKING:
     import keras

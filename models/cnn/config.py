@@ -4,8 +4,8 @@ from typing import Any, ClassVar, Self
 
 from pydantic import Field, PositiveInt, model_validator
 
-from data.augmentation import Augmentation
-from models.base_config import ModelConfig
+from data.loading.augmentation_config import Augmentation
+from models.engine.config.base import ModelConfig
 
 
 class Config(ModelConfig):

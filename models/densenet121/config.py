@@ -2,9 +2,9 @@
 
 from typing import Literal
 
-from data.augmentation import Augmentation
-from data.preprocessing import Variant
-from models.base_config import BackboneConfig
+from data.imaging.variants import Variant
+from data.loading.augmentation_config import Augmentation
+from models.engine.config.base import BackboneConfig
 
 
 class Config(BackboneConfig):

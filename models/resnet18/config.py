@@ -1,6 +1,6 @@
 """Configuration of `resnet18`: ResNet18 (He et al. 2016) of keras-hub, as an extractor and as a whole."""
 
-from models.base_config import BackboneConfig
+from models.engine.config.base import BackboneConfig
 
 
 class Config(BackboneConfig):

@@ -2,7 +2,7 @@
 
 from typing import Any, ClassVar
 
-from models.base_config import BackboneConfig
+from models.engine.config.base import BackboneConfig
 
 
 class Config(BackboneConfig):

@@ -1,6 +1,6 @@
 """Configuration of `vgg16`: VGG16 (Simonyan and Zisserman 2015), as an extractor and as a whole."""
 
-from models.base_config import BackboneConfig
+from models.engine.config.base import BackboneConfig
 
 
 class Config(BackboneConfig):

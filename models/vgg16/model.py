@@ -2,8 +2,8 @@
 
 from typing import TYPE_CHECKING
 
-from models.initial_weights import load_application
-from models.layers import classifier, image_input
+from models.engine.layers.head import classifier, image_input
+from models.engine.layers.pretrained import load_application
 
 if TYPE_CHECKING:
     import keras

@@ -4,7 +4,7 @@ from typing import Any, ClassVar, Literal, Self
 
 from pydantic import model_validator
 
-from models.base_config import BackboneConfig
+from models.engine.config.base import BackboneConfig
 
 TINY = {"size": "tiny", "image_size": 64, "weights": "none", "fine_tune_learning_rate": 5e-4}
 

@@ -1,0 +1,1 @@
+"""The dataset audit: duplicates, leakage between subsets, shortcut baselines."""

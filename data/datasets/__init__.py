@@ -1,0 +1,1 @@
+"""Datasets on disk: import, download, decoding, integrity check, index, summary."""

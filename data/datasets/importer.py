@@ -1,0 +1,192 @@
+"""Bring a dataset in: from a folder or a zip archive into data/raw/<name>/, whole or not at all."""
+
+import hashlib
+import json
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from data.datasets import class_folders, image_decoder, index, integrity_check, source_reader
+from data.datasets.index import Indexed
+from data.datasets.integrity_check import Progress
+from data.datasets.source_reader import Entry
+from utils.errors import LeukoBenchError
+from utils.io import atomic_folder, files
+from utils.paths import raw_dir
+
+_KEPT_BYTES = 256_000_000  # of broken files; a bomb must not fill the disk
+
+
+@dataclass
+class Imported:
+    """What an import brought.
+
+    Attributes:
+        name: of the dataset.
+        path: its folder.
+        index: its images.
+        converted: (name, what was changed).
+        quarantined: (name in the source, reason).
+        ignored: files without an image's name.
+        outside: images that lie in no class folder.
+        segmented: images left out because the originals are there too.
+        grouped: images that have a group.
+    """
+
+    name: str
+    path: Path
+    index: list[Indexed] = field(default_factory=list)
+    converted: list[tuple[str, str]] = field(default_factory=list)
+    quarantined: list[tuple[str, str]] = field(default_factory=list)
+    ignored: int = 0
+    outside: int = 0
+    segmented: int = 0
+    grouped: int = 0
+
+
+def import_dataset(
+    path: Path,
+    name: str = "",
+    as_is: bool = False,
+    groups: Path | None = None,
+    progress: Progress = lambda done, total: None,
+) -> Imported:
+    """Import a folder or zip with one folder for each class.
+
+    Args:
+        path: folder or zip of either release of the ALL dataset, in any case and nesting.
+        name: of the new dataset; "" takes the name of the path.
+        as_is: take any dataset, under the class names of its own folders.
+        groups: CSV with columns image,group, the image as a path below `path`, as "<Class>/<file>" or as a file name.
+        progress: called with (done, total).
+
+    Raises:
+        LeukoBenchError: nothing usable is there, an image lies under two classes, the name is taken, or the folder
+            cannot be written. Nothing is left behind.
+    """
+    path = Path(path).expanduser()
+    if not name:
+        place = path.resolve()
+        title = place.parent.name if place.name.lower() in ("original", "segmented") else place.name
+        title = title[:-4] if title.lower().endswith(".zip") else title
+        name = re.sub(r"[^A-Za-z0-9._-]+", "-", title).strip("-._")[:64] or "dataset"
+    atomic_folder.check_name(name)
+    target = raw_dir(name)
+    refuse_taken(name)
+    with source_reader.open_source(path) as source:
+        result = Imported(name, target, quarantined=list(source.refused), ignored=source.ignored)
+        if not source.entries and source.refused:
+            file, reason = source.refused[0]
+            raise LeukoBenchError(f"{path} holds no usable image: {file}: {reason}. Nothing was imported.")
+        entries = class_folders.without_segmented(source.entries)
+        labelled = class_folders.label(entries, path, as_is, source.refused)
+        result.segmented = len(source.entries) - len(entries)
+        result.outside = len(entries) - len(labelled)
+        table = _read_groups(groups)
+        with atomic_folder.staged(target) as partial:
+            _copy(labelled, partial, table, result, progress)
+            _describe(partial, source.title, table, groups, result)
+    return result
+
+
+def refuse_taken(name: str) -> None:
+    """Refuse a name that a dataset has already.
+
+    Raises:
+        LeukoBenchError: says how to go on.
+    """
+    if raw_dir(name).exists():
+        raise LeukoBenchError(
+            f"There is a dataset '{name}' already. Choose another --name, or delete {raw_dir(name)} to import it anew."
+        )
+
+
+def _copy(
+    labelled: Sequence[tuple[str, Entry]],
+    folder: Path,
+    groups: dict[str, str],
+    result: Imported,
+    progress: Progress,
+) -> None:
+    """Write every usable image, unchanged where it can stay as it is, and put the others into quarantine."""
+    taken: set[str] = set()
+    first_seen: dict[str, tuple[str, str]] = {}
+    kept_bytes = 0
+    members = {}
+    plain_names = Counter(entry.parts[-1] for _, entry in labelled)
+    for done, (label, entry) in enumerate(labelled, 1):
+        content = b""
+        try:
+            content = entry.read()
+            picture = image_decoder.decode(content)
+        except image_decoder.BadImage as reason:
+            result.quarantined.append((entry.name, str(reason)))
+            kept_bytes += len(content)
+            if content and kept_bytes <= _KEPT_BYTES:
+                place = (
+                    folder
+                    / integrity_check.QUARANTINE_FOLDER
+                    / class_folders.unique_name(label, entry, entry.parts[-1], taken)
+                )
+                place.parent.mkdir(parents=True, exist_ok=True)
+                place.write_bytes(content)
+        else:
+            image = class_folders.unique_name(label, entry, picture.name(entry.parts[-1]), taken)
+            if picture.changes:
+                content = picture.png()
+                result.converted.append((image, ", ".join(picture.changes)))
+            digest = hashlib.sha256(content).hexdigest()
+            other_label, other = first_seen.setdefault(digest, (label, entry.name))
+            if other_label != label:
+                raise LeukoBenchError(
+                    f"The same image lies under two classes: {other} and {entry.name}. "
+                    "Remove one of them and import again."
+                )
+            (folder / label).mkdir(exist_ok=True)
+            (folder / image).write_bytes(content)
+            result.index.append(Indexed(image, digest, *picture.image.size, len(content)))
+            keys = [entry.name, image, f"{label}/{entry.parts[-1]}"]
+            keys += [entry.parts[-1]] if plain_names[entry.parts[-1]] == 1 else []
+            group = next((groups[key] for key in keys if key in groups), None)
+            if group is not None:
+                members[image] = group
+        progress(done, len(labelled))
+    result.index.sort()
+    result.grouped = len(members)
+    if members:
+        atomic_folder.write(folder / index.GROUPS, files.csv_text(("image", "group"), sorted(members.items())))
+    for label in sorted({label for label, _ in labelled} - {row.label for row in result.index}):
+        prefix = next(entry.name for name, entry in labelled if name == label)
+        reason = dict(result.quarantined)[prefix]
+        raise LeukoBenchError(f"Class '{label}' has no usable image: {prefix}: {reason}. Nothing was imported.")
+
+
+def _read_groups(path: Path | None) -> dict[str, str]:
+    """Read a CSV of groups.
+
+    Raises:
+        LeukoBenchError: it is damaged, or an image stands in it twice with different groups.
+    """
+    table: dict[str, str] = {}
+    for row in files.read_csv(path, ("image", "group")) if path else ():
+        image, group = (row["image"] or "").replace("\\", "/").strip().removeprefix("./"), (row["group"] or "").strip()
+        if table.setdefault(image, group) != group:
+            raise LeukoBenchError(f"{path} gives {image} two groups, '{table[image]}' and '{group}'. Keep one.")
+    return table
+
+
+def _describe(folder: Path, title: str, groups: dict[str, str], groups_path: Path | None, result: Imported) -> None:
+    """Write dataset.json, index.csv and quarantine.csv."""
+    if groups and not result.grouped:
+        raise LeukoBenchError(
+            f"{groups_path} names none of the images: it says '{next(iter(groups))}', "
+            f"an image is '{result.index[0].image}'."
+        )
+    counts = index.count(result.index)
+    about = {"name": result.name, "classes": list(counts), "images": counts, "source": title, "synthetic": None}
+    if result.quarantined:
+        atomic_folder.write(folder / integrity_check.QUARANTINE, files.csv_text(("file", "reason"), result.quarantined))
+    atomic_folder.write(folder / index.INDEX, index.text(result.index))
+    atomic_folder.write(folder / index.DATASET, json.dumps(about, indent=2) + "\n")

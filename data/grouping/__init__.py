@@ -1,0 +1,1 @@
+"""Related images found without labels: near duplicates, overlapping fields, stain groups."""

@@ -1,0 +1,1 @@
+"""Operations on pixels: colour, stain normalisation, nucleus segmentation, dataset variants."""

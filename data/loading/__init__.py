@@ -1,0 +1,1 @@
+"""Images in batches for training and evaluation, with caching and augmentation."""

@@ -1,0 +1,1 @@
+"""Out-of-distribution images and the reference distribution that they are compared with."""

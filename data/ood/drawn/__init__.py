@@ -1,0 +1,1 @@
+"""Drawn pictures that are no blood smears: pages, patterns, photographs, other microscopy."""

@@ -1,0 +1,164 @@
+"""What the training images of a split look like, and whether another picture looks like them."""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from data.datasets import image_decoder
+from data.ood import image_statistics
+from data.splitting.splits import SplitFolder
+from utils.errors import LeukoBenchError
+from utils.io import files
+from utils.system.environment import usable_cores
+
+Progress = Callable[[int, int], None]
+FOLDER = "reference"
+FIELDS = ("version", "centre", "scale", "whitening", "limit")
+FLAT = 0.01  # a statistic that varies less than this in the training images counts as if it varied so much
+QUANTILE = 0.99  # of the distances of the validation images
+REACH = 2.0  # times as far from their median as that quantile is still near
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """How far a picture is from the training images of a split.
+
+    Attributes:
+        distance: in units of which training images have 1 on average.
+        limit: the largest distance that is near.
+        near: whether the picture looks like them; a class of one that does not is a guess.
+    """
+
+    distance: float
+    limit: float
+    near: bool
+
+
+@dataclass(frozen=True)
+class Reference:
+    """The training images of a split as a distribution of their statistics: Mahalanobis distance (Mahalanobis 1936).
+
+    Attributes:
+        centre, scale: (d,) mean and standard deviation of the statistics.
+        whitening: (d, d), brings standardised statistics to unit covariance, shrunk as Ledoit and Wolf (2004) do.
+        limit: see `Verdict`; from the validation images alone.
+    """
+
+    centre: np.ndarray
+    scale: np.ndarray
+    whitening: np.ndarray
+    limit: float
+
+    def distance(self, vectors: np.ndarray) -> np.ndarray:
+        """Return the distances (n,) of statistics (n, d)."""
+        standard = (vectors.astype(np.float64) - self.centre) / self.scale
+        return np.sqrt(((standard @ self.whitening) ** 2).mean(axis=1))
+
+    def judge(self, vector: np.ndarray) -> Verdict:
+        """Judge one picture by its statistics, (d,) as `data.likeness.statistics` gives them."""
+        distance = float(self.distance(vector[None])[0])
+        return Verdict(distance, self.limit, distance <= self.limit)
+
+
+def fit(train: np.ndarray, val: np.ndarray) -> Reference:
+    """Describe training images (n, d) by their statistics, and set the limit by validation images (m, d) alone."""
+    from sklearn.covariance import LedoitWolf
+
+    train = train.astype(np.float64)
+    centre, scale = train.mean(axis=0), np.maximum(train.std(axis=0), FLAT)
+    covariance = LedoitWolf(assume_centered=True).fit((train - centre) / scale).covariance_
+    values, vectors = np.linalg.eigh(covariance)
+    unlimited = Reference(centre, scale, vectors / np.sqrt(values), float("inf"))
+    return Reference(centre, scale, unlimited.whitening, limit_of(unlimited.distance(val)))
+
+
+def limit_of(scores: np.ndarray) -> float:
+    """Return the score from which on pictures are refused, by the scores (n,) of validation images, far ones higher.
+
+    The 99 % quantile moved away from the median to REACH times its distance: with a few dozen validation images their
+    highest score alone would refuse several in a hundred.
+    """
+    median, high = np.quantile(scores, (0.5, QUANTILE))
+    return float(median + REACH * (high - median))
+
+
+def path(root: Path, manifest: str) -> Path:
+    """Return the file of a split's reference: <root>/reference/<manifest hash>.npz."""
+    return root / FOLDER / f"{manifest}.npz"
+
+
+def read(root: Path, manifest: str) -> Reference | None:
+    """Read the reference of a split; None where there is none, or one of another version of the statistics.
+
+    Raises:
+        LeukoBenchError: the file is damaged.
+    """
+    place = path(root, manifest)
+    if not place.is_file():
+        return None
+    try:
+        with np.load(place, allow_pickle=False) as kept:
+            version, centre, scale, whitening, limit = (kept[name] for name in FIELDS)
+        if int(version) != image_statistics.VERSION:
+            return None
+        found = Reference(centre, scale, whitening, float(limit))
+        size = len(centre)
+        whole = scale.shape == (size,) and whitening.shape == (size, size)
+        finite = all(np.isfinite(part).all() for part in (centre, scale, whitening, limit))
+        if not (whole and finite and (scale > 0).all()):
+            raise ValueError("its numbers make no reference")
+    except Exception as error:  # zipfile, NumPy and zlib fail with any class
+        text = " ".join(str(error).split())[:80] or type(error).__name__
+        raise LeukoBenchError(
+            f"{place} is damaged ({text}). Delete it and make it again: python run_guide.py refusal RUN"
+        ) from None
+    return found
+
+
+def ensure(root: Path, split: SplitFolder, progress: Progress = lambda done, total: None) -> Reference:
+    """Return the reference of a split, made and written where there is none that can be read.
+
+    Raises:
+        LeukoBenchError: an image cannot be read, or the file cannot be written.
+    """
+    try:
+        kept = read(root, split.manifest.hash)
+    except LeukoBenchError:
+        kept = None
+    if kept:
+        return kept
+    rows = [row for row in split.manifest.rows if row.split in ("train", "val")]
+    vectors = measure([split.path / row.split / row.image for row in rows], progress)
+    train = np.array([row.split == "train" for row in rows])
+    made = fit(vectors[train], vectors[~train])
+    write(path(root, split.manifest.hash), made)
+    return made
+
+
+def measure(paths: Sequence[Path], progress: Progress = lambda done, total: None) -> np.ndarray:
+    """Return the statistics (n, d) float32 of image files, some read at a time.
+
+    Raises:
+        LeukoBenchError: an image is missing or cannot be used.
+    """
+    from threadpoolctl import threadpool_limits
+
+    found = []
+    # One thread an image: with more, small matrix products wait for one another.
+    with threadpool_limits(1), ThreadPoolExecutor(usable_cores()) as pool:
+        for vector in pool.map(
+            lambda path: image_statistics.statistics(np.asarray(image_decoder.open_rgb(path))), paths
+        ):
+            found.append(vector)
+            progress(len(found), len(paths))
+    return np.stack(found)
+
+
+def write(place: Path, made: Reference) -> None:
+    """Write a reference atomically."""
+    parts = (np.int64(image_statistics.VERSION), made.centre, made.scale, made.whitening, np.float64(made.limit))
+    with files.atomic(place) as temporary, open(temporary, "wb") as handle:
+        np.savez_compressed(handle, **dict(zip(FIELDS, parts, strict=True)))

@@ -1,0 +1,1 @@
+"""The perturbations of the stress test: stain, colour, background, noise."""

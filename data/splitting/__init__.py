@@ -1,0 +1,1 @@
+"""Splits into train, val and test: assignment of images or groups, folders, checks."""

@@ -1,0 +1,103 @@
+"""The colours of a synthetic smear: stains of patients, illumination, camera, scale bar."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from data.synthetic.cells import Scene
+
+# Colours as fields of the real dataset show them: background, red cells, cytoplasm, nuclei. In confounded mode each
+# class has its own; in independent mode a slide has a random mixture of all four.
+PALETTES = {
+    "Benign": ((247, 244, 228), (168, 182, 192), (176, 168, 222), (84, 56, 190)),
+    "Early": ((238, 236, 240), (186, 184, 200), (190, 160, 218), (118, 70, 178)),
+    "Pre": ((226, 240, 246), (130, 164, 208), (164, 150, 232), (92, 76, 200)),
+    "Pro": ((250, 243, 244), (212, 190, 204), (230, 186, 232), (186, 108, 204)),
+}
+_LABEL = (  # "20 um" in pixels
+    "###.###.#.#......",
+    "..#.#.#.#.#.##.#.",
+    "###.#.#.#.#.#.#.#",
+    "#...#.#.##..#.#.#",
+    "###.###.#...#.#.#",
+)
+
+
+@dataclass(frozen=True)
+class Patient:
+    """Hold what a patient's slide brings: colours (4, 3) in 0..255, direction (radians) and strength of the light."""
+
+    name: str
+    colours: np.ndarray
+    light: float
+    falloff: float
+    bar: int
+    variation: float
+
+
+def patient_of(seed: int, classes: tuple[str, ...], label: str, number: int, count: int, stain: str) -> Patient:
+    """Return patient `number` (from 0) of `count` patients of a class.
+
+    Independent: slides are stained in batches of one patient of every class, so a stain is as frequent in one class as
+    in another and tells nothing, even to whoever knows all other images of the same patient. Confounded: a class is
+    stained in its own way, with little variation between its patients.
+    """
+    rank = classes.index(label)
+    own = np.random.default_rng([seed, 1, rank, number])
+    light, falloff = own.uniform(0, 2 * np.pi), own.uniform(0.03, 0.10)
+    if stain == "confounded":
+        colours, jitter = np.array(PALETTES[label], float), own.normal(0, 4.0, (4, 3))
+        bar, variation = classes.index(label), 0.3
+    else:
+        batch = np.random.default_rng([seed, 2, number])
+        mixture = batch.dirichlet(np.full(len(PALETTES), 3.0))
+        colours = np.tensordot(mixture, np.array([PALETTES[name] for name in classes], float), 1)
+        jitter, bar, variation = batch.normal(0, 4.0, (4, 3)), int(batch.integers(4)), 0.8
+    return Patient(
+        f"patient-{rank * count + number + 1:03d}", (colours + jitter).clip(20, 254), light, falloff, bar, variation
+    )
+
+
+def colour(rng: np.random.Generator, scene: Scene, patient: Patient) -> np.ndarray:
+    """Return the picture of a scene, (size, size, 3) uint8.
+
+    Dyes absorb: their optical densities add up (Beer and Lambert). Exposure, white balance and the amount of every dye
+    vary from field to field.
+    """
+    from scipy.ndimage import gaussian_filter
+
+    size = len(scene.red)
+    vary = patient.variation
+    background = patient.colours[0]
+    red, cytoplasm, nucleus = np.log(background / np.minimum(patient.colours[1:], 0.98 * background))
+    nucleus = np.maximum(nucleus - cytoplasm, 0.05)  # a nucleus lies within its cytoplasm
+    amounts = np.exp(rng.normal(0, 0.10 * vary, 3))
+    tint = 1 + rng.normal(0, 0.015 * vary, 3) + rng.normal(0, 0.02 * vary)
+    hue = np.exp(rng.normal(0, 0.08 * vary, (3, 3)))
+    soft = gaussian_filter(scene.red, rng.uniform(0.15, 0.6) * size / 128)
+    planes = np.stack([soft, scene.cytoplasm, scene.nucleus], axis=2)
+    dyes = np.stack([red, cytoplasm, nucleus]) * hue * amounts[:, None]
+    at = (np.arange(size) + 0.5) / size - 0.5
+    slope = at[:, None] * np.sin(patient.light) + at[None] * np.cos(patient.light)
+    light = 1 + patient.falloff * slope - 0.3 * patient.falloff * (at[:, None] ** 2 + at[None] ** 2)
+    picture = background * tint * light[:, :, None] * np.exp(-planes @ dyes)
+    picture += rng.normal(0, rng.uniform(1.5, 3.0), picture.shape)
+    picture = np.rint(picture.clip(0, 255)).astype(np.uint8)
+    draw_bar(picture, patient.bar)
+    return picture
+
+
+def draw_bar(picture: np.ndarray, style: int) -> None:
+    """Burn a scale bar into the bottom right corner, in place: black or red, wide or narrow by style 0 to 3."""
+    size = len(picture)
+    unit = max(1, round(size / 128))
+    ink = (200, 30, 40) if style % 2 else (20, 20, 20)
+    width, height = (20 if style < 2 else 14) * unit, 10 * unit
+    box = picture[size - height :, size - width :]
+    box[:] = 252
+    label = np.array([[mark == "#" for mark in row.ljust(17, ".")] for row in _LABEL])
+    label = np.kron(label[:, : width // unit - 3], np.ones((unit, unit), bool))
+    box[unit : 6 * unit, 2 * unit : 2 * unit + label.shape[1]][label] = ink
+    box[8 * unit : 9 * unit, unit:-unit] = ink
+    for end in (unit, width - 2 * unit):
+        box[7 * unit : 9 * unit, end : end + unit] = ink

@@ -1,0 +1,1 @@
+"""What serves all models: configuration, layers, training, evaluation, and everything made from a run."""

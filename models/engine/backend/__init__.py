@@ -1,0 +1,1 @@
+"""The numerical library under Keras: TensorFlow or JAX, precision, devices, repeatability."""

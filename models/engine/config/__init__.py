@@ -1,0 +1,1 @@
+"""The configuration of a model: its fields, how texts override them, and named recipes."""

@@ -1,0 +1,1 @@
+"""Evaluation: predictions, timing, and the check that a run can be reproduced."""

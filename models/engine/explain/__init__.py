@@ -1,0 +1,1 @@
+"""Explanations of predictions: class activation maps, attention, and tests of their faithfulness."""

@@ -1,0 +1,169 @@
+"""Heatmaps of a run: its examples, the panel that all runs share, images from elsewhere."""
+
+import contextlib
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from data.datasets import image_decoder as image_files
+from data.imaging.variants import Variant
+from data.loading import tf_loader
+from data.manifest import Manifest
+from models.engine.backend import keras_backend
+from models.engine.explain.cam import BATCH, check_layer, check_method, heatmaps
+from models.engine.run_io.run_loader import ELSEWHERE, config_of, open_model, split_of
+from utils.io import files
+from utils.runs import run_folder
+from utils.runs.run_folder import Run
+
+if TYPE_CHECKING:
+    import keras
+
+PANEL_PER_CLASS = 2
+PANEL, EXAMPLE, UNSURE = "panel", "example", "unsure"  # what an image is explained for
+
+
+def panel(manifest: Manifest) -> list[str]:
+    """Return the test images that every run of a split is explained on: the first few of each class by hash."""
+    chosen = []
+    for name in manifest.classes:
+        rows = sorted((row for row in manifest.subset("test") if row.label == name), key=lambda row: row.sha256)
+        chosen += [row.image for row in rows[:PANEL_PER_CLASS]]
+    return chosen
+
+
+def examples(run: Run) -> list[tuple[str, str]]:
+    """Choose test images that say most about a run.
+
+    Returns:
+        (image, purpose): of each class the most surely right and the most surely wrong one as "example", and as
+        "unsure" the one with the smallest margin between its two highest probabilities; those that there are.
+    """
+    table = run.predictions("test")
+    columns = [name for name in table.columns if name.startswith("p_")]
+    values = np.sort(table[columns].to_numpy(), axis=1)
+    predicted = table[columns].to_numpy().argmax(axis=1)
+    table = table.assign(
+        right=[columns[i][2:] == label for i, label in zip(predicted, table["label"], strict=True)],
+        sure=values[:, -1],
+        margin=values[:, -1] - values[:, -2] if len(columns) > 1 else values[:, -1],
+    )
+    chosen = []
+    for name in run.config()["classes"]:
+        of_class = table[table["label"] == name]
+        surest = of_class.sort_values(["sure", "image"], ascending=[False, True])
+        for part in (surest[surest["right"]], surest[~surest["right"]]):
+            chosen += [(image, EXAMPLE) for image in part["image"][:1]]
+        chosen += [(image, UNSURE) for image in of_class.sort_values(["margin", "image"])["image"][:1]]
+    return chosen
+
+
+def explain(run: Run, method: str = "") -> Run:
+    """Write heatmaps.npz of a run: the shared panel and the run's own examples, for the class it predicted.
+
+    Rows of other methods that are there already stay.
+
+    Args:
+        run: with weights and predictions.
+        method: see `utils.heatmap_methods`; "" for the one of the run's configuration.
+
+    Raises:
+        LeukoBenchError: the method does not fit the model, or weights, predictions or data are missing.
+    """
+    config = config_of(run)
+    method = method or config.heatmap_method
+    check_method(method)
+    chosen = examples(run)
+    split = split_of(run)
+    chosen += [(name, PANEL) for name in panel(split.manifest)]
+    model = _model(run, method)
+    names = list(dict.fromkeys(name for name, _ in chosen))
+    pixels = read_test(run, names)
+    maps, outputs = explain_pixels(model, pixels, method, config.heatmap_layer)
+    index = [names.index(name) for name, _ in chosen]
+    rows = {
+        "image": np.array([name for name, _ in chosen]),
+        "method": np.array([method] * len(chosen)),
+        "layer": np.array([check_layer(model, config.heatmap_layer)] * len(chosen)),
+        "predicted": np.array(config.classes)[outputs.argmax(1)][index],
+        "purpose": np.array([purpose for _, purpose in chosen]),
+        "map": maps.astype(np.float16)[index],
+    }
+    path = run.file(run_folder.HEATMAPS)
+    # A damaged file is made anew: heatmaps are derived.
+    damaged = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile)
+    with contextlib.suppress(*damaged), np.load(path, allow_pickle=False) as kept:
+        others = kept["method"] != method
+        rows = {name: np.concatenate([kept[name][others], value]) for name, value in rows.items()}
+    with files.atomic(path) as temporary:
+        np.savez_compressed(temporary, **rows)
+    return run
+
+
+def read_test(run: Run, names: Sequence[str]) -> np.ndarray:
+    """Return test images of a run as its model sees them: (n, size, size, 3) uint8.
+
+    Raises:
+        LeukoBenchError: the dataset is not the one of the run any more.
+    """
+    config, folder = config_of(run), split_of(run).path / "test"
+    keras_backend.start()
+    return np.stack([np.asarray(tf_loader.decode(str(folder / n), config.image_size, config.variant)) for n in names])
+
+
+def explain_images(run: Run, paths: Sequence[Path], method: str = "") -> tuple[np.ndarray, np.ndarray]:
+    """Explain any image files, with the method of the run's configuration or another.
+
+    Returns:
+        (n, size, size) maps in 0..1 for the predicted class, and (n, classes) probabilities.
+
+    Raises:
+        LeukoBenchError: a file is no image that can be used; the method does not fit; weights are missing.
+    """
+    config = config_of(run)
+    method = method or config.heatmap_method
+    check_method(method)
+    pixels = np.stack([load_image(path, config.image_size, config.variant) for path in paths])
+    maps, logits = explain_pixels(_model(run, method), pixels, method, config.heatmap_layer)
+    return maps, softmax(logits)
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Return the probabilities (n, classes) of logits."""
+    exponents = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return exponents / exponents.sum(axis=1, keepdims=True)
+
+
+def _model(run: Run, method: str) -> "keras.Model":
+    keras_backend.need_tensorflow("A heatmap")
+    model = open_model(run, logits=True)
+    check_method(method, model)  # before any image is read
+    return model
+
+
+def explain_pixels(model: "keras.Model", pixels: np.ndarray, method: str, layer: str) -> tuple[np.ndarray, np.ndarray]:
+    """Explain images for the class that a model says: (n, size, size) maps in 0..1, and (n, classes) logits.
+
+    Arguments as of `models.heatmaps.heatmaps`.
+    """
+    logits = np.concatenate(
+        [model.predict_on_batch(pixels[i : i + BATCH].astype(np.float32)) for i in range(0, len(pixels), BATCH)]
+    )
+    with keras_backend.enough_memory(f"Explaining {model.name}", ELSEWHERE):
+        return heatmaps(model, pixels, logits.argmax(1), method, layer), logits
+
+
+def load_image(path: Path, size: int, variant: Variant = Variant()) -> np.ndarray:  # noqa: B008  # frozen
+    """Read any image file as training would see it: (size, size, 3) uint8 RGB.
+
+    Raises:
+        LeukoBenchError: the file is no image that can be used.
+    """
+    keras_backend.start()
+    picture = image_files.open_picture(path)
+    if not picture.changes:  # the same decoder as in training: JPEG decoders differ in the last bit
+        return np.asarray(tf_loader.decode(str(path), size, variant))
+    return np.asarray(tf_loader.prepared(np.asarray(picture.image), size, variant))

@@ -1,0 +1,195 @@
+"""How faithful a run's heatmaps are, measured on its test images. docs/heatmaps.md has the formulas."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from data.imaging.nucleus_masks import nucleus_masks
+from data.manifest import Manifest
+from models.engine.backend import keras_backend
+from models.engine.explain import deletion_insertion, pointing_game, sanity_check
+from models.engine.explain import road as road_imputation
+from models.engine.explain.baseline_maps import baseline_maps
+from models.engine.explain.cam import BATCH, check_method, heatmaps, methods_of
+from models.engine.explain.explainer import read_test, softmax
+from models.engine.run_io.run_loader import ELSEWHERE, config_of, open_model, split_of
+from utils.console import say
+from utils.io import files
+from utils.runs.run_folder import Run
+from utils.tables import faithfulness as faithfulness_tables
+from utils.tables.faithfulness import BASELINES, CURVES, CURVES_HEADER, FILE, HEADER, NAMES, RANKED
+
+CHECKED = BATCH  # images of the sanity check, whose maps are made anew for every stage and untrained network
+
+
+@dataclass(frozen=True)
+class Score:
+    """What was measured for the maps of one method; images are the same, in the same order, for every method of a run.
+
+    Attributes:
+        deletion: (n, steps + 1) probability of the predicted class while the image is removed.
+        insertion: (n, steps + 1) the same while it comes out of a blur.
+        road: (n, rates, 2) the same after the most and the least relevant places were imputed.
+        mass: (n,) share of the map inside nuclei; NaN where the image has none.
+        pointing: (n,) whether the highest place is in a nucleus; NaN where the image has none.
+        area: (n,) share of the image that nuclei take; NaN where it has none.
+        cascade: (stages,) correlation with the maps of the network that loses its weights; the last has lost all.
+        seed: of random choices.
+    """
+
+    method: str
+    deletion: np.ndarray
+    insertion: np.ndarray
+    road: np.ndarray
+    mass: np.ndarray
+    pointing: np.ndarray
+    area: np.ndarray
+    cascade: np.ndarray
+    seed: int
+
+    def values(self, measure: str) -> np.ndarray:
+        """Return a measure of `faithfulness_tables.RANKED` for each image, (n,)."""
+        if measure == "road":
+            return (self.road[..., road_imputation.LEAST] - self.road[..., road_imputation.MOST]).mean(axis=1)
+        return deletion_insertion.area(self.insertion if measure == "insertion_auc" else self.deletion)
+
+    def row(self) -> dict[str, Any]:
+        """Return the columns of faithfulness.csv."""
+        deletion = self.values("deletion_auc_mean")
+        low, high = interval(deletion)
+        told = (len(deletion), float(deletion.mean()), float(deletion.std(ddof=1)), low, high)
+        rest = (self.values("insertion_auc"), self.values("road"), self.mass, self.area, self.pointing)
+        return dict(
+            zip(HEADER, (self.method, *told, *map(_mean, rest), float(self.cascade[-1]), self.seed), strict=True)
+        )
+
+    def curves(self) -> list[tuple[str, str, float, float]]:
+        """Return the rows of faithfulness_curves.csv: method, curve, share of pixels or layers, mean value."""
+        steps = np.linspace(0, 1, self.deletion.shape[1])
+        found = (
+            ("deletion", steps, self.deletion.mean(axis=0)),
+            ("insertion", steps, self.insertion.mean(axis=0)),
+            ("road most relevant", road_imputation.RATES, self.road[..., road_imputation.MOST].mean(axis=0)),
+            ("road least relevant", road_imputation.RATES, self.road[..., road_imputation.LEAST].mean(axis=0)),
+            ("randomisation", sanity_check.STAGES, self.cascade),
+        )
+        return [
+            (self.method, name, float(share), float(value))
+            for name, shares, values in found
+            for share, value in zip(shares, values, strict=True)
+        ]
+
+
+def measure(run: Run, images: int = 100, methods: Sequence[str] = (), seed: int = 42) -> list[Score]:
+    """Write faithfulness.csv and faithfulness_curves.csv of a run; return the scores of its methods and the baselines.
+
+    Args:
+        run: finished.
+        images: test images, at least 2: a stratified choice by hash; all where there are fewer.
+        methods: names of methods that fit the model; none for every one that does.
+        seed: of the baseline, of the order of pixels that a map holds for equal, of noise and untrained networks.
+
+    Raises:
+        LeukoBenchError: a method does not fit the model, or weights or data are missing.
+    """
+    model, config = open_model(run, logits=True), config_of(run)
+    for method in methods:
+        check_method(method, model)
+    names = sample(split_of(run).manifest, images)
+    pixels = read_test(run, names).astype(np.float32)
+    masks = nucleus_masks(config.dataset, names, config.image_size)
+    scores = []
+    with keras_backend.enough_memory(f"Explaining {model.name}", ELSEWHERE):
+        targets = np.array([model.predict_on_batch(image[None])[0].argmax() for image in pixels])
+
+        def explain(method: str, count: int) -> np.ndarray:
+            if method in BASELINES:
+                return baseline_maps(method, count, config.image_size, seed)
+            return heatmaps(model, pixels[:count], targets[:count], method, config.heatmap_layer)
+
+        judged = (*dict.fromkeys(methods or methods_of(model)), *BASELINES)
+        say("  sanity check: maps of the network without its weights")
+        checked = min(CHECKED, len(pixels))
+        cascades = sanity_check.cascade(
+            model, sanity_check.untrained(config, seed), lambda: np.stack([explain(name, checked) for name in judged])
+        )
+        for method, cascade in zip(judged, cascades, strict=True):
+            say(f"  {method}")
+            maps = explain(method, len(pixels))
+            scores.append(
+                Score(
+                    method,
+                    *perturbed(lambda batch: softmax(model.predict_on_batch(batch)), pixels, maps, targets, seed),
+                    pointing_game.mass_inside(maps, masks),
+                    pointing_game.pointing(maps, masks),
+                    np.where(masks.any(axis=(1, 2)), masks.mean(axis=(1, 2)), np.nan),
+                    cascade,
+                    seed,
+                )
+            )
+    rows = {score.method: score.row() for score in scores}
+    written = [[_cell(row[key]) for key in HEADER] for row in faithfulness_tables.order(list(rows.values()))]
+    files.write_text(run.file(FILE), files.csv_text(HEADER, written))
+    curves = [[*names, f"{share:.6g}", f"{value:.6f}"] for score in scores for *names, share, value in score.curves()]
+    files.write_text(run.file(CURVES), files.csv_text(CURVES_HEADER, curves))
+    return scores
+
+
+def perturbed(
+    probabilities: deletion_insertion.Probabilities,
+    pixels: np.ndarray,
+    maps: np.ndarray,
+    targets: Sequence[int],
+    seed: int,
+) -> list[np.ndarray]:
+    """Return the curves of deletion, insertion and ROAD of images (n, h, w, 3) with maps (n, h, w), as in `Score`."""
+    ways: tuple[Callable[..., np.ndarray], ...] = (
+        deletion_insertion.deletion_curve,
+        deletion_insertion.insertion_curve,
+        road_imputation.curves,
+    )
+    each = list(zip(pixels, maps, targets, strict=True))
+    return [np.stack([way(probabilities, *one, seed) for one in each]) for way in ways]
+
+
+def sample(manifest: Manifest, count: int) -> list[str]:
+    """Choose test images by hash, so many of each class as its share of the test images says."""
+    ranked = []
+    for name in manifest.classes:
+        rows = sorted((row for row in manifest.subset("test") if row.label == name), key=lambda row: row.sha256)
+        ranked += [((place + 0.5) / len(rows), row.sha256, row.image) for place, row in enumerate(rows)]
+    return [image for _, _, image in sorted(ranked)[:count]]
+
+
+def interval(values: np.ndarray) -> tuple[float, float]:
+    """Return the 95 % interval of the mean of values (n,), by Student's t."""
+    from scipy import stats
+
+    half = float(stats.t.ppf(0.975, len(values) - 1)) * float(values.std(ddof=1)) / len(values) ** 0.5
+    return float(values.mean()) - half, float(values.mean()) + half
+
+
+def against(best: Score, other: Score) -> str:
+    """Compare two methods image by image: how much better the first is by each measure, with its standard error."""
+    parts, clear = [], 0
+    for measure, higher in RANKED.items():
+        gains = (best.values(measure) - other.values(measure)) * (1 if higher else -1)
+        mean, error = float(gains.mean()), float(gains.std(ddof=1)) / len(gains) ** 0.5
+        parts.append(f"{NAMES[measure]} {mean:+.4f} (± {error:.4f})")
+        clear += mean > 2 * error
+    return (
+        f"{best.method} against {other.method} on the same images, + is better, ± the standard error: "
+        f"{', '.join(parts)}. {clear} of {len(RANKED)} measures tell them apart by two standard errors."
+    )
+
+
+def _mean(values: np.ndarray) -> float | None:
+    """Return the mean of what is known; None where nothing is."""
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if len(known) else None
+
+
+def _cell(value: Any) -> Any:
+    return "" if value is None else f"{value:.6f}" if isinstance(value, float) else value

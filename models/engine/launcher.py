@@ -1,0 +1,120 @@
+"""Run trainings and evaluations as processes of their own, one after another: one that fails takes no other with it."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+import models
+from utils.console import error, say
+from utils.paths import PROJECT
+from utils.runs.run_folder import Run
+
+OUT_OF_GPU_MEMORY = 75  # exit status of a training that a smaller batch may save
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How one process ended: exit status 0 is well, 130 is Ctrl-C, negative is a signal."""
+
+    name: str
+    status: int
+
+
+def train_each(names: Sequence[str], options: Sequence[str], batch_sizes: dict[str, int]) -> list[Outcome]:
+    """Train models one after another.
+
+    Args:
+        names: models.
+        options: of `python -m models.<name>.train`.
+        batch_sizes: images a step by model, halved when a GPU runs out of memory.
+
+    Returns:
+        One outcome a model, up to the one at which Ctrl-C was pressed.
+    """
+    outcomes = []
+    for number, name in enumerate(names, start=1):
+        if len(names) > 1:
+            say(f"[{number}/{len(names)}] {name}")
+        status = _train(name, options, batch_sizes.get(name, 1))
+        if status < 0:
+            error(f"{name} was ended by {ended_by(status)} Finished epochs are kept: go on with train --resume.")
+        outcomes.append(Outcome(name, status))
+        if status == 130:
+            break
+    return outcomes
+
+
+def train_quietly(name: str, options: Sequence[str], batch_size: int, log: Path, watch: Callable[[], None]) -> int:
+    """Train one model with what it says in a file; return its exit status.
+
+    Args:
+        name: of the model.
+        options: of `python -m models.<name>.train`.
+        batch_size: images a step, halved when a GPU runs out of memory.
+        log: file that the output is added to.
+        watch: called every second.
+    """
+    status = _train(name, options, batch_size, log, watch)
+    if status < 0:
+        with open(log, "a", encoding="utf-8") as handle:
+            handle.write(f"Error: The training was ended by {ended_by(status)}\n")
+    return status
+
+
+def _train(
+    name: str, options: Sequence[str], batch_size: int, log: Path | None = None, watch: Callable[[], None] | None = None
+) -> int:
+    status = _run(name, "train", options, log, watch)
+    while status == OUT_OF_GPU_MEMORY and batch_size > 1 and "--resume" not in options:  # which keeps its settings
+        batch_size //= 2
+        if log is None:
+            say(f"  again with batch_size={batch_size}")
+        status = _run(name, "train", [*options, "--set", f"batch_size={batch_size}"], log, watch)
+    return status
+
+
+def evaluate_each(runs: Sequence[Run]) -> list[Outcome]:
+    """Evaluate runs one after another, so that none stands on the memory of another; return one outcome a run."""
+    outcomes = []
+    for run in runs:
+        say(f"Evaluating {run.id}")
+        status = _run(run.model, "evaluate", [str(run.path.resolve())])
+        if status < 0:
+            error(f"{run.id} was ended by {ended_by(status)}")
+        outcomes.append(Outcome(run.id, status))
+        if status == 130:
+            break
+    return outcomes
+
+
+def ended_by(status: int) -> str:
+    """Return the name of the signal that ended a process, of its negative exit status, as the end of a sentence."""
+    hint = " The system was probably out of memory." if -status == signal.SIGKILL else ""
+    return f"{signal.Signals(-status).name}.{hint}"
+
+
+def environment() -> dict[str, str]:
+    """Return the environment of a process that imports the project, wherever it is started."""
+    path = os.pathsep.join(filter(None, [str(PROJECT), os.environ.get("PYTHONPATH")]))
+    return os.environ | {"PYTHONPATH": path}
+
+
+def _run(
+    name: str, script: str, options: Sequence[str], log: Path | None = None, watch: Callable[[], None] | None = None
+) -> int:
+    command = [sys.executable, *models.command(name, script), *options]
+    with open(log, "ab") if log else nullcontext() as handle:
+        output = {"stdout": handle, "stderr": subprocess.STDOUT} if log else {}
+        process = subprocess.Popen(command, env=environment(), **output)
+    while True:
+        try:
+            return process.wait(1 if watch else None)
+        except subprocess.TimeoutExpired:
+            watch()
+        except KeyboardInterrupt:
+            continue  # the process hears Ctrl-C as well; a training ends after its step

@@ -1,0 +1,1 @@
+"""Building blocks that models share: heads, residual blocks, pretrained backbones."""

@@ -1,0 +1,1 @@
+"""Robustness: the stress test and the rejection of out-of-distribution images."""

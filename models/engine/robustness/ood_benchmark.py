@@ -1,0 +1,170 @@
+"""Ways to tell that a picture is no smear, measured against one another: by its statistics, or by a model's answer.
+
+Every method gives a score that is higher the further a picture is, and its limit by `data.reference.limit_of`.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from data.datasets import image_decoder
+from data.manifest import Row
+from data.ood import image_statistics, ood_images, reference_distribution
+from data.perturbations import registry as perturbations
+from data.perturbations.registry import Change
+from data.splitting.splits import SplitFolder
+from models.engine.backend import keras_backend
+from models.engine.explain.faithfulness import sample
+from models.engine.robustness.ood_scores import Subject
+from models.engine.run_io.run_loader import BATCH, split_of
+from utils.console import progress, say
+from utils.runs.run_folder import Run
+from utils.system import environment
+from utils.tables import ood as ood_tables
+from utils.tables.ood import CHANGED, DRAWN, STATISTICS, TEST, Refused
+
+CHANGES = ("grey", "hue", "blur", "defocus")  # of data.perturbations
+SEVERITIES = (0, 1, 3, 5)
+
+Draw = Callable[[], np.ndarray]
+
+
+def measure(runs: Sequence[Run], pictures: int) -> list[Path]:
+    """Measure what every method refuses, into <root>/reference/<manifest hash>.csv; return those files.
+
+    Rows of other runs stay. A reference is made where there is none.
+
+    Args:
+        runs: finished, with weights; those of one split share every picture.
+        pictures: of each family, drawn or changed.
+
+    Raises:
+        LeukoBenchError: weights or data of a run are missing.
+    """
+    of_split: dict[tuple[Path, str], tuple[SplitFolder, list[Run]]] = {}
+    for run in runs:
+        split = split_of(run)
+        of_split.setdefault((run.root, split.manifest.hash), (split, []))[1].append(run)
+    keras_backend.start()
+    made = []
+    for (root, manifest), (split, members) in of_split.items():
+        rows = [row for found in _of_split(root, split, members, pictures) for row in found]
+        made.append(ood_tables.merge(root, manifest, rows))
+    return made
+
+
+def _of_split(root: Path, split: SplitFolder, runs: Sequence[Run], pictures: int) -> Iterator[list[Refused]]:
+    subjects = [Subject(run) for run in runs]
+    train = split.manifest.subset("train")
+    say(f"  manifest {split.manifest.hash}: {pictures} pictures of each family, {len(subjects)} models")
+    with ThreadPoolExecutor(environment.usable_cores()) as pool, progress() as bar:
+        task = bar.add_task("Reference".ljust(18), total=None)
+        known = reference_distribution.ensure(
+            root, split, lambda done, total: bar.update(task, completed=done, total=total)
+        )
+        bar.update(task, description="Training images".ljust(18), completed=0)
+        follow = partial(bar.update, task)
+        outputs = _outputs(subjects, [_opener(split, row) for row in train], pool, follow)[1]
+        labels = np.array([row.label for row in train])
+        for subject, (_, features) in zip(subjects, outputs, strict=True):
+            subject.learn(features, labels)
+        limits: dict[tuple[str, str], float] = {}
+        smears: dict[tuple[str, str], np.ndarray] = {}
+        for kind, family, held_out, draws in _sets(split, pictures):
+            bar.update(task, description=family[:18].ljust(18), completed=0)
+            scores = _scores(known, subjects, draws, pool, follow)
+            if kind == "val":
+                limits = {key: reference_distribution.limit_of(values) for key, values in scores.items()}
+                limits[STATISTICS, ""] = known.limit
+                continue
+            if kind == TEST:
+                smears = scores
+            yield [
+                Refused(
+                    kind, family, held_out, len(draws), *key, int((values > limits[key]).sum()),
+                    None if kind == TEST else auroc(values, smears[key]),
+                )
+                for key, values in scores.items()
+            ]  # fmt: skip
+
+
+def auroc(far: np.ndarray, near: np.ndarray) -> float:
+    """Return the chance that a score of `far` (n,) is above one of `near` (m,), equal ones counting half."""
+    ordered = np.sort(near)
+    below, not_above = (np.searchsorted(ordered, far, side) for side in ("left", "right"))
+    return float((below + not_above).mean() / 2 / len(near))
+
+
+def _sets(split: SplitFolder, pictures: int) -> Iterator[tuple[str, str, bool, list[Draw]]]:
+    """Yield kind, name, whether it was held out, and what opens or draws each picture; validation images first."""
+    for subset in ("val", TEST):
+        rows = split.manifest.subset(subset)
+        yield subset, f"{subset} images", False, [_opener(split, row) for row in rows]
+    for family in ood_images.FAMILIES:
+        draws = [partial(ood_images.draw, family, number) for number in range(pictures)]
+        yield DRAWN, family, family in ood_images.HELD_OUT, draws
+    by_name = {row.image: row for row in split.manifest.subset(TEST)}
+    rows = [by_name[name] for name in sample(split.manifest, pictures)]
+    openers = [(row, _opener(split, row)) for row in rows]
+    for name, change in _turned().items():
+        yield CHANGED, name, False, [lambda change=change, opened=opened: change(opened()) for _, opened in openers]
+    for change in perturbations.chosen(CHANGES, split.manifest.classes):
+        if change.severity in SEVERITIES:
+            name = f"{change.family} {change.severity or ''}".strip()
+            yield CHANGED, name, False, [_changed(change, row, opened) for row, opened in openers]
+
+
+def _changed(change: Change, row: Row, opened: Draw) -> Draw:
+    return lambda: change.apply(opened(), row.sha256)
+
+
+def _turned() -> dict[str, Callable[[np.ndarray], np.ndarray]]:
+    """Return what leaves a smear a smear: the other way up, and at other sizes."""
+    import cv2
+
+    def scaled(picture: np.ndarray, factor: float) -> np.ndarray:
+        return cv2.resize(picture, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA if factor < 1 else 1)
+
+    return {
+        "upside down": lambda picture: np.ascontiguousarray(picture[::-1, ::-1]),
+        "half the size": partial(scaled, factor=0.5),
+        "twice the size": partial(scaled, factor=2.0),
+    }
+
+
+def _opener(split: SplitFolder, row: Row) -> Draw:
+    return lambda: np.array(image_decoder.open_rgb(split.path / row.split / row.image))
+
+
+def _scores(
+    known: reference_distribution.Reference,
+    subjects: Sequence[Subject],
+    draws: Sequence[Draw],
+    pool: ThreadPoolExecutor,
+    follow: Callable[..., None],
+) -> dict[tuple[str, str], np.ndarray]:
+    """Return the scores (n,) of pictures by (method, run); the statistics know no run."""
+    vectors, outputs = _outputs(subjects, draws, pool, follow)
+    scores = {(STATISTICS, ""): known.distance(vectors)}
+    for subject, found in zip(subjects, outputs, strict=True):
+        scores |= {(method, subject.run.id): values for method, values in subject.scores(*found).items()}
+    return scores
+
+
+def _outputs(
+    subjects: Sequence[Subject], draws: Sequence[Draw], pool: ThreadPoolExecutor, follow: Callable[..., None]
+) -> tuple[np.ndarray, list[tuple[np.ndarray, np.ndarray]]]:
+    """Return the statistics (n, d) of pictures, and of every subject their logits and features; a batch at a time."""
+    vectors: list[np.ndarray] = []
+    outputs: list[list[tuple[np.ndarray, np.ndarray]]] = [[] for _ in subjects]
+    for start in range(0, len(draws), BATCH):
+        pictures = list(pool.map(lambda draw: draw(), draws[start : start + BATCH]))
+        vectors += pool.map(image_statistics.statistics, pictures)
+        for found, subject in zip(outputs, subjects, strict=True):
+            found.append(subject.outputs(pictures, pool))
+        follow(completed=start + len(pictures), total=len(draws))
+    joined = [tuple(map(np.concatenate, zip(*found, strict=True))) for found in outputs]
+    return np.stack(vectors), joined

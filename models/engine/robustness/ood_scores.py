@@ -1,0 +1,83 @@
+"""One run as a judge of pictures: how far it finds them, by its features, its energy and its highest probability."""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+
+from data.loading import tf_loader
+from models.engine.backend import keras_backend
+from models.engine.run_io.run_loader import ELSEWHERE, config_of, open_model
+from utils.runs.run_folder import Run
+from utils.tables.ood import ENERGY, FEATURES, PROBABILITY
+
+
+class Subject:
+    """One run: its model's logits and penultimate features, and what they say of a picture."""
+
+    def __init__(self, run: Run) -> None:
+        import keras
+
+        self.run, self.config = run, config_of(run)
+        model = open_model(run, logits=True)
+        self._model = keras.Model(model.inputs, [model.outputs[0], model.layers[-1].input])
+        self._far: Callable[[np.ndarray], np.ndarray] = lambda features: np.zeros(len(features))
+
+    def outputs(self, pictures: Sequence[np.ndarray], pool: ThreadPoolExecutor) -> tuple[np.ndarray, np.ndarray]:
+        """Return logits (n, classes) and features (n, d) of pictures of any size, in the run's variant and size."""
+        size, variant = self.config.image_size, self.config.variant
+        pixels = np.stack(
+            list(pool.map(lambda picture: np.asarray(tf_loader.prepared(picture, size, variant)), pictures))
+        )
+        with keras_backend.enough_memory(f"Predicting with {self._model.name}", ELSEWHERE):
+            return tuple(map(np.asarray, self._model.predict_on_batch(pixels.astype(np.float32))))
+
+    def learn(self, features: np.ndarray, labels: np.ndarray) -> None:
+        """Take the features (n, d) of training images, of the classes labels (n,), as near."""
+        self._far = nearest_class(features, labels)
+
+    def scores(self, logits: np.ndarray, features: np.ndarray) -> dict[str, np.ndarray]:
+        """Return the score (n,) by method."""
+        return {
+            FEATURES: self._far(features),
+            ENERGY: -_logsumexp(logits),
+            PROBABILITY: doubt(logits),
+        }
+
+
+def nearest_class(features: np.ndarray, labels: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+    """Return a function of features (m, d): the Mahalanobis distance to the nearest class (Lee et al. 2018).
+
+    One covariance for all classes, shrunk as Ledoit and Wolf (2004) do: there can be more features than images.
+    """
+    from sklearn.covariance import LedoitWolf
+
+    features = features.astype(np.float64)
+    scale = features.std(axis=0) + 1e-3 * features.std() + 1e-12
+    means = np.stack([features[labels == name].mean(axis=0) for name in np.unique(labels)])
+    inner = features - means[np.searchsorted(np.unique(labels), labels)]
+    values, vectors = np.linalg.eigh(LedoitWolf(assume_centered=True).fit(inner / scale).covariance_)
+    whitening = vectors / np.sqrt(np.maximum(values, 1e-12)) / scale[:, None]
+    centres = means @ whitening
+
+    def far(given: np.ndarray) -> np.ndarray:
+        white = given.astype(np.float64) @ whitening
+        return np.sqrt(np.min([((white - centre) ** 2).mean(axis=1) for centre in centres], axis=0))
+
+    return far
+
+
+def doubt(logits: np.ndarray) -> np.ndarray:
+    """Return the log odds (n,) against the most likely class: highest probability (Hendrycks and Gimpel 2017).
+
+    The same order as that of 1 - probability, which float32 rounds to 0 for most images.
+    """
+    ordered = np.sort(logits.astype(np.float64), axis=1)
+    return _logsumexp(ordered[:, :-1]) - ordered[:, -1]
+
+
+def _logsumexp(values: np.ndarray) -> np.ndarray:
+    """Return the logarithm of the sum of exponentials of each row: the negative energy (Liu et al. 2020)."""
+    values = values.astype(np.float64)
+    highest = values.max(axis=1)
+    return highest + np.log(np.exp(values - highest[:, None]).sum(axis=1))

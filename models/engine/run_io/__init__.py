@@ -1,0 +1,1 @@
+"""Reading and writing of runs that need Keras: weights, architecture, opened models."""

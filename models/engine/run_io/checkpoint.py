@@ -1,0 +1,70 @@
+"""Files of weights: written whole or not at all, and read with one clear line where they are missing or damaged."""
+
+import errno
+import os
+import shlex
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from utils.errors import LeukoBenchError
+from utils.io import files
+from utils.runs.run_folder import CONFIG, Run
+
+if TYPE_CHECKING:
+    import keras
+
+
+def save(model: "keras.Model", path: Path) -> None:
+    """Write the weights of a model, without any optimizer's state, atomically.
+
+    Raises:
+        LeukoBenchError: the disk is full or cannot be written.
+    """
+    import keras
+
+    # A compiled model would save its optimizer's moments too, three times the size.
+    save_state(keras.Model(model.inputs, model.outputs), path)
+
+
+def save_state(model: "keras.Model", path: Path) -> None:
+    """Write the weights of a model and of its optimizer, if it has one, atomically; fails as `save` does."""
+    optimizer = getattr(model, "optimizer", None)
+    variables = [*model.variables, *(optimizer.variables if optimizer else ())]
+    size = sum(int(np.prod(v.shape)) * np.dtype(str(v.dtype)).itemsize for v in variables)
+    with files.atomic(path) as temporary:
+        _reserve(temporary, size + 4096 * (len(variables) + 16))  # HDF5 keeps up to a page beside each array
+        model.save_weights(temporary)
+
+
+def _reserve(path: Path, size: int) -> None:
+    """Fail with OSError where `size` bytes do not fit: on a full disk HDF5 ends the process with a signal."""
+    if hasattr(os, "posix_fallocate"):
+        with open(path, "wb") as handle:
+            os.posix_fallocate(handle.fileno(), 0, size)
+    elif shutil.disk_usage(path.parent).free < size:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def load(model: "keras.Model", run: Run, path: Path) -> None:
+    """Load a file of a run's folder into a model, with the optimizer's state where both have one.
+
+    Raises:
+        LeukoBenchError: the file is missing, damaged, or of another model.
+    """
+    if not path.is_file():
+        name = path.relative_to(run.path).as_posix()
+        raise LeukoBenchError(
+            f"Run {run.id} has no {name}. Copy it there, or train the run again, with its settings: {_again(run)}"
+        )
+    try:
+        model.load_weights(path)
+    except (ValueError, OSError, KeyError) as error:
+        reason = " ".join(str(error).split())[:120]
+        raise LeukoBenchError(f"{path} is damaged or of another model ({reason}). Train again: {_again(run)}") from None
+
+
+def _again(run: Run) -> str:
+    return f"python run_guide.py train --config {shlex.quote(str(run.file(CONFIG)))}"

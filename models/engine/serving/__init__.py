@@ -1,0 +1,1 @@
+"""Prediction on new images with models that stay loaded."""

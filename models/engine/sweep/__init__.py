@@ -1,0 +1,1 @@
+"""Sweeps: many training jobs on this machine or on a Ray cluster, and ablations."""

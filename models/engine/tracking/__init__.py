@@ -1,0 +1,1 @@
+"""Experiment tracking: TensorBoard and MLflow."""

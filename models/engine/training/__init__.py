@@ -1,0 +1,1 @@
+"""Training: the loop over epochs, rates, cached features of frozen bases, progress."""

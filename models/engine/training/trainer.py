@@ -1,0 +1,235 @@
+"""Train one configuration into a run folder: phases, best weights, resume, feature reuse for frozen bases."""
+
+import json
+import shutil
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+import models
+from data.datasets import image_decoder
+from data.imaging import variants
+from data.imaging.variants import Variant
+from data.loading import offline_copies, tf_loader
+from data.splitting import splits
+from models.engine.backend import keras_backend
+from models.engine.backend.distribution import choose
+from models.engine.config.base import ModelConfig
+from models.engine.evaluation import efficiency
+from models.engine.explain import cam
+from models.engine.layers import pretrained
+from models.engine.run_io import run_loader
+from models.engine.tracking.tracker import Tracking
+from models.engine.training import schedule
+from models.engine.training.loop import Session, history_of
+from utils.console import say
+from utils.errors import LeukoBenchError, nearest
+from utils.io import files, locks
+from utils.runs import run_folder
+from utils.runs.run_folder import Run
+from utils.system import environment
+
+if TYPE_CHECKING:
+    import keras
+
+    from data.manifest import Manifest
+
+
+def prepare(config: ModelConfig, resume: Run | None = None) -> tuple[ModelConfig, splits.SplitFolder]:
+    """Fill in what the data decides (dataset, classes, reference of the stain), making dataset and split if missing.
+
+    Args:
+        config: what to train.
+        resume: a run that shall go on, on the split that it began with.
+
+    Raises:
+        LeukoBenchError: the dataset or the split cannot be had.
+    """
+    dataset = splits.ensure_dataset(config.dataset)
+    wanted = dataset, config.split, config.split_seed
+    split = run_loader.split_of(resume) if resume else splits.prepare_split(*wanted)
+    config = config.replace(dataset=dataset, classes=split.manifest.classes)
+    return config.replace(variant=with_reference(config.variant, split)), split
+
+
+def with_reference(variant: Variant, split: splits.SplitFolder) -> Variant:
+    """Look up the training image that a stain normalisation takes as its reference: the one named, or a middling one.
+
+    Raises:
+        LeukoBenchError: there is no such training image.
+    """
+    if not variants.needs_reference(variant):
+        return variant
+    names = [row.image for row in split.manifest.subset("train")]
+    if variant.reference and variant.reference not in names:
+        raise LeukoBenchError(
+            f"Field 'variant.reference' received '{variant.reference}', which is no training image of this split."
+            f"{nearest(variant.reference, names)} Give one as <Class>/<file>, or none."
+        )
+    folder = split.path / "train"
+    name = variant.reference or names[variants.choose_reference([folder / image for image in names])]
+    return variants.with_reference(variant, np.asarray(image_decoder.open_rgb(folder / name)), name)
+
+
+def train(
+    config: ModelConfig, root: Path, resume: Run | None = None, tracking: Tracking | None = None, devices: str = ""
+) -> Run:
+    """Train a model and write its run folder, all but what `models.evaluation.evaluate` adds.
+
+    Args:
+        config: what to train; dataset and classes are filled in.
+        root: folder of the runs.
+        resume: a run of this configuration that was cut off; goes on after its last finished epoch.
+        tracking: programs that are told of every epoch.
+        devices: "all" or how many of this machine share each batch; "" for one, or as many as the run began with.
+
+    Raises:
+        LeukoBenchError: data or initial weights cannot be had, the loss is not finite, or the disk is full.
+        OutOfMemory: the device cannot hold a batch.
+        KeyboardInterrupt: Ctrl-C; what finished epochs learned is kept.
+    """
+    keras_backend.start(config.seed)
+    import keras
+
+    remedy = "Use a smaller --set batch_size or image_size."
+    with keras_backend.enough_memory(f"{config.model} with batch_size={config.batch_size}", remedy):
+        run = _train(config, root, resume, tracking or Tracking(), devices)
+    keras.utils.clear_session()  # models hold themselves in circles: evaluation shall not stand on their memory
+    return run
+
+
+def _train(config: ModelConfig, root: Path, resume: Run | None, tracking: Tracking, devices: str) -> Run:
+    history = history_of(resume) if resume else []
+    if history and schedule.next_phase(history, config.phases(), config.patience) is None:
+        tracking.begin(resume)
+        return _close(resume, trained_here=False)  # all epochs had ended; what is missing is the evaluation
+    recorded = resume.environment() if resume else {}
+    _check_backend(recorded)
+    used = choose(devices or str(len(recorded.get("devices", ["one"]))), config.batch_size)
+    if not history:
+        _check_initial_weights(config)
+    variant = config.variant
+    config, split = prepare(config, resume)
+    if resume:
+        config = config.replace(variant=variant)  # whose reference was looked up when the run began
+    # A resume keeps the precision of before, whatever "auto" would mean on this machine.
+    precision = recorded.get("precision") or keras_backend.resolve_precision(config.precision)
+    with keras_backend.dtype_policy(precision), used.scope():
+        model = models.build(config, initial_weights=not history)
+    cam.check_layer(model, config.heatmap_layer)
+    cam.check_method(config.heatmap_method, model)
+    run = resume or run_folder.new_run(root, config.model, config.hash())
+    held = locks.take(run.file(run_folder.STATE) / "lock")  # goes with this process, however it ends
+    if held is None:
+        raise LeukoBenchError(f"Run {run.id} is being trained by another process already. Wait until that has ended.")
+    try:
+        if resume is None:
+            _open(run, config, split, {"precision": precision, "devices": used.names}, model)
+        tracking.begin(run)
+        pixels = _pixels(config, split)
+        with used.scope():
+            Session(run, config, model, *pixels, tracking, used).train()
+    except Exception as problem:
+        if keras_backend.ran_out(problem) and not run.file(run_folder.HISTORY).is_file():
+            shutil.rmtree(run.path, ignore_errors=True)  # not one epoch fits: nothing to go on with
+        raise
+    finally:
+        held.close()
+    return _close(run, trained_here=True)
+
+
+def _check_backend(recorded: dict[str, Any]) -> None:
+    """Raise LeukoBenchError where a run would go on with another library: the same run must give the same bytes."""
+    begun = recorded.get("backend", "tensorflow")  # before there was a choice
+    if recorded and begun != keras_backend.backend():
+        raise LeukoBenchError(
+            f"This run was begun with KERAS_BACKEND={begun}, now it is {keras_backend.backend()}. "
+            "Set it back and resume."
+        )
+
+
+def _pixels(config: ModelConfig, split: splits.SplitFolder) -> "tuple[tf_loader.Images, tf_loader.Images]":
+    """Read training images, with their copies, and validation images; in memory where the budget allows both."""
+    copies, made = None, 0
+    if config.offline.active:
+        folder = offline_copies.prepare(split, config.offline)
+        made = len(offline_copies.files(folder))
+        copies = folder / "train" if made else None
+        say(f"  {made} copies of training images, made beforehand")
+    count = len(split.manifest.subset("train")) + len(split.manifest.subset("val")) + made
+    budget = config.cache_mb * 1_000_000
+    if count * config.image_size**2 * 3 > budget:
+        budget = 0
+    given = config.classes, config.image_size, budget, config.variant
+    return tf_loader.read(split.path, "train", *given, copies), tf_loader.read(split.path, "val", *given)
+
+
+def _check_initial_weights(config: ModelConfig) -> None:
+    """Ask for the initial weights before any time goes into the data.
+
+    Raises:
+        LeukoBenchError: they cannot be had.
+    """
+    import keras
+
+    if config.weights == "none":
+        return
+    if config.weights != "imagenet":
+        pretrained.check_file(config.weights)
+        return
+    models.build(config.replace(classes=("one", "other")))
+    keras.utils.clear_session()
+    keras.utils.set_random_seed(config.seed)
+
+
+def _open(
+    run: Run, config: ModelConfig, split: splits.SplitFolder, chosen: dict[str, Any], model: "keras.Model"
+) -> None:
+    manifest: Manifest = split.manifest
+    kept = run.root / "manifests" / f"{manifest.hash}.csv"
+    if not kept.is_file():
+        manifest.write(kept)
+    files.write_json(
+        run.file(run_folder.CONFIG),
+        config.model_dump(mode="json") | {"initialisation": config.initialisation, "flavour": config.flavour},
+    )
+    files.write_json(
+        run.file(run_folder.ENVIRONMENT),
+        {
+            "manifest": manifest.hash,
+            "test_identity": manifest.test_identity,
+            "split_folder": split.path.name,
+            **chosen,
+            "device": keras_backend.device_name(),
+            "threads": keras_backend.threads(),
+            "deterministic": keras_backend.deterministic(),
+            "backend": keras_backend.backend(),
+            "started": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
+        }
+        | environment.describe(),
+    )
+    files.write_text(run.file(run_folder.ARCHITECTURE), files.compact(_architecture(model)) + "\n")
+
+
+def _architecture(model: "keras.Model") -> dict[str, Any]:
+    """Return the graph as Keras describes it, with the output shape of every layer, so that no diagram needs Keras."""
+    shapes = {layer.name: [list(each.shape) for each in _outputs(layer)] for layer in model.layers}
+    return json.loads(model.to_json()) | {"output_shapes": {name: all_[0] for name, all_ in shapes.items() if all_}}
+
+
+def _outputs(layer: "keras.Layer") -> list["keras.KerasTensor"]:
+    import keras
+
+    return keras.tree.flatten(layer.output)
+
+
+def _close(run: Run, trained_here: bool) -> Run:
+    """Write the training half of timing.json and remove what only a resume needs."""
+    kept = efficiency.kept_timing(run)
+    extraction = files.read_json(run.file(run_folder.FEATURES)) if run.file(run_folder.FEATURES).is_file() else None
+    costs = efficiency.training(run.history(), kept.get("training") or {}, trained_here, extraction)
+    files.write_json(run.file(run_folder.TIMING), kept | {"training": costs})
+    shutil.rmtree(run.file(run_folder.STATE), ignore_errors=True)
+    return run

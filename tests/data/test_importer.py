@@ -1,0 +1,514 @@
+import io
+import json
+import os
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+import tempfile
+import time
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from data import all_dataset
+from data.datasets import importer, index, kaggle_download
+from utils.errors import LeukoBenchError
+from utils.io.files import read_csv, read_json
+from utils.paths import PROJECT
+
+FIRST = {"Benign": "Benign", "Early": "Early", "Pre": "Pre", "Pro": "Pro"}
+SECOND = {
+    "Benign": "Benign",
+    "Early": "[Malignant] early Pre-B",
+    "Pre": "[Malignant] Pre-B",
+    "Pro": "[Malignant] Pro-B",
+}
+
+
+def picture(seed, size=24):
+    return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (size, size, 3), dtype=np.uint8))
+
+
+def jpeg(seed):
+    buffer = io.BytesIO()
+    picture(seed).save(buffer, "JPEG")
+    return buffer.getvalue()
+
+
+def lay(folder, names=FIRST, count=2, seed=0):
+    """Write `count` different images into each class folder."""
+    for rank, place in enumerate(names.values()):
+        (folder / place).mkdir(parents=True, exist_ok=True)
+        for number in range(count):
+            (folder / place / f"{number}.jpg").write_bytes(jpeg(seed + 100 * rank + number))
+    return folder
+
+
+def zipped(folder, path):
+    with zipfile.ZipFile(path, "w") as archive:
+        for file in sorted(folder.rglob("*")):
+            if file.is_file():
+                archive.write(file, file.relative_to(folder))
+    return path
+
+
+def error_of(*arguments, **options):
+    with pytest.raises(LeukoBenchError) as error:
+        importer.import_dataset(*arguments, **options)
+    return str(error.value)
+
+
+@pytest.fixture
+def raw(tmp_path, monkeypatch):
+    monkeypatch.setenv("LEUKOBENCH_DATA", str(tmp_path / "home"))
+    return tmp_path / "home" / "raw"
+
+
+def left(raw):
+    """Everything below data/raw, hidden folders too."""
+    return sorted(path.name for path in raw.iterdir()) if raw.exists() else []
+
+
+LAYOUTS = {
+    "first release": ("", FIRST),
+    "second release": ("", SECOND),
+    "below Original": ("Original", FIRST),
+    "nested": ("archive/Blood cell Cancer [ALL]", SECOND),
+    "any case": ("ORIGINAL", {"a": "benign", "b": "EARLY", "c": "pre", "d": "PRO"}),
+    "with parts": ("", {"a": "Benign/1", "b": "Early/batch", "c": "Pre/x/y", "d": "Pro"}),
+}
+
+
+@pytest.mark.parametrize("archive", [False, True], ids=["folder", "zip"])
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_both_releases_in_any_nesting(raw, tmp_path, layout, archive):
+    prefix, names = LAYOUTS[layout]
+    source = tmp_path / "My dataset"
+    lay(source / prefix, names)
+    path = zipped(source, tmp_path / "My dataset.zip") if archive else source
+    imported = importer.import_dataset(path)
+    assert imported.path == raw / "My-dataset"
+    assert index.count(imported.index) == {"Benign": 2, "Early": 2, "Pre": 2, "Pro": 2}
+    assert read_json(imported.path / "dataset.json") == {
+        "name": "My-dataset",
+        "classes": ["Benign", "Early", "Pre", "Pro"],
+        "images": {"Benign": 2, "Early": 2, "Pre": 2, "Pro": 2},
+        "source": "My dataset",
+        "synthetic": None,
+    }
+    for rank, label in enumerate(imported.index[::2]):
+        assert (imported.path / label.image).read_bytes() == jpeg(100 * rank)
+    assert index.read(imported.path) == imported.index
+    assert left(raw) == ["My-dataset"]
+
+
+def test_originals_are_preferred_to_segmented_copies(raw, tmp_path):
+    lay(tmp_path / "in/Original")
+    lay(tmp_path / "in/Segmented", seed=1000)
+    imported = importer.import_dataset(tmp_path / "in")
+    assert (len(imported.index), imported.segmented) == (8, 8)
+    assert (imported.path / "Benign/0.jpg").read_bytes() == jpeg(0)
+    assert len(importer.import_dataset(tmp_path / "in/Segmented", "only-segmented").index) == 8
+
+
+def test_files_of_one_name_and_class_all_survive(raw, tmp_path):
+    source = lay(tmp_path / "in")
+    for number, place in enumerate(("a", "b", "B")):
+        (source / "Pro" / place).mkdir()
+        (source / "Pro" / place / "0.jpg").write_bytes(jpeg(900 + number))
+    picture(950).save(source / "Pro/0.tif")
+    imported = importer.import_dataset(source)
+    names = [row.image for row in imported.index if row.label == "Pro"]
+    assert names == ["Pro/0-2.jpg", "Pro/0.jpg", "Pro/0.png", "Pro/1.jpg", "Pro/B-0.jpg", "Pro/a-0.jpg"]
+    assert len({(imported.path / name).read_bytes() for name in names}) == 6
+
+
+def test_junk_is_ignored_and_strays_are_counted(raw, tmp_path):
+    source = lay(tmp_path / "in")
+    for name in ("Thumbs.db", "Pro/.DS_Store", "Pro/._0.jpg", "readme.txt"):
+        (source / name).write_bytes(b"x")
+    (source / "__MACOSX/Pro").mkdir(parents=True)
+    (source / "__MACOSX/Pro/0.jpg").write_bytes(b"x")
+    (source / "logo.jpg").write_bytes(jpeg(999))
+    imported = importer.import_dataset(source)
+    assert (len(imported.index), imported.ignored, imported.outside, imported.quarantined) == (8, 4, 1, [])
+
+
+def test_bad_files_go_to_quarantine_and_odd_ones_are_converted(raw, tmp_path):
+    source = lay(tmp_path / "in")
+    (source / "Pro/empty.jpg").write_bytes(b"")
+    (source / "Pro/cut.jpg").write_bytes(jpeg(5)[:-200])
+    (source / "Pro/text.png").write_bytes(b"no image")
+    picture(6).convert("L").save(source / "Pro/grey.jpg")
+    (source / "Pro/photo.JPE").write_bytes(jpeg(7))
+    (tmp_path / "secret.jpg").write_bytes(jpeg(8))
+    (source / "Pro/out.jpg").symlink_to(tmp_path / "secret.jpg")
+    (source / "Pro/folder").symlink_to(tmp_path)
+    (source / "Pro/inside.jpg").symlink_to(source / "Pro/0.jpg")
+    os.mkfifo(source / "Pro/pipe.jpg")
+    imported = importer.import_dataset(source)
+    expected = [
+        ("Pro/folder", "symbolic link to a folder"),
+        ("Pro/cut.jpg", "truncated"),
+        ("Pro/empty.jpg", "zero bytes"),
+        ("Pro/out.jpg", "symbolic link out of the folder"),
+        ("Pro/pipe.jpg", "not a regular file"),
+        ("Pro/text.png", "not an image"),
+    ]
+    assert imported.quarantined == expected
+    rows = read_csv(imported.path / "quarantine.csv", ("file", "reason"))
+    assert [(row["file"], row["reason"]) for row in rows] == expected
+    assert imported.converted == [("Pro/grey.png", "grey made RGB")]
+    assert (imported.path / "Pro/photo.jpg").read_bytes() == jpeg(7)
+    kept = sorted(p.relative_to(imported.path).as_posix() for p in imported.path.glob("_quarantine/*/*"))
+    assert kept == ["_quarantine/Pro/cut.jpg", "_quarantine/Pro/text.png"]
+    assert index.duplicates(imported.index) == [["Pro/0.jpg", "Pro/inside.jpg"]]
+    assert not (imported.path / "Pro/inside.jpg").is_symlink()
+
+
+def test_an_archive_cannot_write_outside_or_fill_the_disk(raw, tmp_path):
+    path = zipped(lay(tmp_path / "in"), tmp_path / "in.zip")
+    with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("Pro/../../../evil.jpg", jpeg(1))
+        archive.writestr("/Pro/absolute.jpg", jpeg(2))
+        archive.writestr("C:\\Pro\\drive.jpg", jpeg(3))
+        link = zipfile.ZipInfo("Pro/link.jpg")
+        link.external_attr = (stat.S_IFLNK | 0o777) << 16
+        archive.writestr(link, "/etc/passwd")
+        archive.writestr("Pro/bomb.jpg", b"\0" * 65_000_000)
+        archive.writestr("Pro/windows\\style.jpg", jpeg(4))
+        secret = zipfile.ZipInfo("Pro/secret.jpg")
+        archive.writestr(secret, jpeg(5))
+        secret.flag_bits |= 1
+        archive.writestr("Pro/damaged.jpg", jpeg(6), zipfile.ZIP_STORED)
+    content = bytearray(path.read_bytes())
+    at = content.index(jpeg(6))
+    content[at + 100 : at + 110] = b"\0" * 10
+    path.write_bytes(content)
+    imported = importer.import_dataset(path)
+    assert imported.quarantined == [
+        ("/Pro/absolute.jpg", "path out of the archive"),
+        ("C:/Pro/drive.jpg", "path out of the archive"),
+        ("Pro/../../../evil.jpg", "path out of the archive"),
+        ("Pro/bomb.jpg", "larger than 64 MB"),
+        ("Pro/link.jpg", "symbolic link in an archive"),
+        ("Pro/secret.jpg", "encrypted"),
+        ("Pro/damaged.jpg", "damaged in the archive (Bad CRC-32 for file 'Pro/damaged.jpg')"),
+    ]
+    assert len(imported.index) == 9
+    assert (imported.path / "Pro/style.jpg").read_bytes() == jpeg(4)
+    assert not list(tmp_path.rglob("evil.jpg"))
+
+
+def test_another_dataset_keeps_its_classes(raw, tmp_path):
+    names = {"a": "train/lymphocyte", "b": "train/Pro-B", "c": "test/lymphocyte", "d": "test/Pro-B"}
+    lay(tmp_path / "other/images", names)
+    imported = importer.import_dataset(tmp_path / "other", as_is=True)
+    assert index.count(imported.index) == {"Pro-B": 4, "lymphocyte": 4}
+    assert [row.image for row in imported.index if row.label == "Pro-B"] == [
+        "Pro-B/0.jpg", "Pro-B/1.jpg", "Pro-B/images-train-0.jpg", "Pro-B/images-train-1.jpg",
+    ]  # fmt: skip
+    lay(tmp_path / "patients", {"a": "sick/p1", "b": "sick/p2", "c": "well/p3"})
+    assert index.count(importer.import_dataset(tmp_path / "patients", as_is=True).index) == {"sick": 4, "well": 2}
+
+
+def test_groups(raw, tmp_path):
+    source = lay(tmp_path / "in/Original")
+    (source / "Pro/own.jpg").write_bytes(jpeg(77))
+    table = tmp_path / "groups.csv"
+    table.write_text('image,group\nOriginal/Benign/0.jpg,"p, 1"\nEarly/1.jpg,p2\nown.jpg,p3\n')
+    imported = importer.import_dataset(tmp_path / "in", groups=table)
+    assert imported.grouped == 3
+    assert (imported.path / "groups.csv").read_text() == (
+        'image,group\nBenign/0.jpg,"p, 1"\nEarly/1.jpg,p2\nPro/own.jpg,p3\n'
+    )
+    table.write_text("image,group\n1.jpg,p1\n")  # several files have this name
+    assert error_of(tmp_path / "in", "x", groups=table) == (
+        f"{table} names none of the images: it says '1.jpg', an image is 'Benign/0.jpg'."
+    )
+    table.write_text("image,group\na.jpg,p1\na.jpg,p2\n")
+    assert error_of(tmp_path / "in", "x", groups=table) == f"{table} gives a.jpg two groups, 'p1' and 'p2'. Keep one."
+    table.write_text("file,group\n")
+    assert error_of(tmp_path / "in", "x", groups=table) == f"{table} has columns file, group; it needs image, group."
+    assert left(raw) == ["in"]
+
+
+def test_mistakes_are_one_line_and_leave_nothing(raw, tmp_path):
+    source = lay(tmp_path / "in")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "text.zip").write_text("no zip")
+    lay(tmp_path / "other", {"a": "cats", "b": "dogs"})
+    assert error_of(tmp_path / "none") == (
+        f"There is no {tmp_path / 'none'}. Give a folder or a zip with one folder for each class."
+    )
+    assert error_of(tmp_path / "empty") == (
+        f"{tmp_path / 'empty'} holds no images that can be read. Give a folder or zip with class folders."
+    )
+    assert error_of(tmp_path / "text.zip") == (
+        f"{tmp_path / 'text.zip'} is neither a folder nor a whole zip. Give one of these."
+    )
+    assert error_of(tmp_path / "other") == (
+        f"{tmp_path / 'other'} holds no folder of the class Benign or Early or Pre or Pro; its images lie in: "
+        "cats, dogs. For another dataset add --as-is."
+    )
+    assert error_of(tmp_path / "other/cats", as_is=True) == (
+        f"{tmp_path / 'other/cats'} holds 0 class folders with images; at least 2 are needed."
+    )
+    assert error_of(source, "../up") == (
+        "'../up' cannot name a dataset: use up to 64 letters, digits, dots, dashes or underscores."
+    )
+    assert left(raw) == []
+    importer.import_dataset(source)
+    assert error_of(source) == (
+        f"There is a dataset 'in' already. Choose another --name, or delete {raw / 'in'} to import it anew."
+    )
+
+
+def test_one_image_under_two_classes_is_an_error_that_names_both(raw, tmp_path):
+    source = lay(tmp_path / "in/Original")
+    shutil.copy(source / "Early/1.jpg", source / "Pro/9.jpg")
+    assert error_of(tmp_path / "in") == (
+        "The same image lies under two classes: Original/Early/1.jpg and Original/Pro/9.jpg. "
+        "Remove one of them and import again."
+    )
+    assert left(raw) == []
+
+
+def test_a_class_without_a_usable_image_is_an_error(raw, tmp_path):
+    source = lay(tmp_path / "in")
+    for path in (source / "Pre").iterdir():
+        path.write_bytes(b"")
+    assert error_of(source) == "Class 'Pre' has no usable image: Pre/0.jpg: zero bytes. Nothing was imported."
+    assert left(raw) == []
+
+
+def test_a_difference_from_the_published_counts_is_said():
+    counts = dict(all_dataset.PUBLISHED)
+    assert all_dataset.published_difference(counts) is None
+    assert all_dataset.published_difference({"cats": 1}) is None
+    assert all_dataset.published_difference(counts | {"Pre": 960, "Pro": 805}) == (
+        "The published dataset has other counts: Pre 960 of 963, Pro 805 of 804."
+    )
+
+
+def run(script, *arguments, **variables):
+    """Run Python code in a process of its own, in the project."""
+    return subprocess.Popen(
+        [sys.executable, "-c", script, *map(str, arguments)], cwd=PROJECT, env=os.environ | variables,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+
+
+# Everything is imported first: the other user may not be able to read the project.
+AS_ANOTHER = """
+import os, sys, resource
+from pathlib import Path
+import PIL.Image, psutil; PIL.Image.init()
+from data.datasets import importer
+from data.datasets import integrity_check
+from utils.errors import LeukoBenchError
+if sys.argv[3] == "other" and os.geteuid() == 0:
+    os.setgroups([]); os.setgid(65534); os.setuid(65534)
+if sys.argv[3] == "small":
+    resource.setrlimit(resource.RLIMIT_FSIZE, (700, 700))
+os.environ["LEUKOBENCH_DATA"] = sys.argv[2]
+try:
+    imported = importer.import_dataset(Path(sys.argv[1]), "x")
+    print(len(imported.index), imported.quarantined)
+except LeukoBenchError as error:
+    print(error)
+"""
+
+
+@pytest.fixture
+def shared():
+    """A folder that every user can reach."""
+    place = Path(tempfile.mkdtemp(prefix="leukobench-"))
+    place.chmod(0o777)
+    yield place
+    for path in place.rglob("*"):
+        if path.is_dir() and not path.is_symlink():
+            path.chmod(0o777)
+    shutil.rmtree(place)
+
+
+def test_files_without_permission_go_to_quarantine(shared):
+    source = lay(shared / "in")
+    (source / "Pro/1.jpg").chmod(0)
+    (source / "Pro/locked").mkdir()
+    (source / "Pro/locked").chmod(0)
+    out, err = run(AS_ANOTHER, source, shared / "home", "other").communicate()
+    assert out == (
+        "7 [('Pro/locked', 'folder cannot be read (permission denied)'), ('Pro/1.jpg', 'permission denied')]\n"
+    ), err
+
+
+def test_unreadable_sources_and_unwritable_folders_are_one_line(shared):
+    source = lay(shared / "in")
+    archive = zipped(source, shared / "in.zip")
+    archive.chmod(0)
+    (shared / "home").mkdir()
+    (shared / "home").chmod(0o555)
+    message = (
+        f"Cannot write {shared}/home/raw/x: Permission denied. Free space or set LEUKOBENCH_DATA to another folder.\n"
+    )
+    out, err = run(AS_ANOTHER, source, shared / "home", "other").communicate()
+    assert out == message, err
+    for path in (archive, source):
+        path.chmod(0)
+        out, err = run(AS_ANOTHER, path, shared / "home2", "other").communicate()
+        assert out == f"Cannot read {path}: permission denied. Make it readable for you.\n", err
+    assert list((shared / "home").iterdir()) == []
+    source.chmod(0o755)
+    (source / "Pro").chmod(0)
+    out, err = run(AS_ANOTHER, source, shared / "home2", "other").communicate()
+    assert out == (
+        f"{source} holds no folder of the class Pro; its images lie in: Benign, Early, Pre. "
+        "For another dataset add --as-is. Not read: Pro: folder cannot be read (permission denied).\n"
+    ), err
+
+
+def test_a_file_that_cannot_be_written_whole_leaves_nothing(shared):
+    source = lay(shared / "in")
+    out, err = run(AS_ANOTHER, source, shared / "home", "small").communicate()
+    assert out == (
+        f"Cannot write {shared}/home/raw/x: File too large. Free space or set LEUKOBENCH_DATA to another folder.\n"
+    ), err
+    assert list((shared / "home/raw").iterdir()) == []
+
+
+def test_a_full_disk_leaves_nothing(shared):
+    source = lay(shared / "in", count=30)
+    (shared / "disk").mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=48k", "tmpfs", str(shared / "disk")]
+    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("a small disk cannot be mounted here")
+    try:
+        out, err = run(AS_ANOTHER, source, shared / "disk", "root").communicate()
+        assert out == (
+            f"Cannot write {shared}/disk/raw/x: No space left on device. "
+            "Free space or set LEUKOBENCH_DATA to another folder.\n"
+        ), err
+        assert list((shared / "disk/raw").iterdir()) == []
+    finally:
+        subprocess.run(["umount", str(shared / "disk")], check=True)
+
+
+SLOW = """
+import sys, time
+from pathlib import Path
+from data.datasets import importer
+def progress(done, total):
+    if done == 3:
+        print("three", flush=True)
+        time.sleep(60)
+importer.import_dataset(Path(sys.argv[1]), "x", progress=progress)
+"""
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+def test_an_interrupted_import_leaves_nothing_or_everything(raw, tmp_path, how):
+    source = lay(tmp_path / "in")
+    process = run(SLOW, source)
+    assert process.stdout.readline() == "three\n"
+    assert not (raw / "x").exists()
+    process.send_signal(how)
+    process.communicate()
+    if how == signal.SIGINT:
+        assert left(raw) == []
+    time.sleep(0.05)
+    assert len(importer.import_dataset(source, "x").index) == 8  # and the next one clears up after a kill
+    assert left(raw) == ["x"]
+
+
+def test_a_download_that_fails_says_why_and_how_else(raw, monkeypatch):
+    import kagglehub
+    import requests
+    from kagglehub.exceptions import KaggleApiHTTPError
+
+    def answer(status):
+        response = requests.Response()
+        response.status_code = status
+        return KaggleApiHTTPError("some\nlong text", response=response)
+
+    monkeypatch.setattr(requests, "head", lambda *_, **__: requests.Response())
+    for problem, words in (
+        (requests.exceptions.ConnectTimeout(), "Kaggle does not answer in time"),
+        (requests.exceptions.ProxyError(), "the proxy refuses the connection"),
+        (requests.exceptions.SSLError(), "the secure connection to Kaggle cannot be verified"),
+        (requests.exceptions.ConnectionError("[Errno -2] Name or service not known"), "no connection to Kaggle"),
+        (answer(403), "Kaggle refuses access (HTTP 403)"),
+        (answer(404), "Kaggle answers HTTP 404"),
+        (OSError(28, "No space left on device"), "No space left on device"),
+        (ValueError("Invalid Kaggle\ncredentials file."), "Invalid Kaggle credentials file"),
+    ):
+
+        def fail(handle, problem=problem):
+            assert handle == "mehradaria/leukemia"
+            raise problem
+
+        monkeypatch.setattr(kagglehub, "dataset_download", fail)
+        with pytest.raises(LeukoBenchError) as error:
+            kaggle_download.download()
+        assert str(error.value) == (
+            f"Cannot download mehradaria/leukemia: {words}. Fetch https://www.kaggle.com/datasets/mehradaria/leukemia "
+            "by hand, then: python run_guide.py data import PATH"
+        )
+    assert left(raw) == []
+
+
+def test_a_download_is_imported(raw, tmp_path, monkeypatch):
+    import kagglehub
+    import requests
+
+    lay(tmp_path / "cache/versions/1/Original")
+    limits = []
+    monkeypatch.setattr(requests, "head", lambda url, timeout: limits.append(timeout) or requests.Response())
+    monkeypatch.setattr(kagglehub, "dataset_download", lambda handle: str(tmp_path / "cache/versions/1"))
+    imported = kaggle_download.download()
+    assert (imported.name, len(imported.index), limits) == ("ALL_dataset", 8, [(5, 15)])
+    assert json.loads((raw / "ALL_dataset/dataset.json").read_text())["name"] == "ALL_dataset"
+
+
+def test_the_commands_say_what_they_did(raw, tmp_path):
+    source = lay(tmp_path / "in", count=10)
+    (source / "Pro/empty.jpg").write_bytes(b"")
+    (source / "Pro/copy.jpg").write_bytes(jpeg(300))
+    picture(6).convert("L").save(source / "Pro/grey.jpg")
+    (source / "notes.txt").write_text("")
+
+    def guide(*words):
+        return subprocess.run(
+            [sys.executable, "run_guide.py", "data", *words], cwd=PROJECT, capture_output=True, text=True, check=False
+        )
+
+    said = guide("import", str(source))
+    assert said.stdout.splitlines()[9:] == [
+        "Ignored, files that are no images: 1.",
+        "Converted to RGB PNG (1): Pro/grey.png (grey made RGB).",
+        "Quarantined (1): Pro/empty.jpg (zero bytes).",
+        f"The reasons stand in {raw / 'in' / 'quarantine.csv'}",
+        "Exact copies of another image: 1, first Pro/copy.jpg of Pro/0.jpg. A split keeps them together.",
+        f"Imported 42 images into {raw / 'in'}",
+        "Next: python run_guide.py train cnn --dataset in",
+    ]
+    assert said.stderr == (
+        "Note: The published dataset has other counts: "
+        "Benign 10 of 504, Early 10 of 985, Pre 10 of 963, Pro 12 of 804.\n"
+    )
+    assert guide("check").stdout.splitlines()[-1] == "Every image is whole and unchanged."
+    (raw / "in/Pre/1.jpg").unlink()
+    split = guide("split")
+    assert (split.returncode, split.stdout) == (1, "")
+    assert split.stderr == (
+        "Error: The images of 'in' are not those of its index: 1 missing (Pre/1.jpg). "
+        "Look into it with: python run_guide.py data check in\n"
+    )
+    assert "Missing since the last check: Pre/1.jpg." in guide("check", "in").stdout.splitlines()
+    assert guide("split", "in", "--split", "50/25/25").stdout.splitlines()[-1].startswith("Manifest ")
+    assert sorted(path.name for path in (raw.parent / "splits").iterdir()) == ["in-50-25-25-seed42"]

@@ -1,0 +1,196 @@
+"""Changes of images: pure, repeatable, stronger by the step, and each does what its name says and nothing else."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from data.imaging import color_ops, nucleus_segmentation, scene_ops, stain_normalization
+from data.manifest import Row, from_rows
+from data.perturbations import registry as perturbations
+from data.perturbations.registry import FAMILIES, SEVERITIES
+from data.perturbations.stain_donors import Donors
+from data.splitting.splits import SplitFolder
+from data.synthetic import generator as synthetic
+from data.synthetic.staining import draw_bar, patient_of
+from utils.errors import LeukoBenchError
+
+SIZE = 128
+CHANGES = [*(change for family in FAMILIES.values() for change in family), *perturbations.references(("Early",))]
+NAMES = [f"{c.family} {c.name} {c.severity}" for c in CHANGES]
+
+
+def smear(number, label="Early", kind="confounded"):
+    """Return a smear and its true nucleus mask (bool)."""
+    patient = patient_of(5, synthetic.CLASSES, label, number, 8, kind)
+    picture, mask = synthetic.draw(np.random.default_rng([number, 3]), label, SIZE, patient)
+    return picture, mask > 0
+
+
+SMEARS = [smear(number, label) for number, label in enumerate(synthetic.CLASSES)]
+DONOR = smear(9, "Pro")[0]
+
+
+def around(mask, pixels):
+    """Return a mask grown by so many pixels."""
+    import cv2
+
+    return cv2.dilate(mask.astype(np.uint8), np.ones((2 * pixels + 1,) * 2, np.uint8)) > 0
+
+
+def edges(image):
+    """Return how steep the grey picture is at every pixel."""
+    import cv2
+
+    grey = cv2.GaussianBlur(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), (0, 0), 1.5).astype(np.float32)
+    return np.hypot(cv2.Sobel(grey, cv2.CV_32F, 1, 0), cv2.Sobel(grey, cv2.CV_32F, 0, 1))
+
+
+@pytest.mark.parametrize("change", CHANGES, ids=NAMES)
+def test_a_change_is_pure_and_repeatable(change):
+    noise = np.random.default_rng(1).integers(0, 256, (60, 84, 3), np.uint8)
+    for image in (SMEARS[0][0], noise, np.full((40, 40, 3), 255, np.uint8), np.zeros((9, 7, 3), np.uint8)):
+        before = image.copy()
+        changed = change.apply(image, "ab", DONOR)
+        assert changed.shape == image.shape and changed.dtype == np.uint8
+        assert np.array_equal(image, before) and not np.shares_memory(changed, image)
+        assert np.array_equal(changed, change.apply(image, "ab", DONOR))
+    assert not np.array_equal(change.apply(SMEARS[0][0], "ab", DONOR), SMEARS[0][0])
+
+
+@pytest.mark.parametrize("name", [name for name, changes in FAMILIES.items() if len(changes) > 1])
+def test_a_higher_severity_is_further_from_the_image(name):
+    for kind in dict.fromkeys(change.name for change in FAMILIES[name]):
+        steps = [change for change in FAMILIES[name] if change.name == kind]
+        assert tuple(change.severity for change in steps) == SEVERITIES
+        # Pale colours, so that every hue of them can be shown: what is clipped is no longer turned so far.
+        images = [color_ops.saturation(image, 0.4) if name == "hue" else image for image, _ in SMEARS]
+        pairs = [[(c.apply(image, str(k), None), image) for k, image in enumerate(images)] for c in steps]
+        distances = [np.mean([np.abs(a.astype(int) - b).mean() for a, b in each]) for each in pairs]
+        assert distances == sorted(distances) and 0 < distances[0] < 0.75 * distances[-1]
+
+
+@pytest.mark.parametrize("name", ["blur", "noise", "deposit", "bubbles", "cells removed"])
+def test_what_is_drawn_belongs_to_the_image_alone(name):
+    change, image = FAMILIES[name][-1], SMEARS[1][0]
+    assert not np.array_equal(change.apply(image, "a", None), change.apply(image, "b", None))
+
+
+class Gathered(np.random.Generator):
+    """Draws the grains of a clump as large as they come, all in its middle."""
+
+    def normal(self, loc, scale, size):
+        return np.full(size, loc, float)
+
+    def uniform(self, low, high, size):
+        return np.full(size, high, float)
+
+
+def test_clumps_of_one_step_lie_among_those_of_the_next_and_their_grains_differ(monkeypatch):
+    image = np.full((SIZE, SIZE, 3), 255, np.uint8)
+
+    def dark():
+        return [change.apply(image, "a", None).min(axis=2) < 255 for change in FAMILIES["deposit"]]
+
+    assert all((fewer & ~more).any() for fewer, more in pairwise(dark()))
+    plain = perturbations.generator
+    monkeypatch.setattr(perturbations, "generator", lambda *names: Gathered(plain(*names).bit_generator))
+    for fewer, more in pairwise(dark()):
+        assert fewer.any() and not (fewer & ~more).any() and (more & ~fewer).any()
+
+
+def test_colours_change_and_shapes_stay():
+    image = SMEARS[2][0]
+    lightness = stain_normalization.to_lab(image)[..., 0]
+    assert abs(stain_normalization.to_lab(color_ops.hue(image, 20))[..., 0] - lightness).mean() < 1
+    assert np.abs(color_ops.hue(image, 360).astype(int) - image).max() <= 1
+    assert np.array_equal(color_ops.saturation(image, 1), image)
+    assert np.ptp(color_ops.saturation(image, 0), axis=2).max() == 0
+    assert np.array_equal(color_ops.brightness(image, 0.5), np.rint(image * 0.5).astype(np.uint8))
+
+
+def test_a_swap_puts_the_donors_stain_on():
+    image = smear(3, "Benign")[0]
+    swapped = color_ops.reinhard_swap(image, DONOR)
+    assert np.allclose(
+        stain_normalization.reinhard_statistics(swapped)[:3], stain_normalization.reinhard_statistics(DONOR)[:3], atol=2
+    )
+    swapped = color_ops.macenko_swap(image, DONOR)
+    aim, own = (np.array(stain_normalization.macenko_statistics(each)) for each in (DONOR, image))
+    assert (
+        abs(np.array(stain_normalization.macenko_statistics(swapped)) - aim)[6:].max() < 0.5 * abs(own - aim)[6:].max()
+    )
+    assert np.array_equal(color_ops.macenko_swap(image, np.full_like(image, 250)), image)
+
+
+@pytest.mark.parametrize("kind", ["confounded", "independent"])
+def test_removed_cells_leave_neither_nuclei_nor_outlines(kind):
+    for number, label in enumerate(synthetic.CLASSES):
+        image, mask = smear(number, label, kind)
+        removed = scene_ops.remove_cells(image, np.random.default_rng(number))
+        stains = [nucleus_segmentation.nuclear_stain(each) for each in (image, removed)]
+        level = np.percentile(stains[0][mask], 20)
+        before, after = (int((each > level).sum()) for each in stains)
+        assert before > 0.01 * mask.size and after < 0.05 * before
+        # Along the outlines there is hardly more of an edge than anywhere else.
+        rim, elsewhere = around(mask, 1) & around(~mask, 1), ~around(mask, 8)
+        before, after = (edges(each)[rim].mean() / edges(each)[elsewhere].mean() for each in (image, removed))
+        assert before > 3 and after < 1.4
+
+
+def test_another_background_keeps_the_cells():
+    image, mask = smear(2, "Pre")
+    changed = scene_ops.replace_background(image, DONOR, np.random.default_rng(0))
+    assert np.median(np.abs(changed[mask].astype(int) - image[mask])) == 0
+    far = ~around(nucleus_segmentation.cell_mask(image), 3)
+    assert np.array_equal(changed[far], scene_ops.remove_cells(DONOR, np.random.default_rng(0))[far])
+    assert not nucleus_segmentation.nucleus_mask(changed)[far].sum() > 0.1 * mask.sum()
+
+
+def test_painting_over_hides_which_bar_there_was():
+    bare = smear(1, "Early")[0]
+    corner = np.zeros((SIZE, SIZE), bool)
+    corner[-22:, -22:] = True
+    painted = []
+    for style in range(4):
+        image = bare.copy()
+        image[-20:, -20:] = 200
+        draw_bar(image, style)
+        painted.append(scene_ops.paint_over_bar(image))
+        assert np.array_equal(painted[-1][~corner], image[~corner])
+    assert all(np.array_equal(painted[0], each) for each in painted)
+    # No step: the corner's rows and columns follow on from those beside it.
+    steps = np.abs(np.diff(painted[0].astype(int), axis=1))
+    assert steps[-22:, SIZE - 23].mean() < 2 * steps[:-22].mean() + 5
+
+
+def test_a_family_that_is_unknown_is_named():
+    with pytest.raises(
+        LeukoBenchError, match=r"^Unknown family 'gray': choose from grey, hue, saturation, .*Did you mean"
+    ):
+        perturbations.chosen(["gray"], ())
+    every = perturbations.chosen((), ("A", "B"))
+    assert [change.family for change in every] == sorted(
+        (change.family for change in every), key=perturbations.NAMES.index
+    )
+    assert {change.donor for change in perturbations.chosen(["stain reference"], ("A", "B"))} == {"A", "B"}
+
+
+def test_a_donor_is_a_training_image_of_any_other_class(tmp_path):
+    rows = [
+        Row(f"{label}/{split}-{k}.png", label, split, "", f"{ord(label)}{split}{k}")
+        for label in "ABC"
+        for split in ("train", "test")
+        for k in range(40)
+    ]
+    manifest = from_rows(rows)
+    donors = Donors(SplitFolder(tmp_path, manifest))
+    chosen = {row.image: donors.other(row) for row in manifest.subset("test")}
+    assert all(donor.split == "train" and donor.label != image[0] for image, donor in chosen.items())
+    taken = [donor.label for image, donor in chosen.items() if image.startswith("A")]
+    assert 10 < taken.count("B") < 30 and len({donor.image for donor in chosen.values()}) > 60
+    assert chosen == {
+        row.image: Donors(SplitFolder(tmp_path, from_rows(rows[::-1]))).other(row) for row in manifest.subset("test")
+    }
+    with pytest.raises(LeukoBenchError, match="all training images are of A"):
+        Donors(SplitFolder(tmp_path, from_rows([row for row in rows if row.label == "A"]))).other(rows[0])

@@ -1,0 +1,193 @@
+"""The ladder of shortcut baselines: right on smears whose stain tells the class, and on those where it does not."""
+
+import io
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from data.auditing import shortcut_baselines, shortcut_features
+from data.splitting import splits
+from data.synthetic import generator as synthetic
+from data.synthetic.cells import MORPHOLOGIES, draw_scene
+from utils.errors import LeukoBenchError
+from utils.metrics.predictions import wilson
+from utils.paths import PROJECT
+from utils.tables import shortcuts as shortcuts_tables
+from utils.tables.shortcuts import SEES, WITHOUT_CELLS, Shortcut
+
+
+@pytest.fixture(scope="module")
+def ladders(home):
+    """The ladder of confounded and of independent smears, with their split folders and the root they lie in."""
+    root, found = home / "shortcut-runs", {}
+    for stain in synthetic.STAINS:
+        name = f"shortcuts-{stain}"
+        synthetic.make(name, images_per_class=30, size=80, patients=10, stain=stain, seed=5)
+        folder = splits.prepare_split(name)
+        found[stain] = folder, shortcut_baselines.ladder(folder, root)
+    return root, found
+
+
+def rung(baseline, correct, images=100):
+    return Shortcut(baseline, images, correct, correct / images, *wilson(correct, images), 3, 0.5)
+
+
+def rungs(**correct):
+    """A ladder whose baselines have 25 of 100 right, or as many as told."""
+    right = {name.replace("_", " "): number for name, number in correct.items()}
+    return [rung(name, right.get(name, 25)) for name in SEES]
+
+
+def test_confounded_smears_are_flagged_and_independent_ones_cleared(ladders):
+    _, found = ladders
+    confounded, independent = (shortcuts_tables.verdict(found[stain][1]) for stain in ("confounded", "independent"))
+    assert confounded.word == "confounded"
+    assert {"scale-bar corner", "border strip", "background"} <= set(confounded.told_by)
+    assert confounded.chance == 0.25 and "names the class of" in confounded.sentences[0]
+    assert independent.word == "cleared" and not independent.told_by
+    by_name = {stain: {rung.baseline: rung for rung in found[stain][1]} for stain in found}
+    for name in ("background", "border strip", "colour histogram"):
+        assert by_name["confounded"][name].accuracy > 0.9 > 0.5 > by_name["independent"][name].accuracy, name
+
+
+def test_the_file_is_the_ladder_on_the_splits_own_test_images(ladders):
+    root, found = ladders
+    folder, ladder = found["confounded"]
+    path = shortcuts_tables.path(root, folder.manifest.hash)
+    assert path == root / "shortcuts" / f"{folder.manifest.hash}.csv"
+    assert path.read_text().splitlines()[0] == "baseline,images,correct,accuracy,low,high,features,seconds"
+    assert [rung.baseline for rung in ladder] == list(SEES)
+    for rung, read in zip(ladder, shortcuts_tables.read(root, folder.manifest.hash), strict=True):
+        assert rung.images == len(folder.manifest.subset("test"))
+        assert (rung.low, rung.high) == wilson(rung.correct, rung.images)
+        assert read.accuracy == pytest.approx(rung.correct / rung.images) and read.features == rung.features
+    assert {rung.baseline: rung.features for rung in ladder}["colour histogram"] == 48
+    name, accuracy = shortcuts_tables.best(root, folder.manifest.hash)
+    assert accuracy == max(rung.accuracy for rung in ladder) and name in SEES
+
+
+def test_it_is_repeatable_and_leaves_the_validation_images_alone(ladders, tmp_path):
+    folder, ladder = ladders[1]["independent"]
+    seen = []
+    again = shortcut_baselines.ladder(folder, tmp_path, lambda done, total: seen.append((done, total)))
+    assert [rung.correct for rung in again] == [rung.correct for rung in ladder]
+    images = len(folder.manifest.subset("train")) + len(folder.manifest.subset("test"))
+    assert seen[-1] == (images, images)
+
+
+def test_a_ladder_is_read_without_scikit_learn(ladders):
+    root, found = ladders
+    code = (
+        "import sys; from pathlib import Path; from utils.tables import shortcuts as t; "
+        f"print(t.best(Path({str(root)!r}), {found['confounded'][0].manifest.hash!r})[1]); "
+        "sys.exit(any(name in sys.modules for name in ('sklearn', 'keras', 'numpy')))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert float(done.stdout) > 0.9
+
+
+def test_no_ladder_is_none_and_a_damaged_one_is_one_line(tmp_path):
+    assert shortcuts_tables.best(tmp_path, "0123456789abcdef") is None
+    path = shortcuts_tables.path(tmp_path, "x")
+    path.parent.mkdir()
+    path.write_text("baseline,images,correct,accuracy,low,high,features,seconds\nbackground,ten,1,0.1,0,1,48,1\n")
+    with pytest.raises(LeukoBenchError) as error:
+        shortcuts_tables.read(tmp_path, "x")
+    assert str(error.value) == f"{path} is damaged. Make it again: python run_guide.py audit"
+
+
+@pytest.mark.parametrize(
+    ("correct", "word"),
+    [
+        ({}, "cleared"), ({"background": 53}, "cleared"), ({"background": 54}, "confounded"),
+        ({"thumbnail": 99}, "cleared"),
+    ],
+)  # fmt: skip
+def test_the_rule_of_the_verdict(correct, word):
+    """Chance is 25 %, a quarter of the way to 100 % is 43.75 %, and 54 of 100 have the first interval above."""
+    found = shortcuts_tables.verdict(rungs(**correct))
+    assert found.word == word
+    assert found.told_by == (("background",) if word == "confounded" else ())
+    low = wilson(54, 100)[0], wilson(53, 100)[0]
+    assert low[0] > 0.4375 > low[1]
+
+
+def test_the_table_fits_a_terminal_and_says_what_is_given():
+    found = rungs(background=90, thumbnail=40)
+    table = shortcuts_tables.table(found, "x")
+    marks = {row[0]: (row[1], row[5]) for row in table.rows}
+    assert marks["background"] == ("no", "clearly") and marks["thumbnail"] == ("yes", "weakly")
+    assert {name for name, (cells, _) in marks.items() if cells == "no"} == {"majority class", *WITHOUT_CELLS}
+    assert all(f"{name.capitalize()}: {words}." in table.words_below for name, words in SEES.items())
+
+
+def test_stained_cells_are_left_out_and_red_cells_are_not():
+    for label in synthetic.CLASSES:
+        patient = synthetic.patient_of(1, synthetic.CLASSES, label, 0, 2, "independent")
+        rng = np.random.default_rng(3)
+        picture, nuclei = synthetic.draw(rng, label, 128, patient)
+        scene = draw_scene(np.random.default_rng(3), MORPHOLOGIES[label], 128)
+        stained = shortcut_features.stained_mask(picture)
+        assert stained[nuclei > 0].mean() > 0.99, label
+        assert stained[scene.cytoplasm > 0.5].mean() > 0.95, label  # of burst cells too, which have no nucleus
+        assert stained[(scene.red > 0.5) & (scene.cytoplasm < 0.01)].mean() < 0.35, label
+    assert not shortcut_features.stained_mask(np.full((50, 60, 3), 240, np.uint8)).any()
+
+
+def test_the_corner_is_seen_by_its_own_baseline_alone():
+    picture = np.random.default_rng(1).integers(0, 255, (120, 120, 3), np.uint8)
+    other = picture.copy()
+    other[-20:, -20:] = 0
+    before, after = (shortcut_features.of_picture(each) for each in (picture, other))
+    assert not np.array_equal(before["scale-bar corner"], after["scale-bar corner"])
+    assert len(before["scale-bar corner"]) == 16 * 16 * 3
+
+
+def test_patches_touch_nothing_that_is_left_out():
+    picture = np.zeros((90, 130, 3), np.uint8)
+    picture[20:40, 40:60] = 200
+    left_out = np.ones((90, 130), bool)
+    assert np.isnan(shortcut_features.patches(picture, left_out)).all()
+    left_out[20:40, 40:60] = False
+    found = shortcut_features.patches(picture, left_out)
+    assert found[0].tolist() == [200, 200, 200, 0, 0, 0] and np.isnan(found[1:]).all()
+    whole = shortcut_features.patches(picture, np.zeros((90, 130), bool))
+    assert whole.shape == (12, 6) and not np.isnan(whole).any()
+
+
+def test_an_image_without_a_patch_gets_the_most_frequent_class():
+    features = np.full((9, 12, 6), np.nan, np.float32)
+    features[[0, 1, 2, 3, 6], 0] = np.array([1, 1, 9, 9, 1], np.float32)[:, None]
+    labels = np.array(["a", "a", "b", "b", "b", "b", "a", "b", "a"])
+    test = np.arange(9) >= 6
+    found = shortcut_baselines.score("background patches", features, labels, test)
+    assert (found.images, found.correct, found.features) == (3, 2, 6)  # a by its patch; b, b by frequency: one is wrong
+    nowhere = np.full_like(features, np.nan)
+    assert shortcut_baselines.score("background patches", nowhere, labels, test).correct == 1
+
+
+def test_facts_of_a_file():
+    picture = Image.new("RGB", (40, 30), (200, 100, 50))
+    found = {}
+    for quality in (50, 90):
+        buffer = io.BytesIO()
+        exif = Image.Exif()
+        exif[0x0131] = "a program"
+        picture.save(buffer, "JPEG", quality=quality, exif=exif)
+        found[quality] = shortcut_features.file_facts(buffer.getvalue())
+        assert found[quality][0] == len(buffer.getvalue()) and found[quality][1:3].tolist() == [40, 30]
+        assert found[quality][4] == 1
+    assert (found[50][6:] > found[90][6:]).all()  # coarser steps
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG")
+    assert not shortcut_features.file_facts(buffer.getvalue())[6:].any()
+    assert len({len(values) for values in found.values()}) == 1
+
+
+def test_an_image_that_is_gone_is_one_line(tmp_path):
+    with pytest.raises(LeukoBenchError, match=r"^There is no image .*gone\.png\.$"):
+        shortcut_features.measure([tmp_path / "gone.png"])

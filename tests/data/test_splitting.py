@@ -1,0 +1,294 @@
+import hashlib
+import os
+import shutil
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from data.datasets import importer, index, integrity_check
+from data.datasets.index import Indexed
+from data.splitting import folder_layout, splits
+from data.synthetic import generator as synthetic
+from utils.errors import LeukoBenchError
+from utils.runs import run_folder, split_spec
+
+PUBLISHED = {"Benign": 504, "Early": 985, "Pre": 963, "Pro": 804}
+REAL = Path(os.environ.get("LEUKOBENCH_DATASET") or Path(__file__).resolve().parents[3] / "shared/data/ALL_dataset")
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    monkeypatch.setenv("LEUKOBENCH_DATA", str(tmp_path))
+    return tmp_path
+
+
+@pytest.fixture
+def smears(place):
+    synthetic.make("smears", images_per_class=10, size=32, patients=2)
+    return "smears"
+
+
+def made_up(counts, copies=()):
+    """An index of images that need not exist; `copies` are pairs of numbers of a class's images that are equal."""
+    same = {b: a for a, b in copies}
+    rows = []
+    for label, count in counts.items():
+        for number in range(count):
+            digest = hashlib.sha256(f"{label}{same.get(number, number)}".encode()).hexdigest()
+            rows.append(Indexed(f"{label}/{number:04d}.png", digest, 8, 8, 100))
+    return rows
+
+
+def deal(rows, text="64/16/20", seed=42):
+    return splits.make_manifest("made-up", rows, split_spec.parse(text), seed, text)
+
+
+def sizes(table):
+    return {subset: len(table.subset(subset)) for subset in run_folder.SUBSETS}
+
+
+def test_the_published_counts_give_the_published_split(place):
+    table = deal(made_up(PUBLISHED))
+    assert sizes(table) == {"train": 2083, "val": 521, "test": 652}
+    for label, count in PUBLISHED.items():
+        for subset, share in (("train", 0.64), ("val", 0.16), ("test", 0.2)):
+            assert abs(table.counts()[subset][label] - share * count) <= 1
+
+
+def test_the_real_dataset_is_split_as_published(place):
+    if not REAL.is_dir():
+        pytest.skip(f"the real dataset is not at {REAL}; set LEUKOBENCH_DATASET")
+    imported = importer.import_dataset(REAL, "real")
+    assert Counter(row.label for row in imported.index) == PUBLISHED
+    assert (imported.quarantined, imported.converted) == ([], [])
+    split = splits.prepare_split("real")
+    assert sizes(split.manifest) == {"train": 2083, "val": 521, "test": 652}
+    assert splits.straddling(split.manifest) == []
+    # Published results stand on these: a change of the code shall not change a byte of them.
+    assert split.manifest.hash == "5981e8c9d7b78b52"
+    assert splits.prepare_split("real", "90/10").manifest.hash == "880cfab51a26295d"
+    folder = Path(split.path)
+    assert {s: len(list((folder / s).glob("*/*"))) for s in run_folder.SUBSETS} == sizes(split.manifest)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("64/16/20", (64, 16, 20)),
+        ("80/10/10", (80, 10, 10)),
+        ("90/10", (72, 18, 10)),
+        (" 62.5% / 17.5% / 20% ", (62, 18, 20)),
+        ("kfold:5:1", (64, 16, 20)),
+        ("kfold:4:4", (60, 15, 25)),
+    ],
+)
+def test_fractions_and_folds(place, text, expected):
+    assert tuple(sizes(deal(made_up({"a": 60, "b": 40}), text)).values()) == expected
+
+
+def test_folds_cover_every_image_once(place):
+    rows = made_up({"a": 53, "b": 31, "c": 17}, copies=[(1, 2), (3, 4), (5, 6)])
+    tested = [row.image for fold in range(1, 6) for row in deal(rows, f"kfold:5:{fold}").subset("test")]
+    assert sorted(tested) == sorted(row.image for row in rows)
+
+
+def test_a_split_depends_on_seed_and_content_not_on_names(place):
+    rows = made_up({"a": 50, "b": 50})
+    renamed = [Indexed(f"{row.label}/x-{row.image[2:]}", *list(vars(row).values())[1:]) for row in rows]
+    first = deal(rows)
+    assert deal(rows[::-1]) == first
+    assert deal(renamed).test_identity == first.test_identity
+    assert deal(rows, seed=43).test_identity != first.test_identity
+
+
+def test_equal_images_stay_in_one_subset_and_the_counts_stay_exact(place):
+    copies = [(number, number + 1) for number in range(0, 400, 2)]
+    for seed in range(10):
+        table = deal(made_up(PUBLISHED, copies), seed=seed)
+        assert sizes(table) == {"train": 2083, "val": 521, "test": 652}
+        assert splits.straddling(table) == []
+    # Where nothing else is left to fill a subset, exact counts come first and the cut is told.
+    table = deal(made_up({"a": 5, "b": 5}, [(0, 1), (0, 2), (0, 3), (0, 4)]), "60/20/20")
+    assert sizes(table) == {"train": 6, "val": 2, "test": 2}
+    assert len(splits.straddling(table)) == 2
+
+
+UNKNOWN = (
+    "Unknown split '{}'. Give percent of train/val/test such as 64/16/20, of train+val/test such as 90/10, "
+    "kfold:5:1 for fold 1 of 5, or grouped, grouped:70/10/20, grouped-kfold:5:1."
+)
+SUM = "Split '{}' does not work: the parts must be above 0 and sum to 100."
+ALL_FOLDS = "Split '{}' is 5 splits, which train takes one after another. Name one fold: {}:1."
+FOLD = "Split '{}' does not work: kfold:K:I needs at least 2 folds K and a fold I from 1 to K."
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", UNKNOWN),
+        ("100", UNKNOWN),
+        ("64-16-20", UNKNOWN),
+        ("60/20/10/10", UNKNOWN),
+        ("a/b", UNKNOWN),
+        ("kfold:5", ALL_FOLDS),
+        ("grouped-kfold:5", ALL_FOLDS),
+        ("kfold:1", FOLD),
+        ("grouped:", UNKNOWN),
+        ("grouped-64/16/20", UNKNOWN),
+        ("grouped:kfold:5:", UNKNOWN),
+        ("groups", UNKNOWN),
+        ("grouped:80/30", SUM),
+        ("-10/110", UNKNOWN),
+        ("64/16/10", SUM),
+        ("80/0/20", SUM),
+        ("100/0", SUM),
+        ("kfold:1:1", FOLD),
+        ("kfold:5:0", FOLD),
+        ("kfold:5:6", FOLD),
+    ],
+)
+def test_a_wrong_split_is_one_line(text, message):
+    with pytest.raises(LeukoBenchError) as error:
+        split_spec.parse(text)
+    assert str(error.value) == message.format(text, text)
+
+
+def test_a_class_with_too_few_images_is_one_line(place):
+    with pytest.raises(LeukoBenchError) as error:
+        deal(made_up({"a": 100, "rare": 2}))
+    assert str(error.value) == (
+        "Class 'rare' of 'made-up' has too few images (2) for the split 64/16/20: "
+        "train/val/test would get 0/1/1. Add images or choose another split."
+    )
+    with pytest.raises(LeukoBenchError, match=r"^Dataset 'made-up' has fewer than 2 classes with images: a\.$"):
+        deal(made_up({"a": 100}))
+
+
+def test_the_layout_is_linked_reused_and_repaired(smears, place, monkeypatch):
+    split = splits.prepare_split(smears)
+    assert split.path == place / "splits" / "smears-64-16-20-seed42"
+    assert split.manifest_path.read_text() == split.manifest.text()
+    for row in split.manifest.rows:
+        assert (split.path / row.split / row.image).samefile(place / "raw" / smears / row.image)
+    built = []
+    real_build = folder_layout.build
+    monkeypatch.setattr(folder_layout, "build", lambda *a: built.append(1) or real_build(*a))
+    assert splits.prepare_split(smears) == split
+    assert built == []
+    one = split.manifest.rows[3]
+    for damage in (
+        lambda: (split.path / one.split / one.image).unlink(),
+        lambda: (split.path / "train" / one.label / "extra.png").write_bytes(b"x"),
+        lambda: split.manifest_path.write_text("image\n"),
+        lambda: shutil.rmtree(split.path / "val"),
+        lambda: shutil.rmtree(split.path),
+    ):
+        damage()
+        built.clear()
+        assert splits.prepare_split(smears) == split
+        assert built == [1]
+        assert len(list(split.path.glob("*/*/*"))) == 40
+    assert [p.name for p in (place / "splits").iterdir()] == [split.path.name]
+
+
+def test_where_links_fail_files_are_copied(smears, monkeypatch):
+    def refuse(*_, **__):
+        raise OSError(18, "Invalid cross-device link")
+
+    monkeypatch.setattr(os, "link", refuse)
+    split = splits.prepare_split(smears)
+    row = split.manifest.rows[0]
+    copy = split.path / row.split / row.image
+    assert hashlib.sha256(copy.read_bytes()).hexdigest() == row.sha256
+    assert copy.stat().st_nlink == 1
+
+
+def test_groups_are_in_the_manifest(smears):
+    assert {row.group for row in splits.prepare_split(smears).manifest.rows} == {
+        f"patient-{number:03d}" for number in range(1, 9)
+    }
+
+
+def test_a_failed_layout_leaves_the_old_one(smears, place, monkeypatch):
+    split = splits.prepare_split(smears)
+    gone = split.manifest.rows[0]
+    (split.path / gone.split / gone.image).unlink()
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(folder_layout, "_place", full)
+    with pytest.raises(LeukoBenchError) as error:
+        splits.prepare_split(smears)
+    assert str(error.value) == (
+        f"Cannot write {split.path}: No space left on device. Free space or set LEUKOBENCH_DATA to another folder."
+    )
+    assert [p.name for p in (place / "splits").iterdir()] == [split.path.name]
+    assert len(list(split.path.glob("*/*/*"))) == 39
+
+
+def test_a_changed_dataset_is_noticed(smears, place):
+    first, second, third, *_ = splits.prepare_split(smears).manifest.rows
+    folder = place / "raw" / smears
+    (folder / first.image).unlink()
+    (folder / second.image).rename(folder / "Benign/renamed.png")
+    (folder / third.image).write_bytes(b"short")
+    with pytest.raises(LeukoBenchError) as error:
+        splits.prepare_split(smears)
+    assert str(error.value) == (
+        f"The images of 'smears' are not those of its index: 2 missing ({first.image}), 1 new (Benign/renamed.png), "
+        f"1 changed ({third.image}). Look into it with: python run_guide.py data check smears"
+    )
+    integrity_check.check(smears)
+    assert len(splits.prepare_split(smears).manifest.rows) == 38
+
+
+def test_a_manifest_of_before_is_laid_out_again(smears, place):
+    before = splits.prepare_split(smears)
+    assert splits.restore_split(smears, before.manifest, "64/16/20", 42) == before, "its folder still holds it"
+    (place / "raw" / smears / index.GROUPS).unlink()
+    now = splits.prepare_split(smears)
+    assert now.path == before.path and now.manifest.hash != before.manifest.hash
+    again = splits.restore_split(smears, before.manifest, "64/16/20", 42)
+    assert again.manifest == before.manifest and again.path.name == f"smears-{before.manifest.hash}"
+    assert again.manifest_path.read_text() == before.manifest.text()
+    assert len(list(again.path.glob("*/*/*"))) == 40
+    assert splits.prepare_split(smears) == now, "what is dealt today was left alone"
+    gone = before.manifest.rows[5].image
+    (place / "raw" / smears / gone).unlink()
+    integrity_check.check(smears)
+    with pytest.raises(LeukoBenchError) as error:
+        splits.restore_split(smears, before.manifest, "64/16/20", 42)
+    assert str(error.value) == (
+        f"Dataset 'smears' lacks images of manifest {before.manifest.hash}, or holds others under their names: 1 of 40 "
+        f"(first: {gone}). Import the images of that run again, or train a new run."
+    )
+
+
+def test_which_dataset(place, monkeypatch):
+    make = synthetic.make
+    monkeypatch.setattr(synthetic, "make", lambda name="synthetic", **_: make(name, 1, 32, 1))
+    assert splits.ensure_dataset("") == "synthetic"
+    assert splits.datasets() == ["synthetic"]
+    assert splits.ensure_dataset("") == "synthetic"
+    (place / "raw" / "_junk").mkdir()
+    (place / "raw" / "not-a-dataset").mkdir()
+    (place / "raw" / "file").write_text("")
+    assert splits.ensure_dataset("synthetic") == "synthetic"
+    synthetic.make("other")
+    for name, message in (
+        (
+            "",
+            "There are several datasets: other, synthetic. Name the one to use, as in: "
+            "train cnn --dataset other, or: data check other",
+        ),
+        (
+            "synthetc",
+            "There is no dataset 'synthetc'. Did you mean 'synthetic'? There are: other, synthetic. "
+            "Bring one in with: python run_guide.py data import PATH",
+        ),
+    ):
+        with pytest.raises(LeukoBenchError) as error:
+            splits.ensure_dataset(name)
+        assert str(error.value) == message

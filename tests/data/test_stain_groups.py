@@ -1,0 +1,117 @@
+"""Stain groups: they are the patients of synthetic smears, their number comes from the data, and they are kept."""
+
+import numpy as np
+import pytest
+from sklearn.metrics import adjusted_rand_score
+
+from data.datasets.index import GROUPS
+from data.grouping import image_descriptors, stain_clustering, stain_groups
+from data.synthetic import generator as synthetic
+from utils.errors import LeukoBenchError
+from utils.io.files import read_csv, read_json, write_json
+
+IMAGES, SIZE, PATIENTS = 40, 64, 4
+
+
+@pytest.fixture(scope="module", params=synthetic.STAINS)
+def smears(request, tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LEUKOBENCH_DATA", str(tmp_path_factory.mktemp(request.param)))
+        yield synthetic.make("smears", IMAGES, SIZE, PATIENTS, request.param, seed=11)
+
+
+def test_groups_are_the_patients(smears):
+    found = stain_groups.find("smears")
+    true = {row["image"]: row["group"] for row in read_csv(smears / GROUPS, ("image", "group"))}
+    assert found.groups.keys() == true.keys()
+    score = adjusted_rand_score([true[image] for image in found.groups], list(found.groups.values()))
+    assert score >= 0.8
+    stability = dict(found.stability)
+    assert stability[found.number] >= max(stability.values()) - stain_clustering.TOLERANCE
+    assert found.pairs == ()
+    assert sum(found.composition()["g000"].values()) == list(found.groups.values()).count("g000")
+    assert sorted(set(found.groups.values())) == [f"g{k:03d}" for k in range(len(set(found.groups.values())))]
+
+
+def test_they_are_found_once(smears, monkeypatch):
+    first = stain_groups.find("smears")
+
+    def read(*arguments):
+        raise AssertionError("the images are read again")
+
+    monkeypatch.setattr(image_descriptors, "read", read)
+    assert stain_groups.find("smears") == first
+    assert stain_groups.ensure("smears") == first.groups
+
+
+def test_what_was_kept_of_other_images_or_is_damaged_is_made_again(tmp_path, monkeypatch):
+    monkeypatch.setenv("LEUKOBENCH_DATA", str(tmp_path))
+    place = synthetic.make("few", images_per_class=2, size=32, patients=2)
+    groups = stain_groups.ensure("few")
+    assert set(groups.values()) == {"g000"}  # too few to say more
+    kept = stain_groups.folder("few")
+    about = read_json(kept / "groups.json")
+    for damage in (
+        lambda: write_json(kept / "groups.json", about | {"key": "of other images"}),
+        lambda: (kept / "groups.csv").unlink(),
+        lambda: (kept / "pairs.csv").write_text("first,second\n"),
+        lambda: (kept / "groups.json").write_text("{"),
+    ):
+        damage()
+        assert stain_groups.ensure("few") == groups
+        assert read_json(kept / "groups.json") == about
+    (place / "Pre" / "pre-0000.png").unlink()
+    with pytest.raises(LeukoBenchError, match="1 missing"):
+        stain_groups.ensure("few")
+
+
+def test_images_that_hang_together_take_their_most_frequent_group():
+    labels = np.array([0, 0, 1, 1, 2, 2, 3])
+    assert stain_groups._joined(labels, [(0, 1), (1, 2), (4, 6)]) == [0, 0, 0, 1, 2, 2, 2]
+    assert stain_groups._joined(labels, []) == labels.tolist()
+
+
+def clustered(statistics, same=()):
+    return stain_clustering.cluster(stain_clustering.separating(statistics, same)).labels
+
+
+@pytest.mark.parametrize("number", [1, 6, 12])
+def test_the_number_of_clusters_comes_from_the_data(number):
+    rng = np.random.default_rng(2)
+    centres = rng.normal(0, 8, (number, 4))
+    true = np.arange(240) % number
+    points = rng.normal(centres[true], 1)
+    points = np.column_stack([points * (1, 50, 1, 0.01), rng.normal(0, 100, (len(points), 6))])
+    labels = clustered(points)
+    assert adjusted_rand_score(true, labels) > 0.8
+
+
+def test_pairs_of_one_place_tell_noise_from_slides():
+    rng = np.random.default_rng(4)
+    slide = np.arange(300) % 6
+    light = rng.integers(5, size=300)  # differs from field to field and falls into clusters of its own
+    values = np.column_stack([rng.normal(8 * slide, 1), rng.normal(400 * light, 10), rng.normal(0, 1, (300, 2))])
+    same = [(one, other) for one in range(0, 300) for other in range(one + 6, 300, 48)]
+    same = [same[k] for k in rng.choice(len(same), 150, replace=False)]
+    assert all(slide[one] == slide[other] for one, other in same)
+    informed = clustered(values, same)
+    assert adjusted_rand_score(slide, informed) > 0.8
+    blind = clustered(values)
+    assert adjusted_rand_score(slide, blind) < 0.8
+
+
+def test_a_known_number_of_patients_is_taken():
+    points = np.random.default_rng(1).normal(0, 1, (200, 3))
+    clustering = stain_clustering.cluster(points, 17)
+    assert len(np.unique(clustering.labels)) == 17
+    assert dict(clustering.stability)[17] < 0.8  # and its stability is told all the same
+
+
+def test_missing_statistics_are_borne():
+    rng = np.random.default_rng(0)
+    values = rng.normal(0, 1, (120, 5)) + np.repeat([0, 30], 60)[:, None]
+    values[::7, 2] = np.nan
+    values[:, 4] = np.nan
+    assert np.isfinite(stain_clustering.separating(values)).all()
+    assert len(np.unique(clustered(values))) >= 2
+    assert stain_clustering.separating(values[:1]).shape[0] == 1

@@ -1,0 +1,393 @@
+"""Exports answer as the run does, or are refused; what is stale, damaged or half-written answers nothing."""
+
+import dataclasses
+import json
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from export_bounds import loose_bounds
+
+import models
+from benchmarks import inference, int8, page
+from benchmarks import inference_models as parts
+from benchmarks.recording import Result
+from data.imaging.variants import Variant
+from data.loading import tf_loader
+from guide.app import main
+from models.engine.export import converters, exporter, quantization, runtimes, validation
+from models.engine.export import store as export_store
+from models.engine.export.validation import BOUNDS
+from models.engine.run_io import run_loader
+from models.engine.serving import predict
+from utils.errors import LeukoBenchError
+from utils.io import files
+from utils.paths import PROJECT
+from utils.runs import run_folder
+
+SAMPLES = PROJECT / "docs" / "samples"
+
+
+def _parts(name):
+    format, _, precision = name.rpartition("-")
+    return format, precision
+
+
+def test_every_export_says_what_it_is_and_answers_as_recorded(exported):
+    run, made = exported
+    assert export_store.of(run) == export_store.names() == list(made)
+    recorded = run.predictions("test")
+    weights = run.file(run_folder.WEIGHTS).stat().st_size
+    for name, held in made.items():
+        assert held == export_store.read(run, name) == files.read_json(export_store.description(run, name))
+        assert f"{held['format']}-{held['precision']}" == name
+        assert held["classes"] == run.config()["classes"] and held["variant"]["name"] == "rgb"
+        assert held["images"] == len(recorded) and held["image_size"] == 32
+        assert held["accuracy_of_weights"] == run.metrics()["test"]["accuracy"]
+        assert all(held["versions"].values()) and held["share_of_weights"] == held["bytes"] / weights
+        limit = {"float32": 1e-4, "float16": 0.02, "int8": 0.2}[held["precision"]]
+        assert held["largest_difference"] <= limit
+    assert not list(run.file(export_store.FOLDER).glob(".*"))
+
+
+@pytest.mark.parametrize("name", export_store.names())
+def test_batches_of_any_size_get_the_same_answers(exported, name):
+    run, _ = exported
+    opened = runtimes.open_export(run, name)
+    pixels = np.random.default_rng(0).integers(0, 256, (35, 32, 32, 3)).astype(np.float32)
+    whole = opened.predict(pixels)
+    assert whole.shape == (35, 4) and whole.dtype == np.float32
+    np.testing.assert_allclose(whole.sum(axis=1), 1, atol=1e-4)
+    for part in (pixels[:1], pixels[:32], pixels[7:9], pixels[::-1]):
+        expected = whole[[int(np.flatnonzero((pixels == image).all(axis=(1, 2, 3)))[0]) for image in part]]
+        np.testing.assert_allclose(opened.predict(part), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("format", ["onnx", "openvino", "litert"])
+def test_an_export_answers_without_tensorflow(exported, format):
+    run, _ = exported
+    code = (
+        "import sys, numpy as np; from pathlib import Path; from models.engine.export import runtimes\n"
+        "opened = runtimes.open_files(Path(sys.argv[1]), sys.argv[2])\n"
+        "assert opened.predict(np.zeros((2, 32, 32, 3), np.float32)).shape == (2, 4)\n"
+        "assert not {'tensorflow', 'keras'} & set(sys.modules), 'imported'"
+    )
+    place = export_store.folder(run, f"{format}-int8")
+    done = subprocess.run([sys.executable, "-c", code, str(place), format], cwd=PROJECT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_softmax_stays_float32(exported):
+    """In eight bits a probability would be a multiple of 1/256."""
+    run, _ = exported
+    pixels = np.random.default_rng(1).integers(0, 256, (32, 32, 32, 3)).astype(np.float32)
+    for format in ("onnx", "openvino", "litert"):
+        answers = runtimes.open_export(run, f"{format}-int8").predict(pixels)
+        assert np.abs(answers * 256 - np.round(answers * 256)).max() > 0.05, format
+
+
+def test_past_its_bound_an_export_is_refused_and_the_one_before_stays(run, monkeypatch):
+    source = exporter.Source(run)
+    exporter.export(source, "onnx", "float32")
+    before = {path: path.read_bytes() for path in run.file(export_store.FOLDER).rglob("*") if path.is_file()}
+    head = source.model.layers[-1]
+    kernel, bias = head.get_weights()
+    head.set_weights([kernel[:, ::-1], bias])  # a conversion that mixes the classes up
+    with pytest.raises(LeukoBenchError) as refused:
+        exporter.export(_with_model(run, source.model), "onnx", "float32")
+    line = str(refused.value)
+    assert line.startswith(
+        f"Export onnx-float32 of run {run.id} is refused: on 16 test images a probability differs by "
+    )
+    assert " (at most 0.0001), " in line and " % of the answers are the same (at least 100 %)" in line
+    assert line.endswith("Take another precision or format.")
+    assert before == {path: path.read_bytes() for path in run.file(export_store.FOLDER).rglob("*") if path.is_file()}
+    monkeypatch.setitem(BOUNDS, export_store.INT8, dataclasses.replace(BOUNDS[export_store.INT8], difference=1e-9))
+    with pytest.raises(exporter.Refused, match=r" is refused: .* \(at most 1e-09\)") as past:
+        exporter.export(exporter.Source(run), "litert", "int8")
+    assert past.value.described["largest_difference"] > 1e-9 and past.value.described["images"] == 16
+    assert export_store.of(run) == ["onnx-float32"]
+
+
+def _with_model(run, model):
+    source = exporter.Source(run)
+    source.__dict__["model"] = model
+    return source
+
+
+def test_accuracy_and_agreement_are_judged():
+    labels = np.array([0, 0, 1, 1])
+    before = np.array([[0.9, 0.1], [0.6, 0.4], [0.2, 0.8], [0.7, 0.3]])
+    found = validation.compare(before, np.array([[0.9, 0.1], [0.4, 0.6], [0.2, 0.8], [0.7, 0.3]]), labels)
+    assert (found.agreement, found.accuracy, found.accuracy_of_weights) == (0.75, 0.5, 0.75)
+    assert found.problems(BOUNDS[export_store.INT8]) == [
+        "75.00 % of the answers are the same (at least 98 %)",
+        "accuracy falls by 25.00 points (at most 0.5)",
+    ]
+    assert validation.compare(before, before, labels).problems(BOUNDS[export_store.FLOAT32]) == []
+    broken = validation.compare(before, np.full((4, 2), np.nan), labels)
+    assert (broken.accuracy, broken.agreement, broken.largest_difference) == (0, 0, None)
+    assert len(broken.problems(BOUNDS[export_store.FLOAT32])) == 3
+    for wrong in (np.nan, np.inf):  # of one image alone, which the bounds of int8 could bear
+        now = before.copy()
+        now[0, 0] = wrong
+        found = validation.compare(before, now, labels)
+        assert found.problems(loose_bounds()[export_store.INT8]) == ["a probability is not a finite number"]
+        assert json.dumps(dataclasses.asdict(found), allow_nan=False)
+
+
+def test_answers_that_are_no_numbers_are_refused_and_the_export_before_stays(run, monkeypatch):
+    monkeypatch.setattr(validation, "BOUNDS", loose_bounds())
+    source = exporter.Source(run)
+    exporter.export(source, "onnx", "int8")
+    before = {path: path.read_bytes() for path in run.file(export_store.FOLDER).rglob("*") if path.is_file()}
+    kernel, bias = source.model.layers[-1].get_weights()
+    source.model.layers[-1].set_weights([kernel, np.full_like(bias, np.nan)])
+    with pytest.raises(exporter.Refused, match="on 16 test images a probability is not a finite number") as refused:
+        exporter.export(_with_model(run, source.model), "onnx", "float16")
+    assert json.dumps(refused.value.described, allow_nan=False)
+    # A description that cannot be written is a mistake of ours; it takes nothing along.
+    partial = run.file(export_store.FOLDER) / ".partial"
+    partial.mkdir()
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        exporter._put(run, "onnx-int8", partial, {"accuracy": float("nan")})
+    partial.rmdir()
+    assert before == {path: path.read_bytes() for path in run.file(export_store.FOLDER).rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("format", ["onnx", "openvino", "litert"])
+def test_a_runtime_that_fails_while_it_answers_says_so_in_one_line(exported, format):
+    run, _ = exported
+    place = export_store.folder(run, f"{format}-float32")
+    opened = runtimes.open_files(place, format)
+    with pytest.raises(LeukoBenchError) as told:
+        opened.predict(np.zeros((2, 31, 32, 5), np.float32))
+    line = str(told.value)
+    assert line.startswith(f"{place} cannot answer (") and "\n" not in line
+    assert line.endswith("). Make the export again, or take another format or precision.")
+
+
+def test_converters_say_nothing(small_run, tmp_path, capfd, caplog):
+    source = exporter.Source(small_run)
+    capfd.readouterr()
+    converters.write_litert(source.frozen, tmp_path / "model.tflite")
+    quantization.write_litert(source.frozen, tmp_path / "small.tflite", source.calibration[:2])
+    assert capfd.readouterr() == ("", "") and not caplog.records
+
+
+def test_other_weights_or_settings_make_an_export_stale(run, capsys):
+    exporter.export(exporter.Source(run), "onnx", "float32")
+    stale = (
+        f"Export onnx-float32 of run {run.id} is stale: the run has other weights or settings than it was made from. "
+        f"Make it again: python run_guide.py export {run.id} --format onnx --precision float32"
+    )
+    model = run_loader.open_model(run)
+    kept = run.file(run_folder.WEIGHTS).read_bytes()
+    model.set_weights([weights * 1.01 for weights in model.get_weights()])
+    model.save_weights(run.file(run_folder.WEIGHTS))
+    arguments = ["predict", str(run.path), str(SAMPLES / "pro.png"), "--export", "onnx-float32"]
+    assert main(arguments) == 1
+    assert capsys.readouterr().err.endswith(f"Error: {stale}\n")
+    run.file(run_folder.WEIGHTS).write_bytes(kept)
+    export_store.read(run, "onnx-float32")
+    files.write_json(run.file(run_folder.CONFIG), run.config() | {"variant": {"name": "gray"}})
+    with pytest.raises(LeukoBenchError) as told:
+        export_store.read(run, "onnx-float32")
+    assert str(told.value) == stale
+
+
+def test_what_is_missing_damaged_or_unknown_is_one_line(run, capsys):
+    make = f"python run_guide.py export {run.id} --format onnx --precision int8"
+    with pytest.raises(LeukoBenchError) as told:
+        runtimes.open_export(run, "onnx-int8")
+    assert str(told.value) == f"Run {run.id} has no export onnx-int8. Make it with: {make}"
+    with pytest.raises(
+        LeukoBenchError, match=r"^There is no export 'onnx-int4'\. Did you mean 'onnx-int8'\? Valid: onnx"
+    ):
+        runtimes.open_export(run, "onnx-int4")
+    exporter.export(exporter.Source(run), "onnx", "float16")
+    with pytest.raises(LeukoBenchError, match=r"has no export onnx-int8\. It has: onnx-float16\. Make it"):
+        runtimes.open_export(run, "onnx-int8")
+    file = export_store.folder(run, "onnx-float16") / "model.onnx"
+    kept = file.read_bytes()
+    file.write_bytes(kept[:-100])
+    damaged = f"Export onnx-float16 of run {run.id} is damaged: its files are not those that were written. "
+    damaged += f"Make it again: {make.replace('int8', 'float16')}"
+    with pytest.raises(LeukoBenchError) as told:
+        runtimes.open_export(run, "onnx-float16")
+    assert str(told.value) == damaged
+    whole = bytearray(kept)
+    whole[len(whole) // 2] ^= 0x40  # a weight: it would be opened, and answer
+    file.write_bytes(whole)
+    with pytest.raises(LeukoBenchError) as told:
+        runtimes.open_export(run, "onnx-float16")
+    assert str(told.value) == damaged
+    file.write_bytes(kept)
+    export_store.read(run, "onnx-float16")
+    file.write_bytes(b"x" * len(kept))
+    with pytest.raises(LeukoBenchError, match=r"onnx-float16 cannot be opened \(.*\)\. Make the export again\."):
+        runtimes.open_files(file.parent, "onnx")
+    assert main(["export", str(run.path), "--format", "saved_model", "--precision", "int8"]) == 1
+    assert capsys.readouterr().err == (
+        "Error: There is no export of format 'saved_model' and precision 'int8'. Valid: onnx as float32, float16, "
+        "int8; litert as float32, float16, int8; openvino as float32, float16, int8; saved_model as float32.\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("format", "package"), [("onnx", "tf2onnx"), ("openvino", "openvino"), ("litert", "ai_edge_litert")]
+)
+def test_a_missing_package_is_one_line(run, capsys, monkeypatch, format, package):
+    monkeypatch.setitem(sys.modules, package, None)
+    assert main(["export", str(run.path), "--format", format]) == 1
+    assert capsys.readouterr().err == (
+        f"Error: export --format {format} needs the package '{package}'. Run: pip install -r requirements-extra.txt\n"
+    )
+
+
+def test_killed_in_the_middle_it_leaves_no_export(run):
+    code = (
+        "import sys, time; from pathlib import Path; from utils.runs.run_folder import Run\n"
+        "from models.engine.export import validation; from models.engine.export import exporter\n"
+        "export_check.check = lambda *_: (print('converted', flush=True), time.sleep(60))\n"
+        "exporting.export(exporter.Source(Run(Path(sys.argv[1]))), 'onnx', 'float32')"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, str(run.path)], cwd=PROJECT, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout.readline() == "converted\n"
+    with pytest.raises(LeukoBenchError) as caught:
+        exporter.export(exporter.Source(run), "onnx", "float32")
+    assert str(caught.value) == (
+        f"Export onnx-float32 of run {run.id} is being made by another process already. Wait for it."
+    )
+    assert process.poll() is None and (run.file(export_store.FOLDER) / ".onnx-float32.partial" / "model.onnx").is_file()
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert export_store.of(run) == [] and not export_store.folder(run, "onnx-float32").exists()
+    exporter.export(exporter.Source(run), "onnx", "float32")
+    assert sorted(path.name for path in run.file(export_store.FOLDER).iterdir()) == [
+        "onnx-float32",
+        "onnx-float32.json",
+    ]
+
+
+def test_the_variant_of_the_run_goes_into_an_export(run):
+    files.write_json(run.file(run_folder.CONFIG), run.config() | {"variant": {"name": "gray"}})
+    run_loader.evaluate(run)
+    held = exporter.export(exporter.Source(run), "onnx", "float32")
+    assert Variant.model_validate(held["variant"]) == Variant(name="gray")
+    found = predict.find_images([SAMPLES])
+    keras, export = (
+        [each.probabilities for each in predict.predict_each(run, found, name)] for name in ("", "onnx-float32")
+    )
+    np.testing.assert_allclose(export, keras, atol=1e-4)
+
+
+def test_calibration_takes_training_images_evenly(run):
+    split = run_loader.split_of(run)
+    train = split.manifest.subset("train")
+    rows = quantization.calibration_rows(train, 10)
+    assert {row.split for row in rows} == {"train"} and len({row.image for row in rows}) == 10
+    counts = [sum(row.label == name for row in rows) for name in split.manifest.classes]
+    assert max(counts) - min(counts) <= 1
+    assert quantization.calibration_rows(train[::-1], 10) == rows
+    assert len(quantization.calibration_rows(train, 10_000)) == len(train)
+
+
+def small(name):
+    """A configuration of a model that is converted in seconds."""
+    fields = {"image_size": 64, "classes": ("a", "b", "c"), "weights": "none"}
+    if name == "alexnet":
+        fields |= {"image_size": 67, "dense": 16}
+    return models.config_for(name, "tiny" if name == "vit_b16" else "", **fields)
+
+
+@pytest.mark.parametrize("name", ["smearnet", "resnet18", "vit_b16", "keras:MobileNetV3Small"])
+def test_every_kind_of_graph_is_converted(tmp_path, name):
+    """Preprocessing as operations, BatchNorm, exact GELU and attention, hard swish: each once wrong or unknown."""
+    from models.engine.backend import keras_backend
+
+    keras_backend.start(1)
+    config = small(name)
+    model = models.build(config, initial_weights=False)
+    kernel, bias = model.layers[-1].get_weights()
+    model.layers[-1].set_weights([np.random.default_rng(0).normal(0, 3, kernel.shape), bias])
+    pixels = np.stack(
+        [tf_loader.decode(str(path), config.image_size).numpy() for path in sorted(SAMPLES.glob("*.png"))]
+    )
+    pixels = pixels.astype(np.float32)
+    expected = model.predict_on_batch(pixels)
+    function = converters.frozen(model)
+    steps = {
+        "onnx": lambda file: converters.write_onnx(function, file),
+        "openvino": lambda file: converters.write_openvino(tmp_path / "onnx" / "model.onnx", file),
+        "litert": lambda file: converters.write_litert(function, file),
+    }
+    for format, write in steps.items():
+        (tmp_path / format).mkdir()
+        write(tmp_path / format / export_store.FILES[format])
+        opened = runtimes.open_files(tmp_path / format, format)
+        np.testing.assert_allclose(opened.predict(pixels), expected, atol=1e-4, err_msg=format)
+        np.testing.assert_allclose(opened.predict(pixels[:1]), expected[:1], atol=1e-4, err_msg=format)
+    full, half = tmp_path / "onnx" / "model.onnx", tmp_path / "half.onnx"
+    converters.halve_onnx(full, half)
+    if name == "resnet18":
+        assert half.stat().st_size < 0.51 * full.stat().st_size
+
+
+def test_a_failing_conversion_takes_no_other_figures_of_the_benchmark_along(monkeypatch):
+    """Neither those of the model's other exports nor those of other models."""
+
+    def broken(*_):
+        raise ValueError("no such operation")
+
+    monkeypatch.setattr(converters, "write_onnx", broken)
+    batches = {inference.ONE: (2, 0.01), inference.MANY: (2, 0.01)}
+    without_onnx = parts.measured("smearnet", 32, batches)
+    assert without_onnx["failed"] == dict.fromkeys(
+        ("onnx-float32", "onnx-int8", "openvino-float32", "openvino-int8"), "ValueError: no such operation"
+    )
+    assert set(without_onnx["bytes"]) == {"litert-float32", "litert-int8"}
+    nothing = without_onnx | {"model": "none"}
+    nothing["failed"] = dict.fromkeys(parts.EXPORTS, "no")
+    nothing["seconds"] = {
+        batch: {way: each for way, each in ways.items() if way not in parts.EXPORTS}
+        for batch, ways in without_onnx["seconds"].items()
+    }
+
+    def apart(name, *_):
+        if name == "gone":
+            raise LeukoBenchError("Measuring gone ended with 1; the reason stands above.")
+        return nothing if name == "none" else without_onnx
+
+    monkeypatch.setattr(parts, "measured_apart", apart)
+    monkeypatch.setattr(inference, "_size", lambda _: 32)
+    measured, notes = inference._measured(["gone", "none", "smearnet"], batches)
+    assert measured == [nothing, without_onnx]
+    assert notes == ["gone was not measured: its process ended with an error."]
+    claims = inference._claims(measured)
+    assert [(claim.text, claim.asked) for claim in claims] == [
+        (f"{words}: predict_on_batch / the best {kind}, every model", bound)
+        for words, bound in (("One image", 3), ("One image, small models", 20), ("32 images", 1.5))
+        for kind in ("float32 export", "export")
+    ]
+    assert all("least of 1 models, smearnet, with litert-" in claim.why for claim in claims)
+    sheets = [inference._latency(measured), inference._throughput(measured)]
+    result = Result("", "", claims, sheets, inference._plots(measured))
+    assert len(inference._failures(measured)) == 4 + len(parts.EXPORTS)
+    assert files.json_text(dataclasses.asdict(result)) and page.tables(result)
+
+
+def test_the_claims_of_int8_are_about_refused_exports_too():
+    refused = {
+        "run": "cnn", "refused": "no", "export": "onnx-int8", "bytes": 300, "share_of_weights": 0.3, "lost": 0.012,
+        "accuracy": 0.9, "accuracy_of_weights": 0.912, "agreement": 0.97, "largest_difference": None, "images": 250,
+    }  # fmt: skip
+    kept = refused | {"export": "litert-int8", "bytes": 250, "share_of_weights": 0.25, "lost": 0.0, "accuracy": 0.912}
+    size, lost = int8._claims([kept, refused])
+    assert (size.asked, size.measured.median, size.reached) == (25, 30, False) and "cnn as onnx-int8" in size.why
+    assert (lost.asked, lost.measured.median, lost.reached) == (0.5, 1.2, False) and "3 of 250 test images" in lost.why
+    assert [row["export"] for row in int8._sheet([kept, {"run": "vgg16", "refused": "no"}]).rows] == ["litert-int8"]

@@ -1,0 +1,266 @@
+"""Training, evaluation and timing with JAX where TensorFlow is not installed; what needs TensorFlow says so."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from data.loading import numpy_decoder, tf_loader
+from utils.paths import PROJECT
+from utils.runs import run_folder
+
+pytest.importorskip("jax")
+
+# Python imports sitecustomize at its start; from then on there is no TensorFlow, as on a machine without it.
+WITHOUT_TENSORFLOW = """
+import sys
+
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in ("tensorflow", "tensorflow_text", "tf_keras_vis"):
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Finder())
+"""
+TINY = ("--dataset", "tiny", "--set", "image_size=32", "--set", "filters=[4,8,8]", "--set", "dense=8")
+CHANGES = "augmentation.flips=true", "augmentation.rotation=20", "intervention.grey=0.5"
+EPOCHS = 4
+
+
+@pytest.fixture(scope="module")
+def bare(home, tmp_path_factory):
+    """Variables of a machine with JAX and without TensorFlow; no backend is named yet."""
+    folder = tmp_path_factory.mktemp("bare")
+    (folder / "sitecustomize.py").write_text(WITHOUT_TENSORFLOW)
+    path = [str(folder), str(PROJECT), str(PROJECT / "tests"), os.environ.get("PYTHONPATH", "")]
+    return {"PYTHONPATH": os.pathsep.join(filter(None, path)), "KERAS_BACKEND": ""}
+
+
+@pytest.fixture(scope="module")
+def jax(bare):
+    return bare | {"KERAS_BACKEND": "jax"}
+
+
+def python(code, variables):
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | variables,
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def only_run(root):
+    (run,) = run_folder.find_runs(root)
+    return run
+
+
+def options(root, epochs=EPOCHS):
+    changes = [part for each in CHANGES for part in ("--set", each)]
+    return [*TINY, "--set", f"epochs={epochs}", "--set", "batch_size=8", *changes, "--root", str(root)]
+
+
+@pytest.fixture(scope="module")
+def trained(home, guide, jax):
+    done = guide("train", "cnn", *options(home / "jax"), **jax)
+    assert done.returncode == 0, done.stderr
+    assert not done.stderr, "a training that goes well says nothing on stderr"
+    return only_run(home / "jax")
+
+
+def test_the_run_folder_is_the_same(trained):
+    names = {path.name for path in trained.path.iterdir()}
+    assert names == {
+        "config.json", "environment.json", "history.csv", "model.weights.h5", "architecture.json",
+        "predictions.csv", "timing.json", "metrics.json",
+    }  # fmt: skip
+    made = trained.environment()
+    assert (made["backend"], made["device"], made["devices"]) == ("jax", "CPU", ["CPU:0"])
+    assert made["deterministic"] and made["precision"] == "float32" and made["packages"]["jax"]
+    assert len(trained.history()) == EPOCHS and trained.metrics()["test"]["images"] == 16
+    inference = trained.timing()["inference"]
+    assert inference["flops_counted_by"] == "jax cost analysis"
+    # As test_training counts them for this network: the profiler of TensorFlow lies within the same bounds.
+    convolutions = [(32, 3, 4), (16, 4, 8), (8, 8, 8)]
+    multiply_adds = sum(s * s * 9 * i * o for s, i, o in convolutions) + 4 * 4 * 8 * 8 + 8 * 4
+    assert 1.7 * multiply_adds < inference["flops"] < 2.5 * multiply_adds
+    assert trained.timing()["training"]["peak_memory_mb"] > trained.timing()["training"]["import_memory_mb"] > 50
+
+
+def test_killed_and_resumed_with_jax_equals_uninterrupted(trained, home, guide, jax):
+    root = home / "jax-killed"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "models.cnn.train", *options(root)],
+        cwd=PROJECT, env=os.environ | jax, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    end = time.monotonic() + 120
+    while not list(root.glob("cnn/*/history.csv")):
+        assert process.poll() is None and time.monotonic() < end, process.communicate()
+        time.sleep(0.01)
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    run = only_run(root)
+    if len(run.history()) == EPOCHS:
+        pytest.skip("the training was over before it could be killed")
+    refused = guide("train", "--resume", run.id, "--root", str(root))
+    line = "Error: This run was begun with KERAS_BACKEND=jax, now it is tensorflow. Set it back and resume."
+    assert (refused.returncode, refused.stderr.strip()) == (1, line)
+    done = guide("train", "--resume", run.id, "--root", str(root), **jax)
+    assert done.returncode == 0, done.stderr
+    assert run.file("predictions.csv").read_bytes() == trained.file("predictions.csv").read_bytes()
+
+
+def test_predictions_of_given_weights_agree_with_tensorflow(small_run, home, guide, jax):
+    root = home / "jax-evaluated"
+    shutil.copytree(small_run.root, root)
+    run = only_run(root)
+    done = guide("evaluate", run.id, "--root", str(root), **jax)
+    assert done.returncode == 0, done.stderr
+    before, now = small_run.predictions(), run.predictions()
+    assert list(before["image"]) == list(now["image"]) and list(before["label"]) == list(now["label"])
+    np.testing.assert_allclose(now.filter(like="p_"), before.filter(like="p_"), atol=1e-5)
+    counts = [each.timing()["inference"]["flops"] for each in (small_run, run)]
+    assert counts[1] == pytest.approx(counts[0], rel=0.1)
+
+
+def test_a_jpeg_is_decoded_to_the_bytes_of_tensorflow(tmp_path):
+    rng = np.random.default_rng(0)
+    coarse = Image.fromarray(rng.integers(0, 256, (9, 11, 3), dtype=np.uint8)).resize(
+        (113, 91), Image.Resampling.BICUBIC
+    )
+    for subsampling in (0, 1, 2):
+        for quality in (40, 75, 95):
+            path = tmp_path / f"{subsampling}-{quality}.jpg"
+            coarse.save(path, quality=quality, subsampling=subsampling)
+            np.testing.assert_array_equal(numpy_decoder.opened(path), tf_loader.opened(path))
+    coarse.save(tmp_path / "plain.png")
+    np.testing.assert_array_equal(
+        numpy_decoder.opened(tmp_path / "plain.png"), tf_loader.opened(tmp_path / "plain.png")
+    )
+
+
+@pytest.mark.parametrize("shape", [(224, 224, 112), (48, 48, 32), (40, 53, 97), (301, 200, 64), (30, 31, 31)])
+def test_an_image_is_resized_to_the_values_of_tensorflow(shape):
+    import tensorflow as tf
+
+    height, width, size = shape
+    image = np.random.default_rng(1).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    np.testing.assert_array_equal(numpy_decoder.resized(image, size), tf.image.resize(image, (size, size)))
+
+
+BATCHES = """
+import numpy as np
+from pathlib import Path
+from data.loading import tf_loader
+from data.loading.augmentation_config import Augmentation, Intervention
+from data.loading.domain_randomization import Material
+from tests.extra import test_jax
+
+images = tf_loader.read(Path(FOLDER), "train", CLASSES, 32, BUDGET)
+assert (images.pixels is None) == (BUDGET == 0)
+print(test_jax.epoch_as_json(images))
+"""
+
+
+def epoch_as_json(images):
+    """Two epochs of strongly changed batches, as text between processes."""
+    from data.loading.augmentation_config import Augmentation, Intervention
+    from data.loading.domain_randomization import Material
+
+    light = {"brightness": 0.2, "contrast": 0.3, "colour": 0.3}
+    strong = Augmentation(flips=True, quarter_turns=True, rotation=20, zoom=0.2, shift=0.1, **light)
+    turned = Augmentation(flips=True, quarter_turns=True)
+    swap = Intervention(stain_swap=0.5, erasing=0.5)
+    material = Material.of(images, swap)
+    said = {"names": images.names, "labels": [int(k) for k in images.labels]}
+    for name, changes in {
+        "strong": (strong, 3, 2),
+        "turned": (turned, 3, 1),
+        "swap": (turned, 3, 1, swap, material),
+    }.items():
+        batches = list(tf_loader.training_batches(images, 5, *changes))
+        said[name] = np.concatenate([np.asarray(x) for x, _ in batches]).round(3).tolist()
+        said[f"{name} labels"] = np.concatenate([np.asarray(y) for _, y in batches]).tolist()
+        said[f"{name} sizes"] = [len(x) for x, _ in batches]
+    said["fixed"] = np.concatenate([np.asarray(x) for x, _ in tf_loader.fixed_batches(images, 4)]).tolist()
+    return json.dumps(said)
+
+
+@pytest.mark.parametrize("budget", [10**9, 0], ids=["in memory", "decoded again"])
+def test_batches_are_those_of_tensorflow(budget, tmp_path, jax):
+    rng = np.random.default_rng(0)
+    for name in ("a", "b"):
+        (tmp_path / "train" / name).mkdir(parents=True)
+        for number in range(6):
+            picture = Image.fromarray(rng.integers(0, 256, (6, 7, 3), dtype=np.uint8)).resize((48, 40))
+            picture.save(tmp_path / "train" / name / f"{number}.{'jpg' if number % 2 else 'png'}")
+    settings = f"FOLDER, CLASSES, BUDGET = {str(tmp_path)!r}, ('a', 'b'), {budget}\n"
+    found = json.loads(python(settings + BATCHES, jax))
+    expected = json.loads(epoch_as_json(tf_loader.read(tmp_path, "train", ("a", "b"), 32, budget)))
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        if name == "strong":  # the last digits of a bilinear mixture
+            np.testing.assert_allclose(found[name], value, atol=0.05)
+        else:
+            assert found[name] == value, name
+
+
+def test_what_needs_tensorflow_says_so(trained, guide, jax):
+    done = guide("explain", trained.id, "--root", str(trained.root), **jax)
+    line = (
+        "Error: A heatmap needs TensorFlow, but KERAS_BACKEND is jax. Unset KERAS_BACKEND where TensorFlow is "
+        "installed (pip install -r requirements.txt), and run it again."
+    )
+    assert (done.returncode, done.stderr.strip()) == (1, line)
+
+
+@pytest.mark.parametrize(
+    ("backend", "line"),
+    [
+        ("", "TensorFlow is not installed. Set KERAS_BACKEND=jax to train and evaluate with JAX."),
+        ("numpy", "KERAS_BACKEND received 'numpy'. Valid: tensorflow, jax."),
+    ],
+)
+def test_a_backend_that_cannot_be_had_is_one_line(backend, line, bare, guide, home):
+    done = guide("train", "cnn", *options(home / "none"), **bare | {"KERAS_BACKEND": backend})
+    assert (done.returncode, done.stderr.strip()) == (1, f"Error: {line}")
+
+
+FROZEN = """
+import models
+from pathlib import Path
+from models.engine.layers import head
+from models.engine.training import trainer
+
+def build(config, initial_weights=True, logits=False):
+    import keras
+
+    inputs = head.image_input(config)
+    x = keras.layers.Conv2D(6, 3, strides=2, activation="relu", name="conv")(inputs)
+    x = keras.layers.GlobalAveragePooling2D(name="pool")(keras.layers.BatchNormalization(name="norm")(x))
+    return keras.Model(inputs, head.classifier(x, config, logits), name="small")
+
+models.build = build
+fields = dict(dataset="tiny", image_size=32, weights="none", freeze="always", epochs=2, batch_size=8, dropout=0.3)
+for _ in range(2):
+    run = trainer.train(models.config_for("keras:MobileNetV3Small", **fields), Path(ROOT))
+    print(run.history()[-1]["val_loss"])
+"""
+
+
+def test_frozen_features_are_kept_and_reused_with_jax(home, jax):
+    out = python(f"ROOT = {str(home / 'jax-frozen')!r}\n" + FROZEN, jax)
+    assert "running the frozen base once" in out and "kept from before" in out
+    losses = [line for line in out.splitlines() if line[:1].isdigit()]
+    assert len(losses) == 2 and losses[0] == losses[1]

@@ -1,0 +1,200 @@
+"""The ablation of augmentation: trained for real once, then from run folders."""
+
+import csv
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+from fake_runs import fake_run
+
+import models
+from data import manifest as manifests
+from guide import ablation as command
+from models.engine import launcher
+from models.engine.launcher import Outcome
+from models.engine.sweep import ablation as ablating
+from utils.errors import LeukoBenchError
+from utils.paths import PROJECT
+from utils.runs import run_folder
+from utils.runs.records import measure
+from utils.tables import ablation as ablation_tables
+from utils.tables.ablation import Measured
+from utils.tables.table import MISSING
+from visualization.displays.ablation import AblationDisplay
+
+SMALL = ["image_size=32", "filters=[4,8]", "dense=8", "epochs=1", "heatmap_layer=conv2"]
+FLIPS = [command.Setting.flips]
+
+
+def launched(monkeypatch, *statuses):
+    """Launch nothing; return what would have been, ending with these statuses in turn."""
+    seen, left = [], iter(statuses)
+
+    def train_each(names, options, batch_sizes):
+        seen.append(list(options))
+        return [Outcome(names[0], next(left))]
+
+    monkeypatch.setattr(launcher, "train_each", train_each)
+    return seen
+
+
+@pytest.fixture(scope="module")
+def trained(home):
+    """Two trainings in folders of their own: flips on the fly, and flips made beforehand."""
+    root = home / "ablation-runs"
+    assert command.ablation("cnn", "tiny", FLIPS, copies=1, set_=SMALL, root=root) == 0
+    return root
+
+
+def again(root, **changes):
+    return command.ablation("cnn", "tiny", FLIPS, **{"copies": 1, "set_": SMALL, "root": root} | changes)
+
+
+def test_trains_each_setting_once_apart_from_other_runs(trained, home, monkeypatch, capsys):
+    runs = run_folder.find_runs(trained / "ablation")
+    assert len(runs) == 2 and all(run.finished for run in runs)
+    assert run_folder.find_runs(trained) == []  # no comparison takes them for the latest run
+    assert [(r.config()["augmentation"]["flips"], r.config()["offline"]["copies"]) for r in runs] == [
+        (True, 0), (False, 1),
+    ]  # fmt: skip
+    assert len({run.environment()["manifest"] for run in runs}) == 1
+    tests = [run.predictions("test")["image"].tolist() for run in runs]
+    assert tests[0] == tests[1] and not any("copy" in name for name in tests[0])
+    images = len(manifests.read(runs[0].manifest_path()).subset("train"))
+    assert len(list((home / "data" / "augmented").glob("tiny-*/*/train/*/*.png"))) >= images
+
+    seen = launched(monkeypatch)
+    assert again(trained) == 0
+    shown = capsys.readouterr().out
+    assert seen == [] and shown.count(": trained before, cnn/") == 2
+    folder = trained / "ablation" / "comparison" / "cnn-tiny"
+    before = {path.name: path.read_bytes() for path in folder.glob("ablation.*")}
+    assert set(before) == {f"ablation.{kind}" for kind in ("csv", "md", "tex", "html")}
+    with open(folder / "ablation.csv", encoding="utf-8") as handle:
+        rows = list(csv.DictReader(handle))
+    assert [(row["setting"], row["copies"]) for row in rows] == [("flips", "0"), ("flips", "1")]
+    for row, run in zip(rows, runs, strict=True):
+        assert float(row["accuracy"]) == pytest.approx(run.metrics()["test"]["accuracy"])
+    again(trained, table_only=True)
+    assert {path.name: path.read_bytes() for path in folder.glob("ablation.*")} == before
+
+
+def test_other_settings_are_other_trainings_and_a_cut_one_goes_on(trained, monkeypatch, capfd):
+    runs = run_folder.find_runs(trained / "ablation")
+    kept = runs[0].file(run_folder.METRICS).read_bytes()
+    runs[0].file(run_folder.METRICS).unlink()
+    seen = launched(monkeypatch, 1)
+    try:
+        assert again(trained) == 1
+    finally:
+        runs[0].file(run_folder.METRICS).write_bytes(kept)
+    assert seen == [["--resume", str(runs[0].path)]]
+    assert "Error: Not finished: flips, on the fly, seed 42. Run it again:" in capfd.readouterr().err
+    # A failure does not stop the others; Ctrl-C does.
+    seen = launched(monkeypatch, 1, 1)
+    assert again(trained, set_=[*SMALL, "dropout=0.4"]) == 1
+    assert len(seen) == 2
+    assert seen[1][-4:] == [
+        "--set", 'augmentation={"brightness":0.0,"colour":0.0,"contrast":0.0,"flips":false,"quarter_turns":false,'
+        '"rotation":0.0,"shift":0.0,"zoom":0.0}',
+        "--set", 'offline={"augmentation":{"brightness":0.0,"colour":0.0,"contrast":0.0,"flips":true,'
+        '"quarter_turns":false,"rotation":0.0,"shift":0.0,"zoom":0.0},"balance":false,"copies":1,"seed":42}',
+    ]  # fmt: skip
+    seen = launched(monkeypatch, 130)
+    assert again(trained, seeds=[43]) == 130
+    assert len(seen) == 1
+
+
+def test_what_an_ablation_decides_cannot_be_set(home):
+    with pytest.raises(LeukoBenchError) as error:
+        again(home, set_=["augmentation.flips=true"])
+    assert str(error.value) == (
+        "An ablation sets augmentation, offline and seed itself; received --set 'augmentation.flips=true'. "
+        "Choose with --settings, --copies and --seed."
+    )
+    with pytest.raises(LeukoBenchError, match=r"^.* holds no finished runs of this ablation\. Train them: leave"):
+        again(home, table_only=True)
+
+
+def test_settings_of_the_command_are_those_that_are_trained():
+    assert [each.value for each in command.ALL] == list(ablating.SETTINGS)
+    config = models.config_for("cnn", dataset="x")
+    arms = ablating.arms(config, list(ablating.SETTINGS), [1, 2], copies=3)
+    assert len(arms) == 2 * (1 + 4 * 2)
+    assert [arm.config.seed for arm in arms] == [1] * 9 + [2] * 9
+    assert not any(arm.copies for arm in ablating.arms(config, list(ablating.SETTINGS), [1], copies=0))
+    for arm in arms:
+        again = models.config_for("cnn", settings=arm.overrides, dataset="x", seed=arm.config.seed)
+        assert again == arm.config
+        assert not (arm.config.augmentation.active and arm.config.offline.active)
+
+
+@pytest.fixture
+def faked(tmp_path):
+    """Two seeds of three settings: none 0.8 and 0.7, flips 0.9 and 0.75, with copies 0.85 and 0.8."""
+    config = models.config_for("cnn", dataset="synthetic")
+    values = {("none", 0): (0.8, 0.7), ("flips", 0): (0.9, 0.75), ("flips", 2): (0.85, 0.8)}
+    found = {key: [] for key in values}
+    for arm in ablating.arms(config, ["none", "flips"], [1, 2], copies=2):
+        accuracy = values[arm.setting, arm.copies][arm.config.seed - 1]
+        run = fake_run(tmp_path / "ablation", seed=arm.config.seed, accuracy=accuracy, settings=arm.overrides)
+        found[arm.setting, arm.copies].append(run)
+        assert ablating.find(tmp_path / "ablation", arm) == run
+    return found
+
+
+def measured(found, seeds=slice(None)):
+    return [Measured(*key, tuple(measure(run) for run in runs[seeds])) for key, runs in found.items()]
+
+
+def test_numbers_over_seeds(faked):
+    rows = ablation_tables.rows(measured(faked))
+    assert [row["accuracy"] for row in rows] == pytest.approx([0.75, 0.825, 0.825])
+    assert [row["accuracy_sd"] for row in rows] == pytest.approx([0.0707107, 0.1060660, 0.0353553], abs=1e-6)
+    assert [row["change_points"] for row in rows] == [None, pytest.approx(7.5), pytest.approx(7.5)]
+    assert {row["accuracy_low"] for row in rows} == {None}
+    text = ablation_tables.table(rows, "x")
+    assert text.columns[2] == "n"
+    assert text.rows[1] == ["flips", "on the fly", "2", "82.50", "82.50 ± 10.61", "+7.50", "3/4", "42"]
+    assert AblationDisplay.from_rows(rows).points[2][5] == [0.85, 0.8]
+
+
+def test_numbers_of_one_seed_and_the_claim_beside_them(faked):
+    rows = ablation_tables.rows(measured(faked, slice(1)))
+    text = ablation_tables.table(rows, "x")
+    assert text.rows[0] == ["none", MISSING, "80.00", "80.00 (65.2-89.5)", MISSING, "3/4", "42"]
+    assert text.rows[2][1] == "2 copies"
+    said = ablation_tables.sentences(rows)
+    assert said[0] == ablation_tables.CLAIM and said[-1] == ablation_tables.CAUTION
+    assert said[1] == (
+        "Measured here: without 80.00 (65.2-89.5) %; with flips (on the fly), the best on the validation images, "
+        "90.00 (76.9-96.0) %, +10.00 points. The intervals overlap: the difference may be chance."
+    )
+    # A seed that is missing on one side does not count as a change.
+    one, two = measured(faked, slice(1)), measured(faked, slice(1, None))
+    assert ablation_tables.rows([one[0], two[1]])[1]["change_points"] is None
+
+
+def test_runs_on_other_test_images_are_refused(faked, tmp_path):
+    other = fake_run(tmp_path / "ablation", test_identity="0123456789abcdef")
+    with pytest.raises(LeukoBenchError, match=r"^The runs were tested on different images \(cnn/.*, cnn/.*\), so that"):
+        ablation_tables.rows([*measured(faked), Measured("all", 0, (measure(other),))])
+
+
+def test_the_table_needs_neither_keras_nor_the_dataset(faked, tmp_path):
+    code = (
+        "import sys; from guide.app import main; code = main(sys.argv[1:]); "
+        "sys.exit(code or int(any(name in sys.modules for name in ('keras', 'tensorflow'))))"
+    )
+    words = ["ablation", "cnn", "--table-only", "--settings", "none", "--settings", "flips", "--copies", "2"]
+    done = subprocess.run(
+        [sys.executable, "-c", code, *words, "--seed", "1", "--seed", "2"], cwd=PROJECT, capture_output=True, text=True,
+        env=os.environ | {"LEUKOBENCH_RUNS": str(tmp_path), "LEUKOBENCH_DATA": str(tmp_path / "none")}, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert max(len(line) for line in done.stdout.splitlines() if line[:1] in "│┃┏└") <= 80
+    assert re.search(r"│ flips +│ on the fly │ +2 │ +82\.50 │ +82\.50 ± 10\.61 +│ +\+7\.50 +│", done.stdout)
+    folder = tmp_path / "ablation" / "comparison" / "cnn-synthetic"
+    assert (folder / "figures" / "ablation.png").stat().st_size > 10_000

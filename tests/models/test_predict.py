@@ -1,0 +1,175 @@
+"""New images get what evaluation would have given them; whatever is no image is named and stops nothing."""
+
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from data.loading import tf_loader
+from guide import predict as command
+from guide.app import main
+from models.engine.explain import explainer
+from models.engine.run_io import run_loader
+from models.engine.serving import predict as predicting
+from utils import console
+from utils.errors import LeukoBenchError
+from utils.io import files
+from utils.paths import PROJECT, raw_dir
+from utils.runs import run_folder
+from utils.runs.run_folder import Run
+
+SAMPLES = PROJECT / "docs" / "samples"
+
+
+@pytest.fixture
+def mixed(tmp_path):
+    """A folder with two images, two that are none, and what a search leaves out."""
+    folder = tmp_path / "mixed"
+    for name in ("b.png", "sub/A.PNG", "_masks/m.png", "sub/.hidden/h.png", ".h.png", "_x.png"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(SAMPLES / "pro.png", folder / name)
+    (folder / "sub" / "no.jpg").write_text("not an image")
+    (folder / "cut.png").write_bytes((SAMPLES / "pro.png").read_bytes()[:5000])
+    (folder / "notes.txt").write_text("not looked at")
+    return folder
+
+
+def relative(found, folder):
+    return [path.relative_to(folder).as_posix() for path in found]
+
+
+def test_test_images_get_their_recorded_predictions(small_run):
+    recorded = small_run.predictions("test")
+    table = predicting.predict_files(small_run, [raw_dir("tiny") / name for name in recorded["image"]])
+    columns = ["probability", *recorded.columns[3:]]
+    assert list(table.columns) == ["path", "predicted", *columns]
+    np.testing.assert_allclose(table[columns[1:]], recorded[columns[1:]], atol=1e-5)
+    assert list(table["probability"]) == list(table[columns[1:]].max(axis=1))
+    assert [f"p_{name}" for name in table["predicted"]] == list(table[columns[1:]].idxmax(axis=1))
+
+
+def test_the_variant_of_the_run_is_applied(small_run, tmp_path):
+    path = tmp_path / "runs" / small_run.model / small_run.path.name
+    shutil.copytree(small_run.path, path)
+    run = Run(path)
+    files.write_json(run.file(run_folder.CONFIG), run.config() | {"variant": {"name": "gray"}})
+    table = predicting.predict_files(run, SAMPLES)
+    variant = run_loader.config_of(run).variant
+    pixels = np.stack([tf_loader.decode(name, 32, variant).numpy() for name in table["path"]]).astype(np.float32)
+    expected = run_loader.open_model(run).predict_on_batch(pixels)
+    np.testing.assert_allclose(table.filter(like="p_"), expected, atol=1e-5)
+    plain = predicting.predict_files(small_run, SAMPLES)
+    assert not np.allclose(table.filter(like="p_"), plain.filter(like="p_"), atol=1e-4)
+
+
+def test_folders_are_searched_in_order_and_each_file_counts_once(mixed):
+    every = ["b.png", "cut.png", "sub/A.PNG", "sub/no.jpg"]
+    assert relative(predicting.find_images([mixed]), mixed) == every
+    again = predicting.find_images([mixed / "sub" / ".." / "b.png", mixed, mixed / "sub", str(mixed / "[!_]*.png")])
+    assert [path.name for path in again] == ["b.png", "cut.png", "A.PNG", "no.jpg"]
+    assert relative(predicting.find_images([mixed / "notes.txt", mixed / "_x.png"]), mixed) == ["notes.txt", "_x.png"]
+
+
+def test_patterns_are_expanded_here_too(mixed):
+    assert relative(predicting.find_images([mixed / "**" / "*.[jP][pN]*"]), mixed) == ["sub/A.PNG", "sub/no.jpg"]
+    assert relative(predicting.find_images([mixed / "s?b"]), mixed) == ["sub/A.PNG", "sub/no.jpg"]
+    shutil.copy(SAMPLES / "pre.png", mixed / "[1].png")
+    assert relative(predicting.find_images([mixed / "[1].png"]), mixed) == ["[1].png"], "a name before a pattern"
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("gone.png", r"^Nothing to predict: there is no .*gone\.png\. Give image files, folders, or patterns as "),
+        ("*.tif", r"^Nothing to predict: no file fits .*\*\.tif\."),
+        ("empty", r"empty holds no images, whose names end with \.jpg, "),
+    ],
+)
+def test_what_is_not_there_is_one_line(tmp_path, name, words):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(LeukoBenchError, match=words):
+        predicting.find_images([tmp_path / name])
+
+
+def test_bad_files_lie_between_batches_without_moving_an_answer(small_run, tmp_path):
+    rng = np.random.default_rng(3)
+    for number in range(predicting.BATCH + 6):
+        pixels = rng.integers(0, 256, (40, 40, 3), np.uint8)
+        Image.fromarray(pixels).save(tmp_path / f"{number:03d}.png")
+    for number in (0, 9, 33):
+        (tmp_path / f"{number:03d}.png").write_bytes(b"")
+    found = predicting.find_images([tmp_path])
+    answers = list(predicting.predict_each(small_run, found))
+    assert [answer.path for answer in answers] == [path.as_posix() for path in found]
+    assert [number for number, answer in enumerate(answers) if answer.problem] == [0, 9, 33]
+    assert answers[9].problem == f"{found[9]} cannot be used: zero bytes. Give an image such as a JPEG or PNG."
+    for number in (1, 10, 34, 37):
+        (alone,) = predicting.predict_each(small_run, [found[number]])
+        np.testing.assert_allclose(answers[number].probabilities, alone.probabilities, atol=1e-6)
+
+
+def test_a_table_leaves_out_what_is_no_image(small_run, mixed, capsys):
+    table = predicting.predict_files(small_run, [mixed])
+    assert [path.rpartition("/")[2] for path in table["path"]] == ["b.png", "A.PNG"]
+    assert [line.split(" ")[0] for line in capsys.readouterr().err.splitlines()] == ["Note:", "Note:"]
+    with pytest.raises(LeukoBenchError, match=r"^None of the 1 files could be read as an image\.$"):
+        predicting.predict_files(small_run, mixed / "notes.txt")
+
+
+def test_the_command_writes_what_the_function_returns(small_run, mixed, tmp_path, capsys):
+    target = tmp_path / "new" / "answers.csv"
+    arguments = ["predict", str(small_run.path), str(mixed), str(SAMPLES / "*.png"), "--output", str(target)]
+    assert main(arguments) == 0
+    shown = capsys.readouterr()
+    notes = shown.err.splitlines()
+    assert len(notes) == 2 and "cut.png cannot be used: truncated" in notes[0] and "no.jpg" in notes[1]
+    lines = shown.out.splitlines()
+    assert lines[-1] == "Research only, not a diagnosis."
+    assert lines[-2].startswith(f"6 images with {small_run.id}: ")
+    written = pd.read_csv(target)
+    expected = predicting.predict_files(small_run, [mixed, SAMPLES])
+    pd.testing.assert_frame_equal(written, expected, rtol=0, atol=1e-6)
+    assert all(name.rpartition("/")[2] in shown.out for name in expected["path"])
+
+
+def test_csv_on_stdout_is_nothing_but_csv(small_run, mixed, capsys):
+    assert command.predict(str(small_run.path), [SAMPLES / "pro.png", mixed / "cut.png"], command.Path("-")) == 0
+    shown = capsys.readouterr()
+    head, row = shown.out.splitlines()
+    assert head == "path,predicted,probability,p_Benign,p_Early,p_Pre,p_Pro"
+    assert row.startswith(f"{(SAMPLES / 'pro.png').as_posix()},")
+    assert "Research only, not a diagnosis." in shown.err
+
+
+def test_a_long_table_shows_its_first_rows(small_run, capsys):
+    paths = [raw_dir("tiny") / "Benign", raw_dir("tiny") / "Early"]
+    assert command.predict(str(small_run.path), paths) == 0
+    shown = capsys.readouterr().out
+    assert shown.startswith("cnn, the first 20 of 40 images (--output FILE.csv writes all)\n")
+    assert shown.count(".png") == 20
+
+
+def test_where_nothing_can_be_read_nothing_is_written(small_run, mixed, tmp_path, capsys):
+    target = tmp_path / "answers.csv"
+    paths = [mixed / "cut.png", mixed / "notes.txt"]
+    assert console.run_safely(lambda: command.predict(str(small_run.path), paths, target)) == 1
+    assert capsys.readouterr().err.endswith("Error: None of the 2 files could be read as an image.\n")
+    assert list(tmp_path.iterdir()) == [mixed]
+
+
+def test_heatmaps_are_drawn_on_sheets(small_run, tmp_path, monkeypatch, capsys):
+    path = tmp_path / "runs" / small_run.model / small_run.path.name
+    shutil.copytree(small_run.path, path)
+    monkeypatch.setattr(command, "SHEET", 2)
+    # The notebook of predictions draws real ones.
+    answers = np.full((2, 4), 0.25)
+    monkeypatch.setattr(
+        explainer, "explain_images", lambda _, paths: (np.ones((len(paths), 32, 32)), answers[: len(paths)])
+    )
+    assert command.predict(str(path), [raw_dir("tiny") / "Pro" / "pro-000[012].png"], heatmaps=True) == 0
+    sheets = sorted(path.glob("figures/predict-*.png"))
+    assert [sheet.name for sheet in sheets] == ["predict-001.png", "predict-002.png"]
+    shown = capsys.readouterr().out
+    assert all(str(sheet) in shown for sheet in sheets)

@@ -1,0 +1,197 @@
+"""Stress measures what it says, both ways: who reads the stain is found out, who reads cells is cleared."""
+
+import shutil
+from pathlib import Path
+
+import fake_runs
+import numpy as np
+import pytest
+
+from data.manifest import read as read_manifest
+from data.perturbations import registry as perturbations
+from data.synthetic import generator as synthetic
+from models.engine.robustness.stress_subject import UNCHANGED, Subject
+from utils.errors import LeukoBenchError
+from utils.io import files
+from utils.runs.run_folder import Run
+from utils.tables import shortcuts as shortcuts_tables
+from utils.tables import stress as stress_tables
+
+TRUTH = ("grey", "stain swap", "background", "cells removed")
+# The stain is learned sooner than the cells, and is still there where the image is small.
+FIELDS = {
+    "confounded": {"image_size": 32, "filters": (8, 16, 16), "epochs": 10},
+    "independent": {"image_size": 48, "filters": (8, 16, 24), "epochs": 16},
+}
+
+
+@pytest.fixture(scope="module", params=FIELDS)
+def stressed(home, request):
+    """Train a tiny network on smears whose stain follows the class, or not, and stress it; return kind and rows."""
+    import models
+    from models.engine.robustness import stress_test
+    from models.engine.training import trainer
+
+    kind = request.param
+    synthetic.make(f"stress-{kind}", images_per_class=60, size=48, patients=8, stain=kind, seed=7)
+    fields = {"dataset": f"stress-{kind}", "dense": 16, "dropout": 0.0, "batch_size": 16, "learning_rate": 3e-3}
+    fields |= FIELDS[kind]
+    run = trainer.train(models.config_for("cnn", **fields), home / "stress-runs")
+    stress_test.stress([run], TRUTH, heatmaps=4)
+    return kind, run, stress_tables.read(run)
+
+
+def test_the_stain_is_found_where_it_was_read_and_only_there(stressed):
+    kind, _, rows = stressed
+    values, flips = stress_tables.families(rows), stress_tables.flip_rate(rows)
+    plain, swapped = values["none"], stress_tables.swap_accuracy(rows)
+    assert plain >= 0.8
+    if kind == "confounded":
+        assert flips >= 0.3 and swapped <= 0.6
+        assert stress_tables.grey_accuracy(rows) <= 0.6
+        assert values["cells removed"] >= 0.5  # what is left names the class just as well
+    else:
+        assert flips <= 0.1 and swapped >= plain - 0.1
+        assert values["background"] >= plain - 0.15
+        assert values["cells removed"] <= 0.45
+
+
+def test_the_rows_are_those_of_the_contract(stressed):
+    _, run, rows = stressed
+    assert [row["family"] for row in rows] == ["none", *sorted(TRUTH, key=perturbations.NAMES.index)]
+    first, swap = rows[0], next(row for row in rows if row["family"] == "stain swap")
+    assert first["heatmap_similarity"] == 1 and first["severity"] == 0 and first["donor"] == ""
+    assert all(-1 <= row["heatmap_similarity"] <= 1 and row["images"] == 48 for row in rows)
+    assert swap["donor"] == "other" and [row["flip_rate"] is None for row in rows].count(False) == 1
+    held = files.read_csv(run.file(stress_tables.ANSWERS), stress_tables.ANSWERS_HEADER)
+    assert sum(int(row["images"]) for row in held) == 48
+    assert all(row["donor"] != row["label"] for row in held)
+    right = sum(int(row["images"]) for row in held if row["answer"] == row["label"])
+    assert right / 48 == pytest.approx(swap["accuracy"], abs=1e-6)
+
+
+@pytest.fixture
+def copy(small_run, tmp_path):
+    """A copy of the finished tiny run below a root of its own."""
+    target = tmp_path / "runs" / "cnn" / small_run.path.name
+    shutil.copytree(small_run.path, target)
+    shutil.copytree(small_run.root / "manifests", tmp_path / "runs" / "manifests")
+    return Run(target)
+
+
+def test_families_are_added_to_what_is_there_unless_it_is_of_other_images(copy):
+    from models.engine.robustness import stress_test
+
+    stress_test.stress([copy], ["noise"], images=8, heatmaps=0)
+    first = stress_tables.read(copy)
+    assert [row["severity"] for row in first] == [0, 1, 2, 3, 4, 5]
+    assert all(row["heatmap_similarity"] is None and row["images"] == 8 for row in first)
+    stress_test.stress([copy], ["macenko swap"], images=8, heatmaps=0)
+    both = stress_tables.read(copy)
+    assert [row["family"] for row in both] == ["none", "macenko swap", *["noise"] * 5]
+    assert [row for row in both if row["family"] != "macenko swap"] == first
+    before = copy.file(stress_tables.FILE).read_bytes()
+    stress_test.stress([copy], ["macenko swap", "noise"], images=8, heatmaps=0)
+    assert copy.file(stress_tables.FILE).read_bytes() == before
+    stress_test.stress([copy], ["grey"], images=9, heatmaps=0)
+    assert [(row["family"], row["images"]) for row in stress_tables.read(copy)] == [("none", 9), ("grey", 9)]
+
+
+def test_a_change_that_is_meant_for_none_of_the_images_is_left_out(copy):
+    from models.engine.robustness import stress_test
+
+    stress_test.stress([copy], ["grey", "stain reference"], images=1, heatmaps=0)
+    rows = stress_tables.read(copy)
+    assert {row["images"] for row in rows} == {1}
+    donors = [row["donor"] for row in rows if row["family"] == "stain reference"]
+    assert [row["family"] for row in rows] == ["none", "grey", *["stain reference"] * 6]
+    assert len(set(donors)) == 3  # not the class of the one image
+
+
+def test_runs_of_one_split_share_the_images_and_unchanged_ones_are_those_of_evaluation(copy, small_run, tmp_path):
+    from models.engine.robustness import stress_test
+
+    other = Run(copy.path.with_name(copy.path.name[:-1] + "x"))
+    shutil.copytree(copy.path, other.path)
+    fields = copy.config() | {"variant": {"name": "gray"}}
+    files.write_json(other.path / "config.json", fields)
+    stress_test.stress([copy, other], ["grey", "stain reference"], heatmaps=0)
+    mine, grey = stress_tables.read(copy), stress_tables.read(other)
+    assert mine[0]["accuracy"] == pytest.approx(small_run.metrics()["test"]["accuracy"], abs=1e-6)
+    # A model that sees everything in grey answers a grey image as it answers the image.
+    assert grey[0]["accuracy"] == grey[1]["accuracy"] == mine[1]["accuracy"]
+    references = [row for row in mine if row["family"] == "stain reference"]
+    assert [(row["change"], row["donor"]) for row in references] == [
+        (way, label) for way in ("reinhard", "macenko") for label in synthetic.CLASSES
+    ]
+    assert {row["images"] for row in references} == {12}  # of 16 test images, 4 of each class
+
+
+def test_the_flip_rate_is_counted_as_it_is_defined(tmp_path):
+    run = fake_runs.fake_run(tmp_path, "cnn", classes=("A", "B", "C"), images=6)
+    rows = read_manifest(run.manifest_path()).subset("test")
+    classes, donors = ["A", "B", "C"], ["B" if row.label == "A" else "A" for row in rows]
+
+    def answers(labels):
+        return np.eye(3)[[classes.index(label) for label in labels]] * 0.8 + 0.05
+
+    subject, nothing = Subject(run), np.array([])
+    plain = [row.label for row in rows]
+    plain[0] = donors[0]  # said the donor's class before: no flip
+    after = [*donors[:3], *plain[3:]]
+    subject.record(UNCHANGED, rows, [""] * 6, answers(plain), nothing)
+    subject.record(perturbations.FAMILIES["stain swap"][0], rows, donors, answers(after), nothing)
+    subject.write(6)
+    found = stress_tables.read(run)
+    assert stress_tables.flip_rate(found) == pytest.approx(2 / 6)
+    assert stress_tables.swap_accuracy(found) == pytest.approx(0.5)
+
+
+def test_the_figures_come_from_the_files_alone(tmp_path):
+    run = fake_runs.fake_run(tmp_path, "cnn", accuracy=0.9)
+    assert stress_tables.read(run) == [] and stress_tables.comparison([("cnn", run)]) == []
+    assert stress_tables.flip_rate([]) is stress_tables.swap_accuracy([]) is stress_tables.margin(run) is None
+    fake_runs.write_stress(run, {"grey": 0.4, "stain swap": 0.3, "blur": 0.7, "cells removed": 0.25}, flip_rate=0.5)
+    rows = stress_tables.read(run)
+    assert stress_tables.families(rows)["blur"] == pytest.approx(0.7)
+    fake_runs.write_shortcuts(run, {"mean colour": 0.75, "colour histogram": 0.85})
+    assert shortcuts_tables.best(run.root, run.environment()["manifest"])[0] == "colour histogram"
+    assert stress_tables.margin(run) == pytest.approx(0.05)
+    said = stress_tables.sentences(run, rows)
+    assert said[0].startswith(
+        "Shortcut margin +5.0 points: an accuracy of 90.0 % is 5.0 points above what 'colour hist"
+    )
+    assert said[1].startswith("Stain flip rate 50.0 %") and "from 90.0 % to 30.0 %" in said[1]
+    first, second = stress_tables.comparison([("cnn", run)])
+    assert first.rows == [["cnn", "90.0", "40.0", "30.0", "50.0", "+5.0", "colour histogram"]]
+    assert [row[0] for row in second.rows] == ["unchanged", "grey", "stain swap", "blur", "cells removed"]
+    files.write_text(run.file(stress_tables.FILE), run.file(stress_tables.FILE).read_text().replace("0.02", "x"))
+    with pytest.raises(LeukoBenchError, match=r"stress.csv is damaged .*run_guide.py stress cnn/"):
+        stress_tables.read(run)
+
+
+def test_the_command_shows_the_figures_and_draws_the_page(copy, capsys):
+    from guide import stress as command
+
+    command.stress(["cnn"], images=8, family=["stain swap", "blur", "cells removed"], heatmaps=2, root=copy.root)
+    shown = capsys.readouterr().out
+    for word in ("stain swap", "Shortcut margin", "Stain flip rate", "Research only"):
+        assert word in shown
+    assert shortcuts_tables.best(copy.root, copy.environment()["manifest"])
+    assert Path(copy.file("figures") / "stress.png").stat().st_size > 20_000
+    with pytest.raises(LeukoBenchError, match="There is no run 'nothing'"):
+        command.stress(["nothing"], root=copy.root)
+
+
+def test_runs_are_compared_in_one_figure(tmp_path):
+    from visualization.compared_runs import Subject as Drawn
+    from visualization.displays import stress as pictures
+
+    runs = [fake_runs.fake_run(tmp_path, name) for name in ("cnn", "vgg16")]
+    subjects = [Drawn(run, run.model, k, {}, []) for k, run in enumerate(runs)]
+    assert pictures.comparison(subjects, "made up") is None
+    fake_runs.write_stress(runs[1], {"grey": 0.4, "stain swap": 0.3}, flip_rate=0.5)
+    figure = pictures.comparison(subjects, "made up")
+    marks, bars = figure.axes
+    assert [tick.get_text() for tick in marks.get_yticklabels()] == ["unchanged", "grey", "stain swap"]
+    assert bars.patches[0].get_width() == pytest.approx(50)

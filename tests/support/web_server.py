@@ -1,0 +1,176 @@
+"""The web page as a person starts it: a real process that listens on a free port, for the tests that attack it."""
+
+import contextlib
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+from utils.io import files
+from utils.paths import PROJECT
+from utils.runs.run_folder import Run
+from utils.tables import calibration as calibration_tables
+
+LIMITED = """
+from pathlib import Path
+from webapp.server import serve
+from webapp.settings import Settings
+serve(Settings(Path({root!r}), **{limits!r}), lambda address: print('answers at', address, flush=True))
+"""  # what the command line has no options for
+PATIENCE = 120  # seconds until something is there; no test asks whether it came soon
+
+
+class Server:
+    """A server in a process of its own; ends with `stop` or with the `with` block."""
+
+    def __init__(self, root: Path, log: Path, *arguments: str, limits: dict | None = None, **variables: str):
+        """Start it and wait until it answers.
+
+        Args:
+            root: of the runs.
+            log: file for what it prints.
+            arguments: of the command `serve`.
+            limits: fields of `Settings`; then it is started without the command line.
+            variables: of its environment.
+        """
+        command = ["run_guide.py", "serve", "--port", "0", "--root", str(root), *arguments]
+        if limits is not None:
+            command = ["-c", LIMITED.format(root=str(root), limits=limits)]
+        self._log, self._told = log, set()
+        started = time.perf_counter()
+        with open(log, "wb") as handle:
+            self.process = subprocess.Popen(
+                [sys.executable, *command], cwd=PROJECT, env=os.environ | {"PYTHONUNBUFFERED": "1"} | variables,
+                stdin=subprocess.DEVNULL, stdout=handle, stderr=subprocess.STDOUT,
+            )  # fmt: skip
+        found = self.wait(lambda: re.search(r"answers at http://(\S+):(\d+)/", self.log))
+        host, self.port = found[1].replace("0.0.0.0", "127.0.0.1"), int(found[2])
+        self.url = f"http://{host}:{self.port}"
+        self.wait(lambda: self.get("/healthz").status_code == 200)
+        self.seconds = time.perf_counter() - started  # to the first answer
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        self.stop()
+
+    @property
+    def log(self) -> str:
+        return self._log.read_text(encoding="utf-8", errors="replace")
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    def wait(self, ready, seconds: float = PATIENCE):
+        """Wait until something is there and return it."""
+        end = time.monotonic() + seconds
+        while not (found := ready()):
+            assert self.process.poll() is None, f"the server ended with {self.process.returncode}:\n{self.log}"
+            assert time.monotonic() < end, f"not within {seconds} s:\n{self.log}"
+            time.sleep(0.05)
+        return found
+
+    def client(self, **options) -> httpx.Client:
+        """Return a client that knows the address."""
+        return httpx.Client(**{"base_url": self.url, "timeout": PATIENCE, "trust_env": False} | options)
+
+    def get(self, path: str, **options) -> httpx.Response:
+        with self.client() as client:
+            return client.get(path, **options)
+
+    def ask(self, *contents: bytes, path: str = "/api/v1/predict", headers: dict | None = None, **fields):
+        """Send images as a form does."""
+        uploads = [("images", (f"{k}.img", content)) for k, content in enumerate(contents)]
+        with self.client() as client:
+            return client.post(path, files=uploads, data=fields, headers=headers)
+
+    def raw(self, content: bytes, seconds: float = 20, end: bool = False) -> bytes:
+        """Send bytes as they are and return what comes back until the server closes or `seconds` have passed.
+
+        Args:
+            content: of any kind.
+            seconds: to wait for each part of the answer.
+            end: also say that nothing more follows.
+        """
+        parts = []
+        with socket.create_connection(("127.0.0.1", self.port), timeout=seconds) as link:
+            try:
+                link.sendall(content)
+                if end:
+                    link.shutdown(socket.SHUT_WR)
+                while part := link.recv(65_536):
+                    parts.append(part)
+            except OSError:  # closed by the server, or nothing more within the time
+                pass
+        return b"".join(parts)
+
+    def children(self) -> list[psutil.Process]:
+        return psutil.Process(self.pid).children(recursive=True)
+
+    def worker(self) -> psutil.Process:
+        """Return the model worker: the one child that has loaded TensorFlow."""
+
+        def loaded(process):
+            try:
+                return any("_pywrap_tensorflow" in each.path for each in process.memory_maps())
+            except psutil.Error:
+                return False
+
+        return self.wait(lambda: next((each for each in self.children() if loaded(each)), None))
+
+    def memory(self) -> int:
+        """Return the bytes that the server and its children hold (resident)."""
+        total = 0
+        for process in (psutil.Process(self.pid), *self.children()):
+            with contextlib.suppress(psutil.Error):
+                total += process.memory_info().rss
+        return total
+
+    def faults(self) -> list[str]:
+        """Return the meters of answers with a status of 5xx other than "come again later" (503); each is told once."""
+        lines = self.get("/metrics").text.splitlines()
+        found = {line for line in lines if re.search(r'_total\{.*status="5(?!03)', line)} - self._told
+        self._told |= found
+        return sorted(found)
+
+    def stop(self, how: int = signal.SIGTERM) -> int:
+        """End it and return its exit code; negative where a signal ended it."""
+        if self.process.poll() is None:
+            self.process.send_signal(how)
+        try:
+            return self.process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            raise
+
+
+def calibrated(run, root) -> Run:
+    """Copy a run, calibrated, to another root with what lies around it."""
+    shutil.copytree(run.root, root)
+    copied = Run(root / run.path.relative_to(run.root))
+    files.write_json(copied.file(calibration_tables.FILE), calibration_tables.measure(copied))
+    return copied
+
+
+@pytest.fixture(scope="session")
+def web_root(small_run, tmp_path_factory) -> Path:
+    """Copy the small run into a root of its own."""
+    return calibrated(small_run, tmp_path_factory.mktemp("served") / "runs").root
+
+
+@pytest.fixture(scope="session")
+def served(web_root, tmp_path_factory):
+    """Start one server for a file of tests."""
+    with Server(web_root, tmp_path_factory.mktemp("log") / "server.log") as server:
+        yield server

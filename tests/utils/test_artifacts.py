@@ -1,0 +1,130 @@
+"""Run folders are found by name, writes are whole or not at all, and timing says what it says."""
+
+import os
+import resource
+import subprocess
+import sys
+
+import pytest
+from fake_runs import fake_run
+
+from utils.errors import LeukoBenchError
+from utils.io import files
+from utils.paths import PROJECT
+from utils.runs import run_folder
+from utils.runs.comparison import latest
+from utils.system import timing
+
+
+@pytest.fixture
+def root(tmp_path):
+    fake_run(tmp_path, "cnn", seed=1)
+    fake_run(tmp_path, "cnn", seed=2)
+    fake_run(tmp_path, "cnn", seed=3, finished=False)
+    fake_run(tmp_path, "resnet50")
+    (tmp_path / "cnn" / "notes").mkdir()
+    return tmp_path
+
+
+def test_runs_are_found_in_order_and_other_folders_are_not_runs(root):
+    runs = run_folder.find_runs(root)
+    assert [run.model for run in runs] == ["cnn", "cnn", "cnn", "resnet50"]
+    assert [run.finished for run in runs] == [True, True, False, True]
+    assert run_folder.find_runs(root, "cnn", finished=False) == [runs[2]]
+    usable, left_out = latest(root, lambda run: run)
+    assert usable == [runs[1], runs[3]]
+    assert len(left_out) == 1 and runs[2].id in left_out[0], "the newest run of cnn is not finished"
+    assert run_folder.find_runs(root / "nowhere") == []
+
+
+def test_a_run_opens_by_folder_id_beginning_or_model(root):
+    first, second, unfinished, _ = run_folder.find_runs(root)
+    assert run_folder.open_run(str(first.path), root).path == first.path
+    assert run_folder.open_run(second.id, root) == second
+    assert run_folder.open_run(unfinished.path.name, root) == unfinished
+    assert run_folder.open_run("cnn", root) == second, "a model's name is its latest finished run"
+
+
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [
+        ("resnt50", r"^There is no run 'resnt50' in \S+\. Did you mean 'resnet50'\? Runs there: cnn/\S+, "),
+        ("cnn/20", r"^'cnn/20' fits 3 runs: cnn/\S+, cnn/\S+, cnn/\S+\. Give more of it\.$"),
+    ],
+)
+def test_a_wrong_run_is_one_line(root, name, line):
+    with pytest.raises(LeukoBenchError, match=line):
+        run_folder.open_run(name, root)
+
+
+def test_an_empty_root_says_how_to_begin(tmp_path):
+    with pytest.raises(LeukoBenchError, match=r"^There is no run 'cnn': \S+ holds no runs\. Train one: "):
+        run_folder.open_run("cnn", tmp_path)
+    with pytest.raises(LeukoBenchError, match=r"holds no finished runs that can be compared\. Train one: "):
+        latest(tmp_path)
+
+
+def test_two_runs_in_one_second_get_two_folders(tmp_path):
+    runs = []
+    for _ in range(2):
+        runs.append(run_folder.new_run(tmp_path, "cnn", "0123456789abcdef"))
+        runs[-1].path.mkdir(parents=True)
+    assert len({run.path for run in runs}) == 2
+    assert run_folder.find_runs(tmp_path) == sorted(runs)
+
+
+@pytest.mark.parametrize(
+    ("content", "line"),
+    [
+        ("image,split\n", "should have numbers under image, split, label, p_Benign"),
+        ("image,split,label,p_Benign,p_Early,p_Pre,p_Pro\na,test,Pre,x,0,0,0\n", "should have numbers under"),
+        ("", "is damaged"),
+    ],
+)
+def test_damaged_predictions_are_one_line(root, content, line):
+    run = run_folder.find_runs(root)[0]
+    run.file("predictions.csv").write_text(content)
+    with pytest.raises(LeukoBenchError, match=line):
+        run.predictions()
+
+
+def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path):
+    files.write_text(tmp_path / "a.txt", "old")
+    with pytest.raises(RuntimeError), files.atomic(tmp_path / "a.txt") as temporary:
+        temporary.write_text("half")
+        raise RuntimeError
+    assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
+    assert (tmp_path / "a.txt").read_text() == "old"
+
+
+def test_a_full_disk_is_one_line_and_loses_nothing(tmp_path):
+    """RLIMIT_FSIZE stands for the full disk: root may fill any other."""
+    (tmp_path / "a.csv").write_text("old")
+    code = "from pathlib import Path; from utils.io import files; files.write_text(Path('%s'), 'x' * 100_000)"
+
+    def limit():
+        import signal
+
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+
+    done = subprocess.run(
+        [sys.executable, "-c", code % (tmp_path / "a.csv")], cwd=PROJECT, preexec_fn=limit,
+        capture_output=True, text=True, check=False, env=os.environ | {"PYTHONDONTWRITEBYTECODE": "1"},
+    )  # fmt: skip
+    assert f"LeukoBenchError: Cannot write {tmp_path / 'a.csv'}: File too large. Free space" in done.stderr
+    assert (tmp_path / "a.csv").read_text() == "old" and len(list(tmp_path.iterdir())) == 1
+
+
+def test_percentiles_are_nearest_rank():
+    ordered = [float(n) for n in range(1, 41)]
+    assert timing.percentile(ordered, 0.5) == 20
+    assert timing.percentile(ordered, 0.95) == 38
+    assert timing.percentile(ordered[:10], 0.5) == 5
+    assert timing.percentile([3.0], 0.95) == 3
+
+
+def test_warm_up_calls_are_not_counted():
+    calls = []
+    assert len(timing.repeat(lambda: calls.append(1), warmup=3, iterations=5)) == 5
+    assert len(calls) == 8

@@ -1,0 +1,263 @@
+"""The leaderboard: which runs share a row, what the columns say, in which order, and the same bytes every time."""
+
+import shutil
+from statistics import stdev
+
+import fake_runs
+import pytest
+
+from guide.leaderboard import leaderboard as command
+from utils.errors import LeukoBenchError
+from utils.io import files
+from utils.paths import PROJECT
+from utils.runs import leaderboard
+from utils.tables import leaderboard as leaderboard_tables
+from utils.tables import recipes as recipes_tables
+from utils.tables.stress import CONTROL
+from visualization.displays import leaderboard as pictures
+
+FAMILIES = {"grey": 0.4, "stain swap": 0.2, "hue": 0.5, "blur": 0.7, "cells removed": 0.25}
+
+
+def rows_of(root):
+    return leaderboard.rows(leaderboard.read(root)[0])
+
+
+@pytest.fixture
+def root(tmp_path, monkeypatch):
+    """A plain network that reads the stain, on both splits with two seeds, and a recipe that does not."""
+    monkeypatch.setenv("LEUKOBENCH_DATA", str(tmp_path / "data"))
+    place = tmp_path / "runs"
+    for seed, accuracy in ((1, 1.0), (2, 0.9)):
+        for split, lost in (("64/16/20", 0.0), ("grouped", 0.2)):
+            run = fake_runs.fake_run(place, "cnn", seed=seed, accuracy=accuracy - lost, split=split)
+            fake_runs.write_stress(run, FAMILIES, flip_rate=0.6)
+            fake_runs.write_shortcuts(run, {"majority class": 0.25, "colour histogram": 0.85})
+            fake_runs.write_faithfulness(run, {"gradcam": 0.3, "random": 0.1})
+    run = fake_runs.fake_run(place, "cnn", seed=1, accuracy=0.95, settings=["recipe=gray"])
+    fake_runs.write_stress(run, FAMILIES | {"grey": 0.95, "stain swap": 0.9}, flip_rate=0.01)
+    run = fake_runs.fake_run(place, "cnn", seed=1, accuracy=0.85, split="grouped", settings=["recipe=gray"])
+    fake_runs.write_stress(run, FAMILIES | {"grey": 0.85, "stain swap": 0.8}, flip_rate=0.01)
+    return place
+
+
+def test_seeds_and_both_splits_share_a_row_and_recipes_have_their_own(root):
+    gray, plain = rows_of(root)
+    assert (gray["name"], plain["name"]) == ("cnn (gray)", "cnn")
+    assert (plain["random_runs"], plain["grouped_runs"], gray["random_runs"]) == (2, 2, 1)
+    assert plain["random_accuracy"] == pytest.approx(0.95) and plain["grouped_accuracy"] == pytest.approx(0.75)
+    assert plain["random_accuracy_sd"] == pytest.approx(stdev([1.0, 0.9])) and gray["random_accuracy_sd"] is None
+    assert plain["leakage_gap"] == pytest.approx(0.2)
+    assert (plain["random_grey"], plain["random_stain_swap"], plain["random_flip_rate"]) == (0.4, 0.2, 0.6)
+    assert plain["random_shortcut_margin"] == pytest.approx(0.95 - 0.85)
+    assert plain["best_shortcut"] == "colour histogram" and gray["best_shortcut"] == "colour histogram"
+    assert plain["random_nucleus_mass"] == 0.3 and gray["random_nucleus_mass"] is None
+    assert plain["most_frequent_class"] == 0.25
+
+
+def test_stain_swap_on_the_grouped_split_decides_and_not_the_accuracy(root):
+    best_of_all = fake_runs.fake_run(root, "resnet50", accuracy=1.0)
+    assert [row["model"] for row in rows_of(root)] == ["cnn", "cnn", "resnet50"]  # a missing one comes last
+    fake_runs.write_stress(best_of_all, {"stain swap": 1.0})
+    assert [row["model"] for row in rows_of(root)][-1] == "resnet50"  # the random split does not stand in for it
+    grouped = fake_runs.fake_run(root, "resnet50", accuracy=0.5, split="grouped")
+    fake_runs.write_stress(grouped, {"stain swap": 0.79})
+    assert [row["name"] for row in rows_of(root)] == ["cnn (gray)", "resnet50", "cnn"]
+
+
+def test_folds_join_the_split_of_their_shares_and_the_later_of_equal_runs_counts(tmp_path):
+    for split, accuracy in (("kfold:5:1", 0.8), ("kfold:5:2", 0.9), ("grouped-kfold:5:1", 0.7), ("grouped", 0.5)):
+        fake_runs.fake_run(tmp_path, "cnn", accuracy=accuracy, split=split)
+    fake_runs.fake_run(tmp_path, "cnn", accuracy=0.6, split="kfold:5:2")  # again, with nothing changed
+    (row,) = rows_of(tmp_path)
+    assert row["shares"] == "64/16/20" and (row["random_runs"], row["grouped_runs"]) == (2, 2)
+    assert row["random_accuracy"] == pytest.approx(0.7) and row["grouped_accuracy"] == pytest.approx(0.6)
+
+
+@pytest.mark.parametrize(
+    ("split", "shares"),
+    [
+        *(("64/16/20", "64/16/20"), ("64 / 16 / 20 %", "64/16/20"), ("90/10", "72/18/10"), ("kfold:10:3", "72/18/10")),
+        *(("grouped", "64/16/20"), ("grouped:70/10/20", "70/10/20"), ("grouped-kfold:5:2", "64/16/20")),
+    ],
+)
+def test_shares_of_every_split(split, shares):
+    from utils.runs import split_spec
+
+    scheme = split_spec.parse(split)
+    assert leaderboard.shares(split) == shares
+    train, val, test = map(float, shares.split("/"))
+    assert test == pytest.approx(100 * scheme.test) and val / (train + val) == pytest.approx(float(scheme.val))
+    assert (leaderboard.side(split) == leaderboard.GROUPED) == scheme.grouped
+
+
+def test_settings_that_decide_keep_rows_apart_and_names_tell_them(tmp_path):
+    for settings in ([], ["image_size=64"], ["cache_mb=7", "heatmap_method=scorecam"], ["epochs=3"]):
+        fake_runs.fake_run(tmp_path, "cnn", settings=settings)
+    old = fake_runs.fake_run(tmp_path, "cnn", seed=9)
+    config = old.config()  # of before there were recipes, interventions and flavours
+    later = ("offline", "rate_drop")  # which are off, and yet not empty
+    files.write_json(
+        old.file("config.json"), {k: v for k, v in config.items() if (v and k not in later) or k == "seed"}
+    )
+    found = rows_of(tmp_path)
+    assert sorted(row["random_runs"] for row in found) == [1, 1, 2]
+    assert len({row["name"] for row in found}) == 3
+    assert any(row["name"] == "cnn 64 px" for row in found)
+    for run in leaderboard.read(tmp_path)[0]:
+        fake_runs.write_stress(run.run, {"grey": 0.5})
+    stressed = recipes_tables.rows(leaderboard.read(tmp_path)[0])
+    assert {row["name"] for row in stressed} == {row["name"] for row in found}
+
+
+def test_what_is_missing_names_its_command_and_nothing_else_is_said(root, tmp_path):
+    assert leaderboard_tables.missing([row for row in rows_of(root) if row["name"] == "cnn"]) == []
+    fake_runs.fake_run(tmp_path / "bare", "cnn")
+    bare = rows_of(tmp_path / "bare")
+    lines = leaderboard_tables.missing(bare)
+    for words in ("train MODEL --split grouped", "stress RUN", "audit --split SPLIT", "faithfulness RUN"):
+        assert any(line.endswith(f"python run_guide.py {words}") for line in lines)
+    assert "No run here was put to that test yet" in leaderboard_tables.sentences(bare)[-1]
+    for table in leaderboard_tables.shown(bare):
+        assert all(len(row) == len(table.columns) for row in table.rows)
+    assert leaderboard_tables.shown(bare)[0].rows[0][3:] == ["–"] * 4
+
+
+def test_meaning_names_who_fell_and_who_stood(root):
+    fall, stood, firm, shortcut, gap = leaderboard_tables.sentences(rows_of(root))[1:]
+    assert fall.startswith("The deepest fall: cnn names 95.0 % of the test images rightly, and 20.0 % when each")
+    assert "; 60.0 % of the answers moved" in fall and fall.endswith("gives 25.0 %.")
+    assert stood.startswith("The best under the swap: cnn (gray) names 95.0 %") and "90.0 %" in stood
+    assert "colour histogram (48 numbers" in shortcut and "names 85.0 %" in shortcut
+    assert "cnn (gray) still names 70.0 % rightly under the hardest of them (blur)" in firm
+    assert gap.startswith("The widest leakage gap: cnn loses 20.00 points") and gap.endswith("(2 + 2 runs).")
+    assert "It trained on such a change" not in fall + stood, "grey images teach nothing of swapped ones"
+
+
+def test_recipes_stand_against_families_with_their_own_marked(root):
+    found = recipes_tables.rows(leaderboard.read(root)[0])
+    random, grouped = recipes_tables.shown(found)
+    assert "random split" in random.title and "grouped split" in grouped.title
+    assert random.columns == ("Family", "plain", "gray")
+    cells = {row[0]: row[1:] for row in random.rows}
+    assert cells["unchanged"] == ["95.00", "95.00"]
+    assert cells["grey"] == ["40.00", "95.00*"] and cells["hue"] == ["50.00", "50.00*"]
+    assert cells["blur"] == ["70.00", "70.00"]  # mean of five severities
+    assert (
+        cells["lowest of the unseen"] == ["20.00", "70.00"] and cells["epochs at most"][0].isdecimal()
+    )  # neither its own families nor the control
+    assert float(cells[CONTROL][0]) < 70
+
+
+def test_numbers_of_other_runs_are_never_set_side_by_side_unsaid(tmp_path):
+    for seed, accuracy in ((1, 0.6), (2, 1.0)):
+        run = fake_runs.fake_run(tmp_path, "cnn", seed=seed, accuracy=accuracy)
+        if seed == 1:
+            fake_runs.write_stress(run, {"stain swap": 0.6, "blur": 0.5})
+    fake_runs.fake_run(tmp_path, "cnn", seed=1, accuracy=0.5, split="grouped")
+    (row,) = rows_of(tmp_path)
+    assert row["leakage_gap"] == pytest.approx(0.6 - 0.5), "over the seed that has both"
+    assert row["random_accuracy"] == pytest.approx(0.8) and row["random_accuracy_of_swapped"] == pytest.approx(0.6)
+    assert "names 60.0 % of the test images rightly, and 60.0 %" in leaderboard_tables.sentences([row])[1]
+    assert leaderboard_tables.shown([row])[0].rows[0][-1] == "60.00\n(1/2)"
+
+
+def test_a_sample_of_the_test_images_is_no_row_and_an_unmeasured_family_no_lowest(root):
+    run = fake_runs.fake_run(root, "vgg16", accuracy=0.9)
+    path = fake_runs.write_stress(run, {"blur": 0.9})
+    whole = path.read_text()
+    assert recipes_tables.shown(recipes_tables.rows(leaderboard.read(root)[0]))[-1].rows[-2] == [
+        "lowest of the unseen", "–",
+    ]  # fmt: skip
+    path.write_text(whole.replace(",40,", ",2,"))
+    assert not any(row["model"] == "vgg16" for row in recipes_tables.rows(leaderboard.read(root)[0]))
+    (row,) = (row for row in rows_of(root) if row["model"] == "vgg16")
+    assert row["random_lowest_unseen"] is None
+
+
+def test_what_a_row_trained_on_is_marked(root):
+    run = fake_runs.fake_run(root, "cnn", accuracy=0.9, settings=["recipe=stain_swap"])
+    fake_runs.write_stress(run, FAMILIES | {"stain swap": 0.99})
+    found = rows_of(root)
+    (cells,) = (row for row in leaderboard_tables.shown(found)[0].rows if row[-1].startswith("99"))
+    assert cells[-1] == "99.00*" and "*" not in cells[-2]
+    assert "It trained on such a change." in leaderboard_tables.sentences(found)[2]
+
+
+def test_capitals_in_a_split_are_the_same_split():
+    assert leaderboard.side("Grouped") == leaderboard.side(" grouped:70/10/20") == "grouped"
+    assert leaderboard.shares("KFOLD:5:1") == leaderboard.shares("Grouped") == "64/16/20"
+
+
+def test_the_command_writes_the_same_bytes_twice_without_images_and_without_keras(root, tmp_path, capsys, guide):
+    script = (
+        "import sys; from pathlib import Path; from guide.leaderboard import leaderboard as c; "
+        "c(Path(sys.argv[1])); print('KERAS', sorted({'keras', 'tensorflow'} & set(sys.modules)))"
+    )
+    done = guide(script, str(root), command=("-c",))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.endswith("KERAS []\n") and "Research only" in done.stdout
+    made = {path: path.read_bytes() for path in root.iterdir() if path.is_file() and path.name[0] != "."}
+    made[root / "figures" / pictures.FILE] = (root / "figures" / pictures.FILE).read_bytes()
+    assert {path.name for path in made} == {
+        *(f"{stem}.{suffix}" for stem in ("leaderboard", "recipes") for suffix in ("csv", "md", "html", "tex")),
+        pictures.FILE,
+    }
+    for path in made:
+        path.unlink()
+    command(root)
+    assert {path: path.read_bytes() for path in made} == made
+    assert max(map(len, capsys.readouterr().out.split("Which of these")[0].splitlines())) <= 80
+    assert str(tmp_path) not in "".join(content.decode(errors="replace") for content in made.values())
+
+
+def test_a_damaged_run_is_left_out_and_a_root_without_runs_is_one_line(root, capsys):
+    fake_runs.fake_run(root, "vgg16").file("predictions.csv").write_text("no table")
+    command(root)
+    fake_runs.write_stress(fake_runs.fake_run(root, "alexnet"), {"grey": 0.5}).write_text("no table")
+    command(root)
+    assert capsys.readouterr().err.count("left out: ") == 3  # one, then two
+    assert "alexnet" not in (root / "leaderboard.md").read_text()
+    assert "vgg16" not in (root / "leaderboard.md").read_text()
+    with pytest.raises(LeukoBenchError, match=r"holds no finished runs for a leaderboard\. Train one"):
+        leaderboard.read(root / "nowhere")
+
+
+def test_datasets_are_never_ranked_together(root):
+    fake_runs.fake_run(root, "vgg16", dataset="others", test_identity="e" * 16)
+    found = rows_of(root)
+    fake_runs.fake_run(root, "cnn", dataset="others", test_identity="e" * 16)
+    assert [row["name"] for row in rows_of(root)].count("cnn") == 2  # told apart by their tables
+    tables = leaderboard_tables.shown(found)
+    assert [table.title.rpartition(" ")[2] for table in tables] == ["(synthetic)"] * 3 + ["(others)"] * 3
+    assert len(pictures.draw(found, root / "figures")) == 2
+
+
+def test_the_figure_holds_what_the_rows_say(root):
+    found = rows_of(root)
+    display = pictures.LeaderboardDisplay.from_rows(found).plot()
+    marks = {bar.get_label(): bar[0].get_xdata().tolist() for bar in display.axes_.containers}
+    assert marks["random split"] == pytest.approx([95.0, 95.0])
+    assert marks["stain swap"] == pytest.approx([90.0, 20.0]) and marks["in grey"] == pytest.approx([95.0, 40.0])
+    assert [text.get_text() for text in display.axes_.get_yticklabels()] == ["cnn (gray)", "cnn"]
+
+
+def test_the_figure_leaves_out_what_was_not_stressed_unless_nothing_was(root, tmp_path):
+    fake_runs.fake_run(root, "vgg16", accuracy=1.0)
+    drawn = pictures.figure(rows_of(root))
+    assert [text.get_text() for text in drawn.axes[0].get_yticklabels()] == ["cnn (gray)", "cnn"]
+    assert "Left out: 1 without a stress test." in drawn.get_suptitle().replace("\n", " ")
+    at = [bar[0].get_ydata()[0] for bar in drawn.axes[0].containers]
+    assert len(set(at)) == len(at) == 5, "equal values do not hide each other"
+    fake_runs.fake_run(tmp_path / "bare", "vgg16")
+    bare = pictures.figure(rows_of(tmp_path / "bare"))
+    assert len(bare.axes[0].get_yticklabels()) == 1 and "Left out" not in bare.get_suptitle()
+
+
+def test_the_published_results_have_a_leaderboard(tmp_path):
+    source = PROJECT / "docs" / "results"
+    keep = shutil.ignore_patterns("comparison", "variants", "ablation", "figures", "*.npz", "audit")
+    shutil.copytree(source, tmp_path / "results", ignore=keep)
+    found = rows_of(tmp_path / "results")
+    assert len(found) >= 15 and len({row["name"] for row in found}) == len(found)
+    assert any(row["random_runs"] >= 3 and row["random_accuracy_sd"] > 0 for row in found if row["model"] == "cnn")

@@ -1,0 +1,163 @@
+"""The index over runs: says what the files say, follows every change of them, and may be lost at any time."""
+
+import os
+import sqlite3
+import subprocess
+import sys
+
+import pytest
+from fake_runs import fake_run
+
+from utils.errors import LeukoBenchError
+from utils.io import files
+from utils.paths import PROJECT
+from utils.runs import cache as run_cache
+from utils.runs import comparison, leaderboard, run_folder
+from utils.runs import records as run_records
+
+
+def aged(root):
+    """Let all files be older than what may change unseen."""
+    for path in root.rglob("*"):
+        os.utime(path, (1_700_000_000, 1_700_000_000))
+
+
+@pytest.fixture
+def root(tmp_path):
+    for seed in (1, 2, 3):
+        fake_run(tmp_path, "cnn", seed=seed, measured=seed == 1)
+    fake_run(tmp_path, "resnet50", split="grouped")
+    aged(tmp_path)
+    yield tmp_path
+    run_cache._open.clear()
+
+
+def read(root):
+    """Read all that commands read through the index, in this process as if it were a new one."""
+    run_cache._open.clear()
+    runs = run_folder.find_runs(root)
+    records = [run_records.measure(run) for run in runs]
+    said = [repr(records), repr([run_records.about(run) for run in runs])]
+    said += [repr(leaderboard.rows(records)), repr(comparison.latest(root))]
+    run_cache.flush()
+    return said
+
+
+def held(root):
+    with sqlite3.connect(root / run_cache.FILE) as base:
+        return base.execute("SELECT kind, run FROM kept ORDER BY kind, run").fetchall()
+
+
+def test_a_second_look_says_the_same_and_reads_no_predictions(root, monkeypatch):
+    first = read(root)
+    assert {kind for kind, _ in held(root)} == {"about", "derived", "record"} and len(held(root)) == 12
+    monkeypatch.setattr(run_folder.Run, "predictions", lambda *_: pytest.fail("read again"))
+    assert read(root) == first
+
+
+def test_a_file_that_changes_is_read_again(root):
+    before = read(root)
+    run = run_folder.find_runs(root)[0]
+    timing = run.timing()
+    timing["training"]["seconds"] += 1
+    files.write_json(run.file(run_folder.TIMING), timing)
+    after = read(root)
+    assert after[0] != before[0] and after[1] == before[1]
+    run.file(run_folder.METRICS).unlink()
+    with pytest.raises(LeukoBenchError, match="is not finished"):
+        run_records.measure(run)
+
+
+def test_a_manifest_that_goes_or_comes_is_seen(root):
+    read(root)
+    run = run_folder.find_runs(root)[0]
+    path = run.manifest_path()
+    text = path.read_text()
+    path.unlink()
+    assert run_records.measure(run).unchecked == path
+    path.write_text(text)
+    assert run_records.measure(run).unchecked is None
+
+
+def test_a_manifest_is_looked_for_beside_the_link_to_a_model(root, tmp_path_factory):
+    real = tmp_path_factory.mktemp("disk") / "deep" / "cnn"
+    (root / "cnn").rename(real.parent.mkdir() or real)
+    (root / "cnn").symlink_to(real)
+    run = run_folder.find_runs(root)[0]
+    assert run_records.measure(run).unchecked is None
+    path = run.manifest_path()
+    text = path.read_text()
+    path.unlink()
+    assert run_records.measure(run).unchecked == path
+    path.write_text("\n".join(text.splitlines()[:-50]) + "\n")
+    with pytest.raises(LeukoBenchError, match="does not hold the test images of its manifest"):
+        run_records.measure(run)
+
+
+def test_a_manifest_that_changes_in_its_place_is_read_again(root):
+    run = run_folder.find_runs(root)[0]
+    run_records.measure(run)
+    path = run.manifest_path()
+    path.write_text("\n".join(path.read_text().splitlines()[:-50]) + "\n")
+    os.utime(path, (1_750_000_000, 1_750_000_000))
+    with pytest.raises(LeukoBenchError, match="does not hold the test images of its manifest"):
+        run_records.measure(run)
+    assert run_records.images_by_class(run) != run_records.images_by_class(run_folder.find_runs(root)[-1])
+
+
+def test_a_run_is_found_by_its_label_without_a_whole_environment(tmp_path):
+    run = fake_run(tmp_path, settings=["variant=clahe"])
+    about = run.environment()
+    del about["test_identity"]
+    files.write_json(run.file(run_folder.ENVIRONMENT), about)
+    assert run_folder.label_of(run) == "cnn (clahe)"
+    run.file(run_folder.CONFIG).unlink()
+    assert run_folder.label_of(run) == "cnn"
+
+
+def test_what_was_made_by_another_program_is_made_again(root, monkeypatch):
+    first = read(root)
+    monkeypatch.setattr(run_cache, "_code", lambda modules: "another program")
+    calls = []
+    monkeypatch.setattr(
+        run_records, "_measured", lambda run, real=run_records._measured: calls.append(run) or real(run)
+    )
+    assert read(root)[0] == first[0] and len(calls) == 4
+
+
+@pytest.mark.parametrize("content", [b"", b"no database at all" * 100])
+def test_a_damaged_index_is_as_good_as_none(root, content):
+    first = read(root)
+    (root / run_cache.FILE).write_bytes(content)
+    assert read(root) == first
+    assert read(root) == first
+    assert len(held(root)) == 12
+
+
+def test_files_of_this_moment_are_not_kept(tmp_path):
+    fake_run(tmp_path, "cnn")
+    read(tmp_path)
+    assert not (tmp_path / run_cache.FILE).exists()
+
+
+def test_a_root_that_cannot_be_written_is_read_all_the_same(root, monkeypatch):
+    monkeypatch.setattr(run_cache.os, "access", lambda path, mode: mode != os.W_OK)
+    assert read(root) == read(root)
+    assert not (root / run_cache.FILE).exists()
+
+
+def test_processes_side_by_side_leave_a_whole_index(root):
+    code = "import sys; from pathlib import Path; from utils.runs import cache, records, run_folder\n"
+    code += "for _ in range(20):\n    cache._open.clear()\n"
+    code += "    [records.measure(run) for run in run_folder.find_runs(Path(sys.argv[1]))]\n    cache.flush()"
+    many = [subprocess.Popen([sys.executable, "-c", code, str(root)], cwd=PROJECT) for _ in range(3)]
+    assert [process.wait(timeout=120) for process in many] == [0, 0, 0]
+    assert len(held(root)) == 8
+
+
+def test_a_moved_root_keeps_its_index(root, tmp_path_factory):
+    import shutil
+
+    first = read(root)
+    copy = shutil.copytree(root, tmp_path_factory.mktemp("moved") / "runs")
+    assert [text.replace(str(copy), str(root)) for text in read(copy)] == first

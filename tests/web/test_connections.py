@@ -1,0 +1,77 @@
+"""Connections end when nothing moves any more, and not before."""
+
+import socket
+import threading
+import time
+
+import pytest
+import uvicorn
+
+from webapp.http import connection_limits
+
+SIZE = 16_000_000  # bytes: more than the buffers of both ends hold
+
+
+async def app(scope, receive, send):
+    """Answer with more than fits into a buffer."""
+    headers = [(b"content-length", str(SIZE).encode())]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": b"x" * SIZE})
+
+
+@pytest.fixture
+def port(monkeypatch):
+    monkeypatch.setattr(connection_limits, "SECONDS", 0.5)
+    bound = socket.create_server(("127.0.0.1", 0))
+    config = uvicorn.Config(
+        app, http=connection_limits.Impatient, lifespan="off", log_level="error", timeout_keep_alive=60
+    )
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]}, daemon=True)
+    thread.start()
+    yield bound.getsockname()[1]
+    server.should_exit = True
+    thread.join(10)
+
+
+def opened(port):
+    found = socket.create_connection(("127.0.0.1", port))
+    found.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)
+    return found
+
+
+def ask(client):
+    client.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+
+
+def read(client, pause):
+    """Read an answer in pieces with pauses between; return the bytes of its body."""
+    got = b""
+    while piece := client.recv(1_000_000):
+        got += piece
+        if len(got.partition(b"\r\n\r\n")[2]) == SIZE:
+            break
+        time.sleep(pause)
+    return got.partition(b"\r\n\r\n")[2]
+
+
+def test_a_slow_reader_gets_the_whole_answer(port):
+    with opened(port) as client:
+        ask(client)
+        begun = time.monotonic()
+        assert len(read(client, 0.02)) == SIZE
+        assert time.monotonic() - begun > 2 * connection_limits.SECONDS, "too fast to show anything"
+
+
+def test_who_reads_nothing_is_hung_up_on(port):
+    with opened(port) as client:
+        ask(client)
+        time.sleep(4 * connection_limits.SECONDS)
+        assert len(read(client, 0)) < SIZE
+
+
+def test_who_sends_nothing_is_hung_up_on(port):
+    with opened(port) as client:
+        client.settimeout(5)
+        client.sendall(b"GET / HTTP/1.1\r\n")
+        assert client.recv(1) == b""

@@ -1,0 +1,128 @@
+"""The server against its own end: killed or stopped, it loses no answer that it can give and leaves no process."""
+
+import signal
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+import psutil
+import pytest
+from hostile_requests import sound
+from web_server import PATIENCE, Server
+
+pytest_plugins = ["hostile_servers"]
+
+SLOW_METHOD = "scorecam"
+
+
+def busy(server, images, **fields):
+    """Begin a request that takes seconds; return its future once the server works on it."""
+    pool = ThreadPoolExecutor(1)
+    asked = pool.submit(server.ask, *images, **fields)
+    pool.shutdown(wait=False)
+    server.wait(lambda: asked.done() or server.get("/healthz").json()["busy"])
+    time.sleep(0.3)
+    assert not asked.done()
+    return asked
+
+
+def gone(processes, seconds=20):
+    _, alive = psutil.wait_procs(processes, timeout=seconds)
+    return not alive
+
+
+@pytest.fixture
+def mine(web_root, tmp_path):
+    """A server to be killed."""
+    with Server(web_root, tmp_path / "log") as server:
+        server.worker()
+        yield server
+
+
+def test_the_end_in_the_middle_of_a_request_loses_nothing(mine, good):
+    children = mine.children()
+    asked = busy(mine, [good] * 16, heatmap=SLOW_METHOD)
+    begun = time.perf_counter()
+    mine.process.send_signal(signal.SIGTERM)
+    response = asked.result(PATIENCE)
+    assert response.status_code == 200
+    images = response.json()["images"]
+    assert len(images) == 16 and all(each["answers"][0]["heatmap"] for each in images)
+    code = mine.stop()
+    print(f"\nSIGTERM with 16 images in work: all answered, ended after {time.perf_counter() - begun:.1f} s")
+    assert gone(children), "processes are left"
+    assert "Traceback" not in mine.log
+    assert code == 0
+
+
+def test_ctrl_c_as_well(mine, good):
+    children = mine.children()
+    asked = busy(mine, [good] * 4, heatmap=SLOW_METHOD)
+    mine.process.send_signal(signal.SIGINT)
+    assert asked.result(PATIENCE).status_code == 200
+    assert mine.stop() == 0 and gone(children) and "Traceback" not in mine.log
+
+
+@pytest.mark.parametrize("idle", [True, False])
+def test_a_killed_server_leaves_no_process(mine, good, idle):
+    children = mine.children()
+    if not idle:
+        asked = busy(mine, [good] * 16, heatmap=SLOW_METHOD)
+    assert mine.stop(signal.SIGKILL) == -signal.SIGKILL
+    assert gone(children), "processes are left"
+    if not idle:
+        assert isinstance(asked.exception(PATIENCE), httpx.TransportError)
+
+
+def test_a_killed_model_worker_is_replaced(mine, good):
+    before = mine.ask(good).json()
+    asked = busy(mine, [good] * 8, heatmap=SLOW_METHOD)
+    mine.worker().kill()
+    response = asked.result(PATIENCE)
+    sound(mine, response.status_code, response.headers.multi_items(), response.content)
+    if response.status_code == 200:
+        assert all(each["problem"] or each["answers"] for each in response.json()["images"])
+    assert mine.ask(good).json() == before
+    # Nobody asks while it dies: the next image is as good as any.
+    mine.worker().kill()
+    assert mine.ask(good).json() == before
+    assert not mine.faults()
+
+
+def test_killed_decoders_are_replaced(mine, good):
+    before, worker = mine.ask(good).json(), mine.worker()
+    decoders = [
+        child for child in mine.children() if child != worker and "multiprocessing-fork" in " ".join(child.cmdline())
+    ]
+    assert len(decoders) == 2
+    for child in decoders:
+        child.kill()
+    assert mine.ask(good).json() == before  # the image is not at fault
+    assert mine.ask(good).json() == before
+    assert not mine.faults()
+
+
+def test_restart(mine, web_root, tmp_path, good):
+    """How long people wait is printed; a loaded machine must not decide a test."""
+    mine.stop()
+    begun = time.perf_counter()
+    with Server(web_root, tmp_path / "log") as server:
+        page = server.get("/")
+        first = time.perf_counter() - begun
+        assert page.status_code == 200 and server.ask(good).status_code == 200
+        print(f"\nfirst page after {first:.1f} s, first answer of a model after {time.perf_counter() - begun:.1f} s")
+        assert first < PATIENCE
+
+
+def test_many_heatmaps_do_not_keep_the_pages_from_others(served, run):
+    """Sixty people ask for heatmaps at once: the page is still there before they are done, or they are told to wait."""
+    row = int(run.predictions().query("split == 'test'").index[0])
+    path = f"/runs/{run.id}/images/{row}/heatmap.png?method={SLOW_METHOD}"
+    with ThreadPoolExecutor(60) as pool:
+        asked = [pool.submit(served.get, path) for _ in range(60)]
+        time.sleep(1)
+        assert served.get("/").status_code == 200
+        open_still = sum(not each.done() for each in asked)
+        statuses = {each.result().status_code for each in asked}
+    assert statuses <= {200, 503}
+    assert open_still or 503 in statuses, "the page waited for all heatmaps"

@@ -1,0 +1,261 @@
+"""Runs that mean the server ill, and what it keeps: all is shown escaped, nothing from outside is opened or left."""
+
+import json
+import os
+import pickle
+import re
+import shutil
+import sys
+import tempfile
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from urllib.parse import quote
+
+import numpy as np
+import psutil
+import pytest
+from fake_runs import fake_run
+from hostile_requests import SCRIPT, large, sound
+from web_server import Server
+
+from utils.paths import PROJECT
+from utils.runs import cache as run_cache
+from utils.runs.run_folder import find_runs
+
+pytest_plugins = ["hostile_servers"]
+
+CLASSES = ("<img src=x onerror=alert(1)>", '"><svg onload=alert(1)>', "' onmouseover='alert(1)", "{{7*7}}")
+
+
+@pytest.fixture(scope="module")
+def poisoned(tmp_path_factory, small_run):
+    """A server over runs whose names and contents mean it ill, among them a good one."""
+    root = tmp_path_factory.mktemp("poisoned") / "runs"
+    shutil.copytree(small_run.root, root)
+    fake_run(root, classes=CLASSES, dataset="<script>alert(2)</script>", pictures=False, measured=True, heatmaps=True)
+    ill = {"<script>alert(3)</script>": 1, "model": SCRIPT, "dataset": SCRIPT, "split": SCRIPT, "flavour": [SCRIPT],
+        "weights": SCRIPT,
+           "seed": 1, "image_size": 32, "classes": [SCRIPT], "initialisation": SCRIPT, "a": {"b": [None, 1e308,
+           "\ud800"]}}  # fmt: skip
+    stamp = "20260101T000000Z-0123abc"
+    for k, (model, config) in enumerate({
+        "<svg onload=alert(4)>": json.dumps(ill), "a'\"b": json.dumps(ill), "%2e%2e": json.dumps(ill),
+        "a b?c#d&e": json.dumps(ill),
+        "ünï\u202e": json.dumps(ill), "deep": "[" * 100_000, "number": "5", "nan": '{"seed": NaN, "classes": Infinity}',
+        "huge": '{"seed": ' + "9" * 5_000 + "}", "binary": "\0\1\2", "none": "", "list": "[]", "text": '"a"',
+        "types": json.dumps({key: {"a": [1]} for key in ill}), "newline\n": json.dumps(ill),
+    }.items()):  # fmt: skip
+        folder = root / model / f"{stamp}{k:x}"
+        folder.mkdir(parents=True)
+        (folder / "config.json").write_text(config, encoding="utf-8")
+        (folder / "metrics.json").write_text(json.dumps({"test": {"accuracy": SCRIPT}}))
+        (folder / "history.csv").write_text(f"epoch,phase,learning_rate,seconds,val_accuracy\n1,{SCRIPT},nan,inf,1\n")
+    folder = Path(os.fsdecode(os.fsencode(root) + b"/bytes\xff")) / f"{stamp}0"
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text(json.dumps(ill))
+    with Server(root, tmp_path_factory.mktemp("log") / "server.log") as server:
+        yield server, root
+
+
+def test_what_runs_hold_is_shown_escaped(poisoned, good):
+    server, root = poisoned
+    ids = [f"{folder.parent.name}/{folder.name}" for folder in root.glob("*/*Z-*")]
+    assert len(ids) >= 17
+    addresses = [quote(id, safe="/", errors="surrogateescape") for id in ids]
+    with server.client() as client:
+        for path in ("/", "/compare", "/versus", "/api", "/api/v1/runs", "/metrics", "/api/v1/openapi.json"):
+            response = client.get(path)
+            assert response.status_code == 200, path
+            sound(server, 200, response.headers.multi_items(), response.content)
+        for id in addresses:
+            for path in (f"/runs/{id}", f"/runs/{id}/cell", f"/runs/{id}/cell?true=0&predicted=1",
+                f"/runs/{id}/figures/curves.png",
+                         f"/runs/{id}/figures/stress-stain.png", f"/runs/{id}/figures/reliability.png",
+                             f"/runs/{id}/images/0.png",
+                         f"/api/v1/runs/{id}", f"/api/v1/runs/{id}/confusion", f"/versus?a={id}&b={addresses[0]}",
+                         f"/versus?a={addresses[0]}&b={id}&show=a"):  # fmt: skip
+                response = client.get(path)
+                sound(server, response.status_code, response.headers.multi_items(), response.content)
+                assert (
+                    "alert(1)>" not in response.text.replace("onerror=alert(1)&gt;", "")
+                    or "json" in response.headers["content-type"]
+                )
+    # Only what was trained can be asked, and a run with made-up weights says so beside it.
+    answer = server.ask(good)
+    assert answer.status_code == 200
+    sound(server, 200, answer.headers.multi_items(), answer.content)
+    page = server.ask(good, path="/predict", heatmap="own")
+    sound(server, page.status_code, page.headers.multi_items(), page.content)
+    assert page.status_code == 200 and "onerror=alert(1)>" not in page.text
+    assert not server.faults()
+
+
+def test_every_run_on_the_page_can_be_opened(poisoned):
+    server, _ = poisoned
+    links = set(re.findall(r'href="(/runs/[^"]+)"', server.get("/compare").text))
+    assert len(links) >= 16
+    for link in links:
+        assert server.get(link).status_code in (200, 404), link
+    assert sum(server.get(link).status_code == 200 for link in links) >= 15
+
+
+CHANGES = {
+    "another level": {"conformal": {"0.50": {"threshold": 0.5}}},
+    "no levels": {"conformal": {}},
+    "a list": {"conformal": []},
+    "nan": {"temperature": float("nan"), "conformal": {"0.95": {"threshold": float("nan")}}},
+    "zero": {"temperature": 0},
+    "negative": {"temperature": -1},
+    "infinite": {"temperature": float("inf")},
+    "tiny": {"temperature": 1e-300},
+    "a text": {"temperature": "<b>"},
+}
+
+
+def test_damaged_files_of_a_run_are_no_defect_of_the_server(web_root, tmp_path, good):
+    """Files are damaged while the server runs: each is said, and the next answer is right again."""
+    root = tmp_path / "runs"
+    shutil.copytree(web_root, root)
+    run = find_runs(root)[0]
+    reference = next((root / "reference").iterdir())
+    kept = {path: path.read_bytes() for path in (*(p for p in run.path.iterdir() if p.is_file()), reference)}
+    with Server(root, tmp_path / "log") as server:
+
+        def look(what):
+            for response in (
+                server.ask(good), server.ask(good, path="/predict", heatmap="own"), server.get(f"/runs/{run.id}"),
+                    server.get("/"),
+                server.get("/compare"), server.get(f"/api/v1/runs/{run.id}"), server.get("/api/v1/runs"),
+                    server.get(f"/runs/{run.id}/cell"),
+            ):  # fmt: skip
+                try:
+                    sound(server, response.status_code, response.headers.multi_items(), response.content)
+                except AssertionError as error:
+                    failed.append(f"{what}: {response.request.url.path}: {str(error)[:200]}")
+
+        failed = []
+        before = server.ask(good).json()
+        for what, change in CHANGES.items():
+            place = run.file("calibration.json")
+            place.write_text(json.dumps(json.loads(kept[place]) | change))
+            look(f"calibration {what}")
+            place.write_bytes(kept[place])
+        for manifest in ("a\0b", "a" * 5_000, "../../../etc/passwd", 5, None, ["a"], ""):
+            place = run.file("environment.json")
+            place.write_text(json.dumps(json.loads(kept[place]) | {"manifest": manifest}))
+            look(f"manifest {manifest!r:.20}")
+            place.write_bytes(kept[place])
+        for field, value in (("dataset", ".."), ("dataset", "/etc"), ("image_size", 10**9), ("image_size", -1),
+            ("heatmap_method", SCRIPT),
+                             ("heatmap_layer", "none"), ("model", "lambda"), ("variant", SCRIPT), ("filters",
+                                 [10**9]), ("split", 5)):  # fmt: skip
+            place = run.file("config.json")
+            place.write_text(json.dumps(json.loads(kept[place]) | {field: value}))
+            look(f"config {field} {value}")
+            place.write_bytes(kept[place])
+        for place, content in kept.items():
+            for damaged in (b"", b"\0" * 100, content[: len(content) // 2], b"[]", b"{}", pickle.dumps({"a": 1})):
+                place.write_bytes(damaged)
+                look(f"{place.name} {damaged[:10]}")
+            place.write_bytes(content)
+        small = {"version": 1, "centre": np.zeros(3), "scale": np.ones(3), "whitening": np.eye(3), "limit": 1.0}
+        np.savez(reference, **small)
+        look("reference of another size")
+        reference.write_bytes(kept[reference])
+        assert server.ask(good).json() == before
+        assert not failed, "\n".join(failed)
+
+
+def test_only_weights_of_its_own_folders_are_loaded(web_root, tmp_path, good):
+    """A link out of the root, through a file or a folder, offers nothing; a pickle is not opened."""
+    root, outside = tmp_path / "runs", tmp_path / "outside"
+    run = find_runs(web_root)[0]
+    places = {}
+    for k, name in enumerate(("link", "pickled", "special", "folder")):
+        places[name] = root / "cnn" / f"2026010{k + 1}T000000Z-0123abcd"
+        if name != "folder":
+            shutil.copytree(run.path, places[name])
+            (places[name] / "model.weights.h5").unlink()
+    for name in ("manifests", "reference"):
+        shutil.copytree(web_root / name, root / name)
+    shutil.copytree(run.path, outside)
+    places["folder"].symlink_to(outside)
+    (places["link"] / "model.weights.h5").symlink_to(outside / "model.weights.h5")
+    os.mkfifo(places["special"] / "model.weights.h5")
+    trap = tmp_path / "opened"
+    (places["pickled"] / "model.weights.h5").write_bytes(
+        b"cpathlib\nPath.touch\n(cpathlib\nPath\n(V" + str(trap).encode() + b"\ntRtR."
+    )
+    with Server(root, tmp_path / "log") as server:
+        for name in ("link", "special", "folder"):
+            response = server.ask(good, models=f"cnn/{places[name].name}")
+            assert response.status_code == 422, (name, response.text[:300])
+        response = server.ask(good, models=f"cnn/{places['pickled'].name}")
+        answer = response.json()["images"][0]["answers"][0]
+        assert answer["predicted"] is None and answer["problem"]
+        assert not trap.exists()
+        assert str(tmp_path) not in response.text  # the sentence names no folder of this machine
+
+
+def test_nothing_is_kept_without_a_tick(served, web_root):
+    """Uploads of more than 1 MB, and what is made of them,
+    touch neither the runs' folder nor that for temporary files."""
+
+    def seen():
+        spots = (web_root, Path(tempfile.gettempdir()), Path("/dev/shm"), PROJECT)
+        return {e.path for spot in spots if spot.is_dir() for e in os.scandir(spot)} | {
+            str(p) for p in web_root.rglob("*")
+        }
+
+    content, before, new = large(), seen(), set()
+    assert len(content) > 1_000_000
+    done = threading.Event()
+
+    def watch():
+        while not done.wait(0.01):
+            new.update(seen() - before)
+
+    with ThreadPoolExecutor(2) as pool:
+        watching = pool.submit(watch)
+        statuses = [
+            served.ask(content, content, path=path, heatmap="own").status_code
+            for path in ("/predict", "/api/v1/predict") * 2
+        ]
+        done.set()
+        watching.result()
+    assert statuses == [200] * 4
+    opened = [file.path for child in (psutil.Process(served.pid), *served.children()) for file in child.open_files()]
+    mine = [
+        path
+        for path in opened
+        if not path.startswith(("/dev/", "/proc/", "/sys/", str(PROJECT), sys.prefix))
+        and not path.endswith(("server.log", ".pem", run_cache.FILE))  # which holds what the runs' own files say
+    ]
+    assert not [path for path in mine if path.startswith((str(web_root), tempfile.gettempdir()))], mine
+    assert not {path for path in new if path.startswith(str(web_root)) and run_cache.FILE not in path}
+    assert not {path for path in new if Path(path).is_file() and Path(path).stat().st_size > 100_000}
+
+
+def test_what_is_ticked_is_kept_under_a_name_of_the_servers_own(web_root, tmp_path, good):
+    root = tmp_path / "runs"
+    shutil.copytree(web_root, root)
+    with Server(root, tmp_path / "log") as server, server.client() as client:
+        upload = [("images", ("../../../evil.sh", good))]
+        assert client.post("/predict", files=upload, data={"keep": "yes"}).status_code == 200
+        kept = sorted(path.name for path in (root / "kept").iterdir())
+        assert [re.sub(r"[0-9a-f]{16}", "#", name) for name in kept] == ["#.csv", "#.png"]
+        assert not list(tmp_path.rglob("evil*"))
+        assert client.post("/api/v1/predict", files=upload, data={"keep": "yes"}).status_code == 200
+        assert len(list((root / "kept").iterdir())) == 2
+        assert client.get("/compare").status_code == 200
+
+
+def test_kept_images_stay_inside_the_root(web_root, tmp_path, good):
+    root = tmp_path / "runs"
+    shutil.copytree(web_root, root)
+    (root / "kept").write_text("a file where the folder should be")
+    with Server(root, tmp_path / "log") as server:
+        response = server.ask(good, path="/predict", keep="yes")
+        assert response.status_code == 200 and "Not kept" in response.text
+        sound(server, 200, response.headers.multi_items(), response.content)

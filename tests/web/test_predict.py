@@ -1,0 +1,338 @@
+"""Asking the server about images: its answers are those of evaluation, and nothing is said that is not known."""
+
+import asyncio
+import csv
+import io
+import re
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from PIL import Image, ImageCms
+from starlette.testclient import TestClient
+from web_server import calibrated
+
+from data.datasets.image_decoder import decode
+from data.ood import reference_distribution
+from models.engine.explain import explainer
+from models.engine.serving import predict
+from utils.io import files
+from utils.metrics import calibration, predictions
+from utils.paths import raw_dir
+from utils.tables import calibration as calibration_tables
+from webapp.runs import interpretation
+from webapp.server import make_app
+from webapp.settings import Settings
+
+SITE = "http://localhost"
+
+
+@pytest.fixture(scope="module")
+def run(small_run, tmp_path_factory):
+    """Copy the small run into a root of its own, whose files may change."""
+    return calibrated(small_run, tmp_path_factory.mktemp("web") / "runs")
+
+
+@pytest.fixture(scope="module")
+def client(run):
+    with TestClient(make_app(Settings(run.root)), base_url=SITE) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def tested(run):
+    """Return path and row of predictions.csv of the first test images."""
+    rows = run.predictions("test").head(8).to_dict("records")
+    return [(raw_dir("tiny") / row["image"], row) for row in rows]
+
+
+def send(client, *contents, address="/api/v1/predict", headers=None, **fields):
+    uploads = [("images", (name, content)) for name, content in contents]
+    return client.post(address, files=uploads, data=fields, headers=headers)
+
+
+def encoded(pixels, kind="PNG", **options):
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def smear(tested, k=0):
+    return np.asarray(Image.open(tested[k][0]).convert("RGB"))
+
+
+def noise(size=64):
+    return np.random.default_rng(1).integers(0, 256, (size, size, 3), np.uint8)
+
+
+def test_answers_are_those_of_evaluation(client, run, tested):
+    """Calibrated by the temperature and with the sets that `calibrate` would give."""
+    found = send(client, *((path.name, path.read_bytes()) for path, _ in tested)).json()
+    held = files.read_json(run.file(calibration_tables.FILE))
+    given = [(each["answers"][0], row) for each, (_, row) in zip(found["images"], tested, strict=True)]
+    assert sum(answer["predicted"] is not None for answer, _ in given) >= 7  # one may lie apart
+    for answer, row in given:
+        if answer["predicted"] is None:
+            continue
+        classes = run.config()["classes"]
+        raw = np.array([row[f"{predictions.PREFIX}{name}"] for name in classes])
+        wanted = calibration.scaled(raw[None], held["temperature"])[0]
+        assert answer["calibrated"]
+        assert [answer["probabilities"][name] for name in classes] == pytest.approx(wanted, abs=1e-5)
+        assert answer["predicted"] == classes[raw.argmax()]
+        assert answer["probability"] == pytest.approx(wanted.max(), abs=1e-5)
+        assert answer["set_coverage"] == {k: v["coverage"] for k, v in held["conformal"].items()}
+        for level, sets in answer["prediction_sets"].items():
+            assert sets == [
+                n for n, p in zip(classes, raw, strict=True) if 1 - p <= held["conformal"][level]["threshold"]
+            ]
+    assert found["notice"] == "Research only, not a diagnosis"
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "BMP"])
+def test_files_of_any_kind_are_decoded_as_predict_decodes_them(client, run, tested, tmp_path, unchecked, kind):
+    """JPEG decoders differ by up to 19 of 255 levels: the server must use that of training."""
+    content = encoded(smear(tested), kind, **({"quality": 97, "subsampling": 2} if kind == "JPEG" else {}))
+    (tmp_path / "image").write_bytes(content)
+    (wanted,) = predict.predict_each(run, [tmp_path / "image"])
+    shares = calibration.scaled(
+        np.array([wanted.probabilities]), interpretation.Judge().facts(entry_of(client, run)).temperature
+    )
+    (image,) = send(client, ("a", content)).json()["images"]
+    assert list(image["answers"][0]["probabilities"].values()) == pytest.approx(shares[0], abs=1e-5)
+
+
+def entry_of(client, run):
+    return client.app.state.services.catalogue.find(run.id)
+
+
+def test_a_picture_that_is_no_smear_gets_no_class(client, tested):
+    content = encoded(noise(128))
+    (image,) = send(client, ("noise.png", content)).json()["images"]
+    (answer,) = image["answers"]
+    assert answer["predicted"] is answer["probability"] is answer["probabilities"] is None
+    assert answer["prediction_sets"] == {}
+    assert answer["distance"] > answer["limit"]
+    assert answer["refused"].startswith("This picture is unlike the smears that this model was trained on (distance ")
+    page = send(client, ("noise.png", content), address="/predict", headers={"X-Fragment": "1"}, heatmap="own").text
+    assert "No answer" in page and "This does not look like a blood smear" in page
+    assert 'class="said"' not in page and 'class="heat"' not in page  # nothing to explain
+
+
+@pytest.fixture
+def unchecked(run):
+    """Take the reference away for a while, so that every picture gets a class."""
+    place = reference_distribution.path(run.root, run.environment()["manifest"])
+    kept = place.rename(place.with_suffix(".away"))
+    yield
+    kept.rename(place)
+
+
+def test_without_a_reference_the_answer_says_that_it_was_not_checked(client, unchecked):
+    (image,) = send(client, ("noise.png", encoded(noise()))).json()["images"]
+    assert image["answers"][0]["limit"] is None and image["answers"][0]["predicted"]
+    page = send(client, ("noise.png", encoded(noise())), address="/predict", headers={"X-Fragment": "1"}).text
+    assert "Not checked" in page
+
+
+def test_heatmaps_are_those_of_explain(client, run, tested):
+    path, _ = next(
+        pair
+        for pair in tested
+        if send(client, ("a", pair[0].read_bytes())).json()["images"][0]["answers"][0]["predicted"]
+    )
+    for method in ("own", "gradcam", "gradcam++", "scorecam"):
+        (image,) = send(client, ("a", path.read_bytes()), heatmap=method).json()["images"]
+        heatmap = image["answers"][0]["heatmap"]
+        found = np.asarray(Image.open(io.BytesIO(__import__("base64").b64decode(heatmap["png"]))))
+        wanted, _ = explainer.explain_images(run, [path], "" if method == "own" else method)
+        assert found.shape == (heatmap["height"], heatmap["width"]) == wanted[0].shape
+        assert np.abs(found - wanted[0] * 255).max() <= 1.5
+    (image,) = send(client, ("a", path.read_bytes()), heatmap="rollout").json()["images"]
+    assert image["answers"][0]["heatmap"] is None
+    assert image["answers"][0]["heatmap_problem"].startswith("Method 'rollout' does not fit cnn")
+
+
+@pytest.mark.parametrize(
+    ("content", "status", "words"),
+    [
+        (b"not an image at all", 415, "a: this is no image of a kind that is taken: JPEG, PNG"),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", 415, "a: this is no image of a kind"),
+        (b"", 422, "a: zero bytes. Send a whole 8-bit image"),
+        (encoded(noise(), "JPEG")[:900], 422, "a: truncated"),
+        (encoded(noise(), "GIF", save_all=True, append_images=[Image.new("RGB", (64, 64))]), 422, "a: 2 frames"),
+        (encoded(np.zeros((3000, 9000), np.uint8)), 413, "a: more than 25 million pixels (decompression bomb)"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_used_is_refused_in_words(client, tested, content, status, words):
+    response = send(client, ("a", content))
+    assert response.status_code == response.json()["status"] == status
+    assert response.headers["content-type"] == "application/problem+json"
+    assert response.json()["detail"].startswith(words)
+    both = send(client, ("a", content), ("b", tested[0][0].read_bytes()))
+    assert both.status_code == 200
+    first, second = both.json()["images"]
+    assert first["problem"]["status"] == status and first["answers"] == []
+    assert second["problem"] is None and len(second["answers"]) == 1
+    page = send(client, ("a", content), address="/predict")
+    assert page.status_code == status and "<h1>Not usable</h1>" in page.text
+
+
+def test_pictures_are_made_plain(client, tested):
+    upright = smear(tested)
+    turned = Image.fromarray(np.rot90(upright).copy())
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    buffer = io.BytesIO()
+    turned.save(buffer, "PNG", exif=exif)
+    plain = send(client, ("a", encoded(upright))).json()["images"][0]
+    rotated = send(client, ("a", buffer.getvalue())).json()["images"][0]
+    assert rotated["changes"] == ["turned upright"]
+    assert rotated["answers"] == plain["answers"]
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    swapped = profile.replace(b"rXYZ", b"none", 1).replace(b"gXYZ", b"rXYZ", 1).replace(b"none", b"gXYZ", 1)
+    assert send(client, ("a", encoded(upright, icc_profile=profile))).json()["images"][0] == plain
+    seen = send(client, ("a", encoded(upright, icc_profile=swapped))).json()["images"][0]
+    assert seen["changes"] == ["colour profile made sRGB"]
+    deep = Image.fromarray(upright[..., 1].astype(np.uint16) * 257)
+    buffer = io.BytesIO()
+    deep.save(buffer, "PNG")
+    assert send(client, ("a", buffer.getvalue())).json()["images"][0]["changes"] == ["16-bit grey made 8-bit RGB"]
+
+
+def test_models_are_named_by_model_label_or_run(client, run, tested):
+    content = tested[0][0].read_bytes()
+    for name in ("cnn", run.id, f" cnn , {run.id}"):
+        (image,) = send(client, ("a", content), models=name).json()["images"]
+        assert [answer["run"] for answer in image["answers"]] == [run.id]
+    unknown = send(client, ("a", content), models="cnm")
+    assert unknown.status_code == 422
+    assert unknown.json()["detail"] == "Received the model 'cnm'. Valid: cnn, or the id of a run."
+    assert send(client, ("a", content), models="cnn/../../etc").status_code == 404
+    assert (
+        send(client, ("a", content), heatmap="x")
+        .json()["detail"]
+        .startswith("Received the heatmap method 'x'. Valid: none")
+    )
+    assert send(client, models="cnn").status_code in (415, 422)
+
+
+def test_requests_at_one_time_become_batches_and_get_the_same_answers(client, tested):
+    contents = [path.read_bytes() for path, _ in tested]
+    alone = [send(client, ("a", content)).json() for content in contents]
+    before = read_meters(client)
+    with ThreadPoolExecutor(16) as pool:
+        together = list(pool.map(lambda content: send(client, ("a", content)).json(), contents * 6))
+    after = read_meters(client)
+    for k, found in enumerate(together):
+        (answer,), (wanted,) = (each["images"][0]["answers"] for each in (found, alone[k % len(alone)]))
+        assert answer["predicted"] == wanted["predicted"]
+        if wanted["predicted"]:
+            assert list(answer["probabilities"].values()) == pytest.approx(
+                list(wanted["probabilities"].values()), abs=1e-5
+            )
+    images = after["leukobench_batch_images_sum"] - before["leukobench_batch_images_sum"]
+    batches = after["leukobench_batch_images_count"] - before["leukobench_batch_images_count"]
+    assert images == len(together) > batches
+
+
+def read_meters(client):
+    lines = [line for line in client.get("/metrics").text.splitlines() if not line.startswith("#")]
+    return {line.rpartition(" ")[0]: float(line.rpartition(" ")[2]) for line in lines}
+
+
+def test_images_are_kept_only_where_that_was_ticked(client, run, tested):
+    content = encoded(smear(tested), "JPEG")
+    before = sorted(run.root.rglob("*"))
+    assert send(client, ("a", content), address="/predict").status_code == 200
+    assert sorted(run.root.rglob("*")) == before
+    page = send(client, ("../../a.jpg", content), address="/predict", keep="yes").text
+    name = re.search(r"Kept on the server as kept/(\w+)\.png", page)[1]
+    kept = np.asarray(Image.open(run.root / "kept" / f"{name}.png"))
+    assert (kept == np.asarray(decode(content).image)).all()
+    (row,) = csv.DictReader((run.root / "kept" / f"{name}.csv").read_text().splitlines())
+    assert row["image"] == "a.jpg" and row["run"] == run.id and row["notice"] == "Research only, not a diagnosis"
+    assert not row["predicted"] or float(row[f"p_{row['predicted']}"]) == float(row["probability"])
+    shutil.rmtree(run.root / "kept")
+    send(client, ("a", content), keep="yes")  # the API keeps nothing
+    send(client, ("a", content), address="/predict", keep="no")
+    assert sorted(run.root.rglob("*")) == before
+
+
+def test_the_page_works_without_a_script(client, run):
+    first = client.get("/")
+    assert first.status_code == 200 and run.id in first.text
+    page = client.post("/predict", files=[("images", ("", b""))], data={"sample": ["early", "pro"], "heatmap": "none"})
+    assert page.status_code == 200
+    assert page.text.count('<article class="card answer">') == 2
+    assert "Research only, not a diagnosis" in page.text
+    assert client.get("/samples/early.png").headers["content-type"] == "image/png"
+    assert client.get("/samples/secret.png").status_code == 404
+
+
+def test_what_is_not_trained_is_no_fault_of_the_page(tmp_path, tested):
+    with TestClient(make_app(Settings(tmp_path)), base_url=SITE) as empty:
+        assert "There is no trained model here yet" in empty.get("/").text
+        response = send(empty, ("a", tested[0][0].read_bytes()))
+        assert response.status_code == 503 and response.headers["retry-after"] == "60"
+
+
+def test_limits_hold(run, tested):
+    content = tested[0][0].read_bytes()
+    limits = {"image_bytes": len(content), "images": 2, "request_bytes": 5 * len(content), "waiting": 0}
+    with TestClient(make_app(Settings(run.root, **limits)), base_url=SITE) as busy:
+        full = send(busy, ("a", content))
+        assert full.status_code == 503 and full.headers["retry-after"] == "2"
+    with TestClient(make_app(Settings(run.root, **limits | {"waiting": 9})), base_url=SITE) as small:
+        assert send(small, ("a", content)).status_code == 200
+        large = send(small, ("a", content + b"x"))
+        assert large.status_code == 413 and large.json()["detail"].startswith("Received an image of more than")
+        many = send(small, *[("a", content)] * 3)
+        assert many.json()["detail"] == "At most 2 images are taken in one request."
+        assert send(small, ("a", content), note="x" * 3000).status_code == 413
+        assert send(small, ("a", b"x" * 6 * len(content))).status_code == 413
+        assert small.app.state.services.budget.held == small.app.state.services.busy == 0
+    with TestClient(make_app(Settings(run.root, held_bytes=len(content))), base_url=SITE) as little:
+        assert send(little, ("a", content)).status_code == 503
+
+
+def test_weights_written_anew_are_opened_anew(client, run, tested):
+    content = encoded(smear(tested))
+    before = send(client, ("a", content)).json()["images"][0]["answers"][0]
+    import keras
+
+    from models.engine.run_io.run_loader import open_model
+
+    path = run.file("model.weights.h5")
+    kept = path.read_bytes()
+    model = open_model(run)
+    model.set_weights([weight * 0 for weight in model.get_weights()])
+    model.save_weights(path)
+    try:
+        after = send(client, ("a", content)).json()["images"][0]["answers"][0]
+    finally:
+        path.write_bytes(kept)
+    assert before["predicted"] and set(after["probabilities"].values()) == {0.25}
+    assert keras  # imported for `save_weights`
+
+
+def test_a_worker_that_dies_in_a_batch_answers_the_others(client, tested):
+    """What ends the worker is a problem of its own; what was asked beside it is asked again."""
+    inference = client.app.state.services.inference
+    before = inference.child.restarts
+
+    async def ask():
+        import os
+        import signal
+
+        image = tested[0][0].read_bytes()
+        runs = (client.app.state.services.catalogue.offered()[0].run,)
+        asked = [asyncio.ensure_future(inference.predict(runs, image)) for _ in range(3)]
+        await asyncio.sleep(0)
+        os.kill(inference.child._process.pid, signal.SIGKILL)
+        return await asyncio.gather(*asked)
+
+    found = client.portal.call(ask)
+    assert inference.child.restarts == before + 1
+    assert len({tuple(each[0]) for each in found}) == 1

@@ -1,0 +1,1 @@
+"""Files: atomic writing of files and folders, locks."""

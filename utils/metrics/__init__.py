@@ -1,0 +1,1 @@
+"""Metrics and statistics from predictions: scores, calibration, intervals, significance tests."""

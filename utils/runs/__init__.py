@@ -1,0 +1,1 @@
+"""Run folders: finding and reading them, records, comparison, leaderboard, cache."""

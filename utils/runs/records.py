@@ -1,0 +1,235 @@
+"""What one finished run says, read from its folder alone: no Keras, no images."""
+
+import hashlib
+from collections import Counter
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from utils.errors import LeukoBenchError
+from utils.io import files
+from utils.metrics import predictions
+from utils.runs import cache as run_cache
+from utils.runs import run_folder
+from utils.runs.run_folder import Run
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MACHINE = ("device", "cpu", "threads", "precision")  # seconds are averaged only where these agree
+MADE_FROM = (
+    *(run_folder.CONFIG, run_folder.ENVIRONMENT, run_folder.HISTORY, run_folder.TIMING),
+    *(run_folder.PREDICTIONS, run_folder.METRICS),
+)  # a record, beside the manifest
+Stamp = tuple[int, int] | None  # of a file, as run_index.stamp
+MODULES = (  # whose code decides what a record holds
+    *(f"utils.runs.{name}" for name in ("records", "cache", "run_folder")),
+    *(f"utils.metrics.{name}" for name in ("predictions", "scores", "significance")),
+    "utils.io.files",
+)
+
+
+@dataclass(frozen=True)
+class Record:
+    """What one finished run says: a row of the table, a row for each class, and what tells it from its kin.
+
+    Attributes:
+        row: the columns of table.csv by name; None where a run holds no such number.
+        per_class: class, precision, recall, f1, support, auc of each class.
+        label: the model's name with its flavour, "cnn (clahe)".
+        recipe: the configuration without the seed, as text.
+        unchecked: the manifest that should say which images were tested but is not there; None where it is.
+    """
+
+    run: Run
+    row: dict[str, Any]
+    per_class: list[dict[str, Any]]
+    label: str
+    recipe: str = field(repr=False)
+    unchecked: Path | None = None
+
+
+def measure(run: Run) -> Record:
+    """Read one finished run and recompute its metrics from predictions.csv.
+
+    Raises:
+        LeukoBenchError: the run is not finished, or a file is missing or damaged; the line names the run.
+    """
+    if not run.finished:
+        raise LeukoBenchError(
+            f"Run {run.id} is not finished: it has no {run_folder.METRICS}. Finish it with: python run_guide.py "
+            + (f"evaluate {run.id}" if run.file(run_folder.PREDICTIONS).is_file() else f"train --resume {run.id}")
+        )
+    try:
+        manifest = about(run)["manifest"]
+        held = run_cache.kept(run, "record", (*MADE_FROM, _beside(manifest)), lambda: _measured(run), _code())
+        missing = run.manifest_path() if held["unchecked"] else None
+        return Record(run, held["row"], held["per_class"], held["label"], held["recipe"], missing)
+    except LeukoBenchError as error:
+        known = run.id in str(error) or str(run.path) in str(error)
+        raise error if known else LeukoBenchError(f"Run {run.id}: {error}") from None
+    except OSError as error:
+        raise LeukoBenchError(f"Cannot read {error.filename or run.path}: {error.strerror or error}.") from error
+
+
+def about(run: Run) -> dict[str, Any]:
+    """Return what tells a run, finished or not, from others: label, initialisation, identity of its test set, manifest.
+
+    Also "recipe", a hash of its configuration without the seed, and the fields seed, split and dataset.
+
+    Raises:
+        LeukoBenchError: config.json or environment.json is missing or damaged.
+    """
+
+    def read() -> dict[str, Any]:
+        config, environment = run.config(), run.environment()
+        return {
+            "label": run.label(),
+            "initialisation": config.get("initialisation", ""),
+            "identity": identity(run),
+            "manifest": environment["manifest"],
+            "recipe": digest(recipe(config)),
+            "split": config.get("split", ""),
+            **{key: config[key] for key in ("seed", "dataset")},
+        }
+
+    return run_cache.kept(run, "about", (run_folder.CONFIG, run_folder.ENVIRONMENT), read, _code())
+
+
+def digest(text: str) -> str:
+    """Return 16 hex digits that stand for a text, such as a recipe."""
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def identity(run: Run) -> str:
+    """Return the hash of the test images and labels that a run was tested on.
+
+    Raises:
+        LeukoBenchError: environment.json is missing, damaged or does not say.
+    """
+    value = run.environment().get("test_identity")
+    if not isinstance(value, str) or not value:
+        raise LeukoBenchError(f"{run.file(run_folder.ENVIRONMENT)} lacks 'test_identity'. Restore it or train again.")
+    return value
+
+
+def recipe(config: dict[str, Any]) -> str:
+    """Return a configuration without its seed as text: equal for runs that differ only in their seed."""
+    return files.compact({key: value for key, value in config.items() if key != "seed"})
+
+
+def variant_of(config: dict[str, Any]) -> str:
+    """Return the name of the dataset variant that a run saw; runs from before there were variants saw plain RGB."""
+    variant = config.get("variant") or {}
+    return str(variant.get("name", "rgb")) if isinstance(variant, dict) else str(variant)
+
+
+def images_by_class(run: Run) -> dict[str, int]:
+    """Return how many images of each class the manifest of a run holds; empty where it is not beside the runs."""
+    path = run.manifest_path()
+    return dict(Counter(label for label, _ in _rows(path, run_cache.stamp(path)).values())) if path.is_file() else {}
+
+
+def _beside(manifest: str) -> str:
+    """Return the path of a manifest from a run's folder."""
+    return f"{run_cache.UP}manifests/{manifest}.csv"
+
+
+def _code() -> str:
+    return run_cache.code_of(*MODULES)
+
+
+def _measured(run: Run) -> dict[str, Any]:
+    config, environment, history, timing = run.config(), run.environment(), run.history(), run.timing()
+    training, inference = timing["training"], timing["inference"]
+    if not history:
+        raise LeukoBenchError(f"{run.file(run_folder.HISTORY)} holds no epoch. Train the run again.")
+    if not isinstance(training, dict) or not isinstance(inference, dict):
+        raise LeukoBenchError(
+            f"{run.file(run_folder.TIMING)} is damaged. Make it with: python run_guide.py evaluate {run.id}"
+        )
+    table = run.predictions("test")
+    unchecked = _check_images(run, table)
+    score = predictions.summary(table)
+
+    def number(source: dict[str, Any], key: str) -> float | None:
+        value = source.get(key)
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
+            raise LeukoBenchError(
+                f"{run.file(run_folder.TIMING)} should hold a number under '{key}'; received {value!r}."
+            )
+        return value
+
+    speed = inference.get("throughput") or {}
+    row = {
+        "model": run.model,
+        "run": run.id,
+        "split": config.get("split", ""),
+        "seed": config["seed"],
+        "initialisation": config.get("initialisation") or config["weights"],
+        "variant": variant_of(config),
+        "image_size": config["image_size"],
+        "epochs_best": number(training, "best_epoch"),
+        "epochs_ran": len(history),
+        **{key: score[key] for key in ("images", "accuracy", "accuracy_low", "accuracy_high", "balanced_accuracy")},
+        **{
+            f"{key}_{kind}": score[kind][key] for kind in ("macro", "weighted") for key in ("precision", "recall", "f1")
+        },
+        **{key: score[key] for key in ("auc_ovr_macro", "log_loss")},
+        "training_seconds": number(training, "seconds"),
+        "training_seconds_to_best": number(training, "seconds_to_best"),
+        "feature_reuse_saved_seconds": number(training, "feature_reuse_saved_seconds"),
+        "training_peak_memory_mb": number(training, "peak_memory_mb"),
+        "import_memory_mb": number(training, "import_memory_mb"),
+        **{key: number(inference, key) for key in ("load_seconds", "latency_ms_p50", "latency_ms_p95")},
+        **{f"images_per_second_{batch}": number(speed, batch) for batch in ("1", "8", "32")},
+        **{key: number(inference, key) for key in ("parameters", "trainable_parameters", "flops", "bytes_on_disk")},
+        "inference_peak_memory_mb": number(inference, "peak_memory_mb"),
+        **{key: environment.get(key) for key in MACHINE} | {"device": _device(environment)},
+        "dataset": config["dataset"],
+        "test_identity": identity(run),
+    }
+    return {
+        "row": row,
+        "per_class": score["per_class"],
+        "label": run.label(),
+        "recipe": recipe(config),
+        "unchecked": unchecked is not None,
+    }
+
+
+def _device(environment: dict[str, Any]) -> Any:
+    """Return the device as recorded, with how many of it shared the work, and with JAX where it was not TensorFlow."""
+    several, more = environment.get("devices"), []
+    if isinstance(several, list) and len(several) > 1:
+        more.append(f"{len(several)} devices")
+    if environment.get("backend") == "jax":
+        more.append("JAX")
+    return ", ".join([str(environment.get("device")), *more]) if more else environment.get("device")
+
+
+def _check_images(run: Run, table: "pd.DataFrame") -> Path | None:
+    """Hold the tested images against the manifest; return its path where it is missing and nothing can be held."""
+    path = run.manifest_path()
+    if not path.is_file():
+        return path
+    expected = _test_labels(path, run_cache.stamp(path))
+    received = dict(zip(table["image"].tolist(), table["label"].tolist(), strict=True))
+    if expected != received or len(table) != len(received):
+        raise LeukoBenchError(
+            f"{run.file(run_folder.PREDICTIONS)} does not hold the test images of its manifest: {len(table):,} rows, "
+            f"expected {len(expected):,} ({path.name}). Make it with: python run_guide.py evaluate {run.id}"
+        )
+    return None
+
+
+@lru_cache(maxsize=64)
+def _test_labels(path: Path, stamp: Stamp) -> dict[str, str]:
+    return {image: label for image, (label, split) in _rows(path, stamp).items() if split == "test"}
+
+
+@lru_cache(maxsize=64)
+def _rows(path: Path, stamp: Stamp) -> dict[str, tuple[str, str]]:
+    """Return label and subset of every image of a manifest; it is read again when its stamp is another."""
+    return {row["image"]: (row["label"], row["split"]) for row in files.read_csv(path, ("image", "label", "split"))}

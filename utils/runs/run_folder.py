@@ -1,0 +1,246 @@
+"""The run folder: its file names, how one is found and opened. Everything shown anywhere is read from here."""
+
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from utils.errors import LeukoBenchError, nearest
+from utils.io import files
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FOLDER = re.compile(r"^\d{8}T\d{6}(\d{3})?Z-[0-9a-f]{8}$")
+SUBSETS = ("train", "val", "test")
+
+CONFIG = "config.json"
+ENVIRONMENT = "environment.json"
+HISTORY = "history.csv"
+WEIGHTS = "model.weights.h5"
+ARCHITECTURE = "architecture.json"
+PREDICTIONS = "predictions.csv"
+TIMING = "timing.json"
+METRICS = "metrics.json"
+HEATMAPS = "heatmaps.npz"
+FIGURES = "figures"
+STATE = "state"
+FEATURES = "state/features.json"  # what the pass over a frozen base cost, until the training is closed
+
+RANDOM_FEATURES = "random features"  # initialisation of a base that is frozen although its weights are random
+APPLICATION = "keras:"  # before the name of an architecture of keras.applications; a folder has "keras-"
+
+
+def folder_of(model: str) -> str:
+    """Return the name of a model's folder of runs: no file system of Windows takes the colon of "keras:VGG19"."""
+    return model.replace(":", "-")
+
+
+@dataclass(frozen=True, order=True)
+class Run:
+    """One training of one model: the folder `<root>/<model>/<UTC stamp>-<config hash>/`."""
+
+    path: Path
+
+    @property
+    def model(self) -> str:
+        """Name of the model, which is the folder above."""
+        name = self.path.parent.name
+        return name.replace("-", ":", 1) if name.startswith(folder_of(APPLICATION)) else name
+
+    @property
+    def root(self) -> Path:
+        """Folder of all runs and of manifests/."""
+        return self.path.parent.parent
+
+    @property
+    def id(self) -> str:
+        """Name that `open_run` takes: `<model>/<stamp>-<hash>`."""
+        return f"{self.model}/{self.path.name}"
+
+    def label(self) -> str:
+        """Return the model's name with what tells this run from the model's plain one: "cnn (clahe)"."""
+        config = self.config()
+        before = [RANDOM_FEATURES] if config.get("initialisation") == RANDOM_FEATURES else []
+        flavour = config.get("flavour", before)  # runs from before there were flavours have none
+        return f"{self.model} ({', '.join(map(str, flavour))})" if flavour else self.model
+
+    @property
+    def finished(self) -> bool:
+        """Whether metrics.json, which is written last, is there."""
+        return (self.path / METRICS).is_file()
+
+    def file(self, name: str) -> Path:
+        """Return the path of a file of this run, whether it exists or not."""
+        return self.path / name
+
+    def config(self) -> dict[str, Any]:
+        """Read config.json: every field of the model's Config."""
+        return self._object(CONFIG, ("model", "dataset", "seed", "classes", "image_size", "weights"))
+
+    def environment(self) -> dict[str, Any]:
+        """Read environment.json: versions, git commit, device, threads, precision, manifest hash."""
+        return self._object(ENVIRONMENT, ("manifest",))
+
+    def timing(self) -> dict[str, Any]:
+        """Read timing.json: {"training": {...}, "inference": {...}}."""
+        return self._object(TIMING, ("training", "inference"))
+
+    def metrics(self) -> dict[str, Any]:
+        """Read metrics.json: {"val": {...}, "test": {...}}."""
+        return self._object(METRICS, ("test",))
+
+    def history(self) -> list[dict[str, Any]]:
+        """Read history.csv: one dict an epoch, numbers as numbers.
+
+        Raises:
+            LeukoBenchError: the file is missing, damaged or has no finished epoch.
+        """
+        path = self.file(HISTORY)
+        self._need(path)
+        rows = files.read_csv(path, ("epoch", "phase", "learning_rate", "seconds", "val_accuracy"))
+        try:
+            return [
+                {k: v if k == "phase" else int(v) if k == "epoch" else float(v) for k, v in r.items()} for r in rows
+            ]
+        except (TypeError, ValueError) as error:
+            raise LeukoBenchError(f"{path} is damaged ({error}). Train the run again.") from None
+
+    def epochs(self) -> list[dict[str, Any]]:
+        """Read history.csv of a run that may have none yet: [] then.
+
+        Raises:
+            LeukoBenchError: the file is damaged or has no finished epoch.
+        """
+        return self.history() if self.file(HISTORY).is_file() else []
+
+    def predictions(self, subset: str | None = None) -> "pd.DataFrame":
+        """Read predictions.csv: image, split, label, p_<Class>, ... in the manifest's class order.
+
+        Args:
+            subset: "val" or "test" for those rows alone.
+
+        Raises:
+            LeukoBenchError: the file is missing, or does not hold those columns.
+        """
+        import pandas as pd
+
+        path = self.file(PREDICTIONS)
+        self._need(path)
+        expected = ["image", "split", "label", *(f"p_{name}" for name in self.config()["classes"])]
+        try:
+            table = pd.read_csv(path, dtype={"image": str, "split": str, "label": str}, keep_default_na=False)
+        except ValueError as error:
+            raise LeukoBenchError(f"{path} is damaged ({error}). Evaluate the run again.") from None
+        if list(table.columns) != expected or not all(table[name].dtype.kind == "f" for name in expected[3:]):
+            raise LeukoBenchError(
+                f"{path} should have numbers under {', '.join(expected)}; received "
+                f"{', '.join(map(str, table.columns))}. Evaluate the run again."
+            )
+        return table if subset is None else table[table["split"] == subset].reset_index(drop=True)
+
+    def manifest_path(self) -> Path:
+        """Return the path of the manifest this run was trained on, `<root>/manifests/<hash>.csv`."""
+        return self.root / "manifests" / f"{self.environment()['manifest']}.csv"
+
+    def _object(self, name: str, keys: Sequence[str]) -> dict[str, Any]:
+        path = self.file(name)
+        self._need(path)
+        try:
+            value = files.read_json(path)
+        except LeukoBenchError as error:
+            raise LeukoBenchError(f"{error} {self._remedy(name)}.") from None
+        missing = [key for key in keys if not isinstance(value, dict) or key not in value]
+        if missing:
+            raise LeukoBenchError(f"{path} lacks '{missing[0]}'. Restore the file, or evaluate or train the run again.")
+        return value
+
+    def _need(self, path: Path) -> None:
+        if not path.is_file():
+            raise LeukoBenchError(f"Run {self.id} has no {path.name}. {self._remedy(path.name)}.")
+
+    def _remedy(self, name: str) -> str:
+        if name in (CONFIG, ENVIRONMENT, HISTORY):
+            return "Restore it or train again"
+        return f"Make it with: python run_guide.py evaluate {self.id}"
+
+
+def new_run(root: Path, model: str, config_hash: str) -> Run:
+    """Name a run folder by the time and the configuration; the folder is made when its first file is written."""
+    stamp = datetime.now(UTC)
+    for milliseconds in ("", f"{stamp.microsecond // 1000:03d}"):
+        path = Path(root) / folder_of(model) / f"{stamp:%Y%m%dT%H%M%S}{milliseconds}Z-{config_hash[:8]}"
+        if not path.exists():
+            break
+    return Run(path)
+
+
+def find_runs(root: Path, model: str | None = None, finished: bool | None = None) -> list[Run]:
+    """List the runs below a root, oldest first within each model.
+
+    Args:
+        root: folder of the runs; one that does not exist holds none.
+        model: only this model's.
+        finished: only finished (True) or unfinished (False) ones; None lists both.
+
+    Raises:
+        LeukoBenchError: the root may not be read.
+    """
+    if Path(root).is_dir() and not os.access(root, os.R_OK | os.X_OK):
+        raise LeukoBenchError(f"Cannot read {root}: permission denied. Choose a folder you may read with --root.")
+    folders = [Path(root) / folder_of(model)] if model else [Path(root) / name for name in _folders(Path(root))]
+    runs = [Run(folder / name) for folder in folders for name in _folders(folder) if FOLDER.match(name)]
+    return [run for run in runs if finished is None or run.finished == finished]
+
+
+def _folders(place: Path) -> list[str]:
+    """Return the names of the folders in a folder, sorted; none where it is not there or may not be read."""
+    try:
+        with os.scandir(place) as found:
+            return sorted(entry.name for entry in found if entry.is_dir())
+    except OSError:
+        return []
+
+
+def open_run(name: str, root: Path) -> Run:
+    """Find one run by its folder, its id, the start of its id or folder, or a model's name or label (its latest).
+
+    Raises:
+        LeukoBenchError: no run or several runs have that name; the line names those that exist.
+    """
+    path = Path(name)
+    if path.is_dir() and FOLDER.match(path.resolve().name):
+        return Run(path.resolve())
+    runs = find_runs(root)
+    if not runs:
+        raise LeukoBenchError(
+            f"There is no run '{name}': {root} holds no runs. Train one: python run_guide.py train cnn"
+        )
+    of_model = [run for run in runs if run.model == name] or [run for run in runs if label_of(run) == name]
+    if of_model:
+        return ([run for run in of_model if run.finished] or of_model)[-1]
+    matches = [run for run in runs if run.id.startswith(name) or run.path.name.startswith(name)]
+    if len(matches) == 1:
+        return matches[0]
+    if matches:
+        raise LeukoBenchError(
+            f"'{name}' fits {len(matches)} runs: {', '.join(r.id for r in matches[:5])}. Give more of it."
+        )
+    valid = [run.id for run in runs] + sorted({run.model for run in runs})
+    shown = ", ".join(run.id for run in runs[-5:]) + (", ..." if len(runs) > 5 else "")
+    raise LeukoBenchError(f"There is no run '{name}' in {root}.{nearest(name, valid)} Runs there: {shown}.")
+
+
+def label_of(run: Run) -> str:
+    """Return the label of a run; the model's name where its config.json cannot be read."""
+    from utils.runs.records import about
+
+    for read in (lambda: about(run)["label"], run.label):  # the first from the index, but it needs a whole environment
+        try:
+            return read()
+        except LeukoBenchError:
+            continue
+    return run.model

@@ -1,0 +1,186 @@
+"""How faithful the heatmaps of a run are, from its faithfulness.csv: the table, and which method the numbers favour.
+
+docs/heatmaps.md says how the measures are made and weighed.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from utils import heatmap_methods
+from utils.errors import LeukoBenchError
+from utils.io import files
+from utils.runs.run_folder import Run
+from utils.tables.table import Table, number, percent
+
+FILE = "faithfulness.csv"
+CURVES = "faithfulness_curves.csv"
+HEADER = (
+    *("method", "images", "deletion_auc_mean", "deletion_auc_sd", "low", "high", "insertion_auc", "road"),
+    *("nucleus_mass", "nucleus_area", "pointing_game", "randomisation", "seed"),
+)
+CURVES_HEADER = ("method", "curve", "share", "value")
+FIRST = ("method", "images", "deletion_auc_mean")  # columns that files from before the other measures have too
+
+CENTRE, RANDOM = "centre", "random"
+BASELINES = (CENTRE, RANDOM)  # maps that know nothing of the model
+RANKED = {"deletion_auc_mean": False, "insertion_auc": True, "road": True}  # whether higher is more faithful
+NAMES = {"deletion_auc_mean": "deletion", "insertion_auc": "insertion", "road": "ROAD"}
+SAME = 0.5  # correlation with the maps of untrained networks from which on a method fails the sanity check
+
+Rows = Sequence[dict[str, Any]]
+
+
+def read(run: Run) -> list[dict[str, Any]]:
+    """Read faithfulness.csv: one dict a method with the keys of HEADER, numbers as numbers, None where none is known.
+
+    Raises:
+        LeukoBenchError: the file is missing or damaged.
+    """
+    path = run.file(FILE)
+    again = f"Make it with: python run_guide.py faithfulness {run.id}"
+    if not path.is_file():
+        raise LeukoBenchError(f"Run {run.id} has no {FILE}. {again}")
+    try:
+        return [
+            {key: row[key] if key == "method" else _number(row.get(key)) for key in HEADER}
+            for row in files.read_csv(path, FIRST)
+        ]
+    except ValueError as error:
+        raise LeukoBenchError(f"{path} is damaged ({error}). {again}") from None
+
+
+def read_curves(run: Run) -> dict[tuple[str, str], tuple[list[float], list[float]]]:
+    """Read faithfulness_curves.csv as {(method, curve): (shares, values)}; empty where there is none.
+
+    Raises:
+        LeukoBenchError: the file is damaged.
+    """
+    path = run.file(CURVES)
+    curves: dict[tuple[str, str], tuple[list[float], list[float]]] = {}
+    try:
+        for row in files.read_csv(path, CURVES_HEADER) if path.is_file() else ():
+            shares, values = curves.setdefault((row["method"], row["curve"]), ([], []))
+            shares.append(float(row["share"]))
+            values.append(float(row["value"]))
+    except (TypeError, ValueError) as error:
+        raise LeukoBenchError(f"{path} is damaged ({error}). Measure the run again.") from None
+    return curves
+
+
+def mean_ranks(rows: Rows) -> dict[str, float]:
+    """Return the mean rank of every method and baseline over deletion, insertion and ROAD: 1 is the most faithful.
+
+    Equal values share their ranks. A measure that one of the rows lacks does not count.
+    """
+    ranks: dict[str, list[float]] = {row["method"]: [] for row in rows}
+    for measure, higher in RANKED.items():
+        values = {row["method"]: row[measure] for row in rows}
+        if None in values.values():
+            continue
+        for method, value in values.items():
+            better = sum(other > value if higher else other < value for other in values.values())
+            equal = sum(other == value for other in values.values())
+            ranks[method].append(better + (equal + 1) / 2)
+    return {method: sum(each) / len(each) for method, each in ranks.items() if each}
+
+
+def failed(row: dict[str, Any]) -> bool:
+    """Say whether a method fails the sanity check; one that was not checked does not."""
+    return row["randomisation"] is not None and row["randomisation"] >= SAME
+
+
+def order(rows: Rows) -> list[dict[str, Any]]:
+    """Sort by mean rank, then deletion; methods before baselines, those that fail the sanity check behind others."""
+    ranks = mean_ranks(rows)
+    return sorted(rows, key=lambda r: (r["method"] in BASELINES, failed(r), ranks[r["method"]], r["deletion_auc_mean"]))
+
+
+def suggestion(rows: Rows) -> str:
+    """Return the method with the best mean rank of those that pass the sanity check; "" if a baseline is as good."""
+    best, ranks = order(rows)[0], mean_ranks(rows)
+    known = best["method"] not in BASELINES and not failed(best)
+    beaten = all(ranks[best["method"]] < ranks[row["method"]] for row in rows if row["method"] in BASELINES)
+    return best["method"] if known and beaten else ""
+
+
+def sentences(rows: Rows, configured: str) -> list[str]:
+    """Say which method the numbers favour, on what evidence, which is worthless, and whether the configuration agrees.
+
+    Args:
+        rows: of `read`.
+        configured: the run's heatmap_method.
+    """
+    ranks, best = mean_ranks(rows), suggestion(rows)
+    counted = " and ".join(NAMES[key] for key in RANKED if all(row[key] is not None for row in rows))
+    counted = counted.replace(" and ", ", ", counted.count(" and ") - 1)
+    baselines = ", ".join(f"{row['method']} {ranks[row['method']]:.1f}" for row in rows if row["method"] in BASELINES)
+    said = []
+    if best:
+        said.append(f"Most faithful: {best}. Mean rank {ranks[best]:.1f} of {len(rows)} by {counted} ({baselines}).")
+        found = next(row for row in rows if row["method"] == best)
+        if found["randomisation"] is None:
+            said.append("The sanity check was not made.")
+        if found["nucleus_mass"] is not None:
+            said.append(
+                f"Its maps lie to {percent(found['nucleus_mass'], 1)} % inside nuclei, which take "
+                f"{percent(found['nucleus_area'], 1)} % of the area."
+            )
+    else:
+        said.append(
+            f"None can be suggested: no method that passes the sanity check ranks before every baseline by {counted} "
+            f"({baselines})."
+        )
+    bar = min((ranks[row["method"]] for row in rows if row["method"] in BASELINES), default=len(rows) + 1.0)
+    idle = [row["method"] for row in rows if row["method"] not in BASELINES and ranks[row["method"]] >= bar]
+    if best and idle:
+        said.append(f"No better than a map that knows nothing of the model: {', '.join(idle)}.")
+    said += [
+        f"{row['method']} is worthless here: its maps of untrained networks correlate with those of the trained one by "
+        f"{row['randomisation']:.2f}, so that they do not show what was learned."
+        for row in rows
+        if failed(row) and row["method"] not in BASELINES
+    ]
+    return [*said, *_agreement(best, configured, rows)]
+
+
+def _agreement(best: str, configured: str, rows: Rows) -> list[str]:
+    if not best:
+        return []
+    if best == configured:
+        return [f"The configuration agrees: heatmap_method is {configured}."]
+    if configured not in {row["method"] for row in rows}:
+        return [f"The configuration's heatmap_method, {configured}, was not measured."]
+    return [f"The configuration says heatmap_method={configured}; the evidence favours: explain --method {best}"]
+
+
+def table(rows: Rows, title: str) -> Table:
+    """Return the measures of all methods as a table that is narrow enough for 80 columns, best method first."""
+    columns = ("Method", "Rank", "Dele-\ntion", "Inser-\ntion", "ROAD", "Nuclei\n%", "Point\n%", "Un-\ntrained", "n")
+    ranks = mean_ranks(rows)
+    lines = [
+        [
+            heatmap_methods.title(row["method"]),
+            number(ranks[row["method"]], 1),
+            *(number(row[key], 3) for key in RANKED),
+            *(percent(row[key], 1) for key in ("nucleus_mass", "pointing_game")),
+            number(row["randomisation"]),
+            number(row["images"], 0),
+        ]
+        for row in order(rows)
+    ]
+    return Table(title, columns, lines, words_below=legend(rows))
+
+
+def legend(rows: Rows) -> str:
+    """Return how to read the columns."""
+    flat = next((row["nucleus_area"] for row in rows if row["nucleus_area"] is not None), None)
+    area = "" if flat is None else f"; a flat map has {percent(flat, 1)}"
+    return (
+        f"Deletion: lower is better; insertion and ROAD: higher. Nuclei: share of the map's mass inside nuclei{area}. "
+        "Point: highest place in a nucleus. Untrained: correlation with the maps of untrained networks, "
+        f"{SAME:g} or more fails."
+    )
+
+
+def _number(text: str | None) -> float | None:
+    return None if text in (None, "") else float(text)

@@ -1,0 +1,171 @@
+"""What each compared run was trained with, in the words of a paper's table of hyper-parameters."""
+
+from typing import Any
+
+from utils.runs.comparison import Comparison
+from utils.runs.records import variant_of
+from utils.tables.table import MISSING, SOFT, Table, name_lines, number
+
+# Fields of config.json that these tables say in words; visualization/report/provenance.py lists the others.
+SAID = frozenset(
+    {
+        *("image_size", "batch_size", "epochs", "patience", "precision"),
+        *("class_weights", "fine_tune_class_weights"),
+        *("learning_rate", "fine_tune_learning_rate", "weight_decay"),
+        *("rate_drop_every", "rate_drop", "warmup_epochs", "cosine", "weights", "initialisation"),
+        *("freeze", "head_epochs", "feature_views", "dense", "dropout"),
+        *("variant", "augmentation", "intervention", "recipe", "offline", "flavour"),
+    }
+)
+RANGES = {
+    "rotation": "rotation ±{:g}°",
+    "zoom": "zoom ±{:.0%}",
+    "shift": "shift ±{:.0%}",
+    "brightness": "brightness ±{:.0%}",
+    "contrast": "contrast ±{:.0%}",
+    "colour": "colour ±{:.0%}",
+}
+
+
+def records(comparison: Comparison) -> list[dict[str, Any]]:
+    """Return one dict a run, the columns of hyperparameters.csv, from config.json and history.csv.
+
+    Rates are those that the epochs of a phase began with, so that a rate which no phase used is not shown. None: the
+    run had no such phase.
+    """
+    found = []
+    for run, row in zip(comparison.runs, comparison.rows, strict=True):
+        config, history = run.config(), run.history()
+        first = {}
+        for epoch in history:
+            first.setdefault("head" if epoch["phase"] == "head" else "whole", epoch["learning_rate"])
+        found.append(
+            {"name": row["name"], "model": row["model"], "run": row["run"]}
+            | {"initialisation": row["initialisation"], "variant": variant_in_words(config)}
+            | {"reference": _inner(config, "variant").get("reference") or None}
+            | {key: config.get(key) for key in ("image_size", "batch_size", "epochs", "patience")}
+            | {"precision": row["precision"], "class_weights": _weighed(config, first)}
+            | {"optimiser": "AdamW" if config.get("weight_decay") else "Adam"}
+            | {"rate_head": first.get("head"), "rate_whole": first.get("whole")}
+            | {"weight_decay": config.get("weight_decay") or 0.0, "rate_drops": _drops(config)}
+            | {"base": _base(history), "dense": config.get("dense") or 0, "dropout": config.get("dropout")}
+            | {"augmentation": _in_each_epoch(config), "offline": _offline(config)}
+        )
+    return found
+
+
+def tables(comparison: Comparison) -> list[Table]:
+    """Return the hyper-parameters in four tables: training, optimiser, network, images."""
+    held = records(comparison)
+    names = [name_lines(row["name"]) for row in held]
+
+    def table(title: str, columns: tuple[str, ...], cells: list[list[str]], words: frozenset[int]) -> Table:
+        rows = [[name, *texts] for name, texts in zip(names, cells, strict=True)]
+        return Table(f"Hyper-parameters: {title}", ("Model", *columns), rows, words | {0})
+
+    return [
+        table(
+            "training", ("Pixels", "Batch", "Epochs\nat most", "Patience", "Class\nweights", "Precision"),
+            [
+                [*(_whole(row[key]) for key in ("image_size", "batch_size", "epochs", "patience")),
+                 row["class_weights"].replace("-", f"-{SOFT}"),
+                 str(row["precision"] or MISSING).replace("_", f"_{SOFT}")]
+                for row in held
+            ],
+            frozenset({5, 6}),
+        ),
+        table(
+            "optimiser", ("Optimiser", "Rate,\nhead", "Rate,\nwhole", "Weight\ndecay", "Rate drops"),
+            [
+                [row["optimiser"], *(_rate(row[key]) for key in ("rate_head", "rate_whole", "weight_decay")),
+                 _wrap(row["rate_drops"], 12)]
+                for row in held
+            ],
+            frozenset({1, 5}),
+        ),
+        table(
+            "network", ("Initial\nweights", "Base", "Dense\nunits", "Dropout"),
+            [
+                [row["initialisation"].replace(" ", "\n"), _wrap(row["base"], 18),
+                 _whole(row["dense"]), _rate(row["dropout"])]
+                for row in held
+            ],
+            frozenset({1, 2}),
+        ),
+        table(
+            "images", ("Variant", "Augmentation\nin each epoch", "Copies\nbeforehand"),
+            [[_wrap(row["variant"], 16).replace("/", f"/{SOFT}"), _wrap(row["augmentation"], 22),
+              _wrap(row["offline"], 14)] for row in held],
+            frozenset({1, 2, 3}),
+        ),
+    ]  # fmt: skip
+
+
+def variant_in_words(config: dict[str, Any]) -> str:
+    """Return the variant that a run saw with its settings: "clahe (clip 2, 8 x 8 tiles)", or its reference image."""
+    name, held = variant_of(config), _inner(config, "variant")
+    if name in ("clahe", "masked") and {"clip", "tiles"} <= set(held):
+        return f"{name} (clip {held['clip']:g}, {held['tiles']} x {held['tiles']} tiles)"
+    return f"{name} (reference {held['reference']})" if held.get("reference") else name
+
+
+def augmentation_in_words(augmentation: Any) -> str:
+    """Return what is changed at random in training images; "none"."""
+    held = augmentation if isinstance(augmentation, dict) else {}
+    words = [key.replace("_", " ") for key, value in held.items() if value is True]
+    ranges = {key: RANGES.get(key, f"{key} {{}}") for key, value in held.items() if value and value is not True}
+    return ", ".join(words + [text.format(held[key]) for key, text in ranges.items()]) or "none"
+
+
+def _in_each_epoch(config: dict[str, Any]) -> str:
+    held = _inner(config, "intervention")
+    changed = [f"{name.replace('_', ' ')} {share:.0%}" for name, share in held.items() if share]
+    plain = augmentation_in_words(config.get("augmentation"))
+    words = changed if plain == "none" and changed else [plain, *changed]
+    views = config.get("feature_views")  # while the base is frozen, where anything is changed at all
+    return ", ".join([*words, f"{views} views in turn"] if views and words != ["none"] else words)
+
+
+def _inner(config: dict[str, Any], name: str) -> dict[str, Any]:
+    held = config.get(name)
+    return held if isinstance(held, dict) else {}
+
+
+def _offline(config: dict[str, Any]) -> str:
+    held = _inner(config, "offline")
+    copies = f"{held['copies']} an image" if held.get("copies") else ""
+    words = ", ".join(word for word in (copies, "classes balanced" if held.get("balance") else "") if word)
+    return f"{words}: {augmentation_in_words(held.get('augmentation'))}" if words else "none"
+
+
+def _base(history: list[dict[str, Any]]) -> str:
+    frozen = sum(epoch["phase"] == "head" for epoch in history)
+    if not frozen:
+        return "trained"
+    return "frozen" if frozen == len(history) else f"frozen {frozen} epochs, then trained"
+
+
+def _weighed(config: dict[str, Any], rates: dict[str, float]) -> str:
+    whole = bool(config.get("fine_tune_class_weights")) and "whole" in rates
+    return "yes" if config.get("class_weights") or (whole and "head" not in rates) else "fine-tuning" if whole else "no"
+
+
+def _drops(config: dict[str, Any]) -> str:
+    every = config.get("rate_drop_every")
+    words = [f"x {config['rate_drop']:g} every {every} epochs"] if every else []
+    words += [f"warm-up of {config['warmup_epochs']}"] if config.get("warmup_epochs") else []
+    return ", ".join(words + ["cosine"] * bool(config.get("cosine"))) or "none"
+
+
+def _rate(value: float | None) -> str:
+    return MISSING if value is None else f"{value:g}"
+
+
+def _whole(value: float | None) -> str:
+    return number(value, 0)
+
+
+def _wrap(text: str, width: int) -> str:
+    from textwrap import wrap
+
+    return "\n".join(wrap(text, width, break_long_words=False, break_on_hyphens=False))

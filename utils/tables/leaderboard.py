@@ -1,0 +1,205 @@
+"""How the leaderboard reads: tables on screen and in files, what it means in plain words, and what is not measured."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from utils.runs.leaderboard import SIDES
+from utils.tables import table as tables
+from utils.tables.cost import seconds
+from utils.tables.recipes import SEEN
+from utils.tables.shortcuts import SEES
+from utils.tables.table import HYPHEN, MISSING, Table, difference, name_lines, number, percent, quantity, spread
+
+STEM = "leaderboard"
+TITLE = "Leaderboard: did the model read the cells or the stain?"
+# What is missing where every run has a dash in a column, and what makes it.
+MADE_BY = {
+    "Grouped accuracy and the leakage gap": ("leakage_gap", "train MODEL --split grouped"),
+    "Grey, stain swap and flip rate on all test images of the random split": ("random_stain_swap", "stress RUN"),
+    "Stain swap and flip rate on all test images of the grouped split": ("grouped_stain_swap", "stress RUN"),
+    "The shortcut margin": ("random_shortcut_margin", "audit --split SPLIT"),
+    "The share of the heatmap in nuclei": ("random_nucleus_mass", "faithfulness RUN"),
+}
+WORDS = {
+    "stain": "Sorted by the second column. Grouped swap: the test images of the grouped split, each with the colour "
+    "statistics of an image of another class put on. Random: accuracy on the split by image, where images of one slide "
+    "lie on both sides. Grouped: no stain group (a guess, no patient) and no overlapping field lies on both sides. "
+    "Gap: random minus grouped, in points, over the seeds that have both. Grey: the random split's test images without "
+    "colour. Swap: the same images with swapped stain. *: trained on such a change, so that withstanding it is no "
+    "surprise. ±: standard deviation over seeds and folds; a single run has none. (1/3): so many of the runs were put "
+    "to it.",
+    "measures": "On the random split unless it says grouped. Unseen: the lowest accuracy over all families of change "
+    "that the model did not train on. Flips: the share of the images whose answer was not the "
+    "donor's class before the stain swap and is that class after it; near 0, the answer does not follow the stain. "
+    "Margin: accuracy minus that of the best shortcut baseline (colours, background, a corner, a thumbnail) trained "
+    "and tested on the same images, in points; near 0, the accuracy proves nothing. ECE: calibration error, how far "
+    "confidence and accuracy lie apart, after a temperature was fitted on the validation images. Nuclei: the share of "
+    "the heatmap that lies inside nuclei, of the method that the run's configuration names; below it the share of the "
+    "image that nuclei cover, which a map that says nothing reaches.",
+    "cost": "Seconds of training and milliseconds for one image are means over the runs; a dash where these were made "
+    "on different machines. Runs: on the random + on the grouped split, over seeds and folds. Names end in the shares "
+    "of training, validation and test images where these tell rows apart.",
+}
+
+
+def shown(found: Sequence[dict[str, Any]]) -> list[Table]:
+    """Return the tables of every dataset's rows, each narrow enough for 80 columns and in the leaderboard's order."""
+    datasets = list(dict.fromkeys(row["dataset"] for row in found))
+    made = []
+    for dataset in datasets:
+        of_dataset = [row for row in found if row["dataset"] == dataset]
+        about = f" ({dataset})" if len(datasets) > 1 else ""
+        made += [_stain(of_dataset, about), _measures(of_dataset, about), _cost(of_dataset, about)]
+    return made
+
+
+def sentences(found: Sequence[dict[str, Any]]) -> list[str]:
+    """Return what the leaderboard means, in plain words, with the numbers of its rows."""
+    said = [
+        "Which of these models read the cells? The accuracy on a random split cannot say it: where each class was "
+        "stained in its own way, a model that only looks at the colours names the classes as well. So the same test "
+        "images are shown again with their colours changed. Whoever reads the cells answers as before; whoever reads "
+        "the stain follows it."
+    ]
+    datasets = list(dict.fromkeys(row["dataset"] for row in found))
+    for dataset in datasets:
+        about = f"{dataset}: " if len(datasets) > 1 else ""
+        said += [about + line for line in _of_dataset([row for row in found if row["dataset"] == dataset])]
+    return said
+
+
+def _of_dataset(found: Sequence[dict[str, Any]]) -> list[str]:
+    swapped = [row for row in found if row["random_stain_swap"] is not None]
+    if not swapped:
+        return ["No run here was put to that test yet, so nothing here says what any of them read."]
+    fallen = max(swapped, key=lambda row: row["random_accuracy_of_swapped"] - row["random_stain_swap"])
+    best = max(swapped, key=lambda row: row["random_stain_swap"])
+    said = [_under_swap(fallen, "The deepest fall")]
+    if best is not fallen:
+        said.append(_under_swap(best, "The best under the swap"))
+    judged = [row for row in found if row["random_lowest_unseen"] is not None]
+    if judged:
+        firm = max(judged, key=lambda row: row["random_lowest_unseen"])
+        said.append(
+            f"The firmest under changes that it did not train on: {firm['name']} still names "
+            f"{percent(firm['random_lowest_unseen'], 1)} % rightly under the hardest of them "
+            f"({firm['random_lowest_unseen_family']})."
+        )
+    beaten = next((row for row in found if row["best_shortcut"]), None)
+    if beaten:
+        said.append(
+            "What it takes to get there without the shape of a cell: the best shortcut baseline, "
+            f"{beaten['best_shortcut']} ({SEES.get(beaten['best_shortcut'], 'see the audit')}), names "
+            f"{percent(beaten['best_shortcut_accuracy'], 1)} % of the test images rightly."
+        )
+    gaps = [row for row in found if row["leakage_gap"] is not None]
+    if gaps:
+        widest = max(gaps, key=lambda row: row["leakage_gap"])
+        said.append(
+            f"The widest leakage gap: {widest['name']} loses {number(widest['leakage_gap'], 2, 100)} points where its "
+            "test images come from stain groups that it has never seen "
+            f"({widest['random_runs']} + {widest['grouped_runs']} runs)."
+        )
+    return said
+
+
+def missing(found: Sequence[dict[str, Any]]) -> list[str]:
+    """Return one line for each measure that some row lacks, with the command that makes it."""
+    said = []
+    for what, (key, command) in MADE_BY.items():
+        lacking = [row for row in found if row[key] is None]
+        if lacking:
+            many = "in every row" if len(lacking) == len(found) else f"in {len(lacking)} of {len(found)} rows"
+            said.append(f"{what}: not measured {many} ({MISSING}). Make it with: python run_guide.py {command}")
+    return said
+
+
+def write(folder: Path, found: Sequence[dict[str, Any]]) -> list[Path]:
+    """Write leaderboard.csv, .md, .tex and .html into a folder; return the paths. The same runs give the same bytes.
+
+    Raises:
+        LeukoBenchError: the folder cannot be written.
+    """
+    tables.write_csv(folder / f"{STEM}.csv", found)
+    notes = [*sentences(found), *missing(found)]
+    return [folder / f"{STEM}.csv", *tables.write_all(folder / STEM, TITLE, notes, shown(found))]
+
+
+def _stain(found: Sequence[dict[str, Any]], about: str) -> Table:
+    lines = [
+        [
+            name_lines(row["name"]),
+            *(_share(row, key) for key in ("grouped_stain_swap", "random_accuracy", "grouped_accuracy")),
+            difference(row["leakage_gap"]),
+            *(_share(row, key) for key in ("random_grey", "random_stain_swap")),
+        ]
+        for row in found
+    ]
+    columns = ("Model", "Grouped\nswap %", "Random\n%", "Grouped\n%", "Gap\npoints", "Grey\n%", "Swap\n%")
+    return Table(f"Accuracy, and what is left of it{about}", columns, lines, words_below=WORDS["stain"])
+
+
+def _measures(found: Sequence[dict[str, Any]], about: str) -> Table:
+    lines = [
+        [
+            *(name_lines(row["name"]), percent(row["random_lowest_unseen"])),
+            *(_counted(row, f"{side}_flip_rate", percent) for side in SIDES),
+            *(_counted(row, f"{side}_shortcut_margin", lambda value: difference(value, 1)) for side in SIDES),
+            _counted(row, "random_calibration_error_scaled", lambda value: percent(value, 1)),
+            _counted(row, "random_nucleus_mass", lambda mass, row=row: _nuclei(mass, row["random_nucleus_area"])),
+        ]
+        for row in found
+    ]
+    columns = (
+        *("Model", "Unseen\n%", "Flips\n%", "Grouped\nflips %", f"Mar{HYPHEN}gin", "Grouped\nmargin"),
+        *("ECE\n%", "Nuclei\n%"),
+    )
+    return Table(f"Stain, shortcuts, confidence, heatmaps{about}", columns, lines, words_below=WORDS["measures"])
+
+
+def _cost(found: Sequence[dict[str, Any]], about: str) -> Table:
+    lines = [
+        [
+            *(name_lines(row["name"]), row["initialisation"].replace(" ", "\n"), str(row["image_size"])),
+            *(quantity(row["parameters"]), seconds(row["training_seconds"]), number(row["latency_ms_p50"], 1)),
+            f"{row['random_runs']} + {row['grouped_runs']}",
+        ]
+        for row in found
+    ]
+    columns = ("Model", "Initial\nweights", "Pixels", "Params", "Train\ns", "ms an\nimage", "Runs")
+    return Table(f"Cost{about}", columns, lines, frozenset({0, 1}), WORDS["cost"])
+
+
+def _share(row: dict[str, Any], key: str) -> str:
+    taught = row[key] is not None and (
+        (key.endswith("grey") and row["trained_on_grey"]) or (key.endswith("stain_swap") and row["trained_on_swap"])
+    )
+    mark = SEEN * taught
+
+    def said(value: float | None) -> str:
+        mean, sign, deviation = spread(value, row[f"{key}_sd"], 2, 100).partition(" ±")
+        return f"{mean}{mark}" + (f"\n±{deviation}" if sign else "")
+
+    return _counted(row, key, said)
+
+
+def _counted(row: dict[str, Any], key: str, said: Callable[[Any], str]) -> str:
+    """Return what is said of a measure, with the number of runs that it is of where that is not all of them."""
+    runs, of = row[f"{key}_runs"], row[f"{key.partition('_')[0]}_runs"]
+    return said(row[key]) + (f"\n({runs}/{of})" if 0 < runs < of else "")
+
+
+def _nuclei(mass: float | None, area: float | None) -> str:
+    return percent(mass, 1) + (f"\n({percent(area, 1)})" if area is not None else "")
+
+
+def _under_swap(row: dict[str, Any], which: str) -> str:
+    flips = row["random_flip_rate"]
+    followed = "" if flips is None else f"; {percent(flips, 1)} % of the answers moved to the class whose stain it was"
+    taught = " It trained on such a change." if row["trained_on_swap"] else ""
+    return (
+        f"{which}: {row['name']} names {percent(row['random_accuracy_of_swapped'], 1)} % of the test images rightly, "
+        f"and {percent(row['random_stain_swap'], 1)} % when each wears the stain of another class{followed}.{taught} "
+        f"Always naming the most frequent class gives {percent(row['most_frequent_class'], 1)} %."
+    )

@@ -1,0 +1,252 @@
+"""Which models of a comparison can be told apart, and how sure their figures are, as tables and for the figure."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import chain, combinations
+from typing import TYPE_CHECKING, Any
+
+from utils.metrics import delong, predictions
+from utils.metrics import significance as statistics
+from utils.runs import image_groups
+from utils.runs.comparison import Comparison
+from utils.runs.run_folder import Run
+from utils.tables.table import MISSING, Table, difference, interval, name_lines, number, percent
+
+if TYPE_CHECKING:
+    import numpy as np
+
+TINY = 0.0001  # a smaller p is written as "<0.0001"
+MOST = (
+    100  # runs, the best ones, that are compared in pairs: thousands would make millions of pairs, which nobody reads
+)
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What one run answered on the test images, in the order of their names.
+
+    Attributes:
+        images: (images,) names.
+        hits: (images,) bool, whether an image was named rightly.
+        area: macro AUC; None where it is not defined.
+        groups: (images,) name of the group that each image belongs to.
+        source: where the groups come from, in words.
+    """
+
+    images: list[str]
+    hits: "np.ndarray"
+    area: delong.Area | None
+    groups: list[str]
+    source: str
+
+    @classmethod
+    def of(cls, run: Run) -> "Answers":
+        """Read the test predictions of a run."""
+        table = run.predictions("test").sort_values("image", ignore_index=True)
+        _, truth, probabilities = predictions.arrays(table)
+        images = list(table["image"])
+        return cls(
+            images, probabilities.argmax(axis=1) == truth, delong.macro(probabilities, truth),
+            *image_groups.of_images(run, images),
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Standing:
+    """One model among those it is compared with.
+
+    Attributes:
+        row: its columns of table.csv.
+        low, high: cluster-bootstrap interval of its accuracy, 0..1; None with fewer than two groups.
+        groups: numbers of the sets of models that cannot be told apart to which this one belongs.
+        letters: the same as letters: two models that share one cannot be told apart.
+    """
+
+    row: dict[str, Any]
+    low: float | None
+    high: float | None
+    groups: tuple[int, ...]
+    letters: str
+
+
+@lru_cache(maxsize=4)  # tables and files of a comparison ask in turn
+def intervals(comparison: Comparison) -> list[dict[str, Any]]:
+    """Return the columns of intervals.csv, one dict a run: accuracy and macro AUC with their 95 % intervals."""
+    rows = []
+    answers = chain(_answers(comparison), map(Answers.of, comparison.runs[MOST:]))
+    for found, named in zip(answers, comparison.rows, strict=True):
+        low, high = statistics.accuracy_interval(found.hits, found.groups)
+        reach = delong.interval(found.area, found.groups) if found.area else (None, None)
+        rows.append(
+            {key: named[key] for key in ("name", "model", "run", "images")}
+            | {"groups": len(set(found.groups)), "groups_from": found.source, "accuracy": named["accuracy"]}
+            | {"wilson_low": named["accuracy_low"], "wilson_high": named["accuracy_high"]}
+            | {"cluster_low": low, "cluster_high": high, "auc_ovr_macro": named["auc_ovr_macro"]}
+            | {"auc_low": reach[0], "auc_high": reach[1]}
+        )
+    return rows
+
+
+def intervals_table(comparison: Comparison) -> Table:
+    """Return accuracy with both of its intervals and macro AUC with its own."""
+    rows = intervals(comparison)
+    shown = [
+        [
+            *(name_lines(row["name"]), percent(row["accuracy"])),
+            *(interval(row[f"{kind}_low"], row[f"{kind}_high"]) for kind in ("wilson", "cluster")),
+            number(row["auc_ovr_macro"], 4),
+            MISSING if row["auc_low"] is None else f"{number(row['auc_low'], 4)}-{number(row['auc_high'], 4)}",
+        ]
+        for row in rows
+    ]
+    columns = ("Model", "Acc.\n%", "95 %\nWilson", "95 % over\ngroups", "AUC\nOvR", "95 %\nDeLong")
+    return Table(f"95 % intervals, over {_sources(rows)}", columns, shown)
+
+
+@lru_cache(maxsize=4)  # tables, files and figures of a comparison ask in turn
+def pairs(comparison: Comparison) -> list[dict[str, Any]]:
+    """Return the columns of pairs.csv, one dict for every two runs whose images can be paired, the better one first."""
+    return _compared(_paired(comparison))
+
+
+def pairs_table(comparison: Comparison) -> list[Table]:
+    """Return every two models side by side; none where there are no two."""
+    rows = pairs(comparison)
+    shown = [
+        [
+            *(name_lines(row["first"]), name_lines(row["second"]), f"{row['only_first']}/{row['only_second']}"),
+            chance(row["mcnemar_p_holm"]),
+            _span(row["difference"], row["difference_low"], row["difference_high"], 1, 100),
+            _span(row["auc_difference"], row["auc_low"], row["auc_high"], 3, 1),
+        ]
+        for row in rows
+    ]
+    columns = ("First", "Second", "Only\nright", "p", "Points\n95 %", "AUC\n95 %")
+    title = "Every two models on the same images; p after Holm's correction"
+    return [Table(title, columns, shown, frozenset({0, 1}))] if rows else []
+
+
+@lru_cache(maxsize=4)
+def standings(comparison: Comparison) -> list[Standing]:
+    """Return the models in the order of their accuracies with the letters of those that cannot be told apart.
+
+    Two models are told apart where McNemar's exact p is below 0.05 after Holm's correction over all pairs. None where
+    there are no two.
+    """
+    members, compared = _paired(comparison), pairs(comparison)
+    if not compared:
+        return []
+    position = {row["run"]: k for k, (row, _) in enumerate(members)}
+    apart = [(position[p["first_run"]], position[p["second_run"]]) for p in compared if p["told_apart"] == "yes"]
+    sets = statistics.tellable(apart, len(members))
+    marks = statistics.letters(sets, len(members))
+    return [
+        Standing(
+            row, *statistics.accuracy_interval(answers.hits, answers.groups),
+            tuple(place for place, part in enumerate(sets) if k in part), marks[k],
+        )
+        for k, (row, answers) in enumerate(members)
+    ]  # fmt: skip
+
+
+def significance(comparison: Comparison) -> list[dict[str, Any]]:
+    """Return the columns of significance.csv, one dict a run."""
+    found = standings(comparison)
+    return [
+        {key: each.row[key] for key in ("name", "model", "run", "accuracy")}
+        | {"cluster_low": each.low, "cluster_high": each.high, "letters": each.letters}
+        | {"told_from": sum(not set(each.groups) & set(other.groups) for other in found)}
+        for each in found
+    ]
+
+
+def significance_table(comparison: Comparison) -> list[Table]:
+    """Return the models with their letters; none where there are no two."""
+    rows = significance(comparison)
+    shown = [
+        [
+            *(name_lines(row["name"]), percent(row["accuracy"]), interval(row["cluster_low"], row["cluster_high"])),
+            *(row["letters"], f"{row['told_from']} of {len(rows) - 1}"),
+        ]
+        for row in rows
+    ]
+    lost = min(len(comparison.runs), MOST) - len(rows)
+    title = "Models that share a letter cannot be told apart" + (f" ({lost} without common images)" if lost else "")
+    title += f" (the best {MOST} of {len(comparison.runs):,})" if len(comparison.runs) > MOST else ""
+    columns = ("Model", "Acc.\n%", "95 % over\ngroups", "Letters", "Told from\nothers")
+    return [Table(title, columns, shown, frozenset({0, 3}))] if rows else []
+
+
+def chance(p: float | None) -> str:
+    """Return a p value with four decimals, "<0.0001" below; "–" for None."""
+    return f"<{TINY}" if p is not None and p < TINY else number(p, 4)
+
+
+@lru_cache(maxsize=4)
+def _paired(comparison: Comparison) -> list[tuple[dict[str, Any], Answers]]:
+    """Return row and answers of the best MOST runs, of those that have the images of the first one, by name."""
+    found = list(zip(comparison.rows, _answers(comparison), strict=False))
+    return [(row, answers) for row, answers in found if answers.images == found[0][1].images]
+
+
+@lru_cache(maxsize=4)
+def _answers(comparison: Comparison) -> list[Answers]:
+    return [Answers.of(run) for run in comparison.runs[:MOST]]
+
+
+def _compared(members: Sequence[tuple[dict[str, Any], Answers]]) -> list[dict[str, Any]]:
+    found = [answers for _, answers in members]
+    both = list(combinations(range(len(members)), 2))
+    if not both:
+        return []
+    import numpy as np
+
+    hits, groups = np.stack([answers.hits for answers in found]).astype(int), found[0].groups
+    one, two = (list(side) for side in zip(*both, strict=True))
+    ends = statistics.cluster_bootstrap((hits[one] - hits[two]).T, groups)
+    lows, highs = [[None] * len(both)] * 2 if ends is None else ends.tolist()
+    only = [(int((hits[i] > hits[j]).sum()), int((hits[i] < hits[j]).sum())) for i, j in both]
+    p = [statistics.mcnemar_exact(*counts) for counts in only]
+    areas = [_area(found[i].area, found[j].area, groups) for i, j in both]
+    known = [k for k, area in enumerate(areas) if area["auc_p"] is not None]
+    area_holm = dict(zip(known, statistics.holm([areas[k]["auc_p"] for k in known]), strict=True))
+    rows = []
+    for k, (i, j) in enumerate(both):
+        first, second = members[i][0], members[j][0]
+        rows.append(
+            {"first": first["name"], "second": second["name"], "first_run": first["run"], "second_run": second["run"]}
+            | {"images": len(groups), "groups": len(set(groups)), "groups_from": found[0].source}
+            | {"only_first": only[k][0], "only_second": only[k][1]}
+            | {"difference": first["accuracy"] - second["accuracy"]}
+            | {"difference_low": lows[k], "difference_high": highs[k], "mcnemar_p": p[k]}
+            | areas[k]
+            | {"auc_p_holm": area_holm.get(k)}
+        )
+    for row, corrected in zip(rows, statistics.holm(p), strict=True):
+        row["mcnemar_p_holm"] = corrected
+        row["told_apart"] = "yes" if corrected < statistics.SIGNIFICANT else "no"
+    return rows
+
+
+def _area(first: delong.Area | None, second: delong.Area | None, groups: Sequence[str]) -> dict[str, float | None]:
+    names = ("auc_difference", "auc_low", "auc_high", "auc_p")
+    if first is None or second is None:
+        return dict.fromkeys(names)
+    return dict(zip(names, delong.difference(first, second, groups), strict=True))
+
+
+def _span(value: float | None, low: float | None, high: float | None, digits: int, scale: float) -> str:
+    if value is None or low is None or high is None:
+        return MISSING
+    middle, lower, upper = (difference(each, digits, scale) for each in (value, low, high))
+    return f"{middle}\n({lower}\n{upper})"
+
+
+def _sources(rows: Sequence[dict[str, Any]]) -> str:
+    return " and ".join(dict.fromkeys(_source(row["groups"], row["groups_from"]) for row in rows))
+
+
+def _source(groups: int, words: str) -> str:
+    few = 1 < groups < statistics.FEW
+    return f"{groups:,} {words}" + (" (so few make the interval over groups too narrow)" if few else "")

@@ -1,0 +1,85 @@
+"""What the figures of a comparison are about: its runs, each with its name, colour and numbers."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from utils.metrics import predictions
+from utils.runs.comparison import Comparison
+from utils.runs.records import recipe
+from utils.runs.run_folder import Run
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One run of a comparison.
+
+    Attributes:
+        name: what tells it from the other runs, as the tables say it.
+        index: place in the comparison, which decides colour, line and marker in every figure.
+        row: its columns of table.csv.
+        per_class: its rows of per_class.csv, in class order.
+    """
+
+    run: Run
+    name: str
+    index: int
+    row: dict[str, Any]
+    per_class: list[dict[str, Any]]
+
+    @cached_property
+    def table(self) -> "pd.DataFrame":
+        """The predictions of its test images."""
+        return self.run.predictions("test")
+
+    @cached_property
+    def arrays(self) -> "tuple[list[str], np.ndarray, np.ndarray]":
+        """Class names, true class indices (images,) and probabilities (images, classes)."""
+        return predictions.arrays(self.table)
+
+
+def subjects(comparison: Comparison) -> list[Subject]:
+    """Return the runs of a comparison, best first."""
+    return [
+        Subject(run, row["name"], index, row, [c for c in comparison.per_class if c["run"] == run.id])
+        for index, (run, row) in enumerate(zip(comparison.runs, comparison.rows, strict=True))
+    ]
+
+
+def about(comparison: Comparison) -> str:
+    """Return the words for every title: dataset, split and number of test images."""
+    splits = " and ".join(sorted({str(row["split"]) for row in comparison.rows}))
+    return f"{comparison.dataset}, split {splits}, {comparison.rows[0]['images']:,} test images"
+
+
+def about_run(run: Run, images: int) -> str:
+    """Return the words for every title of one run's figures: dataset, split, seed and number of test images."""
+    config = run.config()
+    return f"{config['dataset']}, split {config['split']}, seed {config['seed']}, {images:,} test images"
+
+
+def one_seed_each(all_of_them: Sequence[Subject]) -> list[Subject]:
+    """Return of the runs that differ only in their seed the one of the lowest, whatever it scored."""
+    chosen: dict[str, Subject] = {}
+    for subject in sorted(all_of_them, key=lambda s: s.run.config()["seed"]):
+        chosen.setdefault(recipe(subject.run.config()), subject)
+    return sorted(chosen.values(), key=lambda s: s.index)
+
+
+def about_training(all_of_them: Sequence[Subject]) -> str:
+    """Return the words above curves of training: dataset, split and, where all runs share them, validation images."""
+    splits = " and ".join(sorted({str(s.row["split"]) for s in all_of_them}))
+    counts = {len(s.run.predictions("val")) for s in all_of_them}
+    held = f", {counts.pop():,} validation images" if len(counts) == 1 else ""
+    return f"{all_of_them[0].run.config()['dataset']}, split {splits}{held}"
+
+
+def manifest_of(comparison: Comparison) -> Path | None:
+    """Return the first manifest of the runs that is there."""
+    return next((path for run in comparison.runs if (path := run.manifest_path()).is_file()), None)

@@ -1,0 +1,1 @@
+"""Plots of numbers: each Display stores numbers and draws them on demand."""

@@ -1,0 +1,140 @@
+"""Reliability diagrams: how often a model is right when it says how sure it is, before and after its temperature."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING, Any, Self
+
+from utils.metrics import calibration, predictions, significance
+from utils.metrics.calibration import Bin
+from utils.runs.run_folder import Run
+from visualization import style
+from visualization.compared_runs import about_run
+
+if TYPE_CHECKING:
+    import numpy as np
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+FILE = "reliability.png"
+ZOOM = 0.97  # from this median confidence on the axis is enlarged towards 1
+SUREST = 1e-5  # least doubt that an enlarged axis tells from none
+TICKS = (0.3, 0.5, 0.7, 0.9, 0.97, 0.99, 0.997, 0.999, 0.9999)
+
+
+@dataclass
+class ReliabilityDisplay:
+    """Store the bins of one model's test images and draw them on demand.
+
+    Attributes:
+        bins: of equally many images, the least certain first.
+        error: expected calibration error, 0..1.
+    """
+
+    bins: Sequence[Bin]
+    error: float
+    title: str = ""
+    axes_: Any = field(default=None, repr=False)
+
+    @classmethod
+    def from_arrays(cls, probabilities: "np.ndarray", labels: "np.ndarray", title: str = "") -> Self:
+        """Bin images by their highest probability.
+
+        Args:
+            probabilities: (images, classes).
+            labels: (images,) indices of the true classes.
+            title: above the diagram, before the calibration error.
+        """
+        found = calibration.reliability(probabilities, labels)
+        return cls(found, calibration.ece(probabilities, labels), title)
+
+    @property
+    def ends(self) -> list[tuple[float, float]]:
+        """95 % Wilson interval of each bin's accuracy."""
+        return [significance.wilson(round(each.accuracy * each.images), each.images) for each in self.bins]
+
+    @property
+    def floor(self) -> float:
+        """Start of the axis of accuracies: a tenth below which there is neither a bar nor a confidence."""
+        lowest = min(*(low for low, _ in self.ends), *(each.confidence for each in self.bins))
+        return math.floor(lowest * 10) / 10
+
+    def plot(self, *, ax: "Axes | None" = None, counts: "Axes | None" = None) -> Self:
+        """Draw accuracy against confidence with 95 % Wilson bars, and below the number of images of every bin."""
+        if ax is None or counts is None:
+            ax, counts = style.new(4.4, 5.2).subplots(2, 1, sharex=True, height_ratios=(4, 1))
+        x = [each.confidence for each in self.bins]
+        y = [each.accuracy for each in self.bins]
+        reach = [[value - low for value, (low, _) in zip(y, self.ends, strict=True)]]
+        reach += [[high - value for value, (_, high) in zip(y, self.ends, strict=True)]]
+        ideal = [k / 1000 for k in range(1001)]
+        with style.look():
+            ax.plot(ideal, ideal, color=style.GREY, linestyle=":", linewidth=1, zorder=1)
+            ax.errorbar(
+                x, y, reach, color=style.colour(0), marker="o", markersize=5, linewidth=1.4, elinewidth=0.9, capsize=2,
+            )  # fmt: skip
+            ax.set_title(style.wrap(f"{self.title}ECE {100 * self.error:.2f} %", 34))
+            ax.set_ylabel("Share named rightly")
+            ax.set_ylim(self.floor, 1.02)
+            ax.grid(True)
+            counts.vlines(x, 0, [each.images for each in self.bins], color=style.colour(0), linewidth=3)
+            counts.set_ylim(0, None)
+            counts.set_xlim(min(0.95, *x) - 0.02, 1.01)
+            counts.set_ylabel("Images")
+            counts.set_xlabel("Confidence (highest probability)")
+            counts.grid(True, axis="y")
+        self.axes_ = ax
+        return self
+
+
+def draw(run: Run, temperature: float) -> "Figure":
+    """Draw the test images of a run before and after temperature scaling, side by side."""
+    _, labels, probabilities = predictions.arrays(run.predictions("test"))
+    states = {
+        "As predicted, ": probabilities,
+        f"At temperature {temperature:.2f}, ": calibration.scaled(probabilities, temperature),
+    }
+    figure = style.new(8.4, 5.6)
+    displays = [ReliabilityDisplay.from_arrays(state, labels, title) for title, state in states.items()]
+    with style.look():
+        axes = figure.subplots(2, 2, sharex=True, sharey="row", height_ratios=(4, 1))
+        for column, display in enumerate(displays):
+            display.plot(ax=axes[0][column], counts=axes[1][column])
+        for ax in axes[:, 1]:
+            ax.set_ylabel("")
+        axes[0][0].set_ylim(min(display.floor for display in displays), 1.02)
+        known = [each.confidence for display in displays for each in display.bins]
+        axes[0][0].set_xlim(min(known) - 0.03, 1.01)
+        if max(median(each.confidence for each in display.bins) for display in displays) > ZOOM:
+            _enlarge(axes[0][0], axes[1], known)
+    about = f"{about_run(run, len(labels))}, temperature fitted on validation images; dotted: ideal. {style.NOTICE}"
+    style.head(figure, f"Is {run.label()} as often right as it is sure?", about)
+    return figure
+
+
+def _enlarge(ax: "Axes", lower: "Sequence[Axes]", known: Sequence[float]) -> None:
+    """Spread the confidences near 1, where nearly all bins are: each step right is a share of the doubt that is left.
+
+    Args:
+        ax: whose x axis the others share.
+        lower: the axes that name it.
+        known: confidences of all bins.
+    """
+    import numpy as np
+
+    def spread(confidence: "np.ndarray") -> "np.ndarray":
+        return -np.log10(np.maximum(1 - np.asarray(confidence), SUREST))
+
+    ax.set_xscale("function", functions=(spread, lambda doubt: 1 - 10.0 ** -np.asarray(doubt)))
+    ticks = [tick for tick in TICKS if tick > min(known) - 0.03]
+    ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks], fontsize=8.5)
+    ax.set_xlim(min(known) - 0.03, 1 - max(SUREST, 0.7 * (1 - max(known))))
+    for each in lower:
+        each.set_xlabel("Confidence (highest probability), enlarged towards 1")
+
+
+def save(run: Run, found: dict[str, Any], folder: Path) -> Path:
+    """Draw a run at its temperature, of what `calibration_tables.measure` found; return the file's path."""
+    return style.save(draw(run, found["temperature"]), folder / FILE)

@@ -1,0 +1,1 @@
+"""Sheets of images: heatmaps, samples, mistakes, variants."""

@@ -1,0 +1,1 @@
+"""HTTP around the pages: security headers, limits, uploads, errors, templates."""

@@ -1,0 +1,65 @@
+"""How a page is made from its template: everything is escaped, and a name that is not there is an error."""
+
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from fastapi import Request
+from fastapi.responses import HTMLResponse
+
+from utils import heatmap_methods
+from utils.tables import table as tables
+from utils.tables.cost import machine, seconds
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+TEMPLATES = Path(__file__).resolve().parent.parent / "templates"
+
+
+def render(request: Request, name: str, **context: Any) -> HTMLResponse:
+    """Fill a template; `request` and the notice are there in each."""
+    text = _environment().get_template(name).render(request=request, notice=tables.NOTICE, **context)
+    return HTMLResponse(text.encode("utf-8", "replace"))  # half a character in a file's name is no reason to fail
+
+
+def run_url(id: str) -> str:
+    """Return the path of a run's page; a folder may be called anything that a file system takes."""
+    return f"/runs/{quote(id, safe='/:')}"
+
+
+def when(folder: str) -> str:
+    """Return the date and time in a run folder's name, "2026-11-21 04:58"; the name itself where it has none."""
+    stamp = folder.partition("Z-")[0]
+    day, _, time = stamp.partition("T")
+    known = len(day) == 8 and len(time) >= 4 and day.isdigit() and time.isdigit()
+    return f"{day[:4]}-{day[4:6]}-{day[6:]} {time[:2]}:{time[2:4]}" if known else folder
+
+
+def plural(count: int, word: str) -> str:
+    """Return "1 image", "2 images", "0 images"."""
+    return f"{count:,} {word}{'' if count == 1 else 's'}"
+
+
+@lru_cache(maxsize=1)
+def _environment() -> "Environment":
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
+        lstrip_blocks=True, auto_reload=False,
+    )  # fmt: skip
+    filters = (
+        tables.name_lines,
+        tables.percent,
+        tables.number,
+        tables.difference,
+        tables.quantity,
+        tables.joined,
+        seconds,
+        machine,
+    )
+    environment.filters |= {each.__name__: each for each in (*filters, run_url, when, plural)}
+    environment.filters["method_title"] = heatmap_methods.title
+    return environment

@@ -1,0 +1,203 @@
+"""One upload, from its bytes to the answers of every model that was asked."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
+
+import numpy as np
+from fastapi import Request
+
+from models.engine.export import store as export_store
+from utils import heatmap_methods
+from webapp.http import multipart_uploads
+from webapp.http.multipart_uploads import Form, Upload
+from webapp.http.problem_responses import Problem
+from webapp.predict import image_store
+from webapp.runs.catalogue import Entry
+from webapp.runs.interpretation import Answer, agreement, csv_of
+from webapp.services import Services
+from webapp.workers.image_worker import Seen
+
+Answered = TypeVar("Answered")
+
+NO_HEATMAP, OWN_METHOD = "none", "own"
+METHODS = (NO_HEATMAP, OWN_METHOD, *heatmap_methods.names())
+
+
+@dataclass(frozen=True)
+class Looked:
+    """What is known of one upload.
+
+    Attributes:
+        seen: None where the file could not be used; without the pixels, which are gone once the models have answered.
+        problem: why it could not; None where it could.
+        answers: of every run that was asked, in that order.
+        maps: heatmaps in 0..1, or why there is none, by run id.
+        kept: what was kept of it on the disk, in a sentence; "" where that was not asked for.
+    """
+
+    upload: Upload
+    seen: Seen | None = None
+    problem: Problem | None = None
+    answers: list[Answer] = field(default_factory=list)
+    maps: dict[str, "np.ndarray | str"] = field(default_factory=dict)
+    kept: str = ""
+
+    @property
+    def agreement(self) -> str:
+        """How far the models agree, in a sentence."""
+        return agreement(self.answers)
+
+
+@dataclass(frozen=True)
+class Question:
+    """What a form asks: uploads, runs, and the method of the heatmaps."""
+
+    uploads: list[Upload]
+    runs: list[Entry]
+    method: str
+    keep: bool = False
+
+
+async def ask(
+    request: Request,
+    services: Services,
+    answer: Callable[[list[Looked], str], Answered],
+    show: bool = False,
+    samples: dict[str, Upload] | None = None,
+) -> Answered:
+    """Read a form and answer it: every image by every run that it names.
+
+    Args:
+        request: whose body holds the form.
+        services: of the server.
+        answer: makes the response of what is known of each image and the method of the heatmaps, in a thread.
+        show: also make what the page shows of each image, and keep those whose form says keep=yes.
+        samples: images that the form may name in its field "sample".
+
+    Raises:
+        Problem: the form is not valid, too large or too slow, or too much waits. A single image that cannot be used
+            is a problem of its own; of several, each says so in its `Looked`.
+    """
+    with services.place(), services.budget.share() as share:
+        form = await multipart_uploads.read(request, services.settings, share)
+        question = await asyncio.to_thread(_question, form, services, samples or {}, show)
+        looked = []
+        try:
+            async with asyncio.timeout(services.settings.deadline):
+                for upload in question.uploads:  # one after another: one image of a request has its pixels in memory
+                    looked.append(await _look(upload, question, services, show))
+        except TimeoutError:
+            raise Problem(
+                503, "Too slow",
+                f"The answer took longer than {services.settings.deadline:.0f} seconds. Ask fewer models or images, "
+                "or try again later.", retry_after=5,
+            ) from None  # fmt: skip
+        _count(looked, services)
+        if all(each.problem for each in looked):
+            raise looked[0].problem
+        return await asyncio.to_thread(answer, looked, question.method)
+
+
+def _count(looked: list[Looked], services: Services) -> None:
+    for each in looked:
+        services.meters.images.labels("refused" if each.problem else "answered").inc()
+        for answer in each.answers:
+            outcome = "given" if answer.given else "unlike" if answer.refused else "problem"
+            services.meters.answers.labels(outcome).inc()
+
+
+def _question(form: Form, services: Services, samples: dict[str, Upload], may_keep: bool) -> Question:
+    chosen = [samples[name] for name in form.fields.get("sample", []) if name in samples]
+    images, most = [*form.images, *chosen], services.settings.images
+    if not images:
+        raise Problem(422, "No image", "The form holds no image. Send one or more files in the field 'images'.")
+    if len(images) > most:
+        raise Problem(413, "Too many images", f"At most {most} images are taken in one request.")
+    runs = _runs([value.strip() for value in form.fields.get("models", []) if value.strip()], services)
+    method = form.first("heatmap", NO_HEATMAP) or NO_HEATMAP
+    if method not in METHODS:
+        raise Problem(
+            422, "Unknown method", f"Received the heatmap method '{method[:40]}'. Valid: {', '.join(METHODS)}."
+        )
+    return Question(images, runs, method, may_keep and form.first("keep") == "yes")
+
+
+def _runs(values: Sequence[str], services: Services) -> list[Entry]:
+    """Look up the runs of a form; a value that is none may be several with commas between."""
+    offered, most = services.catalogue.offered(), services.settings.models
+    if not offered:
+        raise Problem(
+            503, "No models", "No finished run with weights is there yet. Train one: python run_guide.py train cnn", 60
+        )
+    found = []
+    for value in values:
+        whole = _offered(value, offered)
+        names = [value] if whole else [name.strip() for name in value.split(",") if name.strip()]
+        found += [whole or _offered(name, offered) or _other(name, offered, services) for name in names]
+    found = list({entry.id: entry for entry in found or offered[:most]}.values())
+    if len(found) > most:
+        raise Problem(422, "Too many models", f"Received {len(found)} models; at most {most} are asked at once.")
+    return found
+
+
+def _offered(name: str, offered: Sequence[Entry]) -> Entry | None:
+    """Return the run of an id, else the latest of a label, else the latest of a model."""
+    for read in (lambda entry: entry.id, lambda entry: entry.label, lambda entry: entry.run.model):
+        alike = [entry for entry in offered if read(entry) == name]
+        if alike:
+            return max(alike, key=lambda entry: entry.run.path.name)
+    return None
+
+
+def _other(name: str, offered: Sequence[Entry], services: Services) -> Entry:
+    """Return a run that is not offered by its id: an older one of its kind."""
+    if "/" not in name:
+        valid = ", ".join(dict.fromkeys(entry.label for entry in offered))
+        told = f"Received the model '{name[:80]}'. Valid: {valid}, or the id of a run."
+        raise Problem(422, "Unknown model", told)
+    entry = services.catalogue.find(name)
+    if entry.record is None or not entry.has_weights:
+        why = f"is {entry.state}" if entry.record is None else "has no weights here"
+        raise Problem(422, "Not usable", f"Run {entry.id} {why}, so it cannot predict.")
+    return entry
+
+
+async def _look(upload: Upload, question: Question, services: Services, show: bool) -> Looked:
+    named, kept = replace(upload, content=b""), ""
+    try:
+        async with services.decoders.look(upload, show, question.keep) as seen:
+            image = upload.content if seen.pixels is None else seen.pixels
+            given = await services.inference.predict(tuple(entry.run for entry in question.runs), image)
+            answers = await asyncio.to_thread(services.judge.answers, question.runs, given, seen.statistics)
+            answers = [replace(each, runtime=_runtime(each, services)) if each.given else each for each in answers]
+            maps = await _maps(answers, image, question.method, services)
+            if question.keep:
+                text = csv_of(upload.name, answers)
+                kept = await asyncio.to_thread(image_store.keep, services.settings.root, seen.kept, text)
+    except Problem as problem:
+        if problem.status == 503:  # not the image's fault
+            raise
+        return Looked(named, problem=problem)
+    return Looked(named, replace(seen, pixels=None, kept=b""), None, answers, maps, kept)
+
+
+def _runtime(answer: Answer, services: Services) -> str:
+    return export_store.chosen(answer.entry.run, services.settings.export) or answer.runtime
+
+
+async def _maps(answers: list[Answer], image: bytes | np.ndarray, method: str, services: Services) -> dict:
+    if method == NO_HEATMAP:
+        return {}
+    asked = "" if method == OWN_METHOD else method
+    found: dict[str, np.ndarray | str] = {}
+    for answer in answers:
+        if answer.given:  # where there is no class there is nothing to explain
+            try:
+                found[answer.entry.id], _ = await services.inference.heatmap(answer.entry.run, image, asked)
+            except Problem as problem:
+                if problem.status == 503:
+                    raise
+                found[answer.entry.id] = problem.detail
+    return found

@@ -1,0 +1,1 @@
+"""The pages and the API on runs: list, comparison, details, confusion cells."""

@@ -1,0 +1,70 @@
+"""GET /runs/...: the page of one run, whatever its state, and its figures."""
+
+import logging
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.responses import HTMLResponse, Response
+
+from webapp.http.templates import render
+from webapp.runs import config_table, detail_content, test_predictions
+from webapp.runs.catalogue import Entry
+from webapp.runs.confusion_cell_pages import KEPT
+from webapp.runs.figure_cache import Sheets
+from webapp.runs.figures import FIGURES, Drawn
+
+router = APIRouter(include_in_schema=False)
+_sheets = Sheets()
+_log = logging.getLogger(__name__)
+
+
+@router.get("/runs/{model}/{folder}")
+def run(request: Request, model: str, folder: str) -> HTMLResponse:
+    """Show what a run is and what was measured of it."""
+    catalogue = request.app.state.services.catalogue
+    entry = catalogue.find(f"{model}/{folder}")
+    with test_predictions.readable(entry):
+        context = _finished(entry, catalogue.leaderboard()) if entry.finished else {}
+        return render(
+            request, "run.html", entry=entry, figures=_figures(entry), settings=config_table.settings(entry),
+            environment=config_table.environment(entry), files=config_table.files_of(entry),
+            epochs=config_table.epochs(entry), **context,
+        )  # fmt: skip
+
+
+@router.get("/runs/{model}/{folder}/figures/{name}.png")
+def figure(request: Request, model: str, folder: str, name: str) -> Response:
+    """Return a figure of a run, drawn when it is asked for the first time."""
+    entry = request.app.state.services.catalogue.find(f"{model}/{folder}")
+    return Response(_sheets.png(entry, name), media_type="image/png", headers=KEPT)
+
+
+def _finished(entry: Entry, rows: list[dict[str, Any]]) -> dict[str, Any]:
+    from utils.metrics import predictions
+
+    answers = test_predictions.of(entry)
+    counts = predictions.confusion(answers.table).tolist()
+    return {
+        "tiles": detail_content.tiles(entry),
+        "siblings": detail_content.siblings(entry, rows),
+        "classes": answers.classes,
+        "matrix": detail_content.matrix(counts, answers.classes),
+        "mistakes": sum(not answer.right for answer in answers.of.values()),
+        "per_class": detail_content.per_class(entry),
+        "calibration": detail_content.calibration(entry),
+        "stress": detail_content.stress(entry),
+        "faithfulness": detail_content.faithfulness(entry),
+        "timing": detail_content.timing(entry),
+    }
+
+
+def _figures(entry: Entry) -> dict[str, tuple[Drawn, str]]:
+    """Return the figures that a run holds enough for, each with its words for those who do not see it."""
+    found = {}
+    for name, drawn in FIGURES.items():
+        try:
+            if drawn.has(entry):
+                found[name] = drawn, drawn.alt(entry)
+        except Exception as error:  # a file half written or of any content costs its figure, not the page
+            _log.info("Run %s has no figure '%s': %s", entry.id, name, error)
+    return found

@@ -1,0 +1,178 @@
+"""The drawn figures of a run's page, each with the words for those who do not see it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from utils.runs.run_folder import Run
+from utils.tables import stress as stress_tables
+from utils.tables.table import percent
+from visualization import style
+from visualization.displays import reliability, risk_coverage, training_curves
+from visualization.displays.stress_displays import BarsDisplay, StainDisplay, StepsDisplay
+from webapp.runs.catalogue import Entry
+from webapp.runs.test_predictions import calibrated
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A figure that can be drawn of a run.
+
+    Attributes:
+        title: what it shows.
+        words: how to read it.
+        inches: width and height it is drawn at, so that the page keeps its place.
+        has: whether a run holds what it needs.
+        draw: makes it.
+        alt: says in words what is seen.
+    """
+
+    title: str
+    words: str
+    inches: tuple[float, float]
+    has: Callable[[Entry], bool]
+    draw: Callable[[Entry], "Figure"]
+    alt: Callable[[Entry], str]
+
+    @property
+    def width(self) -> int:
+        """Pixels."""
+        return round(self.inches[0] * style.DPI)
+
+    @property
+    def height(self) -> int:
+        """Pixels."""
+        return round(self.inches[1] * style.DPI)
+
+
+def display(run: Run) -> training_curves.TrainingDisplay:
+    """Return the curves of a run, whether it is finished or not.
+
+    Raises:
+        LeukoBenchError: there is no finished epoch, or the file is damaged.
+    """
+    if run.finished:
+        return training_curves.TrainingDisplay.from_run(run)
+    history = run.history()
+    values = {name: [row.get(name, float("nan")) for row in history] for name in ("accuracy", "val_accuracy")}
+    values |= {name: [row.get(name, float("nan")) for row in history] for name in ("loss", "val_loss")}
+    epochs = [row["epoch"] for row in history]
+    best = max(zip(values["val_accuracy"], (-epoch for epoch in epochs), strict=True))[1] * -1
+    return training_curves.TrainingDisplay(epochs, values, [row["phase"] for row in history], best, run.model)
+
+
+def _curves(entry: Entry) -> "Figure":
+    shown, figure = display(entry.run), style.new(*FIGURES["curves"].inches)
+    with style.look():
+        for axes, what in zip(figure.subplots(1, 2), ("accuracy", "loss"), strict=True):
+            shown.plot(ax=axes, what=what)
+        handles, names = figure.axes[0].get_legend_handles_labels()
+        figure.legend(handles, names, loc="outside lower center", ncols=3)
+    return figure
+
+
+def _curves_alt(entry: Entry) -> str:
+    shown = display(entry.run)
+    best = shown.values["val_accuracy"][shown.epochs.index(shown.best_epoch)]
+    return (
+        f"Lines of accuracy and loss over {len(shown.epochs)} epochs. The validation accuracy of the kept epoch, "
+        f"{shown.best_epoch}, is {percent(best, 1)} %."
+    )
+
+
+def _reliability_alt(entry: Entry) -> str:
+    found = calibrated(entry)
+    before, after = (percent(found[state]["ece"], 1) for state in ("before", "after"))
+    return (
+        f"Two reliability diagrams: the calibration error is {before} % as predicted and {after} % at temperature "
+        f"{found['temperature']:.2f}."
+    )
+
+
+def _risk_alt(entry: Entry) -> str:
+    found = calibrated(entry)["selective"]
+    at = f"{percent(found['coverage'], 1)} % of the test images" if found["error"] is not None else "no test image"
+    return f"Share of wrong answers over the share of images answered, the surest first; at the threshold {at}."
+
+
+def _stressed(entry: Entry) -> bool:
+    return entry.finished and any(row["family"] == stress_tables.NONE for row in stress_tables.read(entry.run))
+
+
+def _of_steps(entry: Entry) -> StepsDisplay:
+    return StepsDisplay.from_rows(stress_tables.read(entry.run), "accuracy")
+
+
+def _steps(entry: Entry) -> "Figure":
+    figure = style.new(*FIGURES["stress-steps"].inches)
+    with style.look():
+        _of_steps(entry).plot(ax=figure.subplots())
+        figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
+    return figure
+
+
+def _steps_alt(entry: Entry) -> str:
+    shown = _of_steps(entry)
+    said = [f"{name} from {percent(values[0], 1)} to {percent(values[-1], 1)} %" for name, _, values in shown.curves]
+    return f"Accuracy over the steps of each change: {', '.join(said)}."
+
+
+def _bars(entry: Entry) -> "Figure":
+    figure = style.new(*FIGURES["stress-bars"].inches)
+    BarsDisplay.from_rows(stress_tables.read(entry.run)).plot(ax=figure.subplots())
+    return figure
+
+
+def _bars_alt(entry: Entry) -> str:
+    shown = BarsDisplay.from_rows(stress_tables.read(entry.run))
+    return f"Bars of accuracy: {', '.join(f'{name} {percent(value, 1)} %' for name, value in shown.bars)}."
+
+
+def _stain(entry: Entry) -> "Figure":
+    figure = style.new(*FIGURES["stress-stain"].inches)
+    StainDisplay.from_run(entry.run).plot(ax=figure.subplots())
+    return figure
+
+
+def _stain_alt(entry: Entry) -> str:
+    shown = StainDisplay.from_run(entry.run)
+    said = [f"{name} {percent(shown.shares[k][k], 0)} %" for k, name in enumerate(shown.classes)]
+    return f"Share of answers that name the class whose stain was put on: {', '.join(said)}."
+
+
+FIGURES = {
+    "curves": Drawn(
+        "Training", "The star is the epoch whose weights were kept, chosen on the validation images alone. Training "
+        "that goes on improving while validation does not is overfitting.",
+        (9.2, 3.6), lambda e: bool(e.run.history()), _curves, _curves_alt,
+    ),
+    "reliability": Drawn(
+        "Reliability", "On the dotted line a model is as often right as it is sure; below it, it is too sure.",
+        (8.4, 5.6), lambda e: e.finished,
+        lambda e: reliability.draw(e.run, calibrated(e)["temperature"]), _reliability_alt,
+    ),
+    "risk-coverage": Drawn(
+        "Answering only where sure", "The further right the curve stays at the bottom, the more images can be answered "
+        "with few mistakes.",
+        (7.6, 5.2), lambda e: e.finished,
+        lambda e: risk_coverage.draw(e.run, calibrated(e)["selective"]), _risk_alt,
+    ),
+    "stress-steps": Drawn(
+        "Changes with steps", "The same test images, changed more and more. A model that reads cells keeps its "
+        "accuracy where only the colours change.",
+        (8.4, 5.2), lambda e: _stressed(e) and bool(_of_steps(e).curves),
+        _steps, _steps_alt,
+    ),
+    "stress-bars": Drawn(
+        "Changes without steps", "Cells removed is the control: what lies above chance there was not read from cells.",
+        (6.4, 5.2), _stressed, _bars, _bars_alt,
+    ),
+    "stress-stain": Drawn(
+        "Where the stain leads", "The answers when each image wears the stain of another class.",
+        (6.4, 5.2), lambda e: e.finished and StainDisplay.from_run(e.run) is not None,
+        _stain, _stain_alt,
+    ),
+}  # fmt: skip

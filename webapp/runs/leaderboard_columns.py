@@ -1,0 +1,151 @@
+"""The columns of the leaderboard on the page: what each says, how it is sorted, and its cells."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from utils.tables import table as tables
+from utils.tables.cost import seconds
+from utils.tables.recipes import SEEN
+
+Row = dict[str, Any]
+UP, DOWN = "asc", "desc"
+ORDERS = {UP: "ascending", DOWN: "descending"}  # as the address has it, and as aria-sort
+TAUGHT = {"grey": "trained_on_grey", "stain_swap": "trained_on_swap"}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What stands in one place.
+
+    Attributes:
+        text: the value.
+        mark: SEEN where the models trained on such a change.
+        below: smaller, under it: standard deviation, how many of the runs it is of.
+    """
+
+    text: str
+    mark: str = ""
+    below: str = ""
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column.
+
+    Attributes:
+        key: of the address and of `leaderboard.rows`.
+        title: at its head.
+        unit: behind the title.
+        words: what it means.
+        cell: its text in a row.
+        first: order that the first click on it gives: the better end.
+        word: whether it holds words.
+    """
+
+    key: str
+    title: str
+    unit: str
+    words: str
+    cell: Callable[[Row], Cell]
+    first: str = DOWN
+    word: bool = False
+
+    def value(self, row: Row) -> Any:
+        """Return what a row is sorted by; None for what is not known, which always comes last."""
+        found = row["random_runs"] + row["grouped_runs"] if self.key == "runs" else row[self.key]
+        return found.lower() if isinstance(found, str) else found
+
+
+def _measure(key: str, said: Callable[[Any], str], scale: float = 100, digits: int = 2) -> Callable[[Row], Cell]:
+    side, _, name = key.partition("_")
+
+    def cell(row: Row) -> Cell:
+        value, deviation = row[key], row[f"{key}_sd"]
+        runs, of = row[f"{key}_runs"], row[f"{side}_runs"]
+        below = [f"±{tables.number(deviation, digits, scale)}"] if deviation is not None and value is not None else []
+        below += [f"({runs}/{of})"] if 0 < runs < of else []
+        mark = SEEN if value is not None and row.get(TAUGHT.get(name, "")) else ""
+        return Cell(said(value), mark, " ".join(below))
+
+    return cell
+
+
+def _unseen(row: Row) -> Cell:
+    return Cell(tables.percent(row["random_lowest_unseen"], 1), "", row["random_lowest_unseen_family"] or "")
+
+
+def _nuclei(row: Row) -> Cell:
+    area = row["random_nucleus_area"]
+    below = f"({tables.percent(area, 1)})" if area is not None else ""
+    return Cell(tables.percent(row["random_nucleus_mass"], 1), "", below)
+
+
+COLUMNS = (
+    Column("name", "Model", "", "Model, and in brackets the recipe or variant that its runs share.",
+           lambda row: Cell(row["name"]), UP, True),
+    Column("grouped_stain_swap", "Grouped swap", "%", "Accuracy on the test images of the grouped split, each with the "
+           "colour statistics of an image of another class put on. The leaderboard stands in this order.",
+           _measure("grouped_stain_swap", tables.percent)),
+    Column("random_accuracy", "Random", "%", "Accuracy on the split by image, where images of one slide lie on both "
+           "sides.", _measure("random_accuracy", tables.percent)),
+    Column("grouped_accuracy", "Grouped", "%", "Accuracy where no stain group (a guess, no patient) and no overlapping "
+           "field lies on both sides.", _measure("grouped_accuracy", tables.percent)),
+    Column("leakage_gap", "Gap", "points", "Random minus grouped, over the seeds that have both: what came from images "
+           "of the same slides.", lambda row: Cell(tables.difference(row["leakage_gap"])), UP),
+    Column("random_grey", "Grey", "%", "Accuracy on the test images of the random split without colour.",
+           _measure("random_grey", tables.percent)),
+    Column("random_stain_swap", "Swap", "%", "Accuracy on the test images of the random split with the stain of "
+           "another class.", _measure("random_stain_swap", tables.percent)),
+    Column("random_flip_rate", "Flips", "%", "Share of the images whose answer was not the donor's class before the "
+           "stain swap and is that class after it; near 0, the answer does not follow the stain.",
+           _measure("random_flip_rate", lambda value: tables.percent(value, 1), digits=1), UP),
+    Column("random_lowest_unseen", "Unseen", "%", "The lowest accuracy over all families of change that the model did "
+           "not train on, and which family that is.", _unseen),
+    Column("random_shortcut_margin", "Margin", "points", "Accuracy minus that of the best shortcut baseline (colours, "
+           "background, a corner, a thumbnail) trained and tested on the same images; near 0, the accuracy proves "
+           "nothing.", _measure("random_shortcut_margin", lambda value: tables.difference(value, 1), digits=1)),
+    Column("random_calibration_error_scaled", "ECE", "%", "Calibration error: how far confidence and accuracy lie "
+           "apart, after a temperature was fitted on the validation images.",
+           _measure("random_calibration_error_scaled", lambda value: tables.percent(value, 1), digits=1), UP),
+    Column("random_nucleus_mass", "Nuclei", "%", "Share of the heatmap inside nuclei; below it the share of the image "
+           "that nuclei cover, which a map that says nothing reaches.", _nuclei),
+    Column("parameters", "Params", "", "Parameters of the model.", lambda row: Cell(tables.quantity(row["parameters"])),
+           UP),
+    Column("training_seconds", "Train", "s", "Seconds of training, the mean over the runs; a dash where they were made "
+           "on different machines.", lambda row: Cell(seconds(row["training_seconds"])), UP),
+    Column("latency_ms_p50", "Image", "ms", "Milliseconds for one image, the median, the mean over the runs.",
+           lambda row: Cell(tables.number(row["latency_ms_p50"], 1)), UP),
+    Column("runs", "Runs", "", "Runs on the random + on the grouped split, over seeds and folds.",
+           lambda row: Cell(f"{row['random_runs']} + {row['grouped_runs']}")),
+)  # fmt: skip
+BY_KEY = {column.key: column for column in COLUMNS}
+DEFAULT = "grouped_stain_swap"
+
+
+def sorted_by(rows: Sequence[Row], key: str, order: str) -> list[Row]:
+    """Sort rows by a column, those without a value last; equal ones stay in the leaderboard's order."""
+    if key == DEFAULT and order == DOWN:
+        return list(rows)
+    column = BY_KEY[key]
+    known = [row for row in rows if column.value(row) is not None]
+    unknown = [row for row in rows if column.value(row) is None]
+    return sorted(known, key=column.value, reverse=order == DOWN) + unknown
+
+
+def heads(key: str, order: str) -> list[dict[str, Any]]:
+    """Return for every column its `aria-sort`, "" where it is not the one, and the order that a click on it gives."""
+    return [
+        {"column": column, "sorted": ORDERS[order] if column.key == key else ""}
+        | {"next": (UP if order == DOWN else DOWN) if column.key == key else column.first}
+        for column in COLUMNS
+    ]
+
+
+def shown(rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """Return rows as their cells and the ids of their runs, oldest first."""
+    return [
+        {"cells": [column.cell(row) for column in COLUMNS], "name": row["name"]}
+        | {"runs": [f"{row['model']}/{folder}" for folder in row["runs"].split()]}
+        for row in rows
+    ]

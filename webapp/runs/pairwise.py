@@ -1,0 +1,147 @@
+"""Two runs compared: their numbers, how they agree, and the images on which they differ."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from utils.metrics import significance
+from utils.tables import table as tables
+from utils.tables.cost import seconds
+from webapp.runs import test_predictions
+from webapp.runs.catalogue import Entry
+from webapp.runs.config_table import flat, text
+from webapp.runs.test_predictions import Answer
+
+SHOWN = {
+    "all": "All that differ",
+    "a": "Only the first is right",
+    "b": "Only the second is right",
+    "wrong": "Both are wrong, in different ways",
+}  # which images are shown, as the address and as the page has it
+
+
+@dataclass(frozen=True)
+class Line:
+    """One number of two runs.
+
+    Attributes:
+        better: "a" or "b", whichever the higher or lower number speaks for; "" where neither.
+    """
+
+    title: str
+    a: str
+    b: str
+    difference: str
+    better: str
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How two runs answered on the same images.
+
+    Attributes:
+        both, only_a, only_b: images that are named rightly by both or by one of them.
+        same_wrong: images that both name wrongly and alike; other_wrong: wrongly and differently.
+        p: of McNemar's exact test.
+        differ: the images that they name differently, the largest difference of probabilities first.
+    """
+
+    both: int
+    only_a: int
+    only_b: int
+    same_wrong: int
+    other_wrong: int
+    p: float
+    differ: list[tuple[Answer, Answer]]
+
+    def shown(self, which: str) -> list[tuple[Answer, Answer]]:
+        """Return those of a key of SHOWN."""
+        tests: dict[str, Callable[[Answer, Answer], bool]] = {
+            "a": lambda a, b: a.right,
+            "b": lambda a, b: b.right,
+            "wrong": lambda a, b: not a.right and not b.right,
+        }
+        test = tests.get(which)
+        return [pair for pair in self.differ if test is None or test(*pair)]
+
+
+def agreement(a: Entry, b: Entry) -> Agreement | None:
+    """Hold the answers of two finished runs against each other; None where their test images are not the same."""
+    if a.record.row["test_identity"] != b.record.row["test_identity"]:
+        return None
+    first, second = test_predictions.of(a), test_predictions.of(b)
+    if first.classes != second.classes or first.of.keys() != second.of.keys():
+        return None
+    pairs = [(answer, second.of[image]) for image, answer in first.of.items()]
+    only_a = sum(one.right and not two.right for one, two in pairs)
+    only_b = sum(two.right and not one.right for one, two in pairs)
+    differ = [pair for pair in pairs if pair[0].predicted != pair[1].predicted]
+    same_wrong = sum(not one.right and one.predicted == two.predicted for one, two in pairs)
+    return Agreement(
+        both=sum(one.right and two.right for one, two in pairs), only_a=only_a, only_b=only_b, same_wrong=same_wrong,
+        other_wrong=len(differ) - only_a - only_b, p=significance.mcnemar_exact(only_a, only_b),
+        differ=sorted(differ, key=lambda pair: (-_apart(*pair), pair[0].image)),
+    )  # fmt: skip
+
+
+def numbers(a: Entry, b: Entry) -> list[Line]:
+    """Return the numbers of two finished runs."""
+    held = [entry.record.row | entry.measured for entry in (a, b)]
+    return [_line(title, held[0].get(key), held[1].get(key), *how) for key, (title, *how) in NUMBERS.items()]
+
+
+def settings(a: Entry, b: Entry) -> list[tuple[str, str, str]]:
+    """Return field and values of what the configurations of two runs do not share."""
+    first, second = flat(a.config), flat(b.config)
+    names = [name for name in {**first, **second} if first.get(name) != second.get(name)]
+    return [(name, text(first.get(name)), text(second.get(name))) for name in names]
+
+
+def _apart(one: Answer, two: Answer) -> float:
+    """Return the total variation distance of two answers, 0..1."""
+    return sum(abs(p - q) for p, q in zip(one.probabilities, two.probabilities, strict=True)) / 2
+
+
+def _line(
+    title: str, a: float | None, b: float | None, said: Callable[[Any], str], apart: Callable[[Any], str], sign: int
+) -> Line:
+    known = a is not None and b is not None
+    difference = b - a if known else None
+    better = "" if not known or a == b or not sign else "b" if difference * sign > 0 else "a"
+    return Line(title, said(a), said(b), apart(difference), better)
+
+
+def _points(value: float | None) -> str:
+    return tables.difference(value)
+
+
+def _plain(digits: int) -> Callable[[float | None], str]:
+    return lambda value: tables.difference(value, digits, 1)
+
+
+def _counted(value: float | None) -> str:
+    return tables.MISSING if value is None else f"{'-' if value < 0 else '+'}{tables.quantity(abs(value))}"
+
+
+def _four(value: float | None) -> str:
+    return tables.number(value, 4)
+
+
+# Key of the run's numbers: title, how a value and how a difference is written, and whether more (1) or less is better.
+NUMBERS: dict[str, Sequence[Any]] = {
+    "accuracy": ("Test accuracy, %", tables.percent, _points, 1),
+    "balanced_accuracy": ("Balanced accuracy, %", tables.percent, _points, 1),
+    "f1_macro": ("F1, macro, %", tables.percent, _points, 1),
+    "auc_ovr_macro": ("AUC, one against the rest", _four, _plain(4), 1),
+    "log_loss": ("Log loss", _four, _plain(4), -1),
+    "calibration_error": ("Calibration error as predicted, %", tables.percent, _points, -1),
+    "calibration_error_scaled": ("Calibration error with temperature, %", tables.percent, _points, -1),
+    "grey": ("Accuracy in grey, %", tables.percent, _points, 1),
+    "stain_swap": ("Accuracy under stain swap, %", tables.percent, _points, 1),
+    "flip_rate": ("Stain flip rate, %", tables.percent, _points, -1),
+    "shortcut_margin": ("Shortcut margin, points", _points, _points, 1),
+    "nucleus_mass": ("Heatmap in nuclei, %", tables.percent, _points, 1),
+    "parameters": ("Parameters", tables.quantity, _counted, -1),
+    "training_seconds": ("Training, s", seconds, _plain(0), -1),
+    "latency_ms_p50": ("One image, ms", lambda value: tables.number(value, 1), _plain(1), -1),
+}

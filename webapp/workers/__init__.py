@@ -1,0 +1,1 @@
+"""Processes that decode images and run models."""
