@@ -8,25 +8,21 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from command_line import run_guide
 from export_bounds import loose_bounds
 
 from utils.paths import PROJECT
 
-SLOWEST = (
-    "test_model_zoo",
-    "test_training",
-    "test_visualization",
-    "test_explaining",
-    "test_report",
-    "test_synthetic",
-)
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+FOLDER_MARKERS = ("web", "extra")  # every test below tests/web and tests/extra
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the files that take longest, so that no processor is idle while the last of them runs alone."""
-    place = {name: k for k, name in enumerate(SLOWEST)}
-    items.sort(key=lambda item: place.get(item.path.stem, len(place)))
+    """Mark the tests of tests/web and tests/extra."""
+    for item in items:
+        folder = item.path.relative_to(PROJECT / "tests").parts[0]
+        if folder in FOLDER_MARKERS:
+            item.add_marker(folder)
 
 
 @pytest.fixture(scope="session")
@@ -44,14 +40,14 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def guide(home: Path) -> Callable[..., subprocess.CompletedProcess]:
-    """Run `run_guide.py` (or another command) as a person would, in the session's folders."""
+    """Run `run_guide.py` in the session's folders: in this process, or `command` in a process of its own."""
 
-    def run(
-        *arguments: str, command: tuple[str, ...] = ("run_guide.py",), **variables: str
-    ) -> subprocess.CompletedProcess:
+    def run(*arguments: str, command: tuple[str, ...] = (), **variables: str) -> subprocess.CompletedProcess:
+        if not command:
+            return run_guide(*arguments, **variables)
         return subprocess.run(
-            [sys.executable, *command, *arguments], cwd=PROJECT, env=os.environ | variables,
-            capture_output=True, text=True, timeout=300, check=False,
+            [sys.executable, *command, *arguments],
+            cwd=PROJECT, env=os.environ | variables, capture_output=True, text=True, timeout=300, check=False,
         )  # fmt: skip
 
     return run
