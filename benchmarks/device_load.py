@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from benchmarks.recording import Options, Spread, spread
-from data import all_dataset
+from data import all_dataset, catalog
 from data.imaging.variants import Variant
 from data.loading import tf_loader
 from data.splitting import splits
@@ -24,7 +24,7 @@ DRAWN = 16  # smears that stand for a dataset that is not here
 def images(config: "ModelConfig", wanted: int, batch: int, options: Options) -> "Images":
     """Return a whole number of batches of training images in memory: of the dataset, or drawn ones in its place."""
     count = max(1, wanted // batch) * batch
-    name = options.dataset or (all_dataset.NAME if all_dataset.NAME in splits.datasets() else "")
+    name = options.dataset or (all_dataset.NAME if all_dataset.NAME in catalog.datasets() else "")
     if name and not options.quick:
         split = splits.prepare_split(name, config.split, config.split_seed)
         read = tf_loader.read(split.path, "train", split.manifest.classes, config.image_size, 10**12, config.variant)

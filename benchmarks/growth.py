@@ -10,9 +10,9 @@ from time import perf_counter
 
 from benchmarks import growth_stages
 from benchmarks.recording import Claim, Column, Options, Plot, Result, Series, Sheet, Spread, entry, exponent
+from data import catalog
 from data.datasets import integrity_check
 from data.grouping import near_duplicates
-from data.splitting import splits
 from utils import console
 from utils.paths import raw_dir
 
@@ -45,7 +45,7 @@ Measured = dict[str, dict[int, list[dict[str, float | str]]]]
 
 def measure(options: Options) -> Result:
     """Run every stage at every size that it can be expected to finish in time."""
-    dataset = splits.ensure_dataset(options.dataset)
+    dataset = catalog.ensure_dataset(options.dataset)
     sources = _sources(dataset)
     found: Measured = defaultdict(dict)
     left_out = []

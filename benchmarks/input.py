@@ -14,6 +14,7 @@ import numpy as np
 import models
 from benchmarks import input_memory
 from benchmarks.recording import Claim, Column, Options, Plot, Result, Series, Sheet, Spread, alternate, entry, spread
+from data import catalog
 from data.datasets import image_decoder
 from data.loading import tf_loader
 from data.loading.tf_loader import Images
@@ -40,7 +41,7 @@ SIDE = 112  # pixels of a decoded image, where it is resized
 def measure(options: Options) -> Result:
     """Measure shares, decoding and memory, on the training images of the usual split."""
     keras_backend.start(42)
-    dataset = splits.ensure_dataset(options.dataset)
+    dataset = catalog.ensure_dataset(options.dataset)
     split = splits.prepare_split(dataset)
     rows = [row for name in options.pick(tuple(BATCHES), ("smearnet",)) for row in _shares(name, split, options)]
     shares = [

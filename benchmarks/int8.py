@@ -7,6 +7,7 @@ from typing import Any
 
 from benchmarks import trained_run
 from benchmarks.recording import Claim, Column, Options, Result, Sheet, Spread, entry
+from data import catalog
 from data.splitting import splits
 from models.engine.export import quantization
 from models.engine.export import store as export_store
@@ -32,7 +33,7 @@ def measure(options: Options) -> Result:
     """Train every network once, then export it and hold the exports against its own answers."""
     for format in ("onnx", "litert"):
         export_store.need(format, to_make=True)  # said before minutes of training
-    dataset = splits.ensure_dataset(options.dataset)
+    dataset = catalog.ensure_dataset(options.dataset)
     rows = []
     with tempfile.TemporaryDirectory() as root:
         for model, profile, settings in options.pick(TRAINED, QUICK):

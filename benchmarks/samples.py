@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from data import catalog
 from data.datasets import importer, integrity_check
-from data.splitting import splits
 from utils.paths import raw_dir
 
 NAME = "sample"
@@ -25,7 +25,7 @@ def sampled(dataset: str, count: int) -> Iterator[tuple[str, str]]:
     Yields:
         The name of the dataset, and what it is in words.
     """
-    name = splits.ensure_dataset(dataset)
+    name = catalog.ensure_dataset(dataset)
     rows = sorted(integrity_check.current_index(name))
     step = max(1, len(rows) // count)
     chosen = [raw_dir(name) / row.image for row in rows][::step]

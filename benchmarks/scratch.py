@@ -9,7 +9,7 @@ from typing import Any
 import models
 from benchmarks import trained_run
 from benchmarks.recording import Claim, Column, Options, Plot, Result, Series, Sheet, Spread, entry, spread
-from data.splitting import splits
+from data import catalog
 from models.engine.backend import keras_backend
 from models.engine.config.base import ModelConfig
 from models.engine.training import trainer
@@ -32,7 +32,7 @@ POINTS = (
 
 def measure(options: Options) -> Result:
     """Train the plain network once, ours with three seeds at each point of the frontier."""
-    dataset = splits.ensure_dataset(options.dataset)
+    dataset = catalog.ensure_dataset(options.dataset)
     epochs, size = options.pick((17, 224), (2, 32))
     seeds = options.pick(SEEDS, SEEDS[:1])
     points = options.pick(POINTS, (("16 px", ("image_size=32", "epochs=2")),))

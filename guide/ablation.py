@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import models
+from data import catalog
 from data.splitting import splits
 from guide.compare import FOLDER as COMPARISON
 from models.engine import cli, launcher
@@ -91,7 +92,7 @@ def _config(
         return config
     if config.weights not in ("imagenet", "none"):
         pretrained.check_file(config.weights)
-    return config.replace(dataset=splits.ensure_dataset(config.dataset))
+    return config.replace(dataset=catalog.ensure_dataset(config.dataset))
 
 
 def _train(arms: Sequence["Arm"], place: Path, options: list[str]) -> tuple[int, list[str]]:

@@ -28,12 +28,12 @@ def audit(
     root: Root = None,
 ) -> None:
     """Audit a dataset: copies, overlapping fields, stain groups, and what tells classes without the shape of a cell."""
+    from data import catalog
     from data.auditing import audit as audits
     from data.auditing import audit_tables as views
-    from data.splitting import splits
     from visualization.displays import audit as pictures
 
-    name = splits.ensure_dataset(dataset)
+    name = catalog.ensure_dataset(dataset)
     place = (root or runs_dir()).resolve()
     with console.progress() as bar:
         looking, learning = _follow(bar, "Comparing"), _follow(bar, "Measuring")

@@ -24,6 +24,7 @@ def augment(
     ] = None,
 ) -> None:
     """Make changed copies of the training images beforehand, never of validation or test images."""
+    from data import catalog
     from data.loading import offline_copies
     from data.loading.offline_copies import Offline
     from data.splitting import splits
@@ -37,7 +38,7 @@ def augment(
     wanted = build_config(ModelConfig, settings=settings).offline
     if not wanted.active:
         raise LeukoBenchError("No copies are asked for: give --copies of at least 1, or --balance.")
-    name = splits.ensure_dataset(dataset)
+    name = catalog.ensure_dataset(dataset)
     folder = splits.prepare_split(name, split, split_seed)
     keras_backend.start()
     with console.progress() as bar:

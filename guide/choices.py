@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import models
+from data import catalog
 from data.datasets import index
-from data.splitting import splits as splitting
 from models.engine import settings_file
 from models.engine.config import recipes
 from models.engine.tracking import mlflow_client
@@ -114,7 +114,7 @@ def check_answer(name: str, value: Any, answers: Mapping[str, Any]) -> None:
 def datasets() -> dict[str, str]:
     """Return the datasets below data/raw with their numbers of images in words, real ones before synthetic ones."""
     found = []
-    for name in splitting.datasets():
+    for name in catalog.datasets():
         try:
             about = index.about(raw_dir(name))
             found.append((bool(about.get("synthetic")), name, f"{sum(about['images'].values()):,} images"))

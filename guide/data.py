@@ -77,10 +77,10 @@ def synth(
 
 def check(dataset: Dataset = "") -> None:
     """Check every image of a dataset; broken ones go to quarantine, with the reason."""
+    from data import catalog
     from data.datasets import index, integrity_check
-    from data.splitting import splits as splitting
 
-    name = splitting.ensure_dataset(dataset)
+    name = catalog.ensure_dataset(dataset)
     with _progress("Checking") as progress:
         report = integrity_check.check(name, progress)
     synthetic = index.about(raw_dir(name)).get("synthetic")
@@ -102,10 +102,11 @@ def split(
     seed: Seed = 42,
 ) -> None:
     """Split a dataset into training, validation and test images, stratified by class."""
+    from data import catalog
     from data.splitting import splits as splitting
     from guide import splits
 
-    name = splitting.ensure_dataset(dataset)
+    name = catalog.ensure_dataset(dataset)
     splits.show(name, split, seed, splitting.prepare_split(name, split, seed))
 
 
@@ -116,13 +117,14 @@ def figures(
     output: Annotated[Path | None, typer.Option(help="Folder of the figures.", show_default="runs/figures")] = None,
 ) -> None:
     """Describe a dataset: table by class, class distribution, sample images, mean colours."""
+    from data import catalog
     from data.datasets import summary
     from data.splitting import splits as splitting
     from utils.paths import runs_dir
     from utils.tables import table as tables
     from visualization.displays import class_distribution as pictures
 
-    name = splitting.ensure_dataset(dataset)
+    name = catalog.ensure_dataset(dataset)
     folder = splitting.prepare_split(name, split, seed)
     with _progress("Measuring") as progress:
         measured = summary.measure(name, progress)

@@ -45,6 +45,7 @@ def preview(
     output: Annotated[Path | None, typer.Option(help="Folder of the sheet.", show_default="runs/figures")] = None,
 ) -> None:
     """Draw images before and after the dataset variants; on synthetic smears, measure the masks as well."""
+    from data import catalog
     from data.datasets import index
     from data.imaging import variants as preprocessing
     from data.splitting import splits
@@ -53,7 +54,7 @@ def preview(
     from visualization.images import variant_preview
 
     names = list(dict.fromkeys(Changed(each).value for each in variant or Changed))
-    name = splits.ensure_dataset(dataset)
+    name = catalog.ensure_dataset(dataset)
     folder, split = raw_dir(name), splits.prepare_split(name)
     shown = [image for found in samples.samples_of(split.manifest).values() for image in found[:count]]
     examples = [variant_preview.Example(_pixels(folder / image), _caption(*image.split("/"))) for image in shown]

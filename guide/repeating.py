@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from data import catalog
 from data.splitting import splits as splitting
 from guide import splits
 from guide.views import show_table
@@ -51,7 +52,7 @@ def check_groups(configs: Iterable["ModelConfig"]) -> None:
     for dataset, text, seed in dict.fromkeys((c.dataset, c.split, c.split_seed) for c in configs):
         for split in split_spec.expand(text):
             if split_spec.parse(split).grouped:
-                name = splitting.ensure_dataset(dataset)
+                name = catalog.ensure_dataset(dataset)
                 splits.say_groups(name, split, splitting.prepare_split(name, split, seed).manifest)
 
 

@@ -86,12 +86,13 @@ def _of_run(run: Run, outcome: str, name: str, count: int, subset: str) -> None:
 
 
 def _of_dataset(dataset: str, name: str, count: int, subset: str, split_of: tuple[str, int], root: Path) -> None:
+    from data import catalog
     from data.splitting import splits
     from visualization.displays import class_distribution as pictures
     from visualization.images import sample_sheets
 
     split, seed = split_of
-    dataset = splits.ensure_dataset(dataset)
+    dataset = catalog.ensure_dataset(dataset)
     manifest = splits.prepare_split(dataset, split, seed).manifest
     name = class_named(name, manifest.classes, f"'{dataset}'")
     subsets = {row.image: row.split for row in manifest.rows}

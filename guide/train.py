@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 import models
-from data.splitting import splits
+from data import catalog
 from guide import repeating
 from models.engine import cli, launcher, settings_file
 from models.engine.config import recipes
@@ -76,7 +76,7 @@ def train(
     repeats = repeating.repeats(configs, seed or [])
     for each in configs.values():
         if each.dataset:
-            splits.ensure_dataset(each.dataset)
+            catalog.ensure_dataset(each.dataset)
         if each.weights not in ("imagenet", "none"):
             pretrained.check_file(each.weights)
     repeating.check_groups(configs.values())

@@ -13,13 +13,13 @@ from operator import attrgetter
 from pathlib import Path
 
 from data import manifest
-from data.datasets import index, integrity_check
+from data.datasets import integrity_check
 from data.datasets.index import Indexed
 from data.manifest import Manifest, Row
 from data.splitting import folder_layout
 from data.splitting import groups as split_groups
-from utils.errors import LeukoBenchError, nearest
-from utils.paths import data_dir, raw_dir, splits_dir
+from utils.errors import LeukoBenchError
+from utils.paths import raw_dir, splits_dir
 from utils.runs.run_folder import SUBSETS
 from utils.runs.split_spec import DEFAULT, Scheme, apportion, fold_sizes, parse
 
@@ -35,49 +35,6 @@ class SplitFolder:
     def manifest_path(self) -> Path:
         """Path of the manifest as CSV."""
         return self.path / folder_layout.MANIFEST
-
-
-def ensure_dataset(dataset: str) -> str:
-    """Return the name of a dataset that is there: the given one, else the only one, else newly made synthetic smears.
-
-    Raises:
-        LeukoBenchError: there is no such dataset, or several to choose from.
-    """
-    there = datasets()
-    if not dataset:
-        if len(there) > 1:
-            raise LeukoBenchError(
-                f"There are several datasets: {', '.join(there)}. Name the one to use, as in: "
-                f"train cnn --dataset {there[0]}, or: data check {there[0]}"
-            )
-        if there:
-            return there[0]
-        from data.synthetic import generator as synthetic
-
-        return synthetic.make().name
-    if dataset not in there:
-        known = f"There are: {', '.join(there)}." if there else "There is none yet."
-        raise LeukoBenchError(
-            f"There is no dataset '{dataset}'.{nearest(dataset, there)} {known} "
-            "Bring one in with: python run_guide.py data import PATH"
-        )
-    return dataset
-
-
-def datasets() -> list[str]:
-    """List the datasets below data/raw.
-
-    Raises:
-        LeukoBenchError: that folder cannot be read.
-    """
-    raw = data_dir() / "raw"
-    try:
-        places = sorted(raw.iterdir())
-    except FileNotFoundError:
-        return []
-    except OSError as error:
-        raise LeukoBenchError(f"Cannot read {raw}: {error.strerror}. Set LEUKOBENCH_DATA to another folder.") from None
-    return [place.name for place in places if not place.name.startswith((".", "_")) and _is_dataset(place)]
 
 
 def prepare_split(dataset: str, split: str = DEFAULT, seed: int = 42) -> SplitFolder:
@@ -182,13 +139,6 @@ def straddling(table: Manifest) -> list[list[str]]:
     for row in table.rows:
         same[row.sha256].append(row)
     return [[row.image for row in rows] for rows in same.values() if len({row.split for row in rows}) > 1]
-
-
-def _is_dataset(place: Path) -> bool:
-    try:
-        return (place / index.DATASET).is_file()
-    except PermissionError:  # the command that uses it says so
-        return True
 
 
 def _subsets(classes: dict[str, list[Indexed]], scheme: Scheme, seed: int) -> dict[str, str]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import models
-from data import manifest
+from data import catalog, manifest
 from data.loading import tf_loader
 from data.ood import reference_distribution
 from data.splitting import splits
@@ -68,7 +68,7 @@ def split_of(run: Run) -> splits.SplitFolder:
         LeukoBenchError: the dataset is missing, or is not the one of the run's manifest any more.
     """
     config, expected = run.config(), run.environment()["manifest"]
-    made = splits.ensure_dataset(config["dataset"]), config["split"], config["split_seed"]
+    made = catalog.ensure_dataset(config["dataset"]), config["split"], config["split_seed"]
     if run.manifest_path().is_file():
         kept = manifest.read(run.manifest_path())
         if kept.hash == expected:

@@ -51,13 +51,14 @@ def _check_split(ticket: Ticket) -> None:
     Raises:
         LeukoBenchError: the dataset is missing or gives another manifest.
     """
+    from data import catalog
     from data.splitting import splits
 
     place = splits_dir()
     writable = os.access(place if place.is_dir() else place.parent, os.W_OK)
     # Jobs of one machine would lay the same split out at once.
     with locks.waited(place / ".sweep.lock") if writable else nullcontext():
-        made = splits.prepare_split(splits.ensure_dataset(ticket.dataset), ticket.split, ticket.split_seed)
+        made = splits.prepare_split(catalog.ensure_dataset(ticket.dataset), ticket.split, ticket.split_seed)
     if made.manifest.hash != ticket.manifest:
         raise LeukoBenchError(
             f"Dataset '{ticket.dataset}' gives manifest {made.manifest.hash} here, but {ticket.manifest} where the "

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import models
+from data import catalog
 from data.splitting import splits as splitting
 from models.engine.config.base import ModelConfig
 from models.engine.sweep.run_lookup import farthest, trained
@@ -179,7 +180,7 @@ def _config(plan: Plan, model: str, recipe: str, split: str, seed: int | None) -
 def _job(plan: Plan, config: ModelConfig, words: tuple[str, str, str, int | None], copies: bool) -> Job:
     model, recipe, _, seed = words
     recipe = "" if recipe == PLAIN else recipe
-    dataset = splitting.ensure_dataset(config.dataset)
+    dataset = catalog.ensure_dataset(config.dataset)
     split = _split(dataset, config.split, config.split_seed)
     whole = config.replace(dataset=dataset, classes=split.manifest.classes)
     if whole.variant.name != "rgb":

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import models
+from data import catalog
 from data.datasets import image_decoder
 from data.imaging import variants
 from data.imaging.variants import Variant
@@ -47,7 +48,7 @@ def prepare(config: ModelConfig, resume: Run | None = None) -> tuple[ModelConfig
     Raises:
         LeukoBenchError: the dataset or the split cannot be had.
     """
-    dataset = splits.ensure_dataset(config.dataset)
+    dataset = catalog.ensure_dataset(config.dataset)
     wanted = dataset, config.split, config.split_seed
     split = run_loader.split_of(resume) if resume else splits.prepare_split(*wanted)
     config = config.replace(dataset=dataset, classes=split.manifest.classes)
