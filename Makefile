@@ -1,32 +1,35 @@
-# make demo: everything small, on synthetic smears.
-# make test, make lint, make test-web, make test-extra: what .ci/run checks.
-.PHONY: demo test test-web test-extra lint format venv
+# make demo: everything small, on synthetic smears. make test: the quick tests, under 3 minutes on 2 cores.
+# make lint, make test, make test-all: what .ci/run checks.
+.PHONY: demo test test-all test-lowest lint format venv lock
 
 VENV := .venv
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
-WEB_STAMP := $(VENV)/.installed-web
-EXTRA_STAMP := $(VENV)/.installed-extra
+ALL_STAMP := $(VENV)/.installed-all
 # TensorFlow has wheels for Python 3.11 to 3.13. PYTHON=/path/to/python overrides the search.
 PYTHON ?=
 PIP := -m pip install -qq --disable-pip-version-check
+# Two test processes; the files of a process share its trained runs. COVERAGE=1 also measures coverage.
+PYTEST = -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(if $(COVERAGE),--cov --cov-append --cov-report=)
 
 demo: $(STAMP)
 	@$(PY) run_guide.py demo
 
 test: $(STAMP)
-	@$(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder --ignore=tests/web --ignore=tests/extra
+	@$(PY) $(PYTEST) -m "not slow and not web and not extra"
 
-# The web page in Debian's Chromium, and under attack.
-test-web: $(WEB_STAMP)
+# Everything that `make test` leaves out: all models, kill and resume, notebooks, published results, exports, the web page.
+test-all: $(ALL_STAMP)
 	@command -v chromium >/dev/null || { \
 	  echo "Installing Chromium from Debian's packages"; apt-get update -qq && apt-get install -qq --yes chromium >/dev/null; \
 	} || { echo "Error: the tests of the web page need Chromium. Run: sudo apt install chromium" >&2; exit 1; }
-	@$(PY) -m pytest tests/web
+	@$(PY) $(PYTEST) -m "slow or web or extra"
 
-# Exports, sweeps on Ray, MLflow, JAX: what needs requirements-extra.txt, or more time.
-test-extra: $(EXTRA_STAMP)
-	@$(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder tests/extra
+# The quick tests with the oldest versions that requirements.txt allows, in an environment of their own.
+test-lowest: $(ALL_STAMP)
+	@$(PY) -m uv venv --quiet --allow-existing --python $(PY) $(VENV)-lowest
+	@$(PY) -m uv pip install --quiet --python $(VENV)-lowest/bin/python --resolution lowest-direct -r requirements-dev.txt
+	@$(VENV)-lowest/bin/python $(PYTEST) -m "not slow and not web and not extra"
 
 lint: $(STAMP)
 	@$(PY) -m ruff check .
@@ -37,6 +40,11 @@ format: $(STAMP)
 	@$(PY) -m ruff format .
 
 venv: $(STAMP)
+
+# One set of versions that works together, for every platform: pip install -r requirements.lock
+lock: $(ALL_STAMP)
+	@$(PY) -m uv pip compile --quiet --universal --python-version 3.11 --no-annotate --no-emit-index-url \
+	  --no-emit-find-links --custom-compile-command "make lock" requirements-dev-all.txt -o requirements.lock
 
 # A python without ensurepip (Debian without python3-venv) still makes an environment; pip is then taken from Debian's
 # package of it, which any user may download.
@@ -64,12 +72,7 @@ $(STAMP): requirements.txt requirements-dev.txt
 	$(PY) $(PIP) -r requirements-dev.txt; \
 	touch $@
 
-$(WEB_STAMP): $(STAMP) requirements-web.txt
-	@echo "Installing the packages of requirements-web.txt into $(VENV)"
-	@$(PY) $(PIP) -r requirements-web.txt
-	@touch $@
-
-$(EXTRA_STAMP): $(STAMP) requirements-extra.txt
-	@echo "Installing the packages of requirements-extra.txt into $(VENV) (minutes, once)"
-	@$(PY) $(PIP) -r requirements-extra.txt
+$(ALL_STAMP): $(STAMP) requirements-dev-all.txt requirements-web.txt requirements-extra.txt
+	@echo "Installing the packages of requirements-dev-all.txt into $(VENV) (minutes, once)"
+	@$(PY) $(PIP) -r requirements-dev-all.txt
 	@touch $@
