@@ -61,9 +61,9 @@ def show_images(
     order = "least certain first" if true == predicted else "worst first"
     names = {"image": "Image", "label": "True", "predicted": "Predicted"}
     console.table(f"{len(found)} {title}, {order}", [names.get(head, head) for head in heads], rows)
-    from visualization.displays import confusion_matrix as figures
+    from visualization.images import mistake_sheets
 
-    sheet = figures.misclassified_sheet(run, true, predicted, run.file(FIGURES), subset)
+    sheet = mistake_sheets.misclassified_sheet(run, true, predicted, run.file(FIGURES), subset)
     if sheet:
         console.say(f"Sheet: {sheet}")
     else:

@@ -50,13 +50,12 @@ def preview(
     from data.imaging import variants as preprocessing
     from data.splitting import splits
     from visualization import style
-    from visualization.displays import class_distribution as samples
-    from visualization.images import variant_preview
+    from visualization.images import sample_sheets, variant_preview
 
     names = list(dict.fromkeys(Changed(each).value for each in variant or Changed))
     name = catalog.ensure_dataset(dataset)
     folder, split = raw_dir(name), splits.prepare_split(name)
-    shown = [image for found in samples.samples_of(split.manifest).values() for image in found[:count]]
+    shown = [image for found in sample_sheets.samples_of(split.manifest).values() for image in found[:count]]
     examples = [variant_preview.Example(_pixels(folder / image), _caption(*image.split("/"))) for image in shown]
     chosen = [preprocessing.Variant(name=each) for each in names]
     if any(map(preprocessing.needs_reference, chosen)):

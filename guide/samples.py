@@ -88,7 +88,6 @@ def _of_run(run: Run, outcome: str, name: str, count: int, subset: str) -> None:
 def _of_dataset(dataset: str, name: str, count: int, subset: str, split_of: tuple[str, int], root: Path) -> None:
     from data import catalog
     from data.splitting import splits
-    from visualization.displays import class_distribution as pictures
     from visualization.images import sample_sheets
 
     split, seed = split_of
@@ -96,7 +95,7 @@ def _of_dataset(dataset: str, name: str, count: int, subset: str, split_of: tupl
     manifest = splits.prepare_split(dataset, split, seed).manifest
     name = class_named(name, manifest.classes, f"'{dataset}'")
     subsets = {row.image: row.split for row in manifest.rows}
-    by_class = pictures.samples_of(manifest, None if subset == ALL else subset)
+    by_class = sample_sheets.samples_of(manifest, None if subset == ALL else subset)
     chosen = {label: images[:count] for label, images in by_class.items() if not name or label == name}
     folder = raw_dir(dataset)
     rows = [(image, label, subsets[image]) for label, images in chosen.items() for image in images]

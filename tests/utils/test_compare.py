@@ -49,11 +49,11 @@ def stub(monkeypatch):
     def note(name, result):
         return lambda *arguments: calls.append((name, *arguments)) or result
 
-    from visualization.displays import confusion_matrix
+    from visualization.images import mistake_sheets
     from visualization.report import figure_catalogue, report
 
     monkeypatch.setattr(figure_catalogue, "draw_all", note("draw_all", ([Path("a.png")], ["left out: a thing"])))
-    monkeypatch.setattr(confusion_matrix, "misclassified_sheet", note("misclassified_sheet", Path("sheet.png")))
+    monkeypatch.setattr(mistake_sheets, "misclassified_sheet", note("misclassified_sheet", Path("sheet.png")))
     monkeypatch.setattr(report, "write_report", note("write_report", Path("report.html")))
     return calls
 

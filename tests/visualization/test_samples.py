@@ -17,7 +17,7 @@ from utils.metrics.prediction_ranking import ranked
 from utils.runs import run_folder
 from visualization import style
 from visualization.displays import confusion_matrix, mean_colors
-from visualization.images import heatmap_overlay, heatmap_sheets, sample_sheets, thumbnails
+from visualization.images import heatmap_overlay, heatmap_sheets, mistake_sheets, sample_sheets, thumbnails
 
 
 @pytest.fixture
@@ -172,7 +172,7 @@ def test_heatmaps_lie_over_what_the_model_saw(folders):
     assert "seen as gray" in figure.get_suptitle().replace("\n", " ")
     pixels = figure.axes[0].images[0].get_array()
     assert (pixels[..., 0] == pixels[..., 1]).all() and (pixels[..., 1] == pixels[..., 2]).all()
-    figure = confusion_matrix.draw_images(run, ranked(run.predictions("test"))[:2], "all", "smears")
+    figure = mistake_sheets.draw_images(run, ranked(run.predictions("test"))[:2], "all", "smears")
     assert "smears, seen as gray. Research only" in figure.get_suptitle().replace("\n", " ")
     seen = figure.axes[0].images[0].get_array()
     assert (seen[..., 0] == seen[..., 1]).all()

@@ -34,7 +34,7 @@ from visualization.displays import (
     stress,
     training_curves,
 )
-from visualization.images import heatmap_overlay, heatmap_sheets, thumbnails
+from visualization.images import heatmap_overlay, heatmap_sheets, mistake_sheets, thumbnails
 from visualization.report import figure_catalogue
 
 HOSTILE = ("<script>alert(1)</script>", "a$b^c_{", "Ein_sehr_langer_Klassenname_ohne_Ende", "Pro")
@@ -276,7 +276,7 @@ def test_one_run_without_images_or_manifest_still_gives_its_figures(root, tmp_pa
     names = {path.stem for path in figure_catalogue.draw_all(compare([run])[0], tmp_path)[0]}
     assert "confusion-cnn" in names
     assert not names & {"confusion", "distribution", "samples", "mistakes-cnn"}
-    assert confusion_matrix.misclassified_sheet(run, "", "", tmp_path) is None
+    assert mistake_sheets.misclassified_sheet(run, "", "", tmp_path) is None
 
 
 def test_sheet_of_a_cell_shows_its_images_worst_first(root, tmp_path, monkeypatch):
@@ -284,10 +284,10 @@ def test_sheet_of_a_cell_shows_its_images_worst_first(root, tmp_path, monkeypatc
     seen = []
     black = np.zeros((9, 9, 3), np.uint8)
     monkeypatch.setattr(thumbnails, "of_dataset", lambda dataset, image, **_: seen.append(image) or black)
-    path = confusion_matrix.misclassified_sheet(run, "", "Benign", tmp_path)
+    path = mistake_sheets.misclassified_sheet(run, "", "Benign", tmp_path)
     assert path == tmp_path / "images-test-any-as-Benign.png"
     opened(path)
-    assert seen == predictions.cell(run.predictions("test"), "", "Benign")["image"].tolist()[: confusion_matrix.SHEET]
+    assert seen == predictions.cell(run.predictions("test"), "", "Benign")["image"].tolist()[: mistake_sheets.SHEET]
 
 
 def test_distribution_counts_the_manifest(root):
@@ -524,7 +524,7 @@ def test_drawing_imports_no_keras_and_touches_no_pyplot_figure(root, tmp_path):
         "from utils.runs.comparison import compare\n"
         "assert not {'matplotlib', 'pandas', 'sklearn', 'jinja2', 'PIL'} & set(sys.modules)\n"
         "runs = find_runs(Path(sys.argv[1])); out = Path(sys.argv[2])\n"
-        "comparison.draw_all(compare(runs)[0], out); assert (out / 'gradcam-panel.png').is_file()\n"
+        "figure_catalogue.draw_all(compare(runs)[0], out); assert (out / 'gradcam-panel.png').is_file()\n"
         "bad = {'keras', 'tensorflow', 'tf_keras_vis', 'models'} & {n.partition('.')[0] for n in sys.modules}\n"
         "assert not bad, bad\n"
         "import matplotlib.pyplot as plt; assert not plt.get_fignums()\n"

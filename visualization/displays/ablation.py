@@ -1,11 +1,12 @@
 """What each augmentation brought: test accuracy by setting, on the fly beside copies made beforehand."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from visualization import style
+from visualization.displays.display import Display
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -15,7 +16,7 @@ WAYS = ("without", "on the fly", "made beforehand")
 
 
 @dataclass
-class AblationDisplay:
+class AblationDisplay(Display):
     """Store the accuracies of an ablation and draw them on demand.
 
     Attributes:
@@ -26,7 +27,6 @@ class AblationDisplay:
 
     settings: list[str]
     points: list[tuple[str, str, float, float, float, list[float]]]
-    axes_: Any = field(default=None, repr=False)
 
     @classmethod
     def from_rows(cls, rows: Sequence[dict[str, Any]]) -> Self:
@@ -45,9 +45,8 @@ class AblationDisplay:
 
     def plot(self, *, ax: "Axes | None" = None) -> Self:
         """Draw a point with its interval for each setting and way; the dotted line is the accuracy without."""
-        ax = ax or style.new(7.5, 0.7 * len(self.settings) + 1.4).subplots()
         ways = [way for way in WAYS if any(point[1] == way for point in self.points)]
-        with style.look():
+        with self._canvas(ax, 7.5, 0.7 * len(self.settings) + 1.4) as ax:
             for setting, way, value, low, high, seeds in self.points:
                 pair = sum(point[0] == setting for point in self.points) > 1
                 y = self.settings.index(setting) + (0.17 if way == WAYS[2] else -0.17) * pair
@@ -74,7 +73,6 @@ class AblationDisplay:
             about = "with its 95 % Wilson interval" if single else "mean ± standard deviation; ticks: seeds"
             ax.set_xlabel(f"Test accuracy in percent, {about}")
             ax.grid(True, axis="x")
-        self.axes_ = ax
         return self
 
 

@@ -1,11 +1,12 @@
 """What accuracy costs: against the time of a prediction and of the training."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Self
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
 
 from visualization import label_placement, style
 from visualization.compared_runs import Subject
+from visualization.displays.display import Display
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,7 +22,7 @@ NAMED = 12  # models whose names fit beside their marks; those of more stand in 
 
 
 @dataclass
-class TradeoffDisplay:
+class TradeoffDisplay(Display):
     """Store accuracy and one cost of every model and draw them on demand.
 
     Attributes:
@@ -38,7 +39,6 @@ class TradeoffDisplay:
     intervals: list[tuple[float, float]]
     indices: list[int]
     left_out: list[str]
-    axes_: Any = field(default=None, repr=False)
 
     @classmethod
     def from_subjects(cls, subjects: Sequence[Subject], cost: str) -> Self:
@@ -54,9 +54,8 @@ class TradeoffDisplay:
         """Draw a named point a model, cheap on the left and good at the top."""
         from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-        ax = ax or style.new(6, 4.4).subplots()
         label, title = COSTS[self.cost]
-        with style.look():
+        with self._canvas(ax, 6, 4.4) as ax:
             ax.set_title(title)
             ax.set_xlabel(label)
             ax.set_ylabel("Accuracy in percent")
@@ -64,7 +63,6 @@ class TradeoffDisplay:
                 ax.text(0.5, 0.5, "no run holds this number", ha="center", va="center", transform=ax.transAxes)
                 ax.set_xticks([])
                 ax.set_yticks([])
-                self.axes_ = ax
                 return self
             ax.set_xscale("log")
             for i, name, cost, value, (low, high) in zip(
@@ -84,7 +82,6 @@ class TradeoffDisplay:
             ax.xaxis.set_major_formatter(FuncFormatter(style.plain_number))
             ax.xaxis.set_minor_formatter(NullFormatter())
             ax.grid(True)
-        self.axes_ = ax
         return self
 
     def name_points(self) -> None:

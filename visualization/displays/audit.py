@@ -9,6 +9,7 @@ from data.auditing.audit import Audit, Group
 from data.auditing.split_leakage import Shared
 from utils.tables.shortcuts import MAJORITY, WITHOUT_CELLS, Shortcut, verdict
 from visualization import style
+from visualization.displays.display import Display
 from visualization.images import thumbnails as pictures
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ SIDE = 96  # pixels of a thumbnail
 
 
 @dataclass
-class LadderDisplay:
+class LadderDisplay(Display):
     """Store the accuracy of every shortcut baseline with its interval and draw them on demand.
 
     Attributes:
@@ -33,7 +34,6 @@ class LadderDisplay:
 
     rungs: list[tuple[str, bool, float, float, float]]
     chance: float
-    axes_: Any = field(default=None, repr=False)
 
     @classmethod
     def from_ladder(cls, ladder: Sequence[Shortcut]) -> Self:
@@ -47,8 +47,7 @@ class LadderDisplay:
 
     def plot(self, *, ax: "Axes | None" = None) -> Self:
         """Draw a point with its 95 % interval for each baseline, and the line of chance."""
-        ax = ax or style.new(7.5, 0.42 * len(self.rungs) + 1.6).subplots()
-        with style.look():
+        with self._canvas(ax, 7.5, 0.42 * len(self.rungs) + 1.6) as ax:
             for cells, colour, marker, label in (
                 (False, BLIND, "s", "without stained cells"), (True, SEEING, "o", "whole image, no shape of a cell"),
             ):  # fmt: skip
@@ -72,12 +71,11 @@ class LadderDisplay:
             ax.set_xlim(0, 102)
             ax.set_xlabel("Test accuracy in percent, with its 95 % Wilson interval")
             ax.grid(True, axis="x")
-        self.axes_ = ax
         return self
 
 
 @dataclass
-class GroupsDisplay:
+class GroupsDisplay(Display):
     """Store how many images of each class every group holds and draw them on demand.
 
     Attributes:
@@ -89,7 +87,6 @@ class GroupsDisplay:
     names: list[str]
     classes: list[str]
     counts: dict[str, list[int]]
-    axes_: Any = field(default=None, repr=False)
 
     @classmethod
     def from_groups(cls, groups: Sequence[Group], classes: Sequence[str]) -> Self:
@@ -99,8 +96,7 @@ class GroupsDisplay:
 
     def plot(self, *, ax: "Axes | None" = None) -> Self:
         """Draw a bar a group, in the colours of its classes."""
-        ax = ax or style.new(9, 3.4).subplots()
-        with style.look():
+        with self._canvas(ax, 9, 3.4) as ax:
             bottom = [0] * len(self.names)
             for k, name in enumerate(self.classes):
                 ax.bar(range(len(self.names)), self.counts[name], 0.9, bottom=bottom, color=style.colour(k), label=name)
@@ -111,12 +107,11 @@ class GroupsDisplay:
             ax.set_xlabel(f"{len(self.names):,} groups, the largest first")
             ax.set_ylabel("Images")
             ax.grid(True, axis="y")
-        self.axes_ = ax
         return self
 
 
 @dataclass
-class PairsDisplay:
+class PairsDisplay(Display):
     """Store pairs of images that show one place and draw them side by side on demand.
 
     Attributes:

@@ -1,16 +1,17 @@
 """What a dataset holds: images by class and subset, and how the classes look."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 from data import manifest as manifests
 from data.manifest import Manifest
 from utils.runs import run_folder
 from visualization import style
 from visualization.displays import mean_colors
-from visualization.images import thumbnails as pictures
+from visualization.displays.display import Display
+from visualization.images import sample_sheets
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -18,13 +19,11 @@ if TYPE_CHECKING:
 
     from data.datasets.summary import Measured
 
-PER_CLASS = 6  # images of a sample sheet
-TRIES = 4  # unreadable images that are passed over for each one shown
 TOTAL = "#5b7a99"  # bars that belong to no subset
 
 
 @dataclass
-class DistributionDisplay:
+class DistributionDisplay(Display):
     """Store how many images each subset has of each class and draw it on demand.
 
     Attributes:
@@ -36,7 +35,6 @@ class DistributionDisplay:
     classes: Sequence[str]
     counts: dict[str, dict[str, int]]
     title: str = ""
-    axes_: Any = field(default=None, repr=False)
 
     @classmethod
     def from_manifest(cls, manifest: Manifest, title: str = "") -> Self:
@@ -58,10 +56,9 @@ class DistributionDisplay:
 
     def plot(self, *, ax: "Axes | None" = None, subset: str | None = None) -> Self:
         """Draw bars a class: the totals (None), one subset, or all subsets beside each other ("grouped")."""
-        ax = ax or style.new(6, 0.45 * len(self.classes) + 1.5).subplots()
         wanted = list(self.counts) if subset == "grouped" else [subset]
         height = 0.8 / len(wanted)
-        with style.look():
+        with self._canvas(ax, 6, 0.45 * len(self.classes) + 1.5) as ax:
             for i, name in enumerate(wanted):
                 values = [(self.counts[name] if name else self.totals)[c] for c in self.classes]
                 at = [k - 0.4 + (i + 0.5) * height for k in range(len(self.classes))]
@@ -77,22 +74,19 @@ class DistributionDisplay:
             ax.tick_params(axis="y", length=0)
             ax.set_xlabel("Images")
             ax.grid(True, axis="x")
-        self.axes_ = ax
         return self
 
     def plot_pie(self, *, ax: "Axes | None" = None) -> Self:
         """Draw the share of each subset."""
-        ax = ax or style.new(4, 4).subplots()
         shares = {subset: n for subset, n in self.shares.items() if n}
         total = sum(shares.values())
-        with style.look():
+        with self._canvas(ax, 4, 4) as ax:
             ax.pie(
                 list(shares.values()), startangle=90, counterclock=False,
                 colors=[style.SUBSET_COLOURS.get(name, style.GREY) for name in shares],
                 labels=[f"{style.SUBSET_NAMES.get(s, s)}\n{n:,} ({100 * n / total:.1f} %)" for s, n in shares.items()],
                 textprops={"fontsize": 9}, wedgeprops={"edgecolor": "white"}, labeldistance=1.12, radius=0.92,
             )  # fmt: skip
-        self.axes_ = ax
         return self
 
 
@@ -115,58 +109,6 @@ def distribution(display: DistributionDisplay, about: str) -> "Figure":
     return figure
 
 
-def sample_sheet(dataset: str, images: dict[str, Sequence[str]], about: str) -> "Figure | None":
-    """Draw a row of images a class.
-
-    Args:
-        dataset: folder below data/raw.
-        images: candidates by class, "<Class>/<file>"; the first few that can be read are shown.
-        about: words for the title.
-
-    Returns:
-        The figure; None where no image is at hand.
-    """
-    rows = {name: _readable(dataset, candidates) for name, candidates in images.items()}
-    if not any(rows.values()):
-        return None
-    columns = max(len(row) for row in rows.values())
-    figure = style.new(max(5, 1.45 * columns + 0.6), 1.5 * len(rows) + 0.8)
-    with style.look():
-        for axes_row, (name, thumbnails) in zip(
-            figure.subplots(len(rows), columns, squeeze=False), rows.items(), strict=True
-        ):
-            for k, axes in enumerate(axes_row):
-                if k < len(thumbnails) or k == 0:
-                    pictures.show(axes, thumbnails[k] if thumbnails else None)
-                else:
-                    axes.set_axis_off()
-            axes_row[0].set_ylabel(style.wrap(name, 14), fontsize=10)
-    style.head(figure, f"Samples of {dataset}", about)
-    return figure
-
-
-def _readable(dataset: str, candidates: Sequence[str]) -> list:
-    found = []
-    for image in candidates[: PER_CLASS * TRIES]:
-        pixels = pictures.of_dataset(dataset, image)
-        if pixels is not None:
-            found.append(pixels)
-            if len(found) == PER_CLASS:
-                break
-    return found
-
-
-def samples_of(manifest: Manifest, subset: str | None = "train") -> dict[str, list[str]]:
-    """Return the images of a subset (None: of all) by class, in the order of their hashes, which is no order at all."""
-    rows = sorted(manifest.rows if subset is None else manifest.subset(subset), key=lambda row: row.sha256)
-    return {name: [row.image for row in rows if row.label == name] for name in manifest.classes}
-
-
-def about_samples(manifest: Manifest, split: str) -> str:
-    """Return the words above a sheet of training images: how many there are, of which split."""
-    return f"{len(manifest.subset('train')):,} training images, {split}, {len(manifest.classes)} classes"
-
-
 def draw_all(dataset: str, folder: Path, manifest: Path, measured: "Sequence[Measured]" = ()) -> list[Path]:
     """Draw the distribution, the sample sheet and the mean colours of a dataset; return the files.
 
@@ -180,10 +122,11 @@ def draw_all(dataset: str, folder: Path, manifest: Path, measured: "Sequence[Mea
         LeukoBenchError: the manifest cannot be read, or the folder cannot be written.
     """
     rows = manifests.read(manifest)
-    display, samples = DistributionDisplay.from_manifest(rows, dataset), samples_of(rows)
-    about = f"split of {sum(display.totals.values()):,} images, {len(display.classes)} classes"
-    made = [style.save(distribution(display, about), folder / "distribution.png")]
-    sheet = sample_sheet(dataset, samples, about_samples(rows, f"split of {sum(display.totals.values()):,} images"))
+    display, samples = DistributionDisplay.from_manifest(rows, dataset), sample_sheets.samples_of(rows)
+    total = f"split of {len(rows.rows):,} images"
+    figure = distribution(display, f"{total}, {len(display.classes)} classes")
+    made = [style.save(figure, folder / "distribution.png")]
+    sheet = sample_sheets.sample_sheet(dataset, samples, sample_sheets.about_samples(rows, total))
     if sheet:
         made.append(style.save(sheet, folder / "samples.png"))
     if measured:

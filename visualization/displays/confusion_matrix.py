@@ -1,15 +1,14 @@
-"""Confusion matrices: one, all models side by side, and the images behind a cell."""
+"""Confusion matrices of one model, and of all models side by side."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
 
 from utils.metrics import predictions
 from utils.runs.run_folder import Run
 from visualization import style
 from visualization.compared_runs import Subject
-from visualization.images import thumbnails as pictures
+from visualization.displays.display import Display
 
 if TYPE_CHECKING:
     import numpy as np
@@ -17,11 +16,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-SHEET = 24  # images on a sheet of mistakes
-
 
 @dataclass
-class ConfusionDisplay:
+class ConfusionDisplay(Display):
     """Store a confusion matrix and draw it on demand.
 
     Attributes:
@@ -34,7 +31,6 @@ class ConfusionDisplay:
     matrix: "np.ndarray"
     classes: Sequence[str]
     title: str = ""
-    axes_: Any = field(default=None, repr=False)
 
     @classmethod
     def from_predictions(cls, table: "pd.DataFrame", title: str = "") -> Self:
@@ -69,16 +65,14 @@ class ConfusionDisplay:
         import seaborn as sns
 
         count = len(self.classes)
-        if ax is None:
-            side = max(4.2, 0.58 * count + 2.2)
-            ax = style.new(side, side - 0.3).subplots()
+        side = max(4.2, 0.58 * count + 2.2)
         shares = self.shares
         values = shares if normalised else self.matrix
         size = letters or (13 if count <= 5 else 10.5 if count <= 8 else 9.5)
         texts = [[self._text(i, j, normalised) for j in range(count)] for i in range(count)]
         names = [style.wrap(name, 18) if count <= 6 else style.short(name, 24) for name in self.classes]
         ticks = 10 if count <= 8 else 8.5
-        with style.look():
+        with self._canvas(ax, side, side - 0.3) as ax:
             sns.heatmap(
                 # Colour always means the share of the true class, so that both forms read alike.
                 np.nan_to_num(shares), annot=np.array(texts, dtype=object), fmt="", cmap=style.MATRIX_COLOURS,
@@ -100,7 +94,6 @@ class ConfusionDisplay:
             ax.set_ylabel("True class")
             for i in np.flatnonzero(np.isnan(values).any(axis=1) | (rows == 0)):
                 ax.axhspan(i, i + 1, color="#f2f2f2", zorder=1.5)
-        self.axes_ = ax
         return self
 
     def _text(self, i: int, j: int, normalised: bool) -> str:
@@ -154,51 +147,3 @@ def draw_together(subjects: Sequence[Subject], about: str) -> "Figure":
         figure.supylabel("True class", fontsize=10)
     style.head(figure, "Percent of each true class, all models", about)
     return figure
-
-
-def misclassified_sheet(run: Run, true: str, predicted: str, folder: Path, subset: str = "test") -> Path | None:
-    """Draw the images of one cell of the matrix, worst first, and return the file.
-
-    Args:
-        run: a finished run.
-        true: class name, or "" for every other class than `predicted`.
-        predicted: class name, or "" for every other class than `true`.
-        folder: where the file goes.
-        subset: "test" or "val".
-
-    Returns:
-        The PNG; None where the cell is empty or none of its images is at hand.
-    """
-    cell = predictions.cell(run.predictions(subset), true, predicted)
-    what = f"{true or 'Any class'} predicted as {predicted or 'another class'}"
-    config = run.config()
-    about = f"{config['dataset']}, split {config['split']}, {style.SUBSET_NAMES[subset]} images"
-    shown = f"{min(len(cell), SHEET)} of {len(cell)}" if len(cell) > SHEET else f"{len(cell)}"
-    figure = draw_images(run, cell, f"{run.label()}: {what}", f"{about}, {shown} shown")
-    name = f"images-{subset}-{true or 'any'}-as-{predicted or 'another'}"
-    return style.save(figure, folder / f"{style.slug(name)}.png") if figure else None
-
-
-def draw_mistakes(subject: Subject, about: str) -> "Figure | None":
-    """Draw the mistakes of one model, the surest first; None where there are none or no image is at hand."""
-    cell = predictions.cell(subject.table)
-    shown = min(len(cell), SHEET // 2)
-    title = f"Mistakes of {subject.name}, the surest first"
-    return draw_images(subject.run, cell[:shown], title, f"{about}, {shown} of {len(cell)} mistakes")
-
-
-def draw_images(run: Run, cell: "pd.DataFrame", title: str, about: str, most: int = SHEET) -> "Figure | None":
-    """Draw the first images of a table as `metrics.cell` returns it, as the run saw them; None without any image."""
-    config, thumbnails = run.config(), []
-    dataset, variant = config["dataset"], pictures.variant_of(config)
-    for row in cell[:most].to_dict("records"):
-        label, answer = row["label"], row["predicted"]
-        sure = row[predictions.PREFIX + answer]
-        words = f"true: {style.short(label, 20)}\npredicted: {style.short(answer, 15)}\np = {sure:.3f}"
-        colour = style.RIGHT if label == answer else style.WRONG
-        thumbnails.append(
-            pictures.Thumbnail(pictures.of_dataset(dataset, row["image"], variant=variant), words, colour)
-        )
-    if all(thumbnail.pixels is None for thumbnail in thumbnails):
-        return None
-    return pictures.sheet(thumbnails, title, f"{about}{pictures.seen_as(variant)}. {style.NOTICE}")

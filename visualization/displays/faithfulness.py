@@ -1,6 +1,6 @@
 """What the measures of faithfulness say of each method's heatmaps, beside maps that know nothing of the model."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -11,6 +11,7 @@ from utils.tables import faithfulness as faithfulness_tables
 from utils.tables.faithfulness import BASELINES, SAME, failed
 from visualization import style
 from visualization.compared_runs import about_run
+from visualization.displays.display import Display
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -34,7 +35,7 @@ PLACES = (*METHODS, *BASELINES)  # decide colours and markers, which are those o
 
 
 @dataclass
-class FaithfulnessDisplay:
+class FaithfulnessDisplay(Display):
     """Store the measures of a run's heatmaps and draw them on demand.
 
     Attributes:
@@ -44,7 +45,6 @@ class FaithfulnessDisplay:
 
     rows: list[dict[str, Any]]
     curves: dict[tuple[str, str], tuple[list[float], list[float]]]
-    axes_: Any = field(default=None, repr=False)
 
     @classmethod
     def from_run(cls, run: Run) -> Self:
@@ -63,8 +63,7 @@ class FaithfulnessDisplay:
 
     def plot_bars(self, measure: str, *, ax: "Axes | None" = None) -> Self:
         """Draw one measure of every method, best method on top, baselines grey and hatched."""
-        ax = ax or style.new(3.6, 2.4).subplots()
-        with style.look():
+        with self._canvas(ax, 3.6, 2.4) as ax:
             for place, row in enumerate(self.rows):
                 value = row[measure]
                 if value is None:
@@ -84,13 +83,11 @@ class FaithfulnessDisplay:
             ax.tick_params(axis="y", length=0)
             ax.set_title(BARS[measure])
             ax.grid(True, axis="x")
-        self.axes_ = ax
         return self
 
     def plot_curves(self, curve: str, *, ax: "Axes | None" = None) -> Self:
         """Draw one curve of every method."""
-        ax = ax or style.new(3.6, 2.4).subplots()
-        with style.look():
+        with self._canvas(ax, 3.6, 2.4) as ax:
             for row in self.rows:
                 method = row["method"]
                 shares, values = self.curves.get((method, curve), ([], []))
@@ -104,7 +101,6 @@ class FaithfulnessDisplay:
             ax.set_ylabel(up)
             ax.set_title(curve.capitalize())
             ax.grid(True)
-        self.axes_ = ax
         return self
 
 

@@ -1,11 +1,12 @@
 """The leaderboard drawn: each model's accuracy on the random split, and how far it falls when the stain is no help."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from visualization import style
+from visualization.displays.display import Display
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -31,7 +32,7 @@ WORDS = (
 
 
 @dataclass
-class LeaderboardDisplay:
+class LeaderboardDisplay(Display):
     """Store the accuracies of every row of a leaderboard and draw them on demand.
 
     Attributes:
@@ -45,7 +46,6 @@ class LeaderboardDisplay:
     accuracies: dict[str, list[float | None]]
     deviations: dict[str, list[float | None]]
     chance: float
-    axes_: Any = field(default=None, repr=False)
 
     @classmethod
     def from_rows(cls, rows: Sequence[dict[str, Any]]) -> Self:
@@ -59,8 +59,7 @@ class LeaderboardDisplay:
 
     def plot(self, *, ax: "Axes | None" = None) -> Self:
         """Draw a line a row from its worst to its best accuracy, and a marker for each of them."""
-        ax = ax or style.new(8, 0.6 * len(self.names) + 1.4).subplots()
-        with style.look():
+        with self._canvas(ax, 8, 0.6 * len(self.names) + 1.4) as ax:
             for y in range(len(self.names)):
                 known = [100 * values[y] for values in self.accuracies.values() if values[y] is not None]
                 ax.plot([min(known), max(known)], [y, y], color="#c4c9ce", lw=3, zorder=1, solid_capstyle="round")
@@ -83,7 +82,6 @@ class LeaderboardDisplay:
             ax.set_xlim(-1, 101)
             ax.set_xlabel("Test accuracy in percent; bars: standard deviation over seeds and folds")
             ax.grid(True, axis="x")
-        self.axes_ = ax
         return self
 
 

@@ -1,10 +1,11 @@
 """How far the colour of an image alone tells its class: the mean colours of a dataset, by class."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Self
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
 
 from visualization import style
+from visualization.displays.display import Display
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -16,7 +17,7 @@ PANELS = {"red": "#c0392b", "green": "#1e8449", "blue": "#1f4e9e", "brightness":
 
 
 @dataclass
-class ColoursDisplay:
+class ColoursDisplay(Display):
     """Store the mean red, green, blue and brightness of every image and draw them on demand.
 
     Attributes:
@@ -27,7 +28,6 @@ class ColoursDisplay:
 
     classes: Sequence[str]
     values: dict[str, dict[str, list[float]]]
-    axes_: Any = field(default=None, repr=False)
 
     @classmethod
     def from_images(cls, measured: "Sequence[Measured]") -> Self:
@@ -45,8 +45,7 @@ class ColoursDisplay:
 
     def plot(self, channel: str, *, ax: "Axes | None" = None) -> Self:
         """Draw the spread of one channel, a box and its outliers a class."""
-        ax = ax or style.new(4, 0.5 * len(self.classes) + 1.2).subplots()
-        with style.look():
+        with self._canvas(ax, 4, 0.5 * len(self.classes) + 1.2) as ax:
             ax.boxplot(
                 [self.values[channel][name] for name in self.classes], orientation="horizontal", widths=0.6,
                 positions=range(len(self.classes)), whis=(5, 95), patch_artist=True, manage_ticks=False,
@@ -61,7 +60,6 @@ class ColoursDisplay:
             ax.tick_params(axis="y", length=0)
             ax.set_xlabel(f"Mean {channel}, 0 to 255")
             ax.grid(True, axis="x")
-        self.axes_ = ax
         return self
 
 

@@ -1,12 +1,13 @@
 """F1 of every model and class, as a heatmap."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from math import floor
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 from visualization import style
 from visualization.compared_runs import Subject
+from visualization.displays.display import Display
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -16,7 +17,7 @@ LETTERS = 30  # of a model's name in a line
 
 
 @dataclass
-class ClassScoresDisplay:
+class ClassScoresDisplay(Display):
     """Store the F1 of every model and class and draw it as a heatmap on demand.
 
     Attributes:
@@ -28,7 +29,6 @@ class ClassScoresDisplay:
     classes: list[str]
     supports: list[int]
     values: list[list[float | None]]
-    axes_: Any = field(default=None, repr=False)
 
     @classmethod
     def from_subjects(cls, subjects: Sequence[Subject]) -> Self:
@@ -43,11 +43,10 @@ class ClassScoresDisplay:
         import seaborn as sns
 
         shape = len(self.names), len(self.classes)
-        ax = ax or style.new(1.1 * shape[1] + 3, 0.5 * shape[0] + 2).subplots()
         values = np.array([[np.nan if v is None else v for v in row] for row in self.values], dtype=float)
         lowest = float(np.nanmin(values)) if np.isfinite(values).any() else 0
         low = max(0.0, min(0.9, floor(lowest * 10) / 10))
-        with style.look():
+        with self._canvas(ax, 1.1 * shape[1] + 3, 0.5 * shape[0] + 2) as ax:
             sns.heatmap(
                 values, annot=True, fmt=".3f" if shape[1] <= 8 else ".2f", cmap="viridis", vmin=low, vmax=1, ax=ax,
                 linewidths=0.6, linecolor="white", annot_kws={"fontsize": 10 if shape[1] <= 8 else 9},
@@ -66,7 +65,6 @@ class ClassScoresDisplay:
             )  # fmt: skip
             ax.set_yticks(np.arange(shape[0]) + 0.5, [style.wrap(name, LETTERS) for name in self.names], rotation=0)
             ax.tick_params(length=0)
-        self.axes_ = ax
         return self
 
 

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any, Self
@@ -12,6 +12,7 @@ from utils.metrics.calibration import Bin
 from utils.runs.run_folder import Run
 from visualization import style
 from visualization.compared_runs import about_run
+from visualization.displays.display import Display
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,7 +26,7 @@ TICKS = (0.3, 0.5, 0.7, 0.9, 0.97, 0.99, 0.997, 0.999, 0.9999)
 
 
 @dataclass
-class ReliabilityDisplay:
+class ReliabilityDisplay(Display):
     """Store the bins of one model's test images and draw them on demand.
 
     Attributes:
@@ -36,7 +37,6 @@ class ReliabilityDisplay:
     bins: Sequence[Bin]
     error: float
     title: str = ""
-    axes_: Any = field(default=None, repr=False)
 
     @classmethod
     def from_arrays(cls, probabilities: "np.ndarray", labels: "np.ndarray", title: str = "") -> Self:
@@ -70,7 +70,7 @@ class ReliabilityDisplay:
         reach = [[value - low for value, (low, _) in zip(y, self.ends, strict=True)]]
         reach += [[high - value for value, (_, high) in zip(y, self.ends, strict=True)]]
         ideal = [k / 1000 for k in range(1001)]
-        with style.look():
+        with self._canvas(ax) as ax:
             ax.plot(ideal, ideal, color=style.GREY, linestyle=":", linewidth=1, zorder=1)
             ax.errorbar(
                 x, y, reach, color=style.colour(0), marker="o", markersize=5, linewidth=1.4, elinewidth=0.9, capsize=2,
@@ -85,7 +85,6 @@ class ReliabilityDisplay:
             counts.set_ylabel("Images")
             counts.set_xlabel("Confidence (highest probability)")
             counts.grid(True, axis="y")
-        self.axes_ = ax
         return self
 
 

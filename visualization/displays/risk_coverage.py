@@ -1,7 +1,7 @@
 """Risk against coverage: how many answers are wrong when a model answers only where it is sure."""
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -10,6 +10,7 @@ from utils.metrics.selective_prediction import Curve
 from utils.runs.run_folder import Run
 from visualization import style
 from visualization.compared_runs import about_run
+from visualization.displays.display import Display
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,12 +21,11 @@ FILE = "risk_coverage.png"
 
 
 @dataclass
-class RiskCoverageDisplay:
+class RiskCoverageDisplay(Display):
     """Store the risk-coverage curve of one model and draw it on demand."""
 
     curve: Curve
     title: str = ""
-    axes_: Any = field(default=None, repr=False)
 
     @classmethod
     def from_predictions(cls, table: "pd.DataFrame", title: str = "") -> Self:
@@ -41,9 +41,8 @@ class RiskCoverageDisplay:
 
     def plot(self, *, ax: "Axes | None" = None, index: int = 0) -> Self:
         """Draw the share of wrong answers over the share of images answered, in percent, in the i-th model's colour."""
-        ax = ax or style.new(5.6, 4).subplots()
         # Between two thresholds nothing can be answered: a point is held until the next one is reached.
-        with style.look():
+        with self._canvas(ax, 5.6, 4) as ax:
             ax.plot(
                 100 * self.curve.coverage, 100 * self.curve.risk, drawstyle="steps-pre", color=style.colour(index),
                 linestyle=style.line(index), linewidth=1.6, label=f"{self.title}AURC {self.curve.aurc:.4f}",
@@ -53,7 +52,6 @@ class RiskCoverageDisplay:
             ax.set_xlabel("Images answered, in percent, the surest first")
             ax.set_ylabel("Wrong among these, in percent")
             ax.grid(True)
-        self.axes_ = ax
         return self
 
 

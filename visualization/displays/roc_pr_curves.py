@@ -1,13 +1,14 @@
 """Curves over the thresholds: ROC and precision-recall, each class against the rest."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Self
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
 
 from utils.metrics import predictions
 from utils.runs.run_folder import Run
 from visualization import style
 from visualization.compared_runs import Subject
+from visualization.displays.display import Display
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,7 +20,7 @@ GRID = 501  # points of a macro curve
 
 
 @dataclass
-class ThresholdDisplay:
+class ThresholdDisplay(Display):
     """Store one-versus-rest ROC or precision-recall curves of one model and draw them on demand.
 
     Attributes:
@@ -36,7 +37,6 @@ class ThresholdDisplay:
     areas: list[float | None]
     macro: "tuple[np.ndarray, np.ndarray] | None"
     title: str = ""
-    axes_: Any = field(default=None, repr=False)
 
     @classmethod
     def from_predictions(cls, table: "pd.DataFrame", kind: str = "roc", title: str = "") -> Self:
@@ -78,9 +78,8 @@ class ThresholdDisplay:
 
     def plot(self, *, ax: "Axes | None" = None, name: str | None = None, index: int = 0, label: str = "") -> Self:
         """Draw the curve of class `name`, or the macro curve, in the colour and line of the i-th model."""
-        ax = ax or style.new(4.6, 4.4).subplots()
         curve = self.macro if name is None else self.curves[list(self.classes).index(name)]
-        with style.look():
+        with self._canvas(ax, 4.6, 4.4) as ax:
             if curve is not None:
                 stepped = "default" if self.kind == "roc" or name is None else "steps-pre"
                 ax.plot(
@@ -91,7 +90,6 @@ class ThresholdDisplay:
             ax.set_xlim(0, 1)
             ax.set_ylim(0, 1)
             ax.grid(True)
-        self.axes_ = ax
         return self
 
 

@@ -1,12 +1,13 @@
 """Scores of all models: accuracy with its interval, grouped bars, radar."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from math import floor, pi
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 from visualization import style
 from visualization.compared_runs import Subject
+from visualization.displays.display import Display
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,7 +24,7 @@ METRICS = {
 
 
 @dataclass
-class ScoresDisplay:
+class ScoresDisplay(Display):
     """Store the scores of all models and draw them on demand.
 
     Attributes:
@@ -35,7 +36,6 @@ class ScoresDisplay:
     names: list[str]
     values: list[dict[str, float | None]]
     intervals: list[tuple[float, float]]
-    axes_: Any = field(default=None, repr=False)
 
     @classmethod
     def from_subjects(cls, subjects: Sequence[Subject]) -> Self:
@@ -54,9 +54,8 @@ class ScoresDisplay:
     def plot(self, *, ax: "Axes | None" = None) -> Self:
         """Draw bars grouped by metric, from zero, with the interval on the accuracy."""
         count = len(self.names)
-        ax = ax or style.new(max(7.5, 0.22 * count * len(METRICS) + 2), 4).subplots()
         width = 0.84 / count
-        with style.look():
+        with self._canvas(ax, max(7.5, 0.22 * count * len(METRICS) + 2), 4) as ax:
             for i, (name, row) in enumerate(zip(self.names, self.values, strict=True)):
                 places = [k - 0.42 + (i + 0.5) * width for k in range(len(METRICS))]
                 heights = [row[key] for key in METRICS]
@@ -81,13 +80,11 @@ class ScoresDisplay:
             ax.set_yticks([0, 0.2, 0.4, 0.6, 0.8, 1])
             ax.set_ylabel("Score (numbers: percent)" if count <= 4 else "Score")
             ax.grid(True, axis="y")
-        self.axes_ = ax
         return self
 
     def plot_accuracy(self, *, ax: "Axes | None" = None) -> Self:
         """Draw each accuracy as a point with its interval, on an enlarged scale."""
-        ax = ax or style.new(7.5, 0.36 * len(self.names) + 1.4).subplots()
-        with style.look():
+        with self._canvas(ax, 7.5, 0.36 * len(self.names) + 1.4) as ax:
             for i, (row, (low, high)) in enumerate(zip(self.values, self.intervals, strict=True)):
                 value = row["accuracy"]
                 ax.errorbar(
@@ -101,15 +98,13 @@ class ScoresDisplay:
             ax.set_xlim(None, min(100.4, ax.get_xlim()[1]))
             ax.set_xlabel("Accuracy in percent, with its 95 % Wilson interval")
             ax.grid(True, axis="x")
-        self.axes_ = ax
         return self
 
     def plot_radar(self, *, ax: "Axes | None" = None) -> Self:
         """Draw one closed line a model over the metrics that every model has; the centre is `floor`."""
-        ax = ax or style.new(6, 5).subplots(subplot_kw={"projection": "polar"})
         keys = [key for key in METRICS if all(row[key] is not None for row in self.values)]
         angles = [2 * pi * k / len(keys) for k in range(len(keys))]
-        with style.look():
+        with self._canvas(ax, 6, 5, subplot_kw={"projection": "polar"}) as ax:
             ax.set_theta_offset(pi / 2)
             ax.set_theta_direction(-1)
             for i, (name, row) in enumerate(zip(self.names, self.values, strict=True)):
@@ -128,7 +123,6 @@ class ScoresDisplay:
             ax.set_rlabel_position(180 / len(keys))
             ax.grid(True, color="#c4c4c4")
             ax.spines["polar"].set_visible(False)
-        self.axes_ = ax
         return self
 
 

@@ -1,11 +1,12 @@
 """Which models cannot be told apart: accuracies in order, and a bar beside each set of models without a difference."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Self
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
 
 from utils.tables.significance import Standing
 from visualization import style
+from visualization.displays.display import Display
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -13,11 +14,10 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class SignificanceDisplay:
+class SignificanceDisplay(Display):
     """Store the standings of models, best first, and draw them on demand."""
 
     standings: Sequence[Standing]
-    axes_: Any = field(default=None, repr=False)
 
     @property
     def sets(self) -> list[list[int]]:
@@ -30,7 +30,7 @@ class SignificanceDisplay:
         count = len(self.standings)
         if ax is None or bars is None:
             ax, bars = style.new(9, 0.4 * count + 1.4).subplots(1, 2, sharey=True, width_ratios=(3, 1))
-        with style.look():
+        with self._canvas(ax) as ax:
             for k, each in enumerate(self.standings):
                 value = each.row["accuracy"]
                 known = each.low is not None and each.high is not None
@@ -54,7 +54,6 @@ class SignificanceDisplay:
             bars.spines[:].set_visible(False)
             bars.grid(True, axis="y")
             bars.set_xlabel("Models with a dot\non one bar cannot\nbe told apart")
-        self.axes_ = ax
         return self
 
 

@@ -1,13 +1,14 @@
 """Curves over the epochs: accuracy and loss of training and validation images."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 from utils.runs.run_folder import Run
 from visualization import style
 from visualization.compared_runs import Subject
+from visualization.displays.display import Display
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -17,7 +18,7 @@ TRAIN, VALIDATION = style.SUBSET_COLOURS["train"], "#D55E00"
 
 
 @dataclass
-class TrainingDisplay:
+class TrainingDisplay(Display):
     """Store what history.csv holds and draw it on demand.
 
     Attributes:
@@ -32,7 +33,6 @@ class TrainingDisplay:
     phases: list[str]
     best_epoch: int
     title: str = ""
-    axes_: Any = field(default=None, repr=False)
 
     @classmethod
     def from_run(cls, run: Run) -> Self:
@@ -56,9 +56,8 @@ class TrainingDisplay:
         """Draw "accuracy" or "loss" of training and validation images."""
         from matplotlib.ticker import MaxNLocator
 
-        ax = ax or style.new(5, 3.4).subplots()
         dots = "o" if len(self.epochs) <= 25 else None
-        with style.look():
+        with self._canvas(ax, 5, 3.4) as ax:
             for key, colour, line, name in (
                 (what, TRAIN, "-", "training"), (f"val_{what}", VALIDATION, "--", "validation"),
             ):  # fmt: skip
@@ -79,7 +78,6 @@ class TrainingDisplay:
                 )  # fmt: skip
             ax.set_xlabel("Epoch")
             ax.set_ylabel(what.capitalize())
-        self.axes_ = ax
         return self
 
 

@@ -1,12 +1,13 @@
 """A search of settings: the best accuracy so far, and the accuracy against each setting."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 from utils.io import files
 from visualization import style
+from visualization.displays.display import Display
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -18,7 +19,7 @@ NAMES = {"dense": "Hidden units of the head", "augmentation": "Strength of the a
 
 
 @dataclass
-class TuningDisplay:
+class TuningDisplay(Display):
     """Store what trials.csv holds and draw it on demand.
 
     Attributes:
@@ -33,7 +34,6 @@ class TuningDisplay:
     loss: list[float]
     settings: dict[str, list[float]]
     failed: list[int]
-    axes_: Any = field(default=None, repr=False)
 
     @classmethod
     def from_file(cls, path: Path) -> Self:
@@ -58,8 +58,7 @@ class TuningDisplay:
         """Draw the accuracy of every trial and the best so far."""
         from matplotlib.ticker import MaxNLocator
 
-        ax = ax or style.new(5, 3.4).subplots()
-        with style.look():
+        with self._canvas(ax, 5, 3.4) as ax:
             ax.plot(self.trials, self.best_so_far, drawstyle="steps-post", color=style.colour(0), label="best so far")
             ax.plot(self.trials, self.accuracy, "o", color=style.GREY, markersize=4, label="trial")
             if self.failed:
@@ -71,19 +70,17 @@ class TuningDisplay:
             ax.set_xlim(0.4, max(self.trials + self.failed) + 0.6)
             ax.set_xlabel("Trial")
             ax.set_ylabel("Validation accuracy")
-        self.axes_ = ax
         return self
 
     def plot_setting(self, name: str, *, ax: "Axes | None" = None) -> Self:
         """Draw the accuracy of the trials against one setting; the best trial is a star."""
         from matplotlib.ticker import FuncFormatter
 
-        ax = ax or style.new(4, 3.4).subplots()
         values = self.settings[name]
         few = name in CHOICES
         levels = sorted(set(values))
         at = [levels.index(value) for value in values] if few else values
-        with style.look():
+        with self._canvas(ax, 4, 3.4) as ax:
             ax.scatter(at, self.accuracy, s=22, color=style.colour(0), alpha=0.75, linewidths=0)
             self._star(ax, at)
             if few:
@@ -94,7 +91,6 @@ class TuningDisplay:
                 ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
             ax.grid(True)
             ax.set_xlabel(NAMES.get(name, name.replace("_", " ").capitalize()))
-        self.axes_ = ax
         return self
 
     def _star(self, ax: "Axes", at: list[float]) -> None:

@@ -6,14 +6,19 @@ from typing import TYPE_CHECKING
 
 from utils.runs.run_folder import Run
 from visualization import style
-from visualization.displays import confusion_matrix
+from visualization.images import mistake_sheets
 from visualization.images import thumbnails as pictures
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.figure import Figure
+
+    from data.manifest import Manifest
 
 COLUMNS = 6
 MOST = 60  # images of a sheet; the table lists all
+PER_CLASS = 6  # images of a class on the sheet of a dataset
+TRIES = 4  # files to try for each image shown, where some cannot be read
 
 
 def file_name(subset: str, outcome: str, label: str) -> str:
@@ -38,7 +43,7 @@ def draw_predicted(run: Run, table: "pd.DataFrame", title: str, path: Path) -> P
     """
     config = run.config()
     about = f"{config['dataset']}, split {config['split']}{_cut(len(table))}"
-    figure = confusion_matrix.draw_images(run, table, title, about, MOST)
+    figure = mistake_sheets.draw_images(run, table, title, about, MOST)
     return style.save(figure, path) if figure else None
 
 
@@ -57,6 +62,58 @@ def draw_samples(dataset: str, images: Mapping[str, Sequence[str]], title: str, 
     if all(thumbnail is None or thumbnail.pixels is None for thumbnail in thumbnails):
         return None
     return style.save(pictures.sheet(thumbnails, title, f"{style.NOTICE}{_cut(len(rows))}", columns), path)
+
+
+def sample_sheet(dataset: str, images: dict[str, Sequence[str]], about: str) -> "Figure | None":
+    """Draw a row of images a class.
+
+    Args:
+        dataset: folder below data/raw.
+        images: candidates by class, "<Class>/<file>"; the first few that can be read are shown.
+        about: words for the title.
+
+    Returns:
+        The figure; None where no image is at hand.
+    """
+    rows = {name: _readable(dataset, candidates) for name, candidates in images.items()}
+    if not any(rows.values()):
+        return None
+    columns = max(len(row) for row in rows.values())
+    figure = style.new(max(5, 1.45 * columns + 0.6), 1.5 * len(rows) + 0.8)
+    with style.look():
+        for axes_row, (name, thumbnails) in zip(
+            figure.subplots(len(rows), columns, squeeze=False), rows.items(), strict=True
+        ):
+            for k, axes in enumerate(axes_row):
+                if k < len(thumbnails) or k == 0:
+                    pictures.show(axes, thumbnails[k] if thumbnails else None)
+                else:
+                    axes.set_axis_off()
+            axes_row[0].set_ylabel(style.wrap(name, 14), fontsize=10)
+    style.head(figure, f"Samples of {dataset}", about)
+    return figure
+
+
+def _readable(dataset: str, candidates: Sequence[str]) -> list:
+    found = []
+    for image in candidates[: PER_CLASS * TRIES]:
+        pixels = pictures.of_dataset(dataset, image)
+        if pixels is not None:
+            found.append(pixels)
+            if len(found) == PER_CLASS:
+                break
+    return found
+
+
+def samples_of(manifest: "Manifest", subset: str | None = "train") -> dict[str, list[str]]:
+    """Return the images of a subset (None: of all) by class, sorted by their hashes (an arbitrary but fixed order)."""
+    rows = sorted(manifest.rows if subset is None else manifest.subset(subset), key=lambda row: row.sha256)
+    return {name: [row.image for row in rows if row.label == name] for name in manifest.classes}
+
+
+def about_samples(manifest: "Manifest", split: str) -> str:
+    """Return the words above a sheet of training images: how many there are, of which split."""
+    return f"{len(manifest.subset('train')):,} training images, {split}, {len(manifest.classes)} classes"
 
 
 def _cut(count: int) -> str:

@@ -27,7 +27,7 @@ from visualization.displays import (
     stress,
     training_curves,
 )
-from visualization.images import heatmap_overlay, heatmap_sheets
+from visualization.images import heatmap_overlay, heatmap_sheets, mistake_sheets, sample_sheets
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -236,7 +236,7 @@ def _of_matrices(subjects: list[members.Subject], about: str) -> Iterator[Drawin
             f"mistakes-{style.slug(subject.name)}", "Mistakes", f"Mistakes of {subject.name}",
             "The wrong answers that the model was surest of come first: what they have in common says more than "
             "their number.",
-            lambda subject=subject: confusion_matrix.draw_mistakes(subject, about),
+            lambda subject=subject: mistake_sheets.draw_mistakes(subject, about),
         )  # fmt: skip
 
 
@@ -290,8 +290,8 @@ def _of_data(comparison: Comparison) -> Iterator[Drawing]:
         "samples", "Data", "Samples of every class",
         "Training images, picked without looking at them.",
         lambda: manifest
-        and class_distribution.sample_sheet(
-            comparison.dataset, class_distribution.samples_of(manifest),
-            class_distribution.about_samples(manifest, f"split {splits}"),
+        and sample_sheets.sample_sheet(
+            comparison.dataset, sample_sheets.samples_of(manifest),
+            sample_sheets.about_samples(manifest, f"split {splits}"),
         ),
     )  # fmt: skip

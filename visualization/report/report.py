@@ -5,21 +5,26 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from data import manifest as manifests
 from utils.errors import LeukoBenchError
 from utils.io import files
+from utils.runs import leaderboard as leaderboards
 from utils.runs.comparison import Comparison
 from utils.tables import comparison_views as views
 from utils.tables import leaderboard as leaderboard_tables
+from utils.tables import recipes as recipes_tables
 from utils.tables import table as tables
 from utils.tables.baseline_vs_best import DEFAULT
 from utils.tables.table import Table
+from visualization import compared_runs as members
 from visualization import style
 from visualization.displays import leaderboard
+from visualization.displays.class_distribution import DistributionDisplay
 from visualization.report import figure_catalogue as figures
 from visualization.report import provenance as notes
-from visualization.report import published_claims, report_tables, validity_sections
+from visualization.report import published_claims, validity_sections
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -27,6 +32,7 @@ if TYPE_CHECKING:
 FRONT = "Which of them read the cells?"
 QUALITY = 85  # of photographs, 0-100
 TEMPLATE = Path(__file__).with_name("report.html")
+IN_SETTINGS = ("hyperparameters",)  # views that stand with the settings
 
 
 @dataclass(frozen=True)
@@ -63,6 +69,14 @@ class Part:
     origin: str
 
 
+@dataclass(frozen=True)
+class _Ranked:
+    """The leaderboard that stands at the front: its rows, and its tables with those of the recipes."""
+
+    rows: list[dict[str, Any]]
+    tables: list[Table]
+
+
 def write_report(comparisons: Sequence[Comparison], path: Path, root: Path, baseline: str = DEFAULT) -> Path:
     """Write comparisons as one self-contained HTML page and return its path; the same runs give the same bytes.
 
@@ -87,7 +101,7 @@ def write_report(comparisons: Sequence[Comparison], path: Path, root: Path, base
     environment = Environment(loader=FileSystemLoader(TEMPLATE.parent), autoescape=True, trim_blocks=True)
     environment.filters["joined"] = lambda text: tables.joined(str(text))
     template = environment.get_template(TEMPLATE.name)
-    ranked = report_tables.ranked(comparisons)
+    ranked = _ranked(comparisons)
     page = template.render(
         front=_front(ranked), meaning=leaderboard_tables.sentences(ranked.rows),
         unmeasured=leaderboard_tables.missing(ranked.rows), parts=parts, notice=style.NOTICE,
@@ -97,7 +111,7 @@ def write_report(comparisons: Sequence[Comparison], path: Path, root: Path, base
     return path
 
 
-def _front(ranked: report_tables.Ranked) -> Section:
+def _front(ranked: _Ranked) -> Section:
     """Return the leaderboard as the page's first section, a figure for each dataset."""
     section = Section("leaderboard", FRONT, tables=ranked.tables)
     for k, dataset in enumerate(dict.fromkeys(row["dataset"] for row in ranked.rows), 1):
@@ -143,14 +157,14 @@ def _part(comparison: Comparison, anchor: str, root: Path, baseline: str) -> Par
         sections.append(Section(f"{anchor}-{style.slug(topic.title).lower()}", topic.title, topic.words, topic.tables))
         for drawing in topic.drawings:
             _add(sections[-1], drawing, anchor, missing)
-    sections.append(Section(f"{anchor}-tables", "Tables", tables=report_tables.measured(shown)))
+    sections.append(Section(f"{anchor}-tables", "Tables", tables=_measured(shown)))
     by_title: dict[str, Section] = {}
     drawings = [drawing for drawing in drawings if drawing.name not in validity_sections.FIGURES]
     for drawing in (*drawings, *figures.heatmap_drawings(explained)):
         name = f"{anchor}-{style.slug(drawing.section).lower()}"
         _add(by_title.setdefault(drawing.section, Section(name, drawing.section)), drawing, anchor, missing)
     by_title = {title: section for title, section in by_title.items() if section.pictures}
-    if images := report_tables.images(comparison):
+    if images := _images(comparison):
         by_title.setdefault("Data", Section(f"{anchor}-data", "Data")).tables += images
     settings = Section(f"{anchor}-settings", "Settings of each run", ["config.json and environment.json of the runs."])
     settings.tables = notes.settings(comparison)
@@ -159,3 +173,40 @@ def _part(comparison: Comparison, anchor: str, root: Path, baseline: str) -> Par
         anchor, comparison.title, views.about(comparison), sections, missing, notes.commands(comparison, root),
         notes.origin(comparison.dataset),
     )  # fmt: skip
+
+
+def _ranked(comparisons: Sequence[Comparison]) -> _Ranked:
+    """Return the leaderboard of the datasets of comparisons: every finished run beside theirs counts.
+
+    Raises:
+        LeukoBenchError: what a run holds beside its predictions is damaged.
+    """
+    roots = sorted({run.root for comparison in comparisons for run in comparison.runs})
+    datasets = {comparison.dataset for comparison in comparisons}
+    records = [r for root in roots for r in leaderboards.read(root)[0] if r.row["dataset"] in datasets]
+    rows = leaderboards.rows(records)
+    return _Ranked(rows, [*leaderboard_tables.shown(rows), *recipes_tables.shown(recipes_tables.rows(records))])
+
+
+def _measured(views: dict[str, list[Table]]) -> list[Table]:
+    """Return the tables of a comparison's views that no other section of the page shows."""
+    elsewhere = (*IN_SETTINGS, *validity_sections.VIEWS)
+    return [table for name, tables in views.items() if name not in elsewhere for table in tables]
+
+
+def _images(comparison: Comparison) -> list[Table]:
+    """Return images by class and subset from the manifest; nothing where it is not at hand."""
+    path = members.manifest_of(comparison)
+    if path is None:
+        return []
+    display = DistributionDisplay.from_manifest(manifests.read(path), comparison.dataset)
+    names = [style.SUBSET_NAMES.get(subset, subset) for subset in display.counts]
+    total = sum(display.totals.values())
+    rows = [
+        [label, *(f"{counts[label]:,}" for counts in display.counts.values()), f"{n:,}", f"{100 * n / total:.1f}"]
+        for label, n in display.totals.items()
+    ]
+    shares = list(display.shares.values())
+    rows.append(["All", *(f"{n:,}" for n in shares), f"{total:,}", "100.0"])
+    rows.append(["% of all", *(f"{100 * n / total:.1f}" for n in shares), "100.0", ""])
+    return [Table("Images by class and subset, counted", ("Class", *names, "All", "% of all"), rows)]

@@ -9,7 +9,7 @@ from utils.tables import stress as stress_tables
 from utils.tables.table import percent
 from visualization import style
 from visualization.displays import reliability, risk_coverage, training_curves
-from visualization.displays.stress_displays import BarsDisplay, StainDisplay, StepsDisplay
+from visualization.displays.stress import BarsDisplay, StainDisplay, StepsDisplay
 from webapp.runs.catalogue import Entry
 from webapp.runs.test_predictions import calibrated
 
