@@ -11,7 +11,9 @@ from benchmarks.recording import Claim, Result, Sheet
 from utils import console
 from utils.io import files
 from utils.paths import PROJECT
-from utils.tables.table import MISSING, Table, markdown_table, number
+from utils.tables.table import Table, number
+from utils.tables.writers import markdown_table
+from utils.text import MISSING
 from visualization import style
 
 PAGE = PROJECT / "docs" / "performance.md"

@@ -8,7 +8,7 @@ import typer
 
 from guide.steps import STEPS
 from utils.console import run_app, run_safely
-from utils.tables.table import NOTICE
+from utils.text import NOTICE
 
 PROGRAM = "run_guide.py"
 ABOUT = f"Train, evaluate and compare models on blood smear images. {NOTICE}. Without a command: the menu."

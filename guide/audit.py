@@ -12,7 +12,8 @@ from utils import console
 from utils.io import files
 from utils.paths import runs_dir
 from utils.runs import run_folder, split_spec
-from utils.tables import table as tables
+from utils.tables import writers
+from utils.tables.table import Table
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -58,7 +59,7 @@ def _follow(bar: "Progress", title: str) -> Callable[[int, int], None]:
     return lambda done, total: bar.update(task, completed=done, total=total)
 
 
-def _write(folder: Path, found: "Audit", groups: dict[str, str], shown: list[tables.Table]) -> None:
+def _write(folder: Path, found: "Audit", groups: dict[str, str], shown: list[Table]) -> None:
     """Write pairs and groups as CSV, and the tables in every format."""
     from data.auditing import audit_tables as views
 
@@ -66,13 +67,13 @@ def _write(folder: Path, found: "Audit", groups: dict[str, str], shown: list[tab
     _write_pairs(folder / "duplicates.csv", copies)
     _write_pairs(folder / "overlaps.csv", [pair for pair in found.pairs if pair.kind == "overlap"])
     files.write_text(folder / "groups.csv", files.csv_text(("image", "group"), sorted(groups.items())))
-    tables.write_csv(folder / "every_group.csv", views.records(found))
-    tables.write_csv(folder / "ladder.csv", [asdict(rung) for rung in found.ladder])
+    files.write_csv(folder / "every_group.csv", views.records(found))
+    files.write_csv(folder / "ladder.csv", [asdict(rung) for rung in found.ladder])
     about = f"{found.dataset}, split {found.split}, seed {found.seed}"
     notes = [f"Manifest {found.manifest}.", *views.sentences(found)]
-    tables.write_all(folder / "audit", f"Audit of {about}", notes, shown)
-    tables.write_all(folder / "ladder", f"Shortcut baselines, {about}", found.verdict.sentences, shown[-1:])
-    tables.write_all(folder / "every_group", f"Groups of {about}", [], [views.every_group(found)])
+    writers.write_all(folder / "audit", f"Audit of {about}", notes, shown)
+    writers.write_all(folder / "ladder", f"Shortcut baselines, {about}", found.verdict.sentences, shown[-1:])
+    writers.write_all(folder / "every_group", f"Groups of {about}", [], [views.every_group(found)])
 
 
 def _write_pairs(path: Path, pairs: "list[Shared]") -> None:

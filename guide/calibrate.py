@@ -10,7 +10,7 @@ from utils import console
 from utils.io import files
 from utils.metrics.selective_prediction import WANTED
 from utils.paths import runs_dir
-from utils.runs import run_folder
+from utils.runs import lookup
 from utils.runs.run_folder import FIGURES
 
 
@@ -20,20 +20,20 @@ def calibrate(
     root: Root = None,
 ) -> None:
     """Measure calibration, selective prediction and conformal sets: chosen on validation, measured on test images."""
-    from utils.runs import comparison
+    from utils.runs import calibration_file, comparison
     from utils.runs import records as run_records
     from utils.tables import calibration as calibration_tables
     from visualization.displays import reliability, risk_coverage
 
-    chosen = [run_folder.open_run(name, root or runs_dir()) for name in runs]
-    found = [calibration_tables.measure(run, errors) for run in chosen]
+    chosen = [lookup.open_run(name, root or runs_dir()) for name in runs]
+    found = [calibration_file.measure(run, errors) for run in chosen]
     records = [run_records.measure(run) for run in chosen]
     names = comparison.labels(records)
     show_tables(calibration_tables.tables_of([names[run] for run in chosen], found))
     console.say()
     for run, record, measured in zip(chosen, records, found, strict=True):
-        files.write_json(run.file(calibration_tables.FILE), measured)
+        files.write_json(run.file(calibration_file.FILE), measured)
         made = [module.save(run, measured, run.file(FIGURES)) for module in (reliability, risk_coverage)]
         console.say(f"{run.id}, split {record.row['split']}, seed {record.row['seed']}")
-        console.say(f"  {', '.join([calibration_tables.FILE, *(f'{FIGURES}/{path.name}' for path in made)])}")
+        console.say(f"  {', '.join([calibration_file.FILE, *(f'{FIGURES}/{path.name}' for path in made)])}")
     console.notice()

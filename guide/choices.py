@@ -13,7 +13,7 @@ from models.engine.config import recipes
 from models.engine.tracking import mlflow_client
 from utils.errors import LeukoBenchError
 from utils.paths import PROJECT, raw_dir, runs_dir
-from utils.runs import run_folder, split_spec
+from utils.runs import lookup, run_folder, split_spec
 from utils.tables.table import percent
 
 SPLITS = {
@@ -74,7 +74,7 @@ def choices_for(
     if name in ("run", "runs", "resume"):
         return _runs(root, runs)
     if name in ("true", "predicted", "class_") and answers.get("run"):
-        classes = list(run_folder.open_run(answers["run"], root).config()["classes"])
+        classes = list(lookup.open_run(answers["run"], root).config()["classes"])
         return Choices(classes, [""] * len(classes))
     if name == "profile":
         chosen = _models(answers) or models.names()
@@ -161,7 +161,7 @@ def _runs(root: Path, which: str) -> Choices:
     return Choices(
         [run.id for run in newest_first],
         [_note(run, several) for run in listed],
-        lambda name: run_folder.open_run(name, root),
+        lambda name: lookup.open_run(name, root),
     )
 
 

@@ -8,9 +8,8 @@ from guide.matrices import Subset
 from guide.views import show_table
 from models.engine.cli import Root
 from utils import console
-from utils.errors import LeukoBenchError
 from utils.paths import runs_dir
-from utils.runs import run_folder
+from utils.runs import lookup
 from utils.runs.run_folder import FIGURES
 from visualization.style import SUBSET_NAMES
 
@@ -23,11 +22,9 @@ def classification(
     """Print a run's classification report: scores of every class with interval and specificity, and averages."""
     from utils.tables.classification_report import Classification
 
-    chosen = run_folder.open_run(run, root or runs_dir())
-    try:
+    chosen = lookup.open_run(run, root or runs_dir())
+    with chosen.named_in_errors():
         report = Classification.from_predictions(chosen.predictions(subset))
-    except LeukoBenchError as error:
-        raise error if chosen.id in str(error) else LeukoBenchError(f"Run {chosen.id}: {error}") from None
     heading = f"{chosen.label()}, run {chosen.id}: {SUBSET_NAMES[subset]} images"
     console.say(heading, style="bold")
     for table in report.tables():

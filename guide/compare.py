@@ -12,9 +12,9 @@ from models.engine.cli import Root
 from utils import console
 from utils.errors import LeukoBenchError, nearest
 from utils.paths import runs_dir
-from utils.runs import run_folder
+from utils.runs import lookup, run_folder
 from utils.runs.run_folder import FIGURES, Run
-from utils.tables.table import MISSING
+from utils.text import MISSING
 from visualization.style import SUBSET_NAMES
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def confusion(
     """Print a run's confusion matrix, or list and draw the images of one of its cells."""
     from utils.metrics import predictions
 
-    chosen = run_folder.open_run(run, root or runs_dir())
+    chosen = lookup.open_run(run, root or runs_dir())
     classes = chosen.config()["classes"]
     true, predicted = (class_named(name, classes) for name in (true, predicted))
     table = chosen.predictions(subset)
@@ -124,7 +124,7 @@ def _records(names: Sequence[str] | None, root: Path, all_seeds: bool) -> list["
 
     problems: list[str] = []
     if names:
-        opened = [run_folder.open_run(name, root) for name in names]
+        opened = [lookup.open_run(name, root) for name in names]
         records = [measure(run) for run in {run.path.resolve(): run for run in opened}.values()]
     else:
         records, problems = latest(root)

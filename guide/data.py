@@ -120,8 +120,8 @@ def figures(
     from data import catalog
     from data.datasets import summary
     from data.splitting import splits as splitting
+    from utils.io import files
     from utils.paths import runs_dir
-    from utils.tables import table as tables
     from visualization.displays import class_distribution as pictures
 
     name = catalog.ensure_dataset(dataset)
@@ -131,7 +131,7 @@ def figures(
     rows = summary.summary(measured, folder.manifest)
     _say_summary(f"{name}, split {split}, seed {seed}", rows)
     target = output or runs_dir() / "figures" / folder.path.name
-    tables.write_csv(target / "dataset.csv", rows)
+    files.write_csv(target / "dataset.csv", rows)
     console.say(f"Wrote {target / 'dataset.csv'}")
     for path in pictures.draw_all(name, target, folder.manifest_path, measured):
         console.say(f"Drew {path}")

@@ -9,7 +9,7 @@ import typer
 from guide import audit, calibrate, compare, data, explain, leaderboard, stress, train
 from utils.console import say
 from utils.paths import runs_dir
-from utils.runs import run_folder
+from utils.runs import lookup, run_folder
 
 DATASET = "demo"  # the stain says nothing about the class
 STAINED = "demo-stained"  # the stain tells the class, as in the real images
@@ -41,7 +41,7 @@ def demo(
     code = train.train(list(MODELS), dataset=DATASET, profile=PROFILE, root=place)
     if code:
         return code
-    runs = [run_folder.open_run(name, place) for name in MODELS]
+    runs = [lookup.open_run(name, place) for name in MODELS]
     _heading(3, "Heatmaps and calibration")
     for run in runs:
         explain.explain(run.id, root=place)

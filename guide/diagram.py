@@ -9,7 +9,7 @@ from models.engine.cli import Root
 from utils import console
 from utils.errors import LeukoBenchError
 from utils.paths import runs_dir
-from utils.runs import run_folder
+from utils.runs import lookup, run_folder
 
 # Those of visualization.diagrams, which loads all that draws: too slow for --help.
 DETAILS = ("layers", "blocks")
@@ -33,5 +33,5 @@ def diagram(
     if not names:
         raise LeukoBenchError(f"{place} holds no runs. Train one: python run_guide.py train cnn")
     for name in names:
-        for path in diagrams.draw(run_folder.open_run(name, place), detail.value):
+        for path in diagrams.draw(lookup.open_run(name, place), detail.value):
             console.say(f"Drew {path}")

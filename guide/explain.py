@@ -9,7 +9,7 @@ import typer
 from models.engine.cli import Root
 from utils import console, heatmap_methods
 from utils.paths import raw_dir, runs_dir
-from utils.runs import run_folder
+from utils.runs import lookup
 from utils.runs.run_folder import FIGURES
 
 Method = StrEnum("Method", {name.upper(): name for name in heatmap_methods.names()})
@@ -28,7 +28,7 @@ def explain(
     from models.engine.run_io import run_loader
     from visualization.images import heatmap_sheets
 
-    chosen = run_folder.open_run(run, root or runs_dir())
+    chosen = lookup.open_run(run, root or runs_dir())
     way = method.value if method else run_loader.config_of(chosen).heatmap_method
     if image:
         maps, probabilities = explainer.explain_images(chosen, image, way)

@@ -10,7 +10,7 @@ from models.engine.export import store as export_store
 from utils import console
 from utils.errors import LeukoBenchError
 from utils.paths import runs_dir
-from utils.runs import run_folder
+from utils.runs import lookup, run_folder
 
 ALL = "all"
 Format = StrEnum("Format", {name.upper(): name for name in (*export_store.PRECISIONS, ALL)})
@@ -35,7 +35,7 @@ def export(
     Every export answers the run's test images before it takes its place, and is refused where it is too far from
     predictions.csv. With --card and no format, the model card alone is written.
     """
-    chosen = run_folder.open_run(run, root or runs_dir())
+    chosen = lookup.open_run(run, root or runs_dir())
     if not chosen.finished:
         raise LeukoBenchError(
             f"Run {chosen.id} is not finished. Finish it with: python run_guide.py evaluate {chosen.id}"

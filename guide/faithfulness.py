@@ -9,7 +9,7 @@ from guide.views import show_table
 from models.engine.cli import Root
 from utils import console
 from utils.paths import runs_dir
-from utils.runs import run_folder
+from utils.runs import lookup
 
 
 def faithfulness(
@@ -21,12 +21,13 @@ def faithfulness(
     """Judge if a run's heatmaps name what the prediction rests on, lie in nuclei and depend on the weights."""
     from data.imaging.nucleus_masks import knows_nuclei
     from models.engine.explain import faithfulness
+    from utils.runs import faithfulness_file
     from utils.tables import faithfulness as faithfulness_tables
     from visualization.displays import faithfulness as figures
 
-    chosen = run_folder.open_run(run, root or runs_dir())
+    chosen = lookup.open_run(run, root or runs_dir())
     scores = faithfulness.measure(chosen, images, [each.value for each in method or ()])
-    config, rows = chosen.config(), faithfulness_tables.read(chosen)
+    config, rows = chosen.config(), faithfulness_file.read(chosen)
     count = f"{len(scores[0].deletion)} test images"
     nuclei = "as they were drawn" if knows_nuclei(config["dataset"]) else "found by the colour of their stain"
     table = faithfulness_tables.table(rows, f"{chosen.label()}: faithfulness of heatmaps on {count}, nuclei {nuclei}")
@@ -36,5 +37,5 @@ def faithfulness(
     by_name = {score.method: score for score in scores}
     first, second = (by_name[row["method"]] for row in faithfulness_tables.order(rows)[:2])
     console.say(faithfulness.against(first, second))
-    for path in (chosen.file(faithfulness_tables.FILE), figures.draw(chosen)):
+    for path in (chosen.file(faithfulness_file.FILE), figures.draw(chosen)):
         console.say(f"  {path}")

@@ -8,7 +8,7 @@ from utils import console
 from utils.errors import LeukoBenchError, nearest
 from utils.paths import raw_dir
 from utils.runs.run_folder import FIGURES, SUBSETS, Run
-from utils.tables.table import MISSING
+from utils.text import MISSING
 from visualization.style import SUBSET_NAMES
 
 if TYPE_CHECKING:

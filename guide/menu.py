@@ -18,7 +18,7 @@ from utils.console import console, error, run_safely, say
 from utils.errors import LeukoBenchError, nearest
 from utils.paths import runs_dir
 from utils.runs import run_folder
-from utils.tables.table import NOTICE
+from utils.text import NOTICE
 
 FOLDER_KEY, FOLDER_TITLE = "f", "Other folder of runs"
 COLUMN = 40  # characters of a column of the menu: group, number, one letter or two, a title of at most 25

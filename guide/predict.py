@@ -15,7 +15,7 @@ from utils import console
 from utils.errors import LeukoBenchError
 from utils.io import files
 from utils.paths import runs_dir
-from utils.runs import run_folder
+from utils.runs import lookup
 from utils.runs.run_folder import FIGURES, Run
 
 SHOWN = 20  # rows on screen
@@ -37,7 +37,7 @@ def predict(
     """
     from models.engine.serving import predict as predicting
 
-    chosen = run_folder.open_run(run, root or runs_dir())
+    chosen = lookup.open_run(run, root or runs_dir())
     classes = chosen.config()["classes"]
     to_stdout = output is not None and str(output) == "-"
     found = predicting.find_images(paths)

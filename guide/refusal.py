@@ -10,7 +10,7 @@ from models.engine.cli import Root
 from utils import console
 from utils.errors import LeukoBenchError
 from utils.paths import runs_dir
-from utils.runs import run_folder
+from utils.runs import lookup
 
 if TYPE_CHECKING:
     from data.ood.reference_distribution import Reference
@@ -24,9 +24,10 @@ def refusal(
     """Measure how well pictures that are no smears are refused, and whether test images are not."""
     from data.ood import reference_distribution
     from models.engine.robustness import ood_benchmark
+    from utils.runs import ood_file
     from utils.tables import ood as ood_tables
 
-    chosen = list(dict.fromkeys(run_folder.open_run(name, root or runs_dir()) for name in runs))
+    chosen = list(dict.fromkeys(lookup.open_run(name, root or runs_dir()) for name in runs))
     for run in chosen:
         if not run.finished:
             raise LeukoBenchError(
@@ -35,8 +36,8 @@ def refusal(
     made = ood_benchmark.measure(chosen, pictures)
     wanted = {run.id for run in chosen}
     for path in made:
-        rows = ood_tables.read(path.parent.parent, path.stem)
-        tables = [ood_tables.table(rows, run) for run in ood_tables.runs(rows) if run in wanted]
+        rows = ood_file.read(path.parent.parent, path.stem)
+        tables = [ood_tables.table(rows, run) for run in ood_file.runs(rows) if run in wanted]
         for shown in tables:
             console.say()
             show_table(shown, words=shown is tables[-1])

@@ -13,7 +13,7 @@ from utils import console
 from utils.errors import LeukoBenchError
 from utils.metrics.prediction_ranking import OUTCOMES
 from utils.paths import raw_dir, runs_dir
-from utils.runs import run_folder, split_spec
+from utils.runs import lookup, split_spec
 from utils.runs.run_folder import FIGURES, SUBSETS, Run
 
 ALL = "all"
@@ -42,9 +42,7 @@ def samples(
             raise LeukoBenchError(
                 "Received --subset train: a run predicts val and test images alone. Valid: val, test, all."
             )
-        _of_run(
-            run_folder.open_run(run, root or runs_dir()), outcome.value, class_, count, (subset or Subset.TEST).value
-        )
+        _of_run(lookup.open_run(run, root or runs_dir()), outcome.value, class_, count, (subset or Subset.TEST).value)
         return
     if outcome is not Outcome.ALL:
         raise LeukoBenchError(

@@ -9,7 +9,7 @@ from models.engine.cli import Root
 from models.engine.export import store as export_store
 from utils import console
 from utils.paths import runs_dir
-from utils.tables import table as tables
+from utils.text import NOTICE
 
 HOST, PORT, TOKEN = "127.0.0.1", 8765, "LEUKOBENCH_TOKEN"
 
@@ -49,7 +49,7 @@ def serve(
             )
         if not settings.loopback:
             console.warn("Others can reach this server, without encryption: put it behind a proxy that speaks HTTPS.")
-        console.say(f"{tables.NOTICE}.")
+        console.say(f"{NOTICE}.")
 
     if not _holds_runs(place):
         console.warn(

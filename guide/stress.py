@@ -10,7 +10,7 @@ from models.engine.cli import Root
 from utils import console
 from utils.errors import LeukoBenchError
 from utils.paths import runs_dir
-from utils.runs import run_folder
+from utils.runs import lookup
 from utils.runs.run_folder import FIGURES, Run
 
 # Those of data.perturbations, which loads NumPy and OpenCV: too slow for --help.
@@ -33,11 +33,12 @@ def stress(
 ) -> None:
     """Stress runs: test images in other stains, in grey, blurred, without cells. Which answers follow the stain."""
     from models.engine.robustness import stress_test
+    from utils.runs import stress_file
     from utils.tables import stress as stress_tables
     from visualization.displays import stress as pictures
 
     place = root or runs_dir()
-    chosen = list(dict.fromkeys(run_folder.open_run(name, place) for name in runs))
+    chosen = list(dict.fromkeys(lookup.open_run(name, place) for name in runs))
     for run in chosen:
         if not run.finished:
             raise LeukoBenchError(
@@ -46,13 +47,13 @@ def stress(
     stress_test.stress(chosen, [str(each) for each in family or ()], images, heatmaps)
     _measure_shortcuts(chosen)
     for run in chosen:
-        rows = stress_tables.read(run)
+        rows = stress_file.read(run)
         shown = stress_tables.table(run, rows)
         console.say()
         show_table(shown, words=run is chosen[-1])
         for sentence in stress_tables.sentences(run, rows):
             console.say(sentence)
-        console.say(f"  {run.file(stress_tables.FILE)}")
+        console.say(f"  {run.file(stress_file.FILE)}")
         console.say(f"  {pictures.draw(run, run.file(FIGURES) / pictures.FILE)}")
     console.notice()
 
@@ -61,9 +62,9 @@ def _measure_shortcuts(runs: list[Run]) -> None:
     """Measure the shortcut baselines of every split that has none, for the shortcut margin."""
     from data.auditing import shortcut_baselines
     from models.engine.run_io.run_loader import split_of
-    from utils.tables import shortcuts as shortcuts_tables
+    from utils.runs import shortcuts_file
 
     for run in runs:
-        if not shortcuts_tables.best(run.root, run.environment()["manifest"]):
+        if not shortcuts_file.best(run.root, run.environment()["manifest"]):
             console.say("  shortcut baselines of this split: measured once")
             shortcut_baselines.ladder(split_of(run), run.root)

@@ -6,7 +6,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from utils.console import console, say
-from utils.tables.table import MISSING, percent
+from utils.tables.table import percent
+from utils.text import MISSING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,7 +10,7 @@ from models.engine.tracking import tracker as tracking
 from utils.console import say
 from utils.errors import LeukoBenchError
 from utils.paths import runs_dir
-from utils.runs import run_folder
+from utils.runs import lookup
 
 
 def track(
@@ -21,7 +21,7 @@ def track(
     root: cli.Root = None,
 ) -> None:
     """Send finished runs to MLflow; of one that it holds already only what has changed since is sent."""
-    chosen = [run_folder.open_run(name, root or runs_dir()) for name in runs]
+    chosen = [lookup.open_run(name, root or runs_dir()) for name in runs]
     for run in chosen:
         if not run.finished:
             raise LeukoBenchError(

@@ -17,7 +17,7 @@ from utils import console
 from utils.console import STOPPED
 from utils.errors import LeukoBenchError
 from utils.paths import runs_dir
-from utils.runs import run_folder, split_spec
+from utils.runs import lookup, run_folder, split_spec
 
 Split = Annotated[
     str | None,
@@ -57,7 +57,7 @@ def train(
     place = (root or runs_dir()).resolve()
     flags = cli.given({"dataset": dataset, "split": split, "seed": seed or None, "recipe": recipe})
     if resume:
-        run = run_folder.open_run(resume, place)
+        run = lookup.open_run(resume, place)
         if set_ or profile or config or flags or (model and model != [run.model]):
             raise LeukoBenchError(f"--resume goes on with the settings of {run.id}: give no others beside it.")
         names = [run.model]
@@ -132,7 +132,7 @@ def evaluate(
 
     place = root or runs_dir()
     if runs:
-        chosen = [run_folder.open_run(name, place) for name in runs]
+        chosen = [lookup.open_run(name, place) for name in runs]
     else:
         chosen, problems = latest(place, lambda run: run)
         for problem in problems:

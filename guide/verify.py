@@ -8,7 +8,7 @@ from models.engine.cli import Root
 from utils import console
 from utils.errors import LeukoBenchError
 from utils.paths import runs_dir
-from utils.runs import run_folder
+from utils.runs import lookup, run_folder
 
 
 def verify(
@@ -23,7 +23,7 @@ def verify(
     from models.engine.evaluation import reproducibility
 
     place = root or runs_dir()
-    chosen = [run_folder.open_run(name, place) for name in runs] if runs else run_folder.find_runs(place, finished=True)
+    chosen = [lookup.open_run(name, place) for name in runs] if runs else run_folder.find_runs(place, finished=True)
     chosen = list({run.path.resolve(): run for run in chosen}.values())
     if not chosen:
         raise LeukoBenchError(f"{place} holds no finished runs. Train one: python run_guide.py train cnn")

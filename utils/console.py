@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from utils.errors import LeukoBenchError
-from utils.tables.table import MISSING, NOTICE
+from utils.text import MISSING, NOTICE
 
 if TYPE_CHECKING:
     from rich.progress import Progress

@@ -1,11 +1,21 @@
-"""The one class of expected errors."""
+"""The class of expected errors."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from pathlib import Path
 
 
 class LeukoBenchError(Exception):
-    """Report a mistake a person can mend: one line that says what was received, what is valid and what to do."""
+    """An error the user can fix: one line that says what was received, what is valid and what to do.
+
+    Attributes:
+        run: id of the run that the message names; "" if it names none.
+        path: file that the message names; None if it names none.
+    """
+
+    def __init__(self, message: str, *, run: str = "", path: Path | None = None) -> None:
+        super().__init__(message)
+        self.run, self.path = run, path
 
 
 def nearest(received: str, valid: Iterable[str]) -> str:

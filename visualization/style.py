@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from utils.io import files
-from utils.tables import table as tables
+from utils.tables.table import NARROW, SOFT, name_lines
+from utils.text import NOTICE
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -27,7 +28,7 @@ SUBSET_NAMES = {"train": "training", "val": "validation", "test": "test"}
 MATRIX_COLOURS = "Blues"
 GREY = "#6b6b6b"
 RIGHT, WRONG = "#00664b", "#b34700"  # always beside a word, never alone
-NOTICE = tables.NOTICE
+NOTICE = NOTICE
 DPI = 120
 PHOTO_DPI = 100  # of figures with photographs, which weigh the most
 
@@ -140,18 +141,18 @@ def wrap(text: str, letters: int = 16) -> str:
     """Break a name into lines of at most so many letters: at spaces, and not within brackets that fit into a line.
 
     A word that fits into no line is broken where the tables break it, and elsewhere only where it is longer than any
-    word of a table, see `tables.NARROW`.
+    word of a table, see `NARROW`.
     """
     lines: list[str] = []
     brackets = re.findall(r"\([^()]*\)|\S+", text)
     for word in (word for part in brackets for word in ([part] if len(part) <= letters else part.split())):
-        soft = re.sub(r"([_/-])", rf"\1{tables.SOFT}", tables.name_lines(word)) if len(word) > letters else word
-        for k, part in enumerate(soft.split(tables.SOFT)):
+        soft = re.sub(r"([_/-])", rf"\1{SOFT}", name_lines(word)) if len(word) > letters else word
+        for k, part in enumerate(soft.split(SOFT)):
             joint = "" if k else " "
             if lines and len(lines[-1]) + len(joint) + len(part) <= letters:
                 lines[-1] += joint + part
             else:
-                lines += textwrap.wrap(part, max(letters, tables.NARROW))
+                lines += textwrap.wrap(part, max(letters, NARROW))
     return "\n".join(lines)
 
 

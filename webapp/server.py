@@ -13,7 +13,7 @@ from fastapi.responses import FileResponse
 from fastapi.staticfiles import StaticFiles
 
 from utils.errors import LeukoBenchError
-from utils.tables import table as tables
+from utils.text import NOTICE
 from webapp.http import problem_responses
 from webapp.http.prometheus_metrics import Metered, Meters
 from webapp.http.security import Guard
@@ -46,7 +46,7 @@ def make_app(settings: Settings) -> FastAPI:
     app = FastAPI(
         title="LeukoBench", version="1", lifespan=living, docs_url=None, redoc_url=None,
         openapi_url="/api/v1/openapi.json",
-        description=f"{tables.NOTICE}. Ask models of blood smears, and read what is known of each.",
+        description=f"{NOTICE}. Ask models of blood smears, and read what is known of each.",
     )  # fmt: skip
     problem_responses.install(app)
     for routes in (predict_pages, list_pages, runs_api, predict_api):

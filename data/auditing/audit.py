@@ -14,8 +14,9 @@ from data.splitting import groups as split_groups
 from data.splitting import splits
 from utils.errors import LeukoBenchError
 from utils.io import files
+from utils.runs.shortcuts_file import Shortcut
 from utils.tables import shortcuts as shortcuts_tables
-from utils.tables.shortcuts import Shortcut, Verdict
+from utils.tables.shortcuts import Verdict
 
 FOLDER, FILE = "audit", "audit.json"
 Progress = Callable[[int, int], None]

@@ -8,10 +8,10 @@ import numpy as np
 
 from data.auditing.shortcut_features import Progress, measure
 from data.splitting.splits import SplitFolder
+from utils.io import files
 from utils.metrics.predictions import wilson
-from utils.tables import shortcuts as shortcuts_tables
-from utils.tables import table as tables
-from utils.tables.shortcuts import COLUMNS, MAJORITY, SEES, Shortcut
+from utils.runs import shortcuts_file
+from utils.runs.shortcuts_file import COLUMNS, MAJORITY, SEES, Shortcut
 
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
@@ -40,7 +40,7 @@ def ladder(folder: SplitFolder, root: Path, progress: Progress = lambda done, to
     features = {MAJORITY: np.zeros((len(rows), 0), np.float32), **features}
     rungs = [score(name, features[name], labels, test) for name in SEES]
     records = [{column: getattr(rung, column) for column in COLUMNS} for rung in rungs]
-    tables.write_csv(shortcuts_tables.path(root, folder.manifest.hash), records)
+    files.write_csv(shortcuts_file.path(root, folder.manifest.hash), records)
     return rungs
 
 

@@ -11,7 +11,7 @@ from models.engine.launcher import OUT_OF_GPU_MEMORY
 from utils.console import STOPPED, error, run_app, say
 from utils.errors import LeukoBenchError
 from utils.paths import runs_dir
-from utils.runs import run_folder, split_spec
+from utils.runs import lookup, run_folder, split_spec
 
 MAX_SEED = 2**31 - 1
 Dataset = Annotated[str, typer.Option(help="Dataset below data/raw; empty: the only one, or synthetic smears.")]
@@ -74,7 +74,7 @@ def run_train(name: str) -> None:
 
         started = None
         if resume:
-            started = run_folder.open_run(resume, root or runs_dir())
+            started = lookup.open_run(resume, root or runs_dir())
             if started.model != name:
                 raise LeukoBenchError(f"Run {started.id} is of {started.model}, not of {name}.")
             if started.finished:
@@ -110,7 +110,7 @@ def run_evaluate(name: str) -> None:
     def evaluate(
         runs: Annotated[list[str] | None, typer.Argument(help="Runs; none: the latest.")] = None, root: Root = None
     ) -> None:
-        chosen = [run_folder.open_run(run, root or runs_dir()) for run in runs or [name]]
+        chosen = [lookup.open_run(run, root or runs_dir()) for run in runs or [name]]
         for run in chosen:
             if run.model != name:
                 raise LeukoBenchError(f"Run {run.id} is of {run.model}, not of {name}.")

@@ -21,7 +21,7 @@ from data.splitting import splits
 from data.synthetic import generator as synthetic
 from guide.audit import audit as command
 from utils.errors import LeukoBenchError
-from utils.tables import shortcuts as shortcuts_tables
+from utils.runs import shortcuts_file
 from visualization.displays.audit import GroupsDisplay, LadderDisplay, PairsDisplay
 
 SIZE, SHIFT = 160, (36, 20)  # pixels of an image; right and down, of the second of two overlapping fields
@@ -97,8 +97,8 @@ def test_what_was_written_is_read_again(planted):
     assert folder == root / "audit" / "planted"
     before = (folder / "audit.json").read_bytes()
     assert found.write(root).read_bytes() == before
-    kept = shortcuts_tables.read(root, found.manifest)
-    assert [rung.baseline for rung in kept] == [*shortcuts_tables.SEES]
+    kept = shortcuts_file.read(root, found.manifest)
+    assert [rung.baseline for rung in kept] == [*shortcuts_file.SEES]
     assert [(rung.baseline, rung.images, rung.correct) for rung in found.ladder] == [
         (rung.baseline, rung.images, rung.correct) for rung in kept
     ]

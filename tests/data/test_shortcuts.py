@@ -15,8 +15,9 @@ from data.synthetic.cells import MORPHOLOGIES, draw_scene
 from utils.errors import LeukoBenchError
 from utils.metrics.predictions import wilson
 from utils.paths import PROJECT
+from utils.runs import shortcuts_file
+from utils.runs.shortcuts_file import SEES, WITHOUT_CELLS, Shortcut
 from utils.tables import shortcuts as shortcuts_tables
-from utils.tables.shortcuts import SEES, WITHOUT_CELLS, Shortcut
 
 
 @pytest.fixture(scope="module")
@@ -56,16 +57,16 @@ def test_confounded_smears_are_flagged_and_independent_ones_cleared(ladders):
 def test_the_file_is_the_ladder_on_the_splits_own_test_images(ladders):
     root, found = ladders
     folder, ladder = found["confounded"]
-    path = shortcuts_tables.path(root, folder.manifest.hash)
+    path = shortcuts_file.path(root, folder.manifest.hash)
     assert path == root / "shortcuts" / f"{folder.manifest.hash}.csv"
     assert path.read_text().splitlines()[0] == "baseline,images,correct,accuracy,low,high,features,seconds"
     assert [rung.baseline for rung in ladder] == list(SEES)
-    for rung, read in zip(ladder, shortcuts_tables.read(root, folder.manifest.hash), strict=True):
+    for rung, read in zip(ladder, shortcuts_file.read(root, folder.manifest.hash), strict=True):
         assert rung.images == len(folder.manifest.subset("test"))
         assert (rung.low, rung.high) == wilson(rung.correct, rung.images)
         assert read.accuracy == pytest.approx(rung.correct / rung.images) and read.features == rung.features
     assert {rung.baseline: rung.features for rung in ladder}["colour histogram"] == 48
-    name, accuracy = shortcuts_tables.best(root, folder.manifest.hash)
+    name, accuracy = shortcuts_file.best(root, folder.manifest.hash)
     assert accuracy == max(rung.accuracy for rung in ladder) and name in SEES
 
 
@@ -81,7 +82,7 @@ def test_it_is_repeatable_and_leaves_the_validation_images_alone(ladders, tmp_pa
 def test_a_ladder_is_read_without_scikit_learn(ladders):
     root, found = ladders
     code = (
-        "import sys; from pathlib import Path; from utils.tables import shortcuts as t; "
+        "import sys; from pathlib import Path; from utils.runs import shortcuts_file as t; "
         f"print(t.best(Path({str(root)!r}), {found['confounded'][0].manifest.hash!r})[1]); "
         "sys.exit(any(name in sys.modules for name in ('sklearn', 'keras', 'numpy')))"
     )
@@ -91,12 +92,12 @@ def test_a_ladder_is_read_without_scikit_learn(ladders):
 
 
 def test_no_ladder_is_none_and_a_damaged_one_is_one_line(tmp_path):
-    assert shortcuts_tables.best(tmp_path, "0123456789abcdef") is None
-    path = shortcuts_tables.path(tmp_path, "x")
+    assert shortcuts_file.best(tmp_path, "0123456789abcdef") is None
+    path = shortcuts_file.path(tmp_path, "x")
     path.parent.mkdir()
     path.write_text("baseline,images,correct,accuracy,low,high,features,seconds\nbackground,ten,1,0.1,0,1,48,1\n")
     with pytest.raises(LeukoBenchError) as error:
-        shortcuts_tables.read(tmp_path, "x")
+        shortcuts_file.read(tmp_path, "x")
     assert str(error.value) == f"{path} is damaged. Make it again: python run_guide.py audit"
 
 

@@ -21,7 +21,7 @@ from guide.train import train
 from utils.errors import LeukoBenchError
 from utils.paths import PROJECT
 from utils.runs import split_spec
-from utils.runs.run_folder import open_run
+from utils.runs.lookup import open_run
 
 STEP = "Step (number or letter, Enter shows the menu, q quits): "
 

@@ -21,7 +21,7 @@ from utils.runs import run_folder
 from utils.runs.records import measure
 from utils.tables import ablation as ablation_tables
 from utils.tables.ablation import Measured
-from utils.tables.table import MISSING
+from utils.text import MISSING
 from visualization.displays.ablation import AblationDisplay
 
 SMALL = ["image_size=32", "filters=[4,8]", "dense=8", "epochs=1", "heatmap_layer=conv2"]

@@ -20,6 +20,7 @@ from models.engine.training import trainer
 from utils.errors import LeukoBenchError
 from utils.io import files
 from utils.paths import raw_dir
+from utils.runs import faithfulness_file
 from utils.runs.run_folder import Run
 from utils.tables import faithfulness as faithfulness_tables
 from visualization.displays import faithfulness as figures
@@ -233,7 +234,7 @@ def test_a_shortcut_in_the_corner_shows(cornered, capsys):
     assert cornered.metrics()["test"]["accuracy"] > 0.95
     command.faithfulness(str(cornered.path), images=16, method=[command.Method.GRADCAM])
     shown = capsys.readouterr().out
-    rows = {row["method"]: row for row in faithfulness_tables.read(cornered)}
+    rows = {row["method"]: row for row in faithfulness_file.read(cornered)}
     assert next(iter(rows)) == "gradcam" and set(rows) == {"gradcam", "centre", "random"}
     gradcam, centre, random = (rows[name] for name in ("gradcam", "centre", "random"))
     for baseline in (centre, random):
@@ -247,7 +248,7 @@ def test_a_shortcut_in_the_corner_shows(cornered, capsys):
     assert "The configuration agrees: heatmap_method is gradcam." in shown
     assert "nuclei as they were drawn" in shown and "3 of 3 measures tell them apart" in shown
     assert cornered.file("figures/faithfulness.png").stat().st_size > 10_000
-    curves = faithfulness_tables.read_curves(cornered)
+    curves = faithfulness_file.read_curves(cornered)
     shares, values = curves["gradcam", "deletion"]
     assert len(shares) == deletion_insertion.STEPS + 1 and values[0] > 0.7 and values[-1] < 0.5
     assert np.trapezoid(values, shares) == pytest.approx(gradcam["deletion_auc_mean"], abs=1e-4)
@@ -261,7 +262,7 @@ def score(name, deletion, insertion, road):
 
 def row(method, deletion, insertion=None, road=None, randomisation=None, mass=None):
     given = (method, 10, deletion, 0.1, deletion - 0.01, deletion + 0.01, insertion, road, mass, 0.2, None)
-    return dict(zip(faithfulness_tables.HEADER, (*given, randomisation, 42), strict=True))
+    return dict(zip(faithfulness_file.HEADER, (*given, randomisation, 42), strict=True))
 
 
 RANDOM, CENTRE = row("random", 0.6, 0.3, 0.0, 1.0), row("centre", 0.5, 0.4, 0.1, 1.0)
@@ -298,23 +299,23 @@ def test_files_from_before_the_other_measures_are_read(tmp_path):
     run = Run(tmp_path / "vit_b16" / "20260101T000000Z-00000000")
     header = "method,images,deletion_auc_mean,deletion_auc_sd,low,high,seed"
     text = f"{header}\nrollout,300,0.7,0.3,0.69,0.71,42\nrandom,300,0.8"
-    files.write_text(run.file(faithfulness_tables.FILE), text + ",0.2,0.79,0.81,42\n")
+    files.write_text(run.file(faithfulness_file.FILE), text + ",0.2,0.79,0.81,42\n")
     files.write_json(run.file("config.json"), dict.fromkeys(("model", "seed", "classes", "image_size", "weights"), 0))
-    rows = faithfulness_tables.read(run)
+    rows = faithfulness_file.read(run)
     assert rows[0]["deletion_auc_mean"] == 0.7 and rows[0]["road"] is None and rows[0]["randomisation"] is None
-    assert faithfulness_tables.suggestion(rows) == "rollout" and faithfulness_tables.read_curves(run) == {}
+    assert faithfulness_tables.suggestion(rows) == "rollout" and faithfulness_file.read_curves(run) == {}
     said = faithfulness_tables.sentences(rows, "rollout")
     assert said[0].startswith("Most faithful: rollout. Mean rank 1.0 of 2 by deletion (")
     assert "The sanity check was not made." in said
     assert faithfulness_tables.table(rows, "t").rows[0][:3] == ["Attention rollout", "1.0", "0.700"]
     display = figures.FaithfulnessDisplay.from_run(run)
     assert display.measures == ["deletion_auc_mean"]
-    run.file(faithfulness_tables.FILE).write_text(text.replace("0.7,", "much,"))
+    run.file(faithfulness_file.FILE).write_text(text.replace("0.7,", "much,"))
     with pytest.raises(LeukoBenchError, match=r"is damaged .*Make it with: python run_guide.py faithfulness vit_b16/"):
-        faithfulness_tables.read(run)
-    run.file(faithfulness_tables.FILE).unlink()
+        faithfulness_file.read(run)
+    run.file(faithfulness_file.FILE).unlink()
     with pytest.raises(LeukoBenchError, match=r"^Run vit_b16/\S+ has no faithfulness.csv\. Make it with: "):
-        faithfulness_tables.read(run)
+        faithfulness_file.read(run)
 
 
 def test_images_are_chosen_by_hash_so_many_of_each_class_as_there_are():

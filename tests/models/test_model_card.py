@@ -14,8 +14,7 @@ from models.engine.model_card import data_section
 from utils import paths
 from utils.errors import LeukoBenchError
 from utils.io import files
-from utils.runs import run_folder
-from utils.tables import calibration as calibration_tables
+from utils.runs import calibration_file, run_folder
 
 
 def split_card(text):
@@ -76,7 +75,7 @@ def test_numbers_are_those_of_the_run(tmp_path):
     fake_run(tmp_path, seed=43, accuracy=0.8, settings=["variant=clahe"])
     fake_run(tmp_path, seed=42, accuracy=0.7, settings=["variant=clahe"], split="grouped")
     fake_run(tmp_path, seed=42, accuracy=0.1, settings=["variant=clahe", "dropout=0.1"], split="grouped")
-    files.write_json(run.file(calibration_tables.FILE), calibration_tables.measure(run))
+    files.write_json(run.file(calibration_file.FILE), calibration_file.measure(run))
     write_export(run, "onnx-int8", agreement=0.975)
     write_export(run, "litert-float32", weights_sha256="of other weights")
     front, body = split_card(model_card.text(run))
@@ -92,7 +91,7 @@ def test_numbers_are_those_of_the_run(tmp_path):
     gap = section(body, "On groups of images that it never saw")
     assert re.search(r"\| random +\| +85.00 \| +85.00 \| +2 \|", gap)  # seeds 42 and 43; other dropout is another run
     assert "Leakage gap: +20.00 points" in gap  # of seed 42 alone, which has both
-    found = calibration_tables.measure(run)
+    found = calibration_file.measure(run)
     assert f"{100 * found['before']['ece']:.2f}" in section(body, "How far its confidence can be believed")
     assert "Nuclei: share of the map's mass" in section(body, "What its heatmaps are worth")
     use = section(body, "How to use it")
@@ -177,7 +176,7 @@ def test_what_cannot_be_read_is_said_in_one_line(tmp_path):
     )
     assert not (unfinished.path / "export").exists()
     run = fake_run(tmp_path)
-    path = run.file(calibration_tables.FILE)
+    path = run.file(calibration_file.FILE)
     path.write_text(json.dumps({"temperature": 1.0}), encoding="utf-8")
     with pytest.raises(LeukoBenchError) as caught:
         model_card.write(run)

@@ -23,8 +23,10 @@ from guide import refusal
 from models.engine.robustness import ood_benchmark, ood_scores
 from utils.errors import LeukoBenchError
 from utils.paths import PROJECT
+from utils.runs import ood_file
+from utils.runs.ood_file import DRAWN, ENERGY, STATISTICS, TEST, Refused
 from utils.tables import ood as ood_tables
-from utils.tables.ood import DRAWN, ENERGY, LEAST, MOST, STATISTICS, TEST, Refused
+from utils.tables.ood import LEAST, MOST
 
 RESULTS = PROJECT / "docs" / "results"
 REAL = Path(os.environ.get("LEUKOBENCH_DATASET") or Path(__file__).resolve().parents[3] / "shared/data/ALL_dataset")
@@ -249,19 +251,19 @@ def test_the_command_measures_every_method_and_keeps_other_runs(small_run, capsy
     shown = capsys.readouterr().out
     assert "Refused %, with cnn/" in shown and "Research only" in shown
     assert reference_distribution.read(root, name) is not None  # it was not there, so it was made
-    path = ood_tables.path(root, name)
+    path = ood_file.path(root, name)
     assert str(path) in shown
-    rows = ood_tables.read(root, name)
-    assert {row.method for row in rows} == set(ood_tables.METHODS)
+    rows = ood_file.read(root, name)
+    assert {row.method for row in rows} == set(ood_file.METHODS)
     assert {row.run for row in rows} == {"", small_run.id}
     assert {row.family: row.held_out for row in rows if row.kind == DRAWN} == {
         family: family in ood_images.HELD_OUT for family in ood_images.FAMILIES
     }
     assert all(row.images == (16 if row.kind == TEST else 2) for row in rows)
-    found = ood_tables.merge(root, name, [replace(row, run=row.run and "cnn/other") for row in rows])
-    assert found == path and {row.run for row in ood_tables.read(root, name)} == {"", small_run.id, "cnn/other"}
-    ood_tables.merge(root, name, [replace(row, images=row.images + 1) for row in rows])
-    assert {row.run for row in ood_tables.read(root, name)} == {"", small_run.id}  # others saw other pictures
+    found = ood_file.merge(root, name, [replace(row, run=row.run and "cnn/other") for row in rows])
+    assert found == path and {row.run for row in ood_file.read(root, name)} == {"", small_run.id, "cnn/other"}
+    ood_file.merge(root, name, [replace(row, images=row.images + 1) for row in rows])
+    assert {row.run for row in ood_file.read(root, name)} == {"", small_run.id}  # others saw other pictures
 
 
 def test_tables_fit_a_terminal_and_say_what_is_wanted():
@@ -291,11 +293,11 @@ def test_an_unfinished_run_and_a_damaged_file_are_one_line(small_run, guide, tmp
     assert done.stderr == (
         f"Error: Run {small_run.id} is not finished. Finish it with: python run_guide.py evaluate {small_run.id}\n"
     )
-    path = ood_tables.path(root, "x")
+    path = ood_file.path(root, "x")
     path.parent.mkdir()
-    path.write_text(",".join(ood_tables.COLUMNS) + "\ntest,test images,perhaps,1,energy,,1,,1\n")
+    path.write_text(",".join(ood_file.COLUMNS) + "\ntest,test images,perhaps,1,energy,,1,,1\n")
     with pytest.raises(LeukoBenchError) as error:
-        ood_tables.read(root, "x")
+        ood_file.read(root, "x")
     assert str(error.value) == f"{path} is damaged. Delete it and run: python run_guide.py refusal RUN"
 
 
@@ -303,10 +305,10 @@ def test_the_document_holds_what_the_command_wrote():
     text = (PROJECT / "docs" / "refusal.md").read_text(encoding="utf-8")
     assert f" {len(image_statistics.statistics(np.zeros((9, 9, 3), np.uint8)))} numbers" in text
     for path in sorted((RESULTS / "reference").glob("*.csv")):
-        rows = ood_tables.read(RESULTS, path.stem)
+        rows = ood_file.read(RESULTS, path.stem)
         for sentence in ood_tables.sentences(rows):
             assert sentence in text
-        shown = [ood_tables.table(rows, run) for run in ood_tables.runs(rows) if f"`{run}`" in text]
+        shown = [ood_tables.table(rows, run) for run in ood_file.runs(rows) if f"`{run}`" in text]
         assert shown
         for table in (ood_tables.summary(rows, ""), *shown):
             for row in table.rows:

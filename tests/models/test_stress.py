@@ -13,8 +13,8 @@ from data.synthetic import generator as synthetic
 from models.engine.robustness.stress_subject import UNCHANGED, Subject
 from utils.errors import LeukoBenchError
 from utils.io import files
+from utils.runs import shortcuts_file, stress_file
 from utils.runs.run_folder import Run
-from utils.tables import shortcuts as shortcuts_tables
 from utils.tables import stress as stress_tables
 
 TRUTH = ("grey", "stain swap", "background", "cells removed")
@@ -38,17 +38,17 @@ def stressed(home, request):
     fields |= FIELDS[kind]
     run = trainer.train(models.config_for("cnn", **fields), home / "stress-runs")
     stress_test.stress([run], TRUTH, heatmaps=4)
-    return kind, run, stress_tables.read(run)
+    return kind, run, stress_file.read(run)
 
 
 def test_the_stain_is_found_where_it_was_read_and_only_there(stressed):
     kind, _, rows = stressed
-    values, flips = stress_tables.families(rows), stress_tables.flip_rate(rows)
-    plain, swapped = values["none"], stress_tables.swap_accuracy(rows)
+    values, flips = stress_file.families(rows), stress_file.flip_rate(rows)
+    plain, swapped = values["none"], stress_file.swap_accuracy(rows)
     assert plain >= 0.8
     if kind == "confounded":
         assert flips >= 0.3 and swapped <= 0.6
-        assert stress_tables.grey_accuracy(rows) <= 0.6
+        assert stress_file.grey_accuracy(rows) <= 0.6
         assert values["cells removed"] >= 0.5  # what is left names the class just as well
     else:
         assert flips <= 0.1 and swapped >= plain - 0.1
@@ -63,7 +63,7 @@ def test_the_rows_are_those_of_the_contract(stressed):
     assert first["heatmap_similarity"] == 1 and first["severity"] == 0 and first["donor"] == ""
     assert all(-1 <= row["heatmap_similarity"] <= 1 and row["images"] == 48 for row in rows)
     assert swap["donor"] == "other" and [row["flip_rate"] is None for row in rows].count(False) == 1
-    held = files.read_csv(run.file(stress_tables.ANSWERS), stress_tables.ANSWERS_HEADER)
+    held = files.read_csv(run.file(stress_file.ANSWERS), stress_file.ANSWERS_HEADER)
     assert sum(int(row["images"]) for row in held) == 48
     assert all(row["donor"] != row["label"] for row in held)
     right = sum(int(row["images"]) for row in held if row["answer"] == row["label"])
@@ -83,25 +83,25 @@ def test_families_are_added_to_what_is_there_unless_it_is_of_other_images(copy):
     from models.engine.robustness import stress_test
 
     stress_test.stress([copy], ["noise"], images=8, heatmaps=0)
-    first = stress_tables.read(copy)
+    first = stress_file.read(copy)
     assert [row["severity"] for row in first] == [0, 1, 2, 3, 4, 5]
     assert all(row["heatmap_similarity"] is None and row["images"] == 8 for row in first)
     stress_test.stress([copy], ["macenko swap"], images=8, heatmaps=0)
-    both = stress_tables.read(copy)
+    both = stress_file.read(copy)
     assert [row["family"] for row in both] == ["none", "macenko swap", *["noise"] * 5]
     assert [row for row in both if row["family"] != "macenko swap"] == first
-    before = copy.file(stress_tables.FILE).read_bytes()
+    before = copy.file(stress_file.FILE).read_bytes()
     stress_test.stress([copy], ["macenko swap", "noise"], images=8, heatmaps=0)
-    assert copy.file(stress_tables.FILE).read_bytes() == before
+    assert copy.file(stress_file.FILE).read_bytes() == before
     stress_test.stress([copy], ["grey"], images=9, heatmaps=0)
-    assert [(row["family"], row["images"]) for row in stress_tables.read(copy)] == [("none", 9), ("grey", 9)]
+    assert [(row["family"], row["images"]) for row in stress_file.read(copy)] == [("none", 9), ("grey", 9)]
 
 
 def test_a_change_that_is_meant_for_none_of_the_images_is_left_out(copy):
     from models.engine.robustness import stress_test
 
     stress_test.stress([copy], ["grey", "stain reference"], images=1, heatmaps=0)
-    rows = stress_tables.read(copy)
+    rows = stress_file.read(copy)
     assert {row["images"] for row in rows} == {1}
     donors = [row["donor"] for row in rows if row["family"] == "stain reference"]
     assert [row["family"] for row in rows] == ["none", "grey", *["stain reference"] * 6]
@@ -116,7 +116,7 @@ def test_runs_of_one_split_share_the_images_and_unchanged_ones_are_those_of_eval
     fields = copy.config() | {"variant": {"name": "gray"}}
     files.write_json(other.path / "config.json", fields)
     stress_test.stress([copy, other], ["grey", "stain reference"], heatmaps=0)
-    mine, grey = stress_tables.read(copy), stress_tables.read(other)
+    mine, grey = stress_file.read(copy), stress_file.read(other)
     assert mine[0]["accuracy"] == pytest.approx(small_run.metrics()["test"]["accuracy"], abs=1e-6)
     # A model that sees everything in grey answers a grey image as it answers the image.
     assert grey[0]["accuracy"] == grey[1]["accuracy"] == mine[1]["accuracy"]
@@ -142,21 +142,21 @@ def test_the_flip_rate_is_counted_as_it_is_defined(tmp_path):
     subject.record(UNCHANGED, rows, [""] * 6, answers(plain), nothing)
     subject.record(perturbations.FAMILIES["stain swap"][0], rows, donors, answers(after), nothing)
     subject.write(6)
-    found = stress_tables.read(run)
-    assert stress_tables.flip_rate(found) == pytest.approx(2 / 6)
-    assert stress_tables.swap_accuracy(found) == pytest.approx(0.5)
+    found = stress_file.read(run)
+    assert stress_file.flip_rate(found) == pytest.approx(2 / 6)
+    assert stress_file.swap_accuracy(found) == pytest.approx(0.5)
 
 
 def test_the_figures_come_from_the_files_alone(tmp_path):
     run = fake_runs.fake_run(tmp_path, "cnn", accuracy=0.9)
-    assert stress_tables.read(run) == [] and stress_tables.comparison([("cnn", run)]) == []
-    assert stress_tables.flip_rate([]) is stress_tables.swap_accuracy([]) is stress_tables.margin(run) is None
+    assert stress_file.read(run) == [] and stress_tables.comparison([("cnn", run)]) == []
+    assert stress_file.flip_rate([]) is stress_file.swap_accuracy([]) is stress_file.margin(run) is None
     fake_runs.write_stress(run, {"grey": 0.4, "stain swap": 0.3, "blur": 0.7, "cells removed": 0.25}, flip_rate=0.5)
-    rows = stress_tables.read(run)
-    assert stress_tables.families(rows)["blur"] == pytest.approx(0.7)
+    rows = stress_file.read(run)
+    assert stress_file.families(rows)["blur"] == pytest.approx(0.7)
     fake_runs.write_shortcuts(run, {"mean colour": 0.75, "colour histogram": 0.85})
-    assert shortcuts_tables.best(run.root, run.environment()["manifest"])[0] == "colour histogram"
-    assert stress_tables.margin(run) == pytest.approx(0.05)
+    assert shortcuts_file.best(run.root, run.environment()["manifest"])[0] == "colour histogram"
+    assert stress_file.margin(run) == pytest.approx(0.05)
     said = stress_tables.sentences(run, rows)
     assert said[0].startswith(
         "Shortcut margin +5.0 points: an accuracy of 90.0 % is 5.0 points above what 'colour hist"
@@ -165,9 +165,9 @@ def test_the_figures_come_from_the_files_alone(tmp_path):
     first, second = stress_tables.comparison([("cnn", run)])
     assert first.rows == [["cnn", "90.0", "40.0", "30.0", "50.0", "+5.0", "colour histogram"]]
     assert [row[0] for row in second.rows] == ["unchanged", "grey", "stain swap", "blur", "cells removed"]
-    files.write_text(run.file(stress_tables.FILE), run.file(stress_tables.FILE).read_text().replace("0.02", "x"))
+    files.write_text(run.file(stress_file.FILE), run.file(stress_file.FILE).read_text().replace("0.02", "x"))
     with pytest.raises(LeukoBenchError, match=r"stress.csv is damaged .*run_guide.py stress cnn/"):
-        stress_tables.read(run)
+        stress_file.read(run)
 
 
 def test_the_command_shows_the_figures_and_draws_the_page(copy, capsys):
@@ -177,7 +177,7 @@ def test_the_command_shows_the_figures_and_draws_the_page(copy, capsys):
     shown = capsys.readouterr().out
     for word in ("stain swap", "Shortcut margin", "Stain flip rate", "Research only"):
         assert word in shown
-    assert shortcuts_tables.best(copy.root, copy.environment()["manifest"])
+    assert shortcuts_file.best(copy.root, copy.environment()["manifest"])
     assert Path(copy.file("figures") / "stress.png").stat().st_size > 20_000
     with pytest.raises(LeukoBenchError, match="There is no run 'nothing'"):
         command.stress(["nothing"], root=copy.root)

@@ -12,8 +12,8 @@ from playwright.sync_api import Page, sync_playwright
 from web_server import Server
 
 from utils.io import files
+from utils.runs import calibration_file
 from utils.runs.run_folder import Run
-from utils.tables import calibration as calibration_tables
 
 FLAGS = (
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"),
@@ -49,7 +49,7 @@ def runs(home, small_run):
     faithfulness.measure(plain, 4, ["gradcam"])
     explainer.explain(plain)
     for run in (plain, swapped):
-        files.write_json(run.file(calibration_tables.FILE), calibration_tables.measure(run))
+        files.write_json(run.file(calibration_file.FILE), calibration_file.measure(run))
     other = Run(root / "cnn" / small_run.path.name)
     shutil.copytree(small_run.path, other.path, ignore=shutil.ignore_patterns("*.h5"))  # other images, no weights
     shutil.copytree(small_run.root / "manifests", root / "manifests", dirs_exist_ok=True)

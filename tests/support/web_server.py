@@ -17,8 +17,8 @@ import pytest
 
 from utils.io import files
 from utils.paths import PROJECT
+from utils.runs import calibration_file
 from utils.runs.run_folder import Run
-from utils.tables import calibration as calibration_tables
 
 LIMITED = """
 from pathlib import Path
@@ -159,7 +159,7 @@ def calibrated(run, root) -> Run:
     """Copy a run, calibrated, to another root with what lies around it."""
     shutil.copytree(run.root, root)
     copied = Run(root / run.path.relative_to(run.root))
-    files.write_json(copied.file(calibration_tables.FILE), calibration_tables.measure(copied))
+    files.write_json(copied.file(calibration_file.FILE), calibration_file.measure(copied))
     return copied
 
 

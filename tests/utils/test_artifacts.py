@@ -11,7 +11,7 @@ from fake_runs import fake_run
 from utils.errors import LeukoBenchError
 from utils.io import files
 from utils.paths import PROJECT
-from utils.runs import run_folder
+from utils.runs import lookup, run_folder
 from utils.runs.comparison import latest
 from utils.system import timing
 
@@ -39,10 +39,10 @@ def test_runs_are_found_in_order_and_other_folders_are_not_runs(root):
 
 def test_a_run_opens_by_folder_id_beginning_or_model(root):
     first, second, unfinished, _ = run_folder.find_runs(root)
-    assert run_folder.open_run(str(first.path), root).path == first.path
-    assert run_folder.open_run(second.id, root) == second
-    assert run_folder.open_run(unfinished.path.name, root) == unfinished
-    assert run_folder.open_run("cnn", root) == second, "a model's name is its latest finished run"
+    assert lookup.open_run(str(first.path), root).path == first.path
+    assert lookup.open_run(second.id, root) == second
+    assert lookup.open_run(unfinished.path.name, root) == unfinished
+    assert lookup.open_run("cnn", root) == second, "a model's name is its latest finished run"
 
 
 @pytest.mark.parametrize(
@@ -54,12 +54,12 @@ def test_a_run_opens_by_folder_id_beginning_or_model(root):
 )
 def test_a_wrong_run_is_one_line(root, name, line):
     with pytest.raises(LeukoBenchError, match=line):
-        run_folder.open_run(name, root)
+        lookup.open_run(name, root)
 
 
 def test_an_empty_root_says_how_to_begin(tmp_path):
     with pytest.raises(LeukoBenchError, match=r"^There is no run 'cnn': \S+ holds no runs\. Train one: "):
-        run_folder.open_run("cnn", tmp_path)
+        lookup.open_run("cnn", tmp_path)
     with pytest.raises(LeukoBenchError, match=r"holds no finished runs that can be compared\. Train one: "):
         latest(tmp_path)
 

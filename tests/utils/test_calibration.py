@@ -12,7 +12,7 @@ from guide.calibrate import calibrate
 from utils.errors import LeukoBenchError
 from utils.io import files
 from utils.metrics import calibration, predictions, selective_prediction
-from utils.tables import calibration as calibration_tables
+from utils.runs import calibration_file
 from visualization import style
 from visualization.displays import reliability, risk_coverage
 
@@ -118,7 +118,7 @@ def test_command_writes_what_the_functions_give(tmp_path, capsys):
     found = json.loads(run.file("calibration.json").read_text())
     _, labels, probabilities = predictions.arrays(run.predictions("test"))
     _, truth, given = predictions.arrays(run.predictions("val"))
-    assert found == calibration_tables.measure(run, 0.05)
+    assert found == calibration_file.measure(run, 0.05)
     assert found["temperature"] == calibration.fit_temperature(given, truth)
     assert found["before"]["ece"] == calibration.ece(probabilities, labels) and found["bins"] == 15
     assert found["after"]["ece"] == calibration.ece(calibration.scaled(probabilities, found["temperature"]), labels)
@@ -137,12 +137,12 @@ def test_runs_of_one_model_are_told_apart(tmp_path, capsys):
 
 def test_the_temperature_never_sees_the_test_images(tmp_path):
     run = fake_run(tmp_path, images=100, accuracy=0.8)
-    before = calibration_tables.measure(run)
+    before = calibration_file.measure(run)
     table = run.predictions()
     test = table["split"] == "test"
     table.loc[test, "label"] = np.roll(table.loc[test, "label"].to_numpy(), 1)
     files.write_text(run.file("predictions.csv"), table.to_csv(index=False))
-    after = calibration_tables.measure(run)
+    after = calibration_file.measure(run)
     assert after["temperature"] == before["temperature"] and after["before"] != before["before"]
     assert after["selective"]["threshold"] == before["selective"]["threshold"]
     assert after["conformal"]["0.90"]["threshold"] == before["conformal"]["0.90"]["threshold"]
@@ -161,7 +161,7 @@ def test_mistakes_are_one_line(tmp_path, capsys):
 @pytest.mark.parametrize("accuracy", [0.85, 1.0])
 def test_figures_say_what_they_are_about_and_show_all_bins(tmp_path, accuracy):
     run = fake_run(tmp_path, images=200, accuracy=accuracy)  # all right: a temperature near 0, all bins near 1
-    found = calibration_tables.measure(run, 0.1)
+    found = calibration_file.measure(run, 0.1)
     diagram, risk = reliability.draw(run, found["temperature"]), risk_coverage.draw(run, found["selective"])
     for figure in (diagram, risk):
         about = figure.get_suptitle().replace("\n", " ")
@@ -176,7 +176,7 @@ def test_figures_say_what_they_are_about_and_show_all_bins(tmp_path, accuracy):
 
 def test_the_figure_shows_the_bins_and_the_chosen_threshold(tmp_path):
     run = fake_run(tmp_path, images=200, accuracy=0.85)
-    found = calibration_tables.measure(run, 0.1)
+    found = calibration_file.measure(run, 0.1)
     _, labels, probabilities = predictions.arrays(run.predictions("test"))
     points = calibration.reliability(probabilities, labels)
     drawn = reliability.draw(run, found["temperature"]).axes[0].containers[0].lines[0]

@@ -16,9 +16,9 @@ from utils.io import files
 from utils.metrics import predictions
 from utils.runs import comparison as compare_models
 from utils.runs import run_folder
-from utils.tables import baseline_vs_best, comparison_views, frozen_backbones, hyperparameters
-from utils.tables import table as tables
+from utils.tables import baseline_vs_best, comparison_views, frozen_backbones, hyperparameters, writers
 from utils.tables.classification_report import Classification
+from utils.tables.table import HYPHEN, SOFT, Table, joined, name_lines, on_screen
 from visualization.report import published_claims
 
 
@@ -158,7 +158,7 @@ def test_extractors_stand_beside_the_same_model_trained_whole(tmp_path, capsys):
     assert (row["frozen_accuracy"], row["whole_run"], row["difference"]) == (0.75, None, None)
     (table,) = frozen_backbones.tables(comparison)
     commands.compare(figures=False, tables="extractors,baseline", baseline="vgg16 (frozen)", root=tmp_path)
-    assert tables.SOFT not in capsys.readouterr().out
+    assert SOFT not in capsys.readouterr().out
     assert "+15.00" in next(cells for cells in table.rows if cells[0] == "resnet18\n(frozen)")
     made = comparison_views.write(comparison, tmp_path / "out")
     assert (tmp_path / "out/extractors.csv") in made
@@ -245,8 +245,8 @@ def test_views_are_listed_once_and_in_their_order(tmp_path):
     written = "".join(path.read_text() for path in comparison_views.write(comparison, tmp_path / "out"))
     for view in comparison_views.VIEWS:
         assert [table.words_below for table in found[view.name]][-1] == view.words
-        assert tables.joined(view.words).replace("*", "\\*") in written  # in Markdown; HTML as well
-    for broken in ("Train-", "Fea-", "Un-", "Dele-", tables.HYPHEN, tables.SOFT):
+        assert joined(view.words).replace("*", "\\*") in written  # in Markdown; HTML as well
+    for broken in ("Train-", "Fea-", "Un-", "Dele-", HYPHEN, SOFT):
         assert broken not in written
 
 
@@ -263,16 +263,16 @@ def test_views_are_listed_once_and_in_their_order(tmp_path):
     ],
 )
 def test_a_name_is_broken_on_screen_and_whole_in_files(name, screen, line):
-    broken = tables.name_lines(name)
-    assert tables.on_screen(broken) == screen and tables.joined(broken) == line
+    broken = name_lines(name)
+    assert on_screen(broken) == screen and joined(broken) == line
 
 
 def test_heads_broken_by_a_hyphen_are_whole_in_every_file(tmp_path):
-    heads = ("Model", "Un-\nchanged", f"Fea{tables.HYPHEN}tures", "16-\n32", "Stain\nswap", "Non- linear")
-    made = tables.write_all(tmp_path / "broken", "T", [], [tables.Table("T", heads, [["cnn", *"12345"]])])
+    heads = ("Model", "Un-\nchanged", f"Fea{HYPHEN}tures", "16-\n32", "Stain\nswap", "Non- linear")
+    made = writers.write_all(tmp_path / "broken", "T", [], [Table("T", heads, [["cnn", *"12345"]])])
     assert len(made) == 3
     for path in made:
         text = path.read_text()
         for whole in ("Unchanged", "Features", "16- 32", "Stain swap", "Non- linear"):
             assert whole in text, path.name
-    assert tables.on_screen(heads[1]) == heads[1]
+    assert on_screen(heads[1]) == heads[1]

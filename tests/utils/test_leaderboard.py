@@ -11,9 +11,9 @@ from utils.errors import LeukoBenchError
 from utils.io import files
 from utils.paths import PROJECT
 from utils.runs import leaderboard
+from utils.runs.stress_file import CONTROL
 from utils.tables import leaderboard as leaderboard_tables
 from utils.tables import recipes as recipes_tables
-from utils.tables.stress import CONTROL
 from visualization.displays import leaderboard as pictures
 
 FAMILIES = {"grey": 0.4, "stain swap": 0.2, "hue": 0.5, "blur": 0.7, "cells removed": 0.25}

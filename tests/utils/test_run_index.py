@@ -12,7 +12,7 @@ from utils.errors import LeukoBenchError
 from utils.io import files
 from utils.paths import PROJECT
 from utils.runs import cache as run_cache
-from utils.runs import comparison, leaderboard, run_folder
+from utils.runs import comparison, leaderboard, lookup, run_folder
 from utils.runs import records as run_records
 
 
@@ -110,9 +110,9 @@ def test_a_run_is_found_by_its_label_without_a_whole_environment(tmp_path):
     about = run.environment()
     del about["test_identity"]
     files.write_json(run.file(run_folder.ENVIRONMENT), about)
-    assert run_folder.label_of(run) == "cnn (clahe)"
+    assert lookup.label_of(run) == "cnn (clahe)"
     run.file(run_folder.CONFIG).unlink()
-    assert run_folder.label_of(run) == "cnn"
+    assert lookup.label_of(run) == "cnn"
 
 
 def test_what_was_made_by_another_program_is_made_again(root, monkeypatch):

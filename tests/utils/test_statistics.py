@@ -15,7 +15,7 @@ from utils.metrics import significance as statistics
 from utils.runs import comparison as compare_models
 from utils.runs import image_groups
 from utils.tables import significance as significance_tables
-from utils.tables import table as tables
+from utils.text import MISSING
 from visualization import style
 from visualization.displays import significance
 
@@ -184,7 +184,7 @@ def test_a_single_run_has_intervals_and_no_pairs(tmp_path):
     (row,) = significance_tables.intervals(comparison)
     assert (row["cluster_low"], row["cluster_high"]) == statistics.wilson(5, 5)
     assert row["auc_ovr_macro"] == 1 and row["auc_low"] is row["auc_high"] is None
-    assert significance_tables.intervals_table(comparison).rows[0][-2:] == ["1.0000", tables.MISSING]
+    assert significance_tables.intervals_table(comparison).rows[0][-2:] == ["1.0000", MISSING]
 
 
 def test_the_table_says_where_groups_are_few(tmp_path, monkeypatch):
@@ -209,7 +209,7 @@ def test_one_group_leaves_dashes_and_empty_cells(tmp_path, monkeypatch):
     assert [row["letters"] for row in rows["significance"]] == ["a", "a", "b"]
     (comparison,) = compare_models.compare(runs)
     assert significance_tables.intervals_table(comparison).title == "95 % intervals, over 1 group"
-    assert {row[-1] for table in significance_tables.pairs_table(comparison) for row in table.rows} == {tables.MISSING}
+    assert {row[-1] for table in significance_tables.pairs_table(comparison) for row in table.rows} == {MISSING}
     assert significance.draw(significance_tables.standings(comparison), "made up").axes
 
 

@@ -18,9 +18,8 @@ from data.auditing.split_leakage import Shared
 from utils import paths
 from utils.errors import LeukoBenchError
 from utils.io import files
-from utils.runs import run_folder
+from utils.runs import run_folder, shortcuts_file
 from utils.runs.comparison import compare
-from utils.tables import shortcuts as shortcuts_tables
 from visualization import style
 from visualization.report import provenance as notes
 from visualization.report import report, validity_sections
@@ -142,7 +141,7 @@ def audited(run):
             Group("g2", 10, {"Pro": 10}, {"val": 10}),
         ],
         given=False, clusters=2, stability=[(2, 0.9), (3, 0.5)], together=1.0, agreement=None,
-        ladder=shortcuts_tables.read(run.root, manifest),
+        ladder=shortcuts_file.read(run.root, manifest),
     ).write(run.root)  # fmt: skip
 
 

@@ -18,9 +18,8 @@ from utils import paths
 from utils.errors import LeukoBenchError
 from utils.io import files
 from utils.metrics import predictions
-from utils.runs import run_folder
+from utils.runs import faithfulness_file, run_folder
 from utils.runs.comparison import compare
-from utils.tables import faithfulness as faithfulness_tables
 from visualization import label_placement, style
 from visualization.compared_runs import subjects
 from visualization.displays import (
@@ -477,7 +476,7 @@ def test_a_legend_has_as_many_columns_as_fit_below_the_figure(count, longest):
 
 def test_a_method_looks_the_same_in_every_run_and_one_that_fails_says_so(root):
     def row(method, place, correlation):
-        return dict.fromkeys(faithfulness_tables.HEADER) | {
+        return dict.fromkeys(faithfulness_file.HEADER) | {
             "method": method, "images": 9, "deletion_auc_mean": place, "low": 0, "high": 1, "randomisation": correlation
         }  # fmt: skip
 
@@ -486,7 +485,7 @@ def test_a_method_looks_the_same_in_every_run_and_one_that_fails_says_so(root):
         rows = [row(name, place, 0.1) for name, place in zip(("gradcam", "scorecam", "centre"), places, strict=True)]
         rows[1]["randomisation"] = 0.5
         run = fake_runs.fake_run(root, seed=seed)
-        columns = faithfulness_tables.HEADER
+        columns = faithfulness_file.HEADER
         text = files.csv_text(columns, ([r[key] if r[key] is not None else "" for key in columns] for r in rows))
         files.write_text(run.file("faithfulness.csv"), text)
         figure = faithfulness.figure(run)

@@ -20,7 +20,7 @@ from models.engine.serving import predict
 from utils.io import files
 from utils.metrics import calibration, predictions
 from utils.paths import raw_dir
-from utils.tables import calibration as calibration_tables
+from utils.runs import calibration_file
 from webapp.runs import interpretation
 from webapp.server import make_app
 from webapp.settings import Settings
@@ -69,7 +69,7 @@ def noise(size=64):
 def test_answers_are_those_of_evaluation(client, run, tested):
     """Calibrated by the temperature and with the sets that `calibrate` would give."""
     found = send(client, *((path.name, path.read_bytes()) for path, _ in tested)).json()
-    held = files.read_json(run.file(calibration_tables.FILE))
+    held = files.read_json(run.file(calibration_file.FILE))
     given = [(each["answers"][0], row) for each, (_, row) in zip(found["images"], tested, strict=True)]
     assert sum(answer["predicted"] is not None for answer, _ in given) >= 7  # one may lie apart
     for answer, row in given:

@@ -73,11 +73,11 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise LeukoBenchError(f"There is no {path}.") from None
+        raise LeukoBenchError(f"There is no {path}.", path=path) from None
     except OSError as error:
-        raise LeukoBenchError(f"Cannot read {path}: {error.strerror}.") from error
+        raise LeukoBenchError(f"Cannot read {path}: {error.strerror}.", path=path) from error
     except ValueError as error:
-        raise LeukoBenchError(f"{path} is damaged, it holds no valid JSON ({error}).") from None
+        raise LeukoBenchError(f"{path} is damaged, it holds no valid JSON ({error}).", path=path) from None
 
 
 def csv_text(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
@@ -87,6 +87,12 @@ def csv_text(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     writer.writerow(header)
     writer.writerows(rows)
     return buffer.getvalue()
+
+
+def write_csv(path: Path, records: Sequence[dict[str, Any]]) -> None:
+    """Write dicts with the same keys as CSV: floats with ten significant digits, None as an empty field."""
+    columns = list(records[0]) if records else []
+    write_text(path, csv_text(columns, ([_csv_cell(record[key]) for key in columns] for record in records)))
 
 
 def read_csv(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
@@ -101,17 +107,25 @@ def read_csv(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
             missing = [name for name in columns if name not in (reader.fieldnames or ())]
             if missing:
                 raise LeukoBenchError(
-                    f"{path} has columns {', '.join(reader.fieldnames or ['none'])}; it needs {', '.join(columns)}."
+                    f"{path} has columns {', '.join(reader.fieldnames or ['none'])}; it needs {', '.join(columns)}.",
+                    path=path,
                 )
             return list(reader)
     except FileNotFoundError:
-        raise LeukoBenchError(f"There is no {path}.") from None
+        raise LeukoBenchError(f"There is no {path}.", path=path) from None
     except OSError as error:
-        raise LeukoBenchError(f"Cannot read {path}: {error.strerror}.") from error
+        raise LeukoBenchError(f"Cannot read {path}: {error.strerror}.", path=path) from error
     except (UnicodeDecodeError, csv.Error) as error:
-        raise LeukoBenchError(f"{path} is damaged, it is no readable CSV ({error}).") from None
+        raise LeukoBenchError(f"{path} is damaged, it is no readable CSV ({error}).", path=path) from None
 
 
 def compact(value: Any) -> str:
     """Return the canonical JSON of a value, for hashing: sorted keys, no spaces."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"))
+
+
+def _csv_cell(value: Any) -> Any:
+    if value is None:
+        return ""
+    # Ten digits are past what is measured, and hide the last bits, in which libraries differ between processors.
+    return f"{value:.10g}" if isinstance(value, float) else value

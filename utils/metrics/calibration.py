@@ -1,12 +1,14 @@
 """How far probabilities can be taken at their word: reliability, calibration errors, a temperature that mends them."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from utils.errors import LeukoBenchError
+from utils.metrics import conformal, predictions, selective_prediction
 
 if TYPE_CHECKING:
     import numpy as np
+    import pandas as pd
 
 BINS = 15  # as Guo et al. (2017)
 SMALLEST = 1e-12  # in place of a probability of 0, which has no logarithm; below what a float32 softmax resolves
@@ -111,6 +113,47 @@ def fit_temperature(probabilities: "np.ndarray", labels: "np.ndarray") -> float:
 
     edge = float(np.log(HOTTEST))
     return float(np.exp(minimize_scalar(loss, bounds=(-edge, edge), method="bounded", options={"xatol": 1e-6}).x))
+
+
+def measure(
+    validation: "pd.DataFrame", test: "pd.DataFrame", wanted: float = selective_prediction.WANTED
+) -> dict[str, Any]:
+    """Return calibration, selective prediction and conformal sets of a model.
+
+    Temperature, threshold and sets are fitted on the validation images and measured on the test images.
+
+    Args:
+        validation, test: tables of predictions, as for `predictions.summary`.
+        wanted: highest share of wrong answers among the given ones, 0..1.
+
+    Returns:
+        temperature, bins, before and after {ece, brier, log_loss}, selective {wanted, threshold, coverage, error,
+        aurc}, conformal {"0.90": ..., "0.95": ...} as `conformal.Sets.measured`. threshold None: no threshold reaches
+        `wanted`; error None: no answer is given; conformal {}: too few validation images.
+
+    Raises:
+        LeukoBenchError: there are no validation or test predictions, or they are damaged.
+    """
+    classes, fit_labels, fit_probabilities = predictions.arrays(validation)
+    _, labels, probabilities = predictions.arrays(test)
+    temperature = fit_temperature(fit_probabilities, fit_labels)
+    states = {"before": probabilities, "after": scaled(probabilities, temperature)}
+    least = selective_prediction.threshold(selective_prediction.curve(fit_probabilities, fit_labels), wanted)
+    coverage, error = selective_prediction.realised(probabilities, labels, least)
+    return {
+        "temperature": temperature,
+        "bins": BINS,
+        **{name: {key: score(state, labels) for key, score in MEASURES.items()} for name, state in states.items()},
+        "selective": {"wanted": wanted, "threshold": least, "coverage": coverage, "error": error}
+        | {"aurc": selective_prediction.curve(probabilities, labels).aurc},
+        "conformal": {
+            f"{held.level:.2f}": held.measured(labels, classes)
+            for held in conformal.sets(fit_probabilities, fit_labels, probabilities)
+        },
+    }
+
+
+MEASURES = {"ece": ece, "brier": brier, "log_loss": log_loss}
 
 
 def _logarithms(probabilities: "np.ndarray") -> "np.ndarray":

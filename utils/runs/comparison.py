@@ -8,7 +8,7 @@ from statistics import fmean, stdev
 from typing import Any, TypeVar
 
 from utils.errors import LeukoBenchError
-from utils.runs import run_folder
+from utils.runs import lookup, run_folder
 from utils.runs.records import MACHINE, Record, about, digest, measure
 from utils.runs.run_folder import Run
 
@@ -81,7 +81,7 @@ def latest(root: Path, read: Callable[[Run], Found] = measure) -> tuple[list[Fou
                 if key not in chosen:
                     chosen[key] = run, read(run)
                 continue
-            label = run_folder.label_of(run)
+            label = lookup.label_of(run)
             if label not in cut and all(label != other for other, *_ in chosen):
                 cut.add(label)  # only the newest is missed, and none that is older than a usable run
                 measure(run)

@@ -10,16 +10,12 @@ from typing import Any
 from utils.errors import LeukoBenchError
 from utils.io import files
 from utils.runs import cache as run_cache
+from utils.runs import calibration_file, faithfulness_file, run_folder, shortcuts_file, stress_file
 from utils.runs import records as run_records
-from utils.runs import run_folder
 from utils.runs.records import MACHINE, MADE_FROM, MODULES, Record, measure, variant_of
 from utils.runs.run_folder import Run
 from utils.runs.seen_families import lowest_unseen, trained_on
-from utils.tables import calibration as calibration_tables
-from utils.tables import faithfulness as faithfulness_tables
-from utils.tables import shortcuts as shortcuts_tables
-from utils.tables import stress as stress_tables
-from utils.tables.stress import GREY, SWAP
+from utils.runs.stress_file import GREY, SWAP
 
 RANDOM, GROUPED = "random", "grouped"
 SIDES = (RANDOM, GROUPED)
@@ -37,7 +33,7 @@ APART = frozenset(
 # Modules that make what is derived from a run.
 DERIVED = (
     *(*MODULES, "utils.runs.leaderboard"),
-    *(f"utils.tables.{name}" for name in ("stress", "calibration", "faithfulness", "shortcuts")),
+    *(f"utils.runs.{name}_file" for name in ("stress", "calibration", "faithfulness", "shortcuts")),
     *(f"utils.metrics.{name}" for name in ("calibration", "conformal", "selective_prediction")),
 )
 OF_REFERENCE = frozenset({"reference", "statistics"})  # a stain's reference comes from the training images of a split
@@ -249,29 +245,22 @@ def _derived(run: Run) -> dict[str, Any]:
     manifest = run_records.about(run)["manifest"]
 
     def read() -> dict[str, Any]:
-        stress, heatmap, calibrated = stress_tables.of_whole_test(run), _heatmap(run), calibration_tables.measure(run)
+        stress, calibrated = stress_file.read_whole_test(run), calibration_file.measure(run)
+        heatmap = faithfulness_file.of_method(run, run.config().get("heatmap_method", "gradcam"))
         return {
             "measures": {
-                "grey": stress_tables.grey_accuracy(stress),
-                "stain_swap": stress_tables.swap_accuracy(stress),
-                "flip_rate": stress_tables.flip_rate(stress),
+                "grey": stress_file.grey_accuracy(stress),
+                "stain_swap": stress_file.swap_accuracy(stress),
+                "flip_rate": stress_file.flip_rate(stress),
                 "calibration_error": calibrated["before"]["ece"],
                 "calibration_error_scaled": calibrated["after"]["ece"],
                 "nucleus_mass": heatmap.get("nucleus_mass"),
                 "nucleus_area": heatmap.get("nucleus_area"),
             },
-            "stressed": stress_tables.families_by_method(stress),
-            "shortcut": shortcuts_tables.best(run.root, manifest),
+            "stressed": stress_file.families_by_method(stress),
+            "shortcut": shortcuts_file.best(run.root, manifest),
         }
 
-    ladder = f"{run_cache.UP}{shortcuts_tables.FOLDER}/{manifest}.csv"
-    made_from = (*MADE_FROM, stress_tables.FILE, faithfulness_tables.FILE, ladder)
+    ladder = f"{run_cache.UP}{shortcuts_file.FOLDER}/{manifest}.csv"
+    made_from = (*MADE_FROM, stress_file.FILE, faithfulness_file.FILE, ladder)
     return run_cache.kept(run, "derived", made_from, read, run_cache.code_of(*DERIVED))
-
-
-def _heatmap(run: Run) -> dict[str, Any]:
-    """Return the row of faithfulness.csv of the method that the run's configuration names; empty without one."""
-    if not run.file(faithfulness_tables.FILE).is_file():
-        return {}
-    method = run.config().get("heatmap_method", "gradcam")
-    return next((row for row in faithfulness_tables.read(run) if row["method"] == method), {})

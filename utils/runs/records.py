@@ -62,13 +62,11 @@ def measure(run: Run) -> Record:
             + (f"evaluate {run.id}" if run.file(run_folder.PREDICTIONS).is_file() else f"train --resume {run.id}")
         )
     try:
-        manifest = about(run)["manifest"]
-        held = run_cache.kept(run, "record", (*MADE_FROM, _beside(manifest)), lambda: _measured(run), _code())
-        missing = run.manifest_path() if held["unchecked"] else None
-        return Record(run, held["row"], held["per_class"], held["label"], held["recipe"], missing)
-    except LeukoBenchError as error:
-        known = run.id in str(error) or str(run.path) in str(error)
-        raise error if known else LeukoBenchError(f"Run {run.id}: {error}") from None
+        with run.named_in_errors():
+            manifest = about(run)["manifest"]
+            held = run_cache.kept(run, "record", (*MADE_FROM, _beside(manifest)), lambda: _measured(run), _code())
+            missing = run.manifest_path() if held["unchecked"] else None
+            return Record(run, held["row"], held["per_class"], held["label"], held["recipe"], missing)
     except OSError as error:
         raise LeukoBenchError(f"Cannot read {error.filename or run.path}: {error.strerror or error}.") from error
 
@@ -110,7 +108,10 @@ def identity(run: Run) -> str:
     """
     value = run.environment().get("test_identity")
     if not isinstance(value, str) or not value:
-        raise LeukoBenchError(f"{run.file(run_folder.ENVIRONMENT)} lacks 'test_identity'. Restore it or train again.")
+        raise LeukoBenchError(
+            f"{run.file(run_folder.ENVIRONMENT)} lacks 'test_identity'. Restore it or train again.",
+            path=run.file(run_folder.ENVIRONMENT),
+        )
     return value
 
 
@@ -144,10 +145,13 @@ def _measured(run: Run) -> dict[str, Any]:
     config, environment, history, timing = run.config(), run.environment(), run.history(), run.timing()
     training, inference = timing["training"], timing["inference"]
     if not history:
-        raise LeukoBenchError(f"{run.file(run_folder.HISTORY)} holds no epoch. Train the run again.")
+        raise LeukoBenchError(
+            f"{run.file(run_folder.HISTORY)} holds no epoch. Train the run again.", path=run.file(run_folder.HISTORY)
+        )
     if not isinstance(training, dict) or not isinstance(inference, dict):
         raise LeukoBenchError(
-            f"{run.file(run_folder.TIMING)} is damaged. Make it with: python run_guide.py evaluate {run.id}"
+            f"{run.file(run_folder.TIMING)} is damaged. Make it with: python run_guide.py evaluate {run.id}",
+            run=run.id,
         )
     table = run.predictions("test")
     unchecked = _check_images(run, table)
@@ -157,7 +161,8 @@ def _measured(run: Run) -> dict[str, Any]:
         value = source.get(key)
         if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
             raise LeukoBenchError(
-                f"{run.file(run_folder.TIMING)} should hold a number under '{key}'; received {value!r}."
+                f"{run.file(run_folder.TIMING)} should hold a number under '{key}'; received {value!r}.",
+                path=run.file(run_folder.TIMING),
             )
         return value
 
@@ -219,7 +224,8 @@ def _check_images(run: Run, table: "pd.DataFrame") -> Path | None:
     if expected != received or len(table) != len(received):
         raise LeukoBenchError(
             f"{run.file(run_folder.PREDICTIONS)} does not hold the test images of its manifest: {len(table):,} rows, "
-            f"expected {len(expected):,} ({path.name}). Make it with: python run_guide.py evaluate {run.id}"
+            f"expected {len(expected):,} ({path.name}). Make it with: python run_guide.py evaluate {run.id}",
+            run=run.id,
         )
     return None
 

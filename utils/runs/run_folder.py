@@ -2,13 +2,14 @@
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from utils.errors import LeukoBenchError, nearest
+from utils.errors import LeukoBenchError
 from utils.io import files
 
 if TYPE_CHECKING:
@@ -73,6 +74,16 @@ class Run:
         """Whether metrics.json, which is written last, is there."""
         return (self.path / METRICS).is_file()
 
+    @contextmanager
+    def named_in_errors(self) -> Iterator[None]:
+        """Put "Run <id>: " before the message of an error of the block that names neither this run nor its files."""
+        try:
+            yield
+        except LeukoBenchError as error:
+            if error.run == self.id or (error.path is not None and self.path in error.path.parents):
+                raise
+            raise LeukoBenchError(f"Run {self.id}: {error}", run=self.id, path=error.path) from None
+
     def file(self, name: str) -> Path:
         """Return the path of a file of this run, whether it exists or not."""
         return self.path / name
@@ -107,7 +118,7 @@ class Run:
                 {k: v if k == "phase" else int(v) if k == "epoch" else float(v) for k, v in r.items()} for r in rows
             ]
         except (TypeError, ValueError) as error:
-            raise LeukoBenchError(f"{path} is damaged ({error}). Train the run again.") from None
+            raise LeukoBenchError(f"{path} is damaged ({error}). Train the run again.", path=path) from None
 
     def epochs(self) -> list[dict[str, Any]]:
         """Read history.csv of a run that may have none yet: [] then.
@@ -134,11 +145,12 @@ class Run:
         try:
             table = pd.read_csv(path, dtype={"image": str, "split": str, "label": str}, keep_default_na=False)
         except ValueError as error:
-            raise LeukoBenchError(f"{path} is damaged ({error}). Evaluate the run again.") from None
+            raise LeukoBenchError(f"{path} is damaged ({error}). Evaluate the run again.", path=path) from None
         if list(table.columns) != expected or not all(table[name].dtype.kind == "f" for name in expected[3:]):
             raise LeukoBenchError(
                 f"{path} should have numbers under {', '.join(expected)}; received "
-                f"{', '.join(map(str, table.columns))}. Evaluate the run again."
+                f"{', '.join(map(str, table.columns))}. Evaluate the run again.",
+                path=path,
             )
         return table if subset is None else table[table["split"] == subset].reset_index(drop=True)
 
@@ -152,15 +164,17 @@ class Run:
         try:
             value = files.read_json(path)
         except LeukoBenchError as error:
-            raise LeukoBenchError(f"{error} {self._remedy(name)}.") from None
+            raise LeukoBenchError(f"{error} {self._remedy(name)}.", path=path) from None
         missing = [key for key in keys if not isinstance(value, dict) or key not in value]
         if missing:
-            raise LeukoBenchError(f"{path} lacks '{missing[0]}'. Restore the file, or evaluate or train the run again.")
+            raise LeukoBenchError(
+                f"{path} lacks '{missing[0]}'. Restore the file, or evaluate or train the run again.", path=path
+            )
         return value
 
     def _need(self, path: Path) -> None:
         if not path.is_file():
-            raise LeukoBenchError(f"Run {self.id} has no {path.name}. {self._remedy(path.name)}.")
+            raise LeukoBenchError(f"Run {self.id} has no {path.name}. {self._remedy(path.name)}.", run=self.id)
 
     def _remedy(self, name: str) -> str:
         if name in (CONFIG, ENVIRONMENT, HISTORY):
@@ -203,44 +217,3 @@ def _folders(place: Path) -> list[str]:
             return sorted(entry.name for entry in found if entry.is_dir())
     except OSError:
         return []
-
-
-def open_run(name: str, root: Path) -> Run:
-    """Find one run by its folder, its id, the start of its id or folder, or a model's name or label (its latest).
-
-    Raises:
-        LeukoBenchError: no run or several runs have that name; the line names those that exist.
-    """
-    path = Path(name)
-    if path.is_dir() and FOLDER.match(path.resolve().name):
-        return Run(path.resolve())
-    runs = find_runs(root)
-    if not runs:
-        raise LeukoBenchError(
-            f"There is no run '{name}': {root} holds no runs. Train one: python run_guide.py train cnn"
-        )
-    of_model = [run for run in runs if run.model == name] or [run for run in runs if label_of(run) == name]
-    if of_model:
-        return ([run for run in of_model if run.finished] or of_model)[-1]
-    matches = [run for run in runs if run.id.startswith(name) or run.path.name.startswith(name)]
-    if len(matches) == 1:
-        return matches[0]
-    if matches:
-        raise LeukoBenchError(
-            f"'{name}' fits {len(matches)} runs: {', '.join(r.id for r in matches[:5])}. Give more of it."
-        )
-    valid = [run.id for run in runs] + sorted({run.model for run in runs})
-    shown = ", ".join(run.id for run in runs[-5:]) + (", ..." if len(runs) > 5 else "")
-    raise LeukoBenchError(f"There is no run '{name}' in {root}.{nearest(name, valid)} Runs there: {shown}.")
-
-
-def label_of(run: Run) -> str:
-    """Return the label of a run; the model's name where its config.json cannot be read."""
-    from utils.runs.records import about
-
-    for read in (lambda: about(run)["label"], run.label):  # the first from the index, but it needs a whole environment
-        try:
-            return read()
-        except LeukoBenchError:
-            continue
-    return run.model

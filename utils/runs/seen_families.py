@@ -3,9 +3,9 @@
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from utils.runs import stress_file
 from utils.runs.records import variant_of
-from utils.tables import stress as stress_tables
-from utils.tables.stress import REFERENCE_MACENKO, REFERENCE_REINHARD
+from utils.runs.stress_file import REFERENCE_MACENKO, REFERENCE_REINHARD
 
 # A family counts as trained on when training images were changed in that way, or in one so near that the name alone
 # tells them apart: jittering the dyes changes hue and saturation, and moves what Macenko's method moves; erased patches
@@ -47,7 +47,7 @@ def lowest_unseen(
         accuracies: of the families, 0..1.
         known: the families that count; where one of them was not measured there is no lowest, None.
     """
-    unseen = [family for family in known if family not in taught and family not in stress_tables.NO_TEST]
+    unseen = [family for family in known if family not in taught and family not in stress_file.NO_TEST]
     if not unseen or any(family not in accuracies for family in unseen):
         return None
     return min(((family, accuracies[family]) for family in unseen), key=lambda pair: pair[1])

@@ -7,9 +7,11 @@ from statistics import fmean, stdev
 from typing import Any
 
 from utils.errors import LeukoBenchError
+from utils.io import files
 from utils.runs.records import Record
-from utils.tables import table as tables
-from utils.tables.table import MISSING, Table, interval, number, percent, spread
+from utils.tables import writers
+from utils.tables.table import Table, interval, number, percent, spread
+from utils.text import MISSING
 
 CLAIM = "The known claim to check: augmentation lifts a small CNN from 93 % to 97 % test accuracy."
 CAUTION = (
@@ -102,9 +104,9 @@ def write(folder: Path, found: Sequence[dict[str, Any]], title: str) -> list[Pat
     Raises:
         LeukoBenchError: the folder cannot be written.
     """
-    tables.write_csv(folder / f"{STEM}.csv", found)
+    files.write_csv(folder / f"{STEM}.csv", found)
     shown = table(found, "Augmentation, on the fly and beforehand")
-    return [folder / f"{STEM}.csv", *tables.write_all(folder / STEM, title, sentences(found), [shown])]
+    return [folder / f"{STEM}.csv", *writers.write_all(folder / STEM, title, sentences(found), [shown])]
 
 
 def _row(each: Measured, plain: dict[int, float]) -> dict[str, Any]:

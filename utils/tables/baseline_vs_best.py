@@ -7,7 +7,8 @@ from utils.runs.comparison import Comparison
 from utils.runs.records import MACHINE
 from utils.runs.run_folder import Run
 from utils.tables.cost import seconds
-from utils.tables.table import MISSING, Table, difference, interval, name_lines, number, percent, ratio
+from utils.tables.table import Table, difference, interval, name_lines, number, percent, ratio
+from utils.text import MISSING
 
 DEFAULT = "cnn"
 

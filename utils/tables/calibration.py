@@ -5,14 +5,11 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
-from utils.errors import LeukoBenchError
-from utils.metrics import calibration, conformal, predictions, selective_prediction
+from utils.metrics import conformal
+from utils.metrics.calibration import MEASURES
+from utils.runs import calibration_file
 from utils.runs.comparison import Comparison
-from utils.runs.run_folder import Run
 from utils.tables.table import Table, name_lines, number, percent
-
-FILE = "calibration.json"
-MEASURES = {"ece": calibration.ece, "brier": calibration.brier, "log_loss": calibration.log_loss}
 
 # On screen, below each table; files say more.
 WORDS = {
@@ -28,44 +25,9 @@ WORDS = {
 }
 
 
-def measure(run: Run, wanted: float = selective_prediction.WANTED) -> dict[str, Any]:
-    """Return the contents of calibration.json: all that is chosen is chosen on validation and measured on test images.
-
-    Args:
-        run: with predictions.
-        wanted: share of the given answers that may be wrong.
-
-    Returns:
-        temperature, bins, before and after {ece, brier, log_loss}, selective {wanted, threshold, coverage, error,
-        aurc}, conformal {"0.90": ..., "0.95": ...} as `conformal.Sets.measured`. None: nothing fits, or no answer.
-
-    Raises:
-        LeukoBenchError: there are no validation or test predictions, or they are damaged; the line names the run.
-    """
-    try:
-        classes, chosen, given = predictions.arrays(run.predictions("val"))
-        _, truth, probabilities = predictions.arrays(run.predictions("test"))
-    except LeukoBenchError as error:
-        raise error if run.id in str(error) else LeukoBenchError(f"Run {run.id}: {error}") from None
-    temperature = calibration.fit_temperature(given, chosen)
-    states = {"before": probabilities, "after": calibration.scaled(probabilities, temperature)}
-    least = selective_prediction.threshold(selective_prediction.curve(given, chosen), wanted)
-    coverage, error = selective_prediction.realised(probabilities, truth, least)
-    return {
-        "temperature": temperature,
-        "bins": calibration.BINS,
-        **{name: {key: score(state, truth) for key, score in MEASURES.items()} for name, state in states.items()},
-        "selective": {"wanted": wanted, "threshold": least, "coverage": coverage, "error": error}
-        | {"aurc": selective_prediction.curve(probabilities, truth).aurc},
-        "conformal": {
-            f"{held.level:.2f}": held.measured(truth, classes) for held in conformal.sets(given, chosen, probabilities)
-        },
-    }
-
-
 @lru_cache(maxsize=4)  # tables and files of a comparison ask in turn
 def _measured(comparison: Comparison) -> list[dict[str, Any]]:
-    return [measure(run) for run in comparison.runs]
+    return [calibration_file.measure(run) for run in comparison.runs]
 
 
 def records(comparison: Comparison) -> list[dict[str, Any]]:

@@ -4,8 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from utils.io import files
 from utils.metrics import predictions
-from utils.tables import table as tables
+from utils.tables import writers
 from utils.tables.table import Table, interval, number, percent
 
 if TYPE_CHECKING:
@@ -87,9 +88,9 @@ class Classification:
             LeukoBenchError: the folder cannot be written.
         """
         stem = folder / (STEM if subset == "test" else f"{STEM}-{subset}")
-        tables.write_csv(stem.with_name(f"{stem.name}.csv"), self.rows)
+        files.write_csv(stem.with_name(f"{stem.name}.csv"), self.rows)
         notes = ["Recall is also called sensitivity. Accuracy stands under F1-score, as scikit-learn prints it."]
-        return [stem.with_name(f"{stem.name}.csv"), *tables.write_all(stem, heading, notes, self.tables())]
+        return [stem.with_name(f"{stem.name}.csv"), *writers.write_all(stem, heading, notes, self.tables())]
 
 
 def _row(kind: str, name: str, **values: Any) -> dict[str, Any]:

@@ -5,16 +5,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from utils.io import files
 from utils.runs.comparison import Comparison
 from utils.runs.run_folder import RANDOM_FEATURES
-from utils.tables import baseline_vs_best, frozen_backbones, hyperparameters
+from utils.tables import baseline_vs_best, frozen_backbones, hyperparameters, writers
 from utils.tables import calibration as calibration_tables
 from utils.tables import cost as cost_tables
 from utils.tables import leakage as leakage_tables
 from utils.tables import quality as quality_tables
 from utils.tables import significance as significance_tables
 from utils.tables import stress as stress_tables
-from utils.tables import table as tables
 from utils.tables.table import Table
 
 FORMATS = (".csv", ".md", ".tex", ".html")
@@ -189,14 +189,14 @@ def write(
     """
     shown, notes = views(comparison, against) if shown is None else shown, about(comparison)
     shared = [table for view in VIEWS if view.records is None for table in shown.get(view.name, [])]
-    files = {SHARED: (comparison.rows, shared)} | {
+    contents = {SHARED: (comparison.rows, shared)} | {
         view.name: (view.records(comparison, against), shown.get(view.name, [])) for view in VIEWS if view.records
     }
     made = []
-    for name, (records, parts) in files.items():
+    for name, (records, parts) in contents.items():
         if records:
-            tables.write_csv(folder / f"{name}.csv", records)
-            made += [folder / f"{name}.csv", *tables.write_all(folder / name, comparison.title, notes, parts)]
+            files.write_csv(folder / f"{name}.csv", records)
+            made += [folder / f"{name}.csv", *writers.write_all(folder / name, comparison.title, notes, parts)]
         else:
             remove(folder, name)
     return made

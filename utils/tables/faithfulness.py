@@ -1,70 +1,17 @@
-"""How faithful the heatmaps of a run are, from its faithfulness.csv: the table, and which method the numbers favour.
-
-docs/heatmaps.md says how the measures are made and weighed.
-"""
+"""Table of the faithfulness measures of heatmap methods, and which method they favour (see docs/heatmaps.md)."""
 
 from collections.abc import Sequence
 from typing import Any
 
 from utils import heatmap_methods
-from utils.errors import LeukoBenchError
-from utils.io import files
-from utils.runs.run_folder import Run
+from utils.runs.faithfulness_file import BASELINES
 from utils.tables.table import Table, number, percent
 
-FILE = "faithfulness.csv"
-CURVES = "faithfulness_curves.csv"
-HEADER = (
-    *("method", "images", "deletion_auc_mean", "deletion_auc_sd", "low", "high", "insertion_auc", "road"),
-    *("nucleus_mass", "nucleus_area", "pointing_game", "randomisation", "seed"),
-)
-CURVES_HEADER = ("method", "curve", "share", "value")
-FIRST = ("method", "images", "deletion_auc_mean")  # columns that files from before the other measures have too
-
-CENTRE, RANDOM = "centre", "random"
-BASELINES = (CENTRE, RANDOM)  # maps that know nothing of the model
 RANKED = {"deletion_auc_mean": False, "insertion_auc": True, "road": True}  # whether higher is more faithful
 NAMES = {"deletion_auc_mean": "deletion", "insertion_auc": "insertion", "road": "ROAD"}
 SAME = 0.5  # correlation with the maps of untrained networks from which on a method fails the sanity check
 
 Rows = Sequence[dict[str, Any]]
-
-
-def read(run: Run) -> list[dict[str, Any]]:
-    """Read faithfulness.csv: one dict a method with the keys of HEADER, numbers as numbers, None where none is known.
-
-    Raises:
-        LeukoBenchError: the file is missing or damaged.
-    """
-    path = run.file(FILE)
-    again = f"Make it with: python run_guide.py faithfulness {run.id}"
-    if not path.is_file():
-        raise LeukoBenchError(f"Run {run.id} has no {FILE}. {again}")
-    try:
-        return [
-            {key: row[key] if key == "method" else _number(row.get(key)) for key in HEADER}
-            for row in files.read_csv(path, FIRST)
-        ]
-    except ValueError as error:
-        raise LeukoBenchError(f"{path} is damaged ({error}). {again}") from None
-
-
-def read_curves(run: Run) -> dict[tuple[str, str], tuple[list[float], list[float]]]:
-    """Read faithfulness_curves.csv as {(method, curve): (shares, values)}; empty where there is none.
-
-    Raises:
-        LeukoBenchError: the file is damaged.
-    """
-    path = run.file(CURVES)
-    curves: dict[tuple[str, str], tuple[list[float], list[float]]] = {}
-    try:
-        for row in files.read_csv(path, CURVES_HEADER) if path.is_file() else ():
-            shares, values = curves.setdefault((row["method"], row["curve"]), ([], []))
-            shares.append(float(row["share"]))
-            values.append(float(row["value"]))
-    except (TypeError, ValueError) as error:
-        raise LeukoBenchError(f"{path} is damaged ({error}). Measure the run again.") from None
-    return curves
 
 
 def mean_ranks(rows: Rows) -> dict[str, float]:
@@ -180,7 +127,3 @@ def legend(rows: Rows) -> str:
         "Point: highest place in a nucleus. Untrained: correlation with the maps of untrained networks, "
         f"{SAME:g} or more fails."
     )
-
-
-def _number(text: str | None) -> float | None:
-    return None if text in (None, "") else float(text)

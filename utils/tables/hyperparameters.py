@@ -4,7 +4,8 @@ from typing import Any
 
 from utils.runs.comparison import Comparison
 from utils.runs.records import variant_of
-from utils.tables.table import MISSING, SOFT, Table, name_lines, number
+from utils.tables.table import SOFT, Table, name_lines, number
+from utils.text import MISSING
 
 # Fields of config.json that these tables say in words; visualization/report/provenance.py lists the others.
 SAID = frozenset(

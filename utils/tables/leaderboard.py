@@ -4,12 +4,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from utils.io import files
 from utils.runs.leaderboard import SIDES
-from utils.tables import table as tables
+from utils.runs.shortcuts_file import SEES
+from utils.tables import writers
 from utils.tables.cost import seconds
 from utils.tables.recipes import SEEN
-from utils.tables.shortcuts import SEES
-from utils.tables.table import HYPHEN, MISSING, Table, difference, name_lines, number, percent, quantity, spread
+from utils.tables.table import HYPHEN, Table, difference, name_lines, number, percent, quantity, spread
+from utils.text import MISSING
 
 STEM = "leaderboard"
 TITLE = "Leaderboard: did the model read the cells or the stain?"
@@ -121,9 +123,9 @@ def write(folder: Path, found: Sequence[dict[str, Any]]) -> list[Path]:
     Raises:
         LeukoBenchError: the folder cannot be written.
     """
-    tables.write_csv(folder / f"{STEM}.csv", found)
+    files.write_csv(folder / f"{STEM}.csv", found)
     notes = [*sentences(found), *missing(found)]
-    return [folder / f"{STEM}.csv", *tables.write_all(folder / STEM, TITLE, notes, shown(found))]
+    return [folder / f"{STEM}.csv", *writers.write_all(folder / STEM, TITLE, notes, shown(found))]
 
 
 def _stain(found: Sequence[dict[str, Any]], about: str) -> Table:

@@ -14,7 +14,8 @@ from utils.runs.comparison import Comparison
 from utils.runs.leaderboard import GROUPED, SIDES, about, alike, gap, side, tell_apart
 from utils.runs.records import Record, measure
 from utils.runs.run_folder import Run
-from utils.tables.table import MISSING, Table, difference, name_lines, percent, spread
+from utils.tables.table import Table, difference, name_lines, percent, spread
+from utils.text import MISSING
 
 MEASURES = ("accuracy", "balanced_accuracy", "f1_macro")
 WORDS = (

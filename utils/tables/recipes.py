@@ -5,12 +5,13 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
-from utils.runs import leaderboard
+from utils.io import files
+from utils.runs import leaderboard, stress_file
 from utils.runs.records import Record
 from utils.runs.seen_families import lowest_unseen, trained_on
-from utils.tables import stress as stress_tables
-from utils.tables import table as tables
-from utils.tables.table import MISSING, Table, percent
+from utils.tables import writers
+from utils.tables.table import Table, percent
+from utils.text import MISSING
 
 STEM = "recipes"
 TITLE = "Recipes against families of change"
@@ -63,8 +64,8 @@ def write(folder: Path, found: Sequence[dict[str, Any]]) -> list[Path]:
     """
     if not found:
         return []
-    tables.write_csv(folder / f"{STEM}.csv", found)
-    return [folder / f"{STEM}.csv", *tables.write_all(folder / STEM, TITLE, [WORDS], shown(found))]
+    files.write_csv(folder / f"{STEM}.csv", found)
+    return [folder / f"{STEM}.csv", *writers.write_all(folder / STEM, TITLE, [WORDS], shown(found))]
 
 
 def _rows(record: Record, about: dict[str, Any], stressed: Sequence[dict[str, float]]) -> list[dict[str, Any]]:
@@ -96,7 +97,7 @@ def _table(title: str, of_table: Sequence[dict[str, Any]], known: Collection[str
     cells = {(row["name"], row["family"]): row for row in of_table}
     families = list(dict.fromkeys(row["family"] for row in of_table))
     lines = [
-        [family if family != stress_tables.NONE else "unchanged", *(_cell(cells.get((name, family))) for name in names)]
+        [family if family != stress_file.NONE else "unchanged", *(_cell(cells.get((name, family))) for name in names)]
         for family in families
     ]
     lines.append(["lowest of the unseen", *(percent(_lowest(of_table, name, known)) for name in names)])

@@ -1,60 +1,15 @@
-"""What baselines that know no shape of a cell score on a split: their rungs, the verdict on a dataset, the table.
-
-The accuracies are measured by `data.shortcuts`; everything here is read from its file, without scikit-learn.
-"""
+"""Verdict on a dataset and table of its shortcut baselines."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-from utils.errors import LeukoBenchError
-from utils.io import files
+from utils.runs.shortcuts_file import MAJORITY, SEES, WITHOUT_CELLS, Shortcut
 from utils.tables.table import HYPHEN, Table, interval, percent
 
-FOLDER = "shortcuts"
-COLUMNS = ("baseline", "images", "correct", "accuracy", "low", "high", "features", "seconds")
-MAJORITY = "majority class"
-# Every rung, by how much of the image it is given.
-SEES = {
-    MAJORITY: "nothing: answers with the most frequent class",
-    "file facts": "bytes, width, height, EXIF and JPEG tables, no pixel",
-    "scale-bar corner": "the bottom right corner, where the scale bar is burnt in, without stained cells",
-    "border strip": "colours along the edge, without stained cells",
-    "background patches": "squares of 20 px that touch no stained cell, each with a vote",
-    "background": "colours of all but stained cells and the scale-bar corner",
-    "mean colour": "mean red, green and blue of the image",
-    "colour histogram": "48 numbers: 16 steps of red, green and blue",
-    "grey thumbnail": "16 x 16 pixels in grey",
-    "thumbnail": "16 x 16 pixels in colour",
-}
-# A class may be told by nuclei that are larger, or more: what is given the cells says nothing of a shortcut.
-WITHOUT_CELLS = ("file facts", "scale-bar corner", "border strip", "background patches", "background")
 # Of the way from chance to 1: below that lie leftovers of cells that the masks miss, and the light of single slides.
 CLEARLY = 0.25
 CONFOUNDED, CLEARED = "confounded", "cleared"
 CLEAR, WEAK, NO = "clearly", "weakly", "no"
-
-
-@dataclass(frozen=True)
-class Shortcut:
-    """One rung of the ladder on the test images of a split.
-
-    Attributes:
-        baseline: name, a key of SEES.
-        images: number of test images; correct: of them.
-        accuracy: share in 0..1; low, high: its 95 % Wilson interval.
-        features: numbers that it sees of an image (of a patch, where patches vote).
-        seconds: of learning and answering, without the reading of the images.
-    """
-
-    baseline: str
-    images: int
-    correct: int
-    accuracy: float
-    low: float
-    high: float
-    features: int
-    seconds: float
 
 
 @dataclass(frozen=True)
@@ -72,39 +27,6 @@ class Verdict:
     chance: float
     told_by: tuple[str, ...]
     sentences: tuple[str, ...]
-
-
-def path(root: Path, manifest: str) -> Path:
-    """Return the file of a split's ladder: <root>/shortcuts/<manifest hash>.csv."""
-    return root / FOLDER / f"{manifest}.csv"
-
-
-def read(root: Path, manifest: str) -> list[Shortcut]:
-    """Read the ladder of a split, [] where none was measured.
-
-    Raises:
-        LeukoBenchError: the file is damaged.
-    """
-    place = path(root, manifest)
-    if not place.exists():
-        return []
-    try:
-        return [
-            Shortcut(
-                row["baseline"], int(row["images"]), int(row["correct"]), float(row["accuracy"]), float(row["low"]),
-                float(row["high"]), int(row["features"]), float(row["seconds"]),
-            )
-            for row in files.read_csv(place, COLUMNS)
-        ]  # fmt: skip
-    except (TypeError, ValueError):
-        raise LeukoBenchError(f"{place} is damaged. Make it again: python run_guide.py audit") from None
-
-
-def best(root: Path, manifest: str) -> tuple[str, float] | None:
-    """Return name and accuracy of the best baseline of a split, the first of equal ones; None without a ladder."""
-    rungs = read(root, manifest)
-    top = max(rungs, key=lambda rung: rung.correct, default=None)
-    return (top.baseline, top.accuracy) if top else None
 
 
 def verdict(rungs: Sequence[Shortcut]) -> Verdict:

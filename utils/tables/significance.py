@@ -11,7 +11,8 @@ from utils.metrics import significance as statistics
 from utils.runs import image_groups
 from utils.runs.comparison import Comparison
 from utils.runs.run_folder import Run
-from utils.tables.table import MISSING, Table, difference, interval, name_lines, number, percent
+from utils.tables.table import Table, difference, interval, name_lines, number, percent
+from utils.text import MISSING
 
 if TYPE_CHECKING:
     import numpy as np

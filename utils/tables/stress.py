@@ -1,99 +1,13 @@
-"""What `stress` measured, from the runs' stress.csv alone: headline figures and tables, defined in docs/stress.md."""
+"""Tables and sentences of the stress test: headline figures and accuracies by family (defined in docs/stress.md)."""
 
 from collections.abc import Sequence
-from statistics import fmean
 from typing import Any
 
-from utils.errors import LeukoBenchError
-from utils.io import files
-from utils.metrics import predictions
+from utils.runs import shortcuts_file
 from utils.runs.comparison import Comparison
 from utils.runs.run_folder import Run
-from utils.tables import shortcuts as shortcuts_tables
+from utils.runs.stress_file import CONTROL, GREY, NONE, SWAP, Rows, accuracy, families, flip_rate, margin, means, read
 from utils.tables.table import Table, difference, name_lines, number, percent
-
-FILE = "stress.csv"
-ANSWERS = "stress_answers.csv"  # under other stains: how many images of a label got which answer
-HEADER = (
-    *("family", "change", "severity", "donor", "images", "accuracy", "balanced_accuracy", "ece", "flip_rate"),
-    "heatmap_similarity",
-)
-ANSWERS_HEADER = ("family", "change", "donor", "label", "answer", "images")
-NUMBERS = HEADER[5:]
-NONE = "none"  # family of the unchanged test images
-SWAP, GREY, CONTROL = "stain swap", "grey", "cells removed"
-NO_TEST = (NONE, CONTROL)  # families that say nothing of robustness
-REFERENCE = "stain reference"  # made in two ways, of which a run may have trained on one
-REFERENCE_REINHARD, REFERENCE_MACENKO = f"{REFERENCE}, reinhard", f"{REFERENCE}, macenko"
-
-Rows = Sequence[dict[str, Any]]
-
-
-def read(run: Run) -> list[dict[str, Any]]:
-    """Read stress.csv: numbers as numbers, None where nothing was measured; no rows where a run was not stressed.
-
-    Raises:
-        LeukoBenchError: the file is damaged.
-    """
-    path = run.file(FILE)
-    if not path.is_file():
-        return []
-    try:
-        return [
-            {
-                **{key: row[key] for key in ("family", "change", "donor")},
-                **{key: int(row[key]) for key in ("severity", "images")},
-                **{key: float(row[key]) if row[key] else None for key in NUMBERS},
-            }
-            for row in files.read_csv(path, HEADER)
-        ]
-    except (TypeError, ValueError) as error:
-        raise LeukoBenchError(
-            f"{path} is damaged ({error}). Make it again: python run_guide.py stress {run.id}"
-        ) from None
-
-
-def families(rows: Rows) -> dict[str, float]:
-    """Return the accuracy of each family, the mean over its rows, that is over severities, directions and donors."""
-    return _means(rows, "accuracy")
-
-
-def of_whole_test(run: Run) -> list[dict[str, Any]]:
-    """Return the rows of stress.csv as `read` does, but none where only a sample of the test images was changed."""
-    rows = read(run)
-    images = next((row["images"] for row in rows if row["family"] == NONE), 0)
-    return rows if rows and images == len(run.predictions("test")) else []
-
-
-def families_by_method(rows: Rows) -> dict[str, float]:
-    """Return the accuracy of each family as `families` does, with each method of the stain reference for itself."""
-    return families(
-        [row | {"family": f"{REFERENCE}, {row['change']}"} if row["family"] == REFERENCE else row for row in rows]
-    )
-
-
-def swap_accuracy(rows: Rows) -> float | None:
-    """Return the accuracy with the stain of a random image of another class put on; None where not measured."""
-    return families(rows).get(SWAP)
-
-
-def grey_accuracy(rows: Rows) -> float | None:
-    """Return the accuracy on the test images in grey; None where not measured."""
-    return families(rows).get(GREY)
-
-
-def flip_rate(rows: Rows) -> float | None:
-    """Return the stain flip rate: how often the answer becomes the class whose stain was put on; None if not known.
-
-    The share of all test images whose answer was not the donor's class before the swap and is it afterwards.
-    """
-    return _means(rows, "flip_rate").get(SWAP)
-
-
-def margin(run: Run) -> float | None:
-    """Return the shortcut margin: test accuracy minus that of the split's best shortcut baseline; None if unknown."""
-    best = shortcuts_tables.best(run.root, run.environment()["manifest"])
-    return _accuracy(run) - best[1] if best else None
 
 
 def table(run: Run, rows: Rows) -> Table:
@@ -118,14 +32,14 @@ def headlines(named: Sequence[tuple[str, Run]]) -> list[dict[str, Any]]:
     known = list(dict.fromkeys(family for *_, rows in stressed for family in families(rows)))
     found = []
     for name, run, rows in stressed:
-        best = shortcuts_tables.best(run.root, run.environment()["manifest"])
+        best = shortcuts_file.best(run.root, run.environment()["manifest"])
         values = families(rows)
         found.append(
             {
                 "name": name,
                 "run": run.id,
                 "images": rows[0]["images"],
-                "accuracy": _accuracy(run),
+                "accuracy": accuracy(run),
                 "shortcut_margin": margin(run),
                 "best_shortcut": best[0] if best else None,
                 "flip_rate": flip_rate(rows),
@@ -179,7 +93,7 @@ WORDS = (
 def sentences(run: Run, rows: Rows) -> list[str]:
     """Return what the headline figures of a run mean, in words."""
     values, flips, distance = families(rows), flip_rate(rows), margin(run)
-    best = shortcuts_tables.best(run.root, run.environment()["manifest"])
+    best = shortcuts_file.best(run.root, run.environment()["manifest"])
     said = []
     if distance is not None:
         word = "above" if distance >= 0 else "below"
@@ -202,14 +116,9 @@ def sentences(run: Run, rows: Rows) -> list[str]:
     return said
 
 
-def _accuracy(run: Run) -> float:
-    """Return the accuracy on the unchanged test images, recomputed, as metrics.json may be damaged."""
-    return predictions.summary(run.predictions("test"))["accuracy"]
-
-
 def _family_row(name: str, rows: Rows) -> list[str]:
     def mean(key: str) -> float | None:
-        return _means(rows, key).get(name)
+        return means(rows, key).get(name)
 
     lowest = min(row["accuracy"] for row in rows)
     return [
@@ -225,11 +134,3 @@ def _family_row(name: str, rows: Rows) -> list[str]:
 
 def _title(family: str) -> str:
     return "unchanged" if family == NONE else family
-
-
-def _means(rows: Rows, key: str) -> dict[str, float]:
-    known: dict[str, list[float]] = {}
-    for row in rows:
-        if row[key] is not None:
-            known.setdefault(row["family"], []).append(row[key])
-    return {family: fmean(values) for family, values in known.items()}

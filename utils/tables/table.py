@@ -1,25 +1,13 @@
 """Tables of numbers: how they read, and as CSV, Markdown, LaTeX and HTML files whose bytes depend on nothing else."""
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass, field
 
-from utils.io import files
+from utils.text import MISSING
 
-NOTICE = "Research only, not a diagnosis"
-MISSING = "–"
 SOFT = "\u200b"  # where a word may be broken on screen; written files know nothing of it
 HYPHEN = "\u00ad"  # the same, with a hyphen at the break
 NARROW = 15  # characters of the longest word of a name on screen
-
-_STYLE = (
-    "body{font:15px/1.45 system-ui,sans-serif;margin:2rem;color:#222}"
-    "table{border-collapse:collapse;margin:.5rem 0}p{max-width:46rem}h2{margin-top:2rem}"
-    "th,td{padding:.3rem .7rem;border-bottom:1px solid #ddd;text-align:right;font-variant-numeric:tabular-nums}"
-    "th:first-child,td:first-child{text-align:left}thead th{border-bottom:2px solid #888;vertical-align:bottom}"
-)
 
 
 @dataclass(frozen=True)
@@ -110,100 +98,3 @@ def _soft(word: str) -> str:
     if len(tail) > NARROW and cuts:
         tail = tail[: cuts[-1]] + SOFT + tail[cuts[-1] :]
     return f"{head}:{SOFT}{tail}" if colon else tail
-
-
-def write_csv(path: Path, records: Sequence[dict[str, Any]]) -> None:
-    """Write dicts with the same keys as CSV: numbers in full, None as an empty field."""
-    columns = list(records[0]) if records else []
-    files.write_text(path, files.csv_text(columns, ([_cell(record[key]) for key in columns] for record in records)))
-
-
-def write_all(stem: Path, heading: str, notes: Sequence[str], tables: Sequence[Table]) -> list[Path]:
-    """Write tables under one heading as <stem>.md, <stem>.tex and <stem>.html; return those paths."""
-    tables = [_on_one_line(table) for table in tables]
-    texts = {".md": _markdown, ".tex": _latex, ".html": _html}
-    made = []
-    for suffix, render in texts.items():
-        path = stem.with_name(stem.name + suffix)
-        files.write_text(path, render(heading, [*notes, f"{NOTICE}."], tables))
-        made.append(path)
-    return made
-
-
-def _on_one_line(table: Table) -> Table:
-    columns, *rows = [[joined(cell) for cell in row] for row in (table.columns, *table.rows)]
-    return replace(table, title=joined(table.title), columns=tuple(columns), rows=rows)
-
-
-def _cell(value: Any) -> Any:
-    if value is None:
-        return ""
-    # Ten digits are past what is measured, and hide the last bits, in which libraries differ between processors.
-    return f"{value:.10g}" if isinstance(value, float) else value
-
-
-def _markdown(heading: str, notes: Sequence[str], tables: Sequence[Table]) -> str:
-    parts = [f"# {_markdown_cell(heading)}", *(_markdown_cell(note) for note in notes)]
-    for table in tables:
-        parts += [f"## {_markdown_cell(table.title)}", markdown_table(table)]
-        parts += [_markdown_cell(table.words_below)] if table.words_below else []
-    return "\n\n".join(parts) + "\n"
-
-
-def markdown_table(table: Table) -> str:
-    """Return the rows of a table in Markdown, without its title."""
-    from tabulate import tabulate
-
-    align = ["left" if index in table.words else "right" for index in range(len(table.columns))]
-    cells = [[_markdown_cell(cell) for cell in row] for row in table.rows]
-    head = [_markdown_cell(column) for column in table.columns]
-    return tabulate(cells, head, tablefmt="pipe", colalign=align, disable_numparse=True)
-
-
-def _markdown_cell(text: str) -> str:
-    return re.sub(r"([\\|<*_`\[\]])", r"\\\1", text)
-
-
-def _latex(heading: str, notes: Sequence[str], tables: Sequence[Table]) -> str:
-    parts = [f"% {' '.join(text.split())}" for text in (heading, *notes, "Needs \\usepackage{booktabs}.")]
-    for table in tables:
-        frame = _frame(table).map(_latex_cell)
-        frame.columns = [_latex_cell(column) for column in table.columns]
-        align = "".join("l" if index in table.words else "r" for index in range(len(table.columns)))
-        caption = _latex_cell(f"{table.title}. {NOTICE}.")
-        style = frame.style.hide(axis="index")
-        parts.append(style.to_latex(column_format=align, hrules=True, caption=caption, position="htbp").rstrip())
-    return "\n".join(parts) + "\n"
-
-
-def _latex_cell(text: str) -> str:
-    special = {
-        "\\": r"\textbackslash{}",
-        "~": r"\textasciitilde{}",
-        "^": r"\textasciicircum{}",
-        "[": "{[}",
-        "±": r"$\pm$",
-    }
-    return "".join(special.get(c, "\\" + c if c in "&%$#_{}" else c) for c in text)
-
-
-def _html(heading: str, notes: Sequence[str], tables: Sequence[Table]) -> str:
-    from html import escape
-
-    parts = [
-        "<!DOCTYPE html>",
-        f'<html lang="en"><head><meta charset="utf-8"><title>{escape(heading)}</title><style>{_STYLE}</style></head>',
-        f"<body><h1>{escape(heading)}</h1>",
-        *(f"<p>{escape(note)}</p>" for note in notes),
-    ]
-    for table in tables:
-        parts += [f"<h2>{escape(table.title)}</h2>", _frame(table).to_html(index=False, border=0, justify="unset")]
-        parts += [f"<p>{escape(table.words_below)}</p>"] if table.words_below else []
-    return "\n".join([*parts, "</body></html>"]) + "\n"
-
-
-def _frame(table: Table) -> Any:
-    import pandas as pd
-
-    # A column of duplicates (two classes cut alike) must survive, so the frame is made from rows.
-    return pd.DataFrame(table.rows, columns=list(table.columns), dtype=object)

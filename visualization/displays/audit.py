@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 from data.auditing.audit import Audit, Group
 from data.auditing.split_leakage import Shared
-from utils.tables.shortcuts import MAJORITY, WITHOUT_CELLS, Shortcut, verdict
+from utils.runs.shortcuts_file import MAJORITY, WITHOUT_CELLS, Shortcut
+from utils.tables.shortcuts import verdict
 from visualization import style
 from visualization.displays.display import Display
 from visualization.images import thumbnails as pictures

@@ -5,10 +5,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from utils.heatmap_methods import METHODS, title
-from utils.runs import run_folder
+from utils.runs import faithfulness_file, run_folder
+from utils.runs.faithfulness_file import BASELINES
 from utils.runs.run_folder import Run
 from utils.tables import faithfulness as faithfulness_tables
-from utils.tables.faithfulness import BASELINES, SAME, failed
+from utils.tables.faithfulness import SAME, failed
 from visualization import style
 from visualization.compared_runs import about_run
 from visualization.displays.display import Display
@@ -39,8 +40,8 @@ class FaithfulnessDisplay(Display):
     """Store the measures of a run's heatmaps and draw them on demand.
 
     Attributes:
-        rows: of `faithfulness_tables.read`, in the order of the table.
-        curves: of `faithfulness_tables.read_curves`; empty in runs from before there were any.
+        rows: of `faithfulness_file.read`, in the order of the table.
+        curves: of `faithfulness_file.read_curves`; empty in runs from before there were any.
     """
 
     rows: list[dict[str, Any]]
@@ -53,8 +54,8 @@ class FaithfulnessDisplay(Display):
         Raises:
             LeukoBenchError: faithfulness.csv is missing or damaged.
         """
-        rows = faithfulness_tables.order(faithfulness_tables.read(run))
-        return cls(rows, faithfulness_tables.read_curves(run))
+        rows = faithfulness_tables.order(faithfulness_file.read(run))
+        return cls(rows, faithfulness_file.read_curves(run))
 
     @property
     def measures(self) -> list[str]:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 from data.perturbations.registry import REFERENCE
 from utils.io import files
+from utils.runs import stress_file
 from utils.runs.run_folder import Run
-from utils.tables import stress as stress_tables
 from utils.tables.table import difference, percent
 from visualization import style
 from visualization.compared_runs import Subject, about_run
@@ -43,8 +43,8 @@ class StepsDisplay(Display):
 
     @classmethod
     def from_rows(cls, rows: Sequence[dict[str, Any]], measure: str) -> Self:
-        """Take the rows of `utils.stress_tables.read`."""
-        plain = next(row[measure] for row in rows if row["family"] == stress_tables.NONE)
+        """Take the rows of `utils.stress_file.read`."""
+        plain = next(row[measure] for row in rows if row["family"] == stress_file.NONE)
         curves = []
         for (family, change), group in groupby(rows, key=lambda row: (row["family"], row["change"])):
             known = [(row["severity"], row[measure]) for row in group if row["severity"] and row[measure] is not None]
@@ -81,11 +81,11 @@ class BarsDisplay(Display):
 
     @classmethod
     def from_rows(cls, rows: Sequence[dict[str, Any]]) -> Self:
-        """Take the rows of `utils.stress_tables.read`."""
+        """Take the rows of `utils.stress_file.read`."""
         bars = []
         for row in rows:
             stain = f", {row['change']} of {row['donor']}" if row["family"] == REFERENCE else ""
-            name = UNCHANGED if row["family"] == stress_tables.NONE else row["family"] + stain
+            name = UNCHANGED if row["family"] == stress_file.NONE else row["family"] + stain
             bars += [] if row["severity"] else [(name, row["accuracy"])]
         return cls(bars)
 
@@ -97,10 +97,10 @@ class BarsDisplay(Display):
             for name, bar in zip(names, drawn, strict=True):
                 if name == UNCHANGED:
                     bar.set_color(style.GREY)
-                if name == stress_tables.CONTROL:
+                if name == stress_file.CONTROL:
                     bar.set(facecolor="white", edgecolor=style.colour(1), hatch="///")
             ax.bar_label(drawn, [f"{100 * value:.1f}" for _, value in self.bars], padding=3, fontsize=8.5)
-            named = [f"{name}\n(control: low is right)" if name == stress_tables.CONTROL else name for name in names]
+            named = [f"{name}\n(control: low is right)" if name == stress_file.CONTROL else name for name in names]
             ax.set_yticks(range(len(names)), named, fontsize=8.5)
             ax.set_ylim(len(names) - 0.5, -0.5)
             ax.set_xlim(0, 112)
@@ -125,11 +125,11 @@ class StainDisplay(Display):
     @classmethod
     def from_run(cls, run: Run) -> Self | None:
         """Read the answers under `stain swap`; None where they were not measured."""
-        path, classes = run.file(stress_tables.ANSWERS), list(run.config()["classes"])
-        rows = files.read_csv(path, stress_tables.ANSWERS_HEADER) if path.is_file() else []
+        path, classes = run.file(stress_file.ANSWERS), list(run.config()["classes"])
+        rows = files.read_csv(path, stress_file.ANSWERS_HEADER) if path.is_file() else []
         counts = {(donor, answer): 0 for donor in classes for answer in classes}
         for row in rows:
-            if row["family"] == stress_tables.SWAP:
+            if row["family"] == stress_file.SWAP:
                 counts[row["donor"], row["answer"]] += int(row["images"])
         if not any(counts.values()):
             return None
@@ -165,7 +165,7 @@ def figure(run: Run, name: str = "") -> "Figure":
     Raises:
         LeukoBenchError: stress.csv is damaged.
     """
-    rows = stress_tables.read(run)
+    rows = stress_file.read(run)
     drawn = style.new(11.5, 13.2)
     with style.look():
         upper, lower = drawn.subfigures(2, 1, height_ratios=(1.75, 1))
@@ -188,7 +188,7 @@ def figure(run: Run, name: str = "") -> "Figure":
 
 
 def _headlines(run: Run, rows: Sequence[dict[str, Any]]) -> str:
-    margin, flips = stress_tables.margin(run), stress_tables.flip_rate(rows)
+    margin, flips = stress_file.margin(run), stress_file.flip_rate(rows)
     above = "not known" if margin is None else f"{difference(margin, 1)} points"
     moved = "not measured" if flips is None else f"{percent(flips, 1)} %"
     return f"Shortcut margin {above}, stain flip rate {moved}"
@@ -201,27 +201,27 @@ def draw(run: Run, path: Path) -> Path:
 
 def comparison(subjects: Sequence[Subject], about: str) -> "Figure | None":
     """Draw the accuracy of the stressed runs by family, and their flip rates; None where no run was stressed."""
-    stressed = [(subject, rows) for subject in subjects if (rows := stress_tables.read(subject.run))]
+    stressed = [(subject, rows) for subject in subjects if (rows := stress_file.read(subject.run))]
     if not stressed:
         return None
-    families = list(dict.fromkeys(family for _, rows in stressed for family in stress_tables.families(rows)))
+    families = list(dict.fromkeys(family for _, rows in stressed for family in stress_file.families(rows)))
     drawn = style.new(9.5, 0.42 * len(families) + 0.32 * len(stressed) + 3)
     with style.look():
         upper, lower = drawn.subplots(2, 1, height_ratios=(len(families) + 1, 0.7 * len(stressed) + 1))
         for subject, rows in stressed:
-            values = stress_tables.families(rows)
+            values = stress_file.families(rows)
             there = [y for y, family in enumerate(families) if family in values]
             upper.plot(
                 [100 * values[families[y]] for y in there], there, linestyle="none", color=style.colour(subject.index),
                 marker=style.marker(subject.index), markersize=8, alpha=0.9, label=style.short(subject.name, 34),
             )  # fmt: skip
-        titles = {stress_tables.NONE: UNCHANGED, stress_tables.CONTROL: f"{stress_tables.CONTROL} (low is right)"}
+        titles = {stress_file.NONE: UNCHANGED, stress_file.CONTROL: f"{stress_file.CONTROL} (low is right)"}
         upper.set_yticks(range(len(families)), [titles.get(family, family) for family in families])
         upper.set_ylim(len(families) - 0.5, -0.5)
         upper.set_xlim(-2, 102)
         upper.set_xlabel("Accuracy in percent, mean over the steps")
         upper.grid(True)
-        flips = [(s, rate) for s, rows in stressed if (rate := stress_tables.flip_rate(rows)) is not None]
+        flips = [(s, rate) for s, rows in stressed if (rate := stress_file.flip_rate(rows)) is not None]
         bars = lower.barh(range(len(flips)), [100 * rate for _, rate in flips])
         for bar, (subject, _) in zip(bars, flips, strict=True):
             bar.set(color=style.colour(subject.index), hatch=style.hatch(subject.index))

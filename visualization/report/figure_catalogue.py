@@ -9,10 +9,10 @@ from data import manifest as manifests
 from utils import heatmap_methods
 from utils.errors import LeukoBenchError
 from utils.metrics import predictions
+from utils.runs import stress_file
 from utils.runs.comparison import Comparison
 from utils.runs.run_folder import HEATMAPS
 from utils.tables import significance as significance_tables
-from utils.tables import stress as stress_tables
 from visualization import compared_runs as members
 from visualization import style
 from visualization.architecture import diagram
@@ -204,7 +204,7 @@ def _of_honesty(comparison: Comparison, subjects: list[members.Subject], about: 
             "Models with a dot on one bar cannot be told apart by these test images: their order may be luck.",
             lambda: significance.draw(standings, about),
         )  # fmt: skip
-    if any(stress_tables.read(subject.run) for subject in subjects):
+    if any(stress_file.read(subject.run) for subject in subjects):
         yield Drawing(
             "stress", "Scores", "All models under stress",
             "The same test images, changed. The further a mark lies to the left, the more the change costs.",

@@ -9,13 +9,13 @@ from data import all_dataset as known
 from utils import paths
 from utils.errors import LeukoBenchError
 from utils.io import files
-from utils.runs import run_folder
+from utils.runs import run_folder, shortcuts_file
 from utils.runs.comparison import Comparison
 from utils.runs.records import identity, recipe
 from utils.runs.run_folder import HEATMAPS, Run
 from utils.tables import hyperparameters
-from utils.tables import shortcuts as shortcuts_tables
-from utils.tables.table import MISSING, Table
+from utils.tables.table import Table
+from utils.text import MISSING
 from visualization import compared_runs as members
 from visualization.images import heatmap_overlay
 from visualization.report import validity_sections
@@ -107,7 +107,7 @@ def _unmeasured(comparison: Comparison, root: Path) -> list[str]:
     said = []
     for run in comparison.runs:
         manifest, split = validity_sections.split_of(run)
-        if not shortcuts_tables.read(run.root, manifest):
+        if not shortcuts_file.read(run.root, manifest):
             seed = run.config().get("split_seed", 42)
             words = ["audit", comparison.dataset, "--split", split, *(["--seed", str(seed)] if seed != 42 else [])]
             command = shlex.join(["python", "run_guide.py", *words, *_place(root)])

@@ -12,8 +12,9 @@ from data import all_dataset as known
 from utils.io import files
 from utils.runs.comparison import Comparison
 from utils.runs.records import images_by_class
-from utils.tables import table as tables
+from utils.tables import writers
 from utils.tables.table import Table
+from utils.text import MISSING
 
 PATH = Path(__file__).parent / "published.csv"
 COLUMNS = (
@@ -79,8 +80,8 @@ def write(folder: Path) -> list[Path]:
         LeukoBenchError: the folder cannot be written.
     """
     path = folder / f"{NAME}.csv"
-    tables.write_csv(path, claims())
-    return [path, *tables.write_all(folder / NAME, TITLE, [NOTE], [table()])]
+    files.write_csv(path, claims())
+    return [path, *writers.write_all(folder / NAME, TITLE, [NOTE], [table()])]
 
 
 def _short(claim: Mapping[str, str]) -> tuple[str, str, str]:
@@ -89,7 +90,7 @@ def _short(claim: Mapping[str, str]) -> tuple[str, str, str]:
 
 
 def _stated(text: str) -> str:
-    return tables.MISSING if not text or text.startswith("not stated") else text
+    return MISSING if not text or text.startswith("not stated") else text
 
 
 def _wrap(text: str, width: int) -> str:

@@ -15,9 +15,8 @@ from utils.runs.comparison import Comparison
 from utils.tables import comparison_views as views
 from utils.tables import leaderboard as leaderboard_tables
 from utils.tables import recipes as recipes_tables
-from utils.tables import table as tables
 from utils.tables.baseline_vs_best import DEFAULT
-from utils.tables.table import Table
+from utils.tables.table import Table, joined
 from visualization import compared_runs as members
 from visualization import style
 from visualization.displays import leaderboard
@@ -99,7 +98,7 @@ def write_report(comparisons: Sequence[Comparison], path: Path, root: Path, base
         else None
     )
     environment = Environment(loader=FileSystemLoader(TEMPLATE.parent), autoescape=True, trim_blocks=True)
-    environment.filters["joined"] = lambda text: tables.joined(str(text))
+    environment.filters["joined"] = lambda text: joined(str(text))
     template = environment.get_template(TEMPLATE.name)
     ranked = _ranked(comparisons)
     page = template.render(

@@ -6,9 +6,9 @@ from functools import partial
 
 from data.auditing import audit as audits
 from data.auditing import audit_tables
+from utils.runs import calibration_file, faithfulness_file, shortcuts_file, stress_file
 from utils.runs.comparison import Comparison
 from utils.runs.run_folder import Run
-from utils.tables import calibration as calibration_tables
 from utils.tables import faithfulness as faithfulness_tables
 from utils.tables import shortcuts as shortcuts_tables
 from utils.tables import stress as stress_tables
@@ -85,7 +85,7 @@ def _audit(comparison: Comparison) -> Topic:
             counted = "Copies, overlapping fields and groups of images were counted on split"
             words.append(f"{counted} {audited.split}, not on this one.")
             audited = None
-        rungs = shortcuts_tables.read(root, manifest) or (audited.ladder if audited else [])
+        rungs = shortcuts_file.read(root, manifest) or (audited.ladder if audited else [])
         if rungs:
             about = f"split {split}" + (f" ({manifest[:8]})" if len(splits) > 1 else "")
             said = shortcuts_tables.verdict(rungs).sentences
@@ -109,10 +109,10 @@ def split_of(run: Run) -> tuple[str, str]:
 
 
 def _stress(subjects: Sequence[Subject], tables: list[Table], compared: list[Drawing]) -> Topic:
-    stressed = [subject for subject in subjects if stress_tables.read(subject.run)]
+    stressed = [subject for subject in subjects if stress_file.read(subject.run)]
     drawings = [*compared]
     for subject in stressed:
-        said = " ".join(stress_tables.sentences(subject.run, stress_tables.read(subject.run)))
+        said = " ".join(stress_tables.sentences(subject.run, stress_file.read(subject.run)))
         drawings.append(
             Drawing(
                 f"stress-{style.slug(subject.name)}", STRESS, f"{subject.name} under stress", said,
@@ -136,9 +136,9 @@ def _confidence(subjects: Sequence[Subject], tables: list[Table]) -> Topic:
 
 def _of_confidence(subject: Subject) -> Iterator[Drawing]:
     """Return the figures of a run that was calibrated: every run would be too many for the page."""
-    if not subject.run.file(calibration_tables.FILE).is_file():
+    if not subject.run.file(calibration_file.FILE).is_file():
         return
-    found = calibration_tables.measure(subject.run)
+    found = calibration_file.measure(subject.run)
     yield Drawing(
         f"reliability-{style.slug(subject.name)}", CONFIDENCE, f"{subject.name}: can its confidence be believed?",
         "On the diagonal the model is right as often as it says.",
@@ -154,8 +154,8 @@ def _of_confidence(subject: Subject) -> Iterator[Drawing]:
 def _heatmaps(subjects: Sequence[Subject]) -> Topic:
     tables, drawings = [], []
     for subject in subjects:
-        if subject.run.file(faithfulness_tables.FILE).is_file():
-            rows = faithfulness_tables.read(subject.run)
+        if subject.run.file(faithfulness_file.FILE).is_file():
+            rows = faithfulness_file.read(subject.run)
             configured = subject.run.config().get("heatmap_method", "gradcam")
             said = " ".join(faithfulness_tables.sentences(rows, configured))
             tables.append(faithfulness_tables.table(rows, f"Heatmaps of {subject.name}"))

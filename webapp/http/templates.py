@@ -9,8 +9,9 @@ from fastapi import Request
 from fastapi.responses import HTMLResponse
 
 from utils import heatmap_methods
-from utils.tables import table as tables
 from utils.tables.cost import machine, seconds
+from utils.tables.table import difference, joined, name_lines, number, percent, quantity
+from utils.text import NOTICE
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -20,7 +21,7 @@ TEMPLATES = Path(__file__).resolve().parent.parent / "templates"
 
 def render(request: Request, name: str, **context: Any) -> HTMLResponse:
     """Fill a template; `request` and the notice are there in each."""
-    text = _environment().get_template(name).render(request=request, notice=tables.NOTICE, **context)
+    text = _environment().get_template(name).render(request=request, notice=NOTICE, **context)
     return HTMLResponse(text.encode("utf-8", "replace"))  # half a character in a file's name is no reason to fail
 
 
@@ -51,12 +52,12 @@ def _environment() -> "Environment":
         lstrip_blocks=True, auto_reload=False,
     )  # fmt: skip
     filters = (
-        tables.name_lines,
-        tables.percent,
-        tables.number,
-        tables.difference,
-        tables.quantity,
-        tables.joined,
+        name_lines,
+        percent,
+        number,
+        difference,
+        quantity,
+        joined,
         seconds,
         machine,
     )

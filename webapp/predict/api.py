@@ -7,7 +7,7 @@ from fastapi.responses import HTMLResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel
 
-from utils.tables import table as tables
+from utils.text import NOTICE
 from webapp import services
 from webapp.http.problem_responses import documented
 from webapp.http.templates import render
@@ -55,7 +55,7 @@ class Health(BaseModel):
     """How the server is."""
 
     status: str = "ok"
-    notice: str = tables.NOTICE
+    notice: str = NOTICE
     waiting: int
     busy: int
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from pydantic import BaseModel, Field
 
-from utils.tables import table as tables
+from utils.text import NOTICE
 from webapp.http.problem_responses import ProblemBody
 from webapp.predict.service import OWN_METHOD, Looked
 from webapp.runs.interpretation import Answer
@@ -80,7 +80,7 @@ class ImageAnswer(BaseModel):
 class Prediction(BaseModel):
     """Answers about all images of a request."""
 
-    notice: str = tables.NOTICE
+    notice: str = NOTICE
     images: list[ImageAnswer]
 
 

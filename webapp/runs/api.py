@@ -6,14 +6,14 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel, Field
 
 from utils.metrics import predictions
-from utils.tables import stress as stress_tables
+from utils.runs import stress_file
 from webapp.http.problem_responses import documented
 from webapp.runs import test_predictions
 from webapp.runs.catalogue import Entry
 from webapp.runs.config_sanitizer import clean
 
 router = APIRouter(tags=["runs"])
-UNCHANGED = {stress_tables.NONE: "unchanged"}
+UNCHANGED = {stress_file.NONE: "unchanged"}
 ID = "cnn/20260101T000000Z-0123abcd"
 
 
@@ -171,7 +171,7 @@ def _measured(entry: Entry) -> dict[str, Any]:
     row, found = clean(entry.record.row), clean(test_predictions.calibrated(entry))
     held = clean(entry.measured)
     same = ("images", "accuracy", "accuracy_low", "accuracy_high", "balanced_accuracy", "log_loss")
-    families = clean(stress_tables.families(stress_tables.read(entry.run)))
+    families = clean(stress_file.families(stress_file.read(entry.run)))
     costs = ("training_seconds", "load_seconds", "latency_ms_p50", "latency_ms_p95", "parameters", "flops")
     machine = {"device": str, "cpu": str, "threads": int, "precision": str}
     return {

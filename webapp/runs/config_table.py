@@ -5,7 +5,7 @@ from typing import Any
 
 from utils.errors import LeukoBenchError
 from utils.runs import run_folder
-from utils.tables.table import MISSING
+from utils.text import MISSING
 from webapp.runs.catalogue import Entry
 from webapp.runs.config_sanitizer import clean
 

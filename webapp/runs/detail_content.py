@@ -3,16 +3,16 @@
 from dataclasses import dataclass
 from typing import Any
 
-from utils.runs import leaderboard
+from utils.runs import faithfulness_file, leaderboard, shortcuts_file, stress_file
 from utils.runs.leaderboard import RANDOM
 from utils.runs.seen_families import trained_on
+from utils.runs.stress_file import GREY, SWAP
 from utils.tables import calibration as calibration_tables
 from utils.tables import faithfulness as faithfulness_tables
-from utils.tables import shortcuts as shortcuts_tables
 from utils.tables import stress as stress_tables
 from utils.tables.cost import machine, seconds
-from utils.tables.stress import GREY, SWAP
-from utils.tables.table import MISSING, Table, difference, interval, number, percent, quantity
+from utils.tables.table import Table, difference, interval, number, percent, quantity
+from utils.text import MISSING
 from webapp.runs import test_predictions
 from webapp.runs.catalogue import Entry
 
@@ -52,7 +52,7 @@ def tiles(entry: Entry) -> list[Tile]:
         Tile("Shortcut margin", MISSING, "Above the best baseline that sees no shape of a cell.", audit)
         if best is None else
         Tile("Shortcut margin", f"{difference(measured['shortcut_margin'], 1)} points",
-             f"Over {best[0]} ({shortcuts_tables.SEES.get(best[0], 'a baseline')}), {percent(best[1], 1)} %."),
+             f"Over {best[0]} ({shortcuts_file.SEES.get(best[0], 'a baseline')}), {percent(best[1], 1)} %."),
         Tile("Calibration error", f"{percent(measured['calibration_error_scaled'], 1)} %",
              f"With a temperature; {percent(measured['calibration_error'], 1)} % without."),
         _tile("Heatmap in nuclei", measured["nucleus_mass"], " %",
@@ -128,15 +128,15 @@ def calibration(entry: Entry) -> list[Table]:
 
 def stress(entry: Entry) -> tuple[list[str], Table] | None:
     """Return what the run's stress means and its table; None where it was not stressed."""
-    rows = stress_tables.read(entry.run)
+    rows = stress_file.read(entry.run)
     return (stress_tables.sentences(entry.run, rows), stress_tables.table(entry.run, rows)) if rows else None
 
 
 def faithfulness(entry: Entry) -> tuple[list[str], Table] | None:
     """Return how far the run's heatmaps can be trusted; None where that was not measured."""
-    if not entry.run.file(faithfulness_tables.FILE).is_file():
+    if not entry.run.file(faithfulness_file.FILE).is_file():
         return None
-    rows = faithfulness_tables.read(entry.run)
+    rows = faithfulness_file.read(entry.run)
     said = faithfulness_tables.sentences(rows, entry.config.get("heatmap_method", "gradcam"))
     return said, faithfulness_tables.table(rows, "Heatmap methods, the most faithful first")
 

@@ -4,8 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from utils.runs import stress_file
 from utils.runs.run_folder import Run
-from utils.tables import stress as stress_tables
 from utils.tables.table import percent
 from visualization import style
 from visualization.displays import reliability, risk_coverage, training_curves
@@ -99,11 +99,11 @@ def _risk_alt(entry: Entry) -> str:
 
 
 def _stressed(entry: Entry) -> bool:
-    return entry.finished and any(row["family"] == stress_tables.NONE for row in stress_tables.read(entry.run))
+    return entry.finished and any(row["family"] == stress_file.NONE for row in stress_file.read(entry.run))
 
 
 def _of_steps(entry: Entry) -> StepsDisplay:
-    return StepsDisplay.from_rows(stress_tables.read(entry.run), "accuracy")
+    return StepsDisplay.from_rows(stress_file.read(entry.run), "accuracy")
 
 
 def _steps(entry: Entry) -> "Figure":
@@ -122,12 +122,12 @@ def _steps_alt(entry: Entry) -> str:
 
 def _bars(entry: Entry) -> "Figure":
     figure = style.new(*FIGURES["stress-bars"].inches)
-    BarsDisplay.from_rows(stress_tables.read(entry.run)).plot(ax=figure.subplots())
+    BarsDisplay.from_rows(stress_file.read(entry.run)).plot(ax=figure.subplots())
     return figure
 
 
 def _bars_alt(entry: Entry) -> str:
-    shown = BarsDisplay.from_rows(stress_tables.read(entry.run))
+    shown = BarsDisplay.from_rows(stress_file.read(entry.run))
     return f"Bars of accuracy: {', '.join(f'{name} {percent(value, 1)} %' for name, value in shown.bars)}."
 
 

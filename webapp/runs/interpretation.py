@@ -14,10 +14,8 @@ from data.ood import reference_distribution
 from utils.errors import LeukoBenchError
 from utils.io import files
 from utils.metrics import calibration
-from utils.runs import run_folder
-from utils.tables import calibration as calibration_tables
-from utils.tables import stress as stress_tables
-from utils.tables import table as tables
+from utils.runs import calibration_file, run_folder, stress_file
+from utils.text import NOTICE
 from webapp.runs.catalogue import Entry
 from webapp.runs.run_reliability import Facts, read, state_of
 
@@ -70,7 +68,7 @@ def csv_of(image: str, answers: Sequence[Answer]) -> str:
     image = f"'{image}" if image[:1] in ("=", "+", "-", "@") else image  # which a spreadsheet would take for a formula
     return files.csv_text(
         [*COLUMNS, *(f"p_{name}" for name in classes), "notice"],
-        ([image, *_cells(each), *_shares(each, classes), tables.NOTICE] for each in answers),
+        ([image, *_cells(each), *_shares(each, classes), NOTICE] for each in answers),
     )
 
 
@@ -105,7 +103,7 @@ class Judge:
         if not re.fullmatch("[0-9a-f]{16}", str(manifest)):  # which becomes part of a path
             raise LeukoBenchError(f"{run.file(run_folder.ENVIRONMENT)} names no manifest; received {manifest!r}.")
         paths = (
-            *(run.file(n) for n in (run_folder.METRICS, calibration_tables.FILE, stress_tables.FILE)),
+            *(run.file(n) for n in (run_folder.METRICS, calibration_file.FILE, stress_file.FILE)),
             reference_distribution.path(run.root, manifest),
         )
         state = tuple(state_of(path) for path in paths)

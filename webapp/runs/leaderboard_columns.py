@@ -4,9 +4,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from utils.tables import table as tables
 from utils.tables.cost import seconds
 from utils.tables.recipes import SEEN
+from utils.tables.table import difference, number, percent, quantity
 
 Row = dict[str, Any]
 UP, DOWN = "asc", "desc"
@@ -63,7 +63,7 @@ def _measure(key: str, said: Callable[[Any], str], scale: float = 100, digits: i
     def cell(row: Row) -> Cell:
         value, deviation = row[key], row[f"{key}_sd"]
         runs, of = row[f"{key}_runs"], row[f"{side}_runs"]
-        below = [f"±{tables.number(deviation, digits, scale)}"] if deviation is not None and value is not None else []
+        below = [f"±{number(deviation, digits, scale)}"] if deviation is not None and value is not None else []
         below += [f"({runs}/{of})"] if 0 < runs < of else []
         mark = SEEN if value is not None and row.get(TAUGHT.get(name, "")) else ""
         return Cell(said(value), mark, " ".join(below))
@@ -72,13 +72,13 @@ def _measure(key: str, said: Callable[[Any], str], scale: float = 100, digits: i
 
 
 def _unseen(row: Row) -> Cell:
-    return Cell(tables.percent(row["random_lowest_unseen"], 1), "", row["random_lowest_unseen_family"] or "")
+    return Cell(percent(row["random_lowest_unseen"], 1), "", row["random_lowest_unseen_family"] or "")
 
 
 def _nuclei(row: Row) -> Cell:
     area = row["random_nucleus_area"]
-    below = f"({tables.percent(area, 1)})" if area is not None else ""
-    return Cell(tables.percent(row["random_nucleus_mass"], 1), "", below)
+    below = f"({percent(area, 1)})" if area is not None else ""
+    return Cell(percent(row["random_nucleus_mass"], 1), "", below)
 
 
 COLUMNS = (
@@ -86,36 +86,36 @@ COLUMNS = (
            lambda row: Cell(row["name"]), UP, True),
     Column("grouped_stain_swap", "Grouped swap", "%", "Accuracy on the test images of the grouped split, each with the "
            "colour statistics of an image of another class put on. The leaderboard stands in this order.",
-           _measure("grouped_stain_swap", tables.percent)),
+           _measure("grouped_stain_swap", percent)),
     Column("random_accuracy", "Random", "%", "Accuracy on the split by image, where images of one slide lie on both "
-           "sides.", _measure("random_accuracy", tables.percent)),
+           "sides.", _measure("random_accuracy", percent)),
     Column("grouped_accuracy", "Grouped", "%", "Accuracy where no stain group (a guess, no patient) and no overlapping "
-           "field lies on both sides.", _measure("grouped_accuracy", tables.percent)),
+           "field lies on both sides.", _measure("grouped_accuracy", percent)),
     Column("leakage_gap", "Gap", "points", "Random minus grouped, over the seeds that have both: what came from images "
-           "of the same slides.", lambda row: Cell(tables.difference(row["leakage_gap"])), UP),
+           "of the same slides.", lambda row: Cell(difference(row["leakage_gap"])), UP),
     Column("random_grey", "Grey", "%", "Accuracy on the test images of the random split without colour.",
-           _measure("random_grey", tables.percent)),
+           _measure("random_grey", percent)),
     Column("random_stain_swap", "Swap", "%", "Accuracy on the test images of the random split with the stain of "
-           "another class.", _measure("random_stain_swap", tables.percent)),
+           "another class.", _measure("random_stain_swap", percent)),
     Column("random_flip_rate", "Flips", "%", "Share of the images whose answer was not the donor's class before the "
            "stain swap and is that class after it; near 0, the answer does not follow the stain.",
-           _measure("random_flip_rate", lambda value: tables.percent(value, 1), digits=1), UP),
+           _measure("random_flip_rate", lambda value: percent(value, 1), digits=1), UP),
     Column("random_lowest_unseen", "Unseen", "%", "The lowest accuracy over all families of change that the model did "
            "not train on, and which family that is.", _unseen),
     Column("random_shortcut_margin", "Margin", "points", "Accuracy minus that of the best shortcut baseline (colours, "
            "background, a corner, a thumbnail) trained and tested on the same images; near 0, the accuracy proves "
-           "nothing.", _measure("random_shortcut_margin", lambda value: tables.difference(value, 1), digits=1)),
+           "nothing.", _measure("random_shortcut_margin", lambda value: difference(value, 1), digits=1)),
     Column("random_calibration_error_scaled", "ECE", "%", "Calibration error: how far confidence and accuracy lie "
            "apart, after a temperature was fitted on the validation images.",
-           _measure("random_calibration_error_scaled", lambda value: tables.percent(value, 1), digits=1), UP),
+           _measure("random_calibration_error_scaled", lambda value: percent(value, 1), digits=1), UP),
     Column("random_nucleus_mass", "Nuclei", "%", "Share of the heatmap inside nuclei; below it the share of the image "
            "that nuclei cover, which a map that says nothing reaches.", _nuclei),
-    Column("parameters", "Params", "", "Parameters of the model.", lambda row: Cell(tables.quantity(row["parameters"])),
+    Column("parameters", "Params", "", "Parameters of the model.", lambda row: Cell(quantity(row["parameters"])),
            UP),
     Column("training_seconds", "Train", "s", "Seconds of training, the mean over the runs; a dash where they were made "
            "on different machines.", lambda row: Cell(seconds(row["training_seconds"])), UP),
     Column("latency_ms_p50", "Image", "ms", "Milliseconds for one image, the median, the mean over the runs.",
-           lambda row: Cell(tables.number(row["latency_ms_p50"], 1)), UP),
+           lambda row: Cell(number(row["latency_ms_p50"], 1)), UP),
     Column("runs", "Runs", "", "Runs on the random + on the grouped split, over seeds and folds.",
            lambda row: Cell(f"{row['random_runs']} + {row['grouped_runs']}")),
 )  # fmt: skip

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from utils.metrics import significance
-from utils.tables import table as tables
 from utils.tables.cost import seconds
+from utils.tables.table import difference, number, percent, quantity
+from utils.text import MISSING
 from webapp.runs import test_predictions
 from webapp.runs.catalogue import Entry
 from webapp.runs.config_table import flat, text
@@ -112,36 +113,36 @@ def _line(
 
 
 def _points(value: float | None) -> str:
-    return tables.difference(value)
+    return difference(value)
 
 
 def _plain(digits: int) -> Callable[[float | None], str]:
-    return lambda value: tables.difference(value, digits, 1)
+    return lambda value: difference(value, digits, 1)
 
 
 def _counted(value: float | None) -> str:
-    return tables.MISSING if value is None else f"{'-' if value < 0 else '+'}{tables.quantity(abs(value))}"
+    return MISSING if value is None else f"{'-' if value < 0 else '+'}{quantity(abs(value))}"
 
 
 def _four(value: float | None) -> str:
-    return tables.number(value, 4)
+    return number(value, 4)
 
 
 # Key of the run's numbers: title, how a value and how a difference is written, and whether more (1) or less is better.
 NUMBERS: dict[str, Sequence[Any]] = {
-    "accuracy": ("Test accuracy, %", tables.percent, _points, 1),
-    "balanced_accuracy": ("Balanced accuracy, %", tables.percent, _points, 1),
-    "f1_macro": ("F1, macro, %", tables.percent, _points, 1),
+    "accuracy": ("Test accuracy, %", percent, _points, 1),
+    "balanced_accuracy": ("Balanced accuracy, %", percent, _points, 1),
+    "f1_macro": ("F1, macro, %", percent, _points, 1),
     "auc_ovr_macro": ("AUC, one against the rest", _four, _plain(4), 1),
     "log_loss": ("Log loss", _four, _plain(4), -1),
-    "calibration_error": ("Calibration error as predicted, %", tables.percent, _points, -1),
-    "calibration_error_scaled": ("Calibration error with temperature, %", tables.percent, _points, -1),
-    "grey": ("Accuracy in grey, %", tables.percent, _points, 1),
-    "stain_swap": ("Accuracy under stain swap, %", tables.percent, _points, 1),
-    "flip_rate": ("Stain flip rate, %", tables.percent, _points, -1),
+    "calibration_error": ("Calibration error as predicted, %", percent, _points, -1),
+    "calibration_error_scaled": ("Calibration error with temperature, %", percent, _points, -1),
+    "grey": ("Accuracy in grey, %", percent, _points, 1),
+    "stain_swap": ("Accuracy under stain swap, %", percent, _points, 1),
+    "flip_rate": ("Stain flip rate, %", percent, _points, -1),
     "shortcut_margin": ("Shortcut margin, points", _points, _points, 1),
-    "nucleus_mass": ("Heatmap in nuclei, %", tables.percent, _points, 1),
-    "parameters": ("Parameters", tables.quantity, _counted, -1),
+    "nucleus_mass": ("Heatmap in nuclei, %", percent, _points, 1),
+    "parameters": ("Parameters", quantity, _counted, -1),
     "training_seconds": ("Training, s", seconds, _plain(0), -1),
-    "latency_ms_p50": ("One image, ms", lambda value: tables.number(value, 1), _plain(1), -1),
+    "latency_ms_p50": ("One image, ms", lambda value: number(value, 1), _plain(1), -1),
 }

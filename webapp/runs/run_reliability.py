@@ -8,9 +8,8 @@ from data.ood import reference_distribution
 from data.ood.reference_distribution import Reference
 from utils.errors import LeukoBenchError
 from utils.io import files
+from utils.runs import calibration_file, stress_file
 from utils.runs.seen_families import trained_on
-from utils.tables import calibration as calibration_tables
-from utils.tables import stress as stress_tables
 from webapp.runs.catalogue import Entry
 
 
@@ -71,8 +70,8 @@ def read(entry: Entry, manifest: str) -> Facts:
     """
     run, config = entry.run, entry.run.config()
     temperature, thresholds, coverage = None, {}, {}
-    if run.file(calibration_tables.FILE).is_file():
-        held = files.read_json(run.file(calibration_tables.FILE))
+    if run.file(calibration_file.FILE).is_file():
+        held = files.read_json(run.file(calibration_file.FILE))
         try:
             temperature = float(held["temperature"])
             thresholds = {level: float(each["threshold"]) for level, each in held["conformal"].items()}
@@ -80,12 +79,12 @@ def read(entry: Entry, manifest: str) -> Facts:
             if not 0 < temperature < math.inf:
                 raise ValueError
         except (AttributeError, KeyError, TypeError, ValueError):
-            raise LeukoBenchError(f"{run.file(calibration_tables.FILE)} is damaged.") from None
-    stress = stress_tables.of_whole_test(run)
+            raise LeukoBenchError(f"{run.file(calibration_file.FILE)} is damaged.") from None
+    stress = stress_file.read_whole_test(run)
     row = entry.record.row
     honest = Honest(
-        str(config.get("split", "")), row["accuracy"], row["images"], stress_tables.swap_accuracy(stress),
-        stress_tables.flip_rate(stress), stress_tables.SWAP in trained_on(config),
+        str(config.get("split", "")), row["accuracy"], row["images"], stress_file.swap_accuracy(stress),
+        stress_file.flip_rate(stress), stress_file.SWAP in trained_on(config),
     )  # fmt: skip
     return Facts(
         tuple(config["classes"]),

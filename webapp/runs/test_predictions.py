@@ -12,8 +12,8 @@ from data.datasets.image_decoder import BadImage, decode, read_safely
 from utils import paths
 from utils.errors import LeukoBenchError
 from utils.metrics import predictions
+from utils.runs import calibration_file
 from utils.runs.run_folder import Run
-from utils.tables import calibration as calibration_tables
 from webapp.http.problem_responses import Problem
 from webapp.runs.catalogue import Entry, Signature
 
@@ -112,13 +112,13 @@ def _read(run: Run, signature: Signature) -> Answers:
 
 
 def calibrated(entry: Entry) -> dict[str, Any]:
-    """Return what `calibration_tables.measure` says of a finished run; fitting its temperature takes a moment."""
+    """Return what `calibration_file.measure` says of a finished run; fitting its temperature takes a moment."""
     return _calibrated(entry.run, entry.signature)
 
 
 @lru_cache(maxsize=128)
 def _calibrated(run: Run, signature: Signature) -> dict[str, Any]:
-    return calibration_tables.measure(run)
+    return calibration_file.measure(run)
 
 
 def by_row(entry: Entry, row: int) -> Answer:

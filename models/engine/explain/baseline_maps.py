@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from utils.tables.faithfulness import CENTRE, RANDOM
+from utils.runs.faithfulness_file import CENTRE, RANDOM
 
 GRID = 8  # random values a side
 SPREAD = 0.25  # standard deviation of the blob, of the image's side

@@ -17,9 +17,10 @@ from models.engine.explain.explainer import read_test, softmax
 from models.engine.run_io.run_loader import ELSEWHERE, config_of, open_model, split_of
 from utils.console import say
 from utils.io import files
+from utils.runs.faithfulness_file import BASELINES, CURVES, CURVES_HEADER, FILE, HEADER
 from utils.runs.run_folder import Run
 from utils.tables import faithfulness as faithfulness_tables
-from utils.tables.faithfulness import BASELINES, CURVES, CURVES_HEADER, FILE, HEADER, NAMES, RANKED
+from utils.tables.faithfulness import NAMES, RANKED
 
 CHECKED = BATCH  # images of the sanity check, whose maps are made anew for every stage and untrained network
 

@@ -20,7 +20,8 @@ from utils.runs.comparison import compare
 from utils.runs.records import Record, measure
 from utils.runs.run_folder import Run
 from utils.tables import hyperparameters
-from utils.tables.table import MISSING, NOTICE, Table, number, percent, quantity
+from utils.tables.table import Table, number, percent, quantity
+from utils.text import MISSING, NOTICE
 
 FILE = "README.md"  # in the folder of the exports
 

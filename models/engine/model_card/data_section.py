@@ -11,7 +11,8 @@ from utils.runs import run_folder
 from utils.runs.leaderboard import GROUPED, side
 from utils.runs.records import Record
 from utils.runs.run_folder import Run
-from utils.tables.table import NOTICE, Table, number
+from utils.tables.table import Table, number
+from utils.text import NOTICE
 
 SYNTHETIC, KNOWN, OTHER = "synthetic", "known", "other"  # where the images come from
 

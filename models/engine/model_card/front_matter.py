@@ -6,10 +6,9 @@ from data import all_dataset
 from models.engine.model_card.data_section import KNOWN, SYNTHETIC
 from utils import paths
 from utils.io import files
+from utils.runs import calibration_file, stress_file
 from utils.runs.records import Record
 from utils.runs.run_folder import Run
-from utils.tables import calibration as calibration_tables
-from utils.tables import stress as stress_tables
 
 # Of weights that real images went into: the code's licence says nothing of them, and the data are there for research.
 RESEARCH = {"license": "other", "license_name": "weights-for-research-only"}
@@ -64,15 +63,15 @@ def _tags(run: Run, origin: str) -> list[str]:
 def _results(run: Run, record: Record) -> list[dict[str, Any]]:
     row = record.row
     plain = {name: row[column] for name, column in METRICS.items() if row[column] is not None}
-    path = run.file(calibration_tables.FILE)
+    path = run.file(calibration_file.FILE)
     if path.is_file():
         plain["expected_calibration_error"] = files.read_json(path)["before"]["ece"]
     results = [_result(run, record, "", plain)]
     # The whole test set alone: an accuracy on a sample of it would stand beside others as their equal.
-    rows = stress_tables.of_whole_test(run)
+    rows = stress_file.read_whole_test(run)
     changed = {
-        "in grey": stress_tables.grey_accuracy(rows),
-        "in the stain of another class": stress_tables.swap_accuracy(rows),
+        "in grey": stress_file.grey_accuracy(rows),
+        "in the stain of another class": stress_file.swap_accuracy(rows),
     }
     return results + [_result(run, record, what, {"accuracy": v}) for what, v in changed.items() if v is not None]
 

@@ -5,7 +5,15 @@ from statistics import fmean
 from utils.errors import LeukoBenchError
 from utils.io import files
 from utils.metrics import predictions
-from utils.runs import leaderboard, run_folder, seen_families
+from utils.runs import (
+    calibration_file,
+    faithfulness_file,
+    leaderboard,
+    run_folder,
+    seen_families,
+    shortcuts_file,
+    stress_file,
+)
 from utils.runs.records import Record, measure
 from utils.runs.run_folder import Run
 from utils.tables import calibration as calibration_tables
@@ -72,11 +80,11 @@ def _test(run: Run, record: Record) -> list[str]:
 
 
 def _shortcuts(run: Run, record: Record) -> list[str]:
-    rungs = shortcuts_tables.read(run.root, run.environment()["manifest"])
+    rungs = shortcuts_file.read(run.root, run.environment()["manifest"])
     title = "## What baselines reach that see no shape of a cell"
     if not rungs:
         return [title, missing("Baselines that see no shape of a cell", f"audit {record.row['dataset']}")]
-    name, accuracy = shortcuts_tables.best(run.root, run.environment()["manifest"])
+    name, accuracy = shortcuts_file.best(run.root, run.environment()["manifest"])
     margin = record.row["accuracy"] - accuracy
     return [
         title,
@@ -87,7 +95,7 @@ def _shortcuts(run: Run, record: Record) -> list[str]:
 
 
 def _stress(run: Run) -> list[str]:
-    rows, title = stress_tables.read(run), "## Under another stain, in grey, without cells"
+    rows, title = stress_file.read(run), "## Under another stain, in grey, without cells"
     if not rows:
         return [title, missing("Stress", f"stress {run.id}")]
     said = stress_tables.sentences(run, rows)
@@ -138,7 +146,7 @@ def sisters(run: Run, record: Record) -> list[Record]:
 
 
 def _calibration(run: Run) -> list[str]:
-    title, path = "## How far its confidence can be believed", run.file(calibration_tables.FILE)
+    title, path = "## How far its confidence can be believed", run.file(calibration_file.FILE)
     if not path.is_file():
         return [title, missing("Calibration", f"calibrate {run.id}")]
     try:
@@ -152,8 +160,8 @@ def _calibration(run: Run) -> list[str]:
 
 def _heatmaps(run: Run) -> list[str]:
     title = "## What its heatmaps are worth"
-    if not run.file(faithfulness_tables.FILE).is_file():
+    if not run.file(faithfulness_file.FILE).is_file():
         return [title, missing("Faithfulness of the heatmaps", f"faithfulness {run.id}")]
-    rows = faithfulness_tables.read(run)
+    rows = faithfulness_file.read(run)
     said = faithfulness_tables.sentences(rows, run.config().get("heatmap_method", "gradcam"))
     return [title, " ".join(said), of_table(faithfulness_tables.table(rows, ""))]

@@ -21,10 +21,10 @@ from models.engine.explain.faithfulness import sample
 from models.engine.robustness.ood_scores import Subject
 from models.engine.run_io.run_loader import BATCH, split_of
 from utils.console import progress, say
+from utils.runs import ood_file
+from utils.runs.ood_file import CHANGED, DRAWN, STATISTICS, TEST, Refused
 from utils.runs.run_folder import Run
 from utils.system import environment
-from utils.tables import ood as ood_tables
-from utils.tables.ood import CHANGED, DRAWN, STATISTICS, TEST, Refused
 
 CHANGES = ("grey", "hue", "blur", "defocus")  # of data.perturbations
 SEVERITIES = (0, 1, 3, 5)
@@ -52,7 +52,7 @@ def measure(runs: Sequence[Run], pictures: int) -> list[Path]:
     made = []
     for (root, manifest), (split, members) in of_split.items():
         rows = [row for found in _of_split(root, split, members, pictures) for row in found]
-        made.append(ood_tables.merge(root, manifest, rows))
+        made.append(ood_file.merge(root, manifest, rows))
     return made
 
 

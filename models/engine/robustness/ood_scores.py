@@ -8,8 +8,8 @@ import numpy as np
 from data.loading import tf_loader
 from models.engine.backend import keras_backend
 from models.engine.run_io.run_loader import ELSEWHERE, config_of, open_model
+from utils.runs.ood_file import ENERGY, FEATURES, PROBABILITY
 from utils.runs.run_folder import Run
-from utils.tables.ood import ENERGY, FEATURES, PROBABILITY
 
 
 class Subject:

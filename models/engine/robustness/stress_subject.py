@@ -18,7 +18,7 @@ from models.engine.run_io.run_loader import ELSEWHERE, config_of, open_model
 from utils.io import files
 from utils.metrics import calibration
 from utils.runs.run_folder import Run
-from utils.tables.stress import ANSWERS, ANSWERS_HEADER, FILE, HEADER, NONE, read
+from utils.runs.stress_file import ANSWERS, ANSWERS_HEADER, FILE, HEADER, NONE, read
 
 if TYPE_CHECKING:
     import keras

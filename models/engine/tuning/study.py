@@ -20,7 +20,6 @@ from utils.console import STOPPED, say
 from utils.errors import LeukoBenchError
 from utils.io import files, locks
 from utils.runs import run_folder
-from utils.tables import table as tables
 
 if TYPE_CHECKING:
     import optuna
@@ -146,7 +145,7 @@ class Study:
         trials = [trial for trial in study.get_trials(deepcopy=False) if trial.state.name != "WAITING"]
         rows = [self._row(trial) for trial in trials]
         if rows:
-            tables.write_csv(self.path / TRIALS, rows)
+            files.write_csv(self.path / TRIALS, rows)
         best = next((row["trial"] for row in finished(rows)), None)
         for row, trial in zip(rows, trials, strict=True):
             if row["trial"] == best:

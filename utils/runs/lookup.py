@@ -1,0 +1,46 @@
+"""Finding one run by a name that the user gives."""
+
+from pathlib import Path
+
+from utils.errors import LeukoBenchError, nearest
+from utils.runs.records import about
+from utils.runs.run_folder import FOLDER, Run, find_runs
+
+
+def open_run(name: str, root: Path) -> Run:
+    """Find one run by its folder, its id, the start of its id or folder, or a model's name or label (its latest).
+
+    Raises:
+        LeukoBenchError: no run or several runs have that name; the line names those that exist.
+    """
+    path = Path(name)
+    if path.is_dir() and FOLDER.match(path.resolve().name):
+        return Run(path.resolve())
+    runs = find_runs(root)
+    if not runs:
+        raise LeukoBenchError(
+            f"There is no run '{name}': {root} holds no runs. Train one: python run_guide.py train cnn"
+        )
+    of_model = [run for run in runs if run.model == name] or [run for run in runs if label_of(run) == name]
+    if of_model:
+        return ([run for run in of_model if run.finished] or of_model)[-1]
+    matches = [run for run in runs if run.id.startswith(name) or run.path.name.startswith(name)]
+    if len(matches) == 1:
+        return matches[0]
+    if matches:
+        raise LeukoBenchError(
+            f"'{name}' fits {len(matches)} runs: {', '.join(r.id for r in matches[:5])}. Give more of it."
+        )
+    valid = [run.id for run in runs] + sorted({run.model for run in runs})
+    shown = ", ".join(run.id for run in runs[-5:]) + (", ..." if len(runs) > 5 else "")
+    raise LeukoBenchError(f"There is no run '{name}' in {root}.{nearest(name, valid)} Runs there: {shown}.")
+
+
+def label_of(run: Run) -> str:
+    """Return the label of a run; the model's name where its config.json cannot be read."""
+    for read in (lambda: about(run)["label"], run.label):  # the first from the index, but it needs a whole environment
+        try:
+            return read()
+        except LeukoBenchError:
+            continue
+    return run.model
