@@ -1,1 +1,1 @@
-"""Measurements of speed and memory: each module is a program that writes what it found into docs/results/benchmarks."""
+"""Benchmarks of time and memory: each program writes its result into docs/results/benchmarks."""

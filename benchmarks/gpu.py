@@ -1,12 +1,12 @@
-"""Every model on this device: images a second, float32 beside half precision, share of the device's peak, input.
+"""Every model on this device: images a second in float32 and half precision, share of the device's peak, input.
 
-Runs with TensorFlow or, where TensorFlow is not installed, with KERAS_BACKEND=jax. Needs of requirements.txt: numpy,
-keras, pydantic, typer, rich, pillow, psutil, pandas, scikit-learn, matplotlib, opencv-python-headless, and jax, beside
-keras-hub for the models that are made of it (left out with a note where it is missing), and simplejpeg for JPEGs.
-On a GPU it ends within eight minutes: what does not fit into that is said. KERAS_BACKEND=jax python -m benchmarks.gpu
+Runs with TensorFlow or, where TensorFlow is not installed, with JAX: KERAS_BACKEND=jax python -m benchmarks.gpu. JAX
+needs numpy, keras, pydantic, typer, rich, pillow, psutil, pandas, scikit-learn, matplotlib, opencv-python-headless,
+simplejpeg and jax; models that need keras-hub are skipped with a note where it is missing. On a large GPU the whole
+takes less than eight minutes; models that do not fit into that time are named.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -14,10 +14,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import models
-from benchmarks import device_load
-from benchmarks.recording import Claim, Column, Options, Plot, Result, Series, Sheet, Spread, entry, spread
-from data import all_dataset
+from benchmarks.program import Options, entry
+from benchmarks.results import Claim, Column, Plot, Result, Series, Sheet, Spread, spread
+from data import all_dataset, catalog
+from data.imaging.variants import Variant
 from data.loading import tf_loader
+from data.splitting import splits
+from data.synthetic import generator as synthetic
 from models.engine.backend import keras_backend
 from models.engine.evaluation import efficiency
 from models.engine.training import progress_bar
@@ -31,15 +34,17 @@ if TYPE_CHECKING:
     from data.loading.tf_loader import Images
     from models.engine.config.base import ModelConfig
 
-BUDGET = 360  # seconds after which nothing further is begun; the slowest takes less than is left of eight minutes
+LABELS = tuple(sorted(all_dataset.PUBLISHED))
+DRAWN = 16  # synthetic smears, used where no dataset is present
+BUDGET = 360  # seconds; no model is started later, so that the whole takes less than eight minutes
 ASKED_SECONDS, ASKED_WAITING = 480, 5
-BACKWARD = 2  # forward passes that a backward pass costs, as is usual to count
-SECONDS = 1.5  # that a measurement shall take
+BACKWARD = 2  # cost of a backward pass in forward passes, the usual convention
+SECONDS = 1.5  # duration of one measurement
 
 
 @dataclass(frozen=True)
 class Scale:
-    """How large all is: images a step and an epoch, side of matrices, repetitions, side of images (0: their own)."""
+    """Sizes: images per step and epoch, side of the matrices, repetitions, side of the images (0: the model's own)."""
 
     batch: int
     images: int
@@ -49,7 +54,7 @@ class Scale:
 
 
 def measure(options: Options) -> Result:
-    """Train and run every model on batches that lie on the device, then one epoch through the program's own input."""
+    """Train and run every model on batches held on the device, then train one epoch with the real input."""
     keras_backend.start(42)
     begun, device = perf_counter(), keras_backend.device_name()
     half = "mixed_bfloat16" if device == "CPU" else keras_backend.resolve_precision("auto")
@@ -57,26 +62,28 @@ def measure(options: Options) -> Result:
     scale = Scale(8, 64, 1024, 3, 64) if device == "CPU" else Scale(128, train, 8192, 3)
     scale = options.pick(scale, Scale(4, 16, 256, 1, 64))
     policies = list(dict.fromkeys(("float32", half)))
-    peaks = {policy: device_load.peak(policy, scale.matrix) for policy in policies}
+    peaks = {policy: _peak(policy, scale.matrix) for policy in policies}
     rows, notes = [], []
     for name in _names(options):
         for policy in policies:
             if perf_counter() - begun > BUDGET:
-                notes.append(f"{name} with {policy} was not begun: the others had taken the time.")
+                notes.append(f"{name} with {policy} was not started: no time was left.")
                 break
             try:
                 rows.append(_row(name, policy, peaks[policy], scale, options))
             except Exception as problem:
                 if not (isinstance(problem, ImportError | LeukoBenchError) or keras_backend.ran_out(problem)):
                     raise
-                notes.append(f"{name} with {policy} was left out: {' '.join(str(problem).split())[:160]}")
+                notes.append(f"{name} with {policy} was skipped: {' '.join(str(problem).split())[:160]}")
                 break
-            console.say("  {model}, {policy}: {train:.0f} images/s learning, {infer:.0f} images/s".format(**rows[-1]))
+            console.say(
+                "  {model}, {policy}: {train:.0f} images/s training, {infer:.0f} images/s inference".format(**rows[-1])
+            )
     return _result(rows, notes, peaks, perf_counter() - begun, device, options)
 
 
 def _names(options: Options) -> list[str]:
-    """Return the models, those of small images first; only two of them where it shall be quick."""
+    """Return the models, small images first; only two of them for a quick run."""
     sizes = {name: models.config_for(name).image_size for name in models.names()}
     ordered = sorted(sizes, key=sizes.get)
     return [*options.pick(ordered, ordered[:2]), f"{APPLICATION}MobileNetV3Small"]
@@ -85,33 +92,105 @@ def _names(options: Options) -> list[str]:
 def _row(name: str, policy: str, peak: Spread, scale: Scale, options: Options) -> dict[str, Any]:
     import keras
 
-    settings = {"weights": "none", "classes": device_load.LABELS} | ({"image_size": scale.side} if scale.side else {})
+    settings = {"weights": "none", "classes": LABELS} | ({"image_size": scale.side} if scale.side else {})
     config = models.config_for(name, **settings)
     with keras_backend.dtype_policy(policy):
         model = models.build(config)
     model.compile(keras.optimizers.Adam(1e-4), "categorical_crossentropy", metrics=["accuracy"])
-    images = device_load.images(config, scale.images, scale.batch, options)
+    images = training_images(config, scale.images, scale.batch, options)
     batch = [np.asarray(part) for part in next(iter(tf_loader.fixed_batches(images, scale.batch)))]
-    learning = _rate(
-        lambda steps: model.fit(device_load.same(batch, steps), steps_per_epoch=steps, verbose=0, shuffle=False), scale
+    training = _rate(
+        lambda steps: model.fit(_repeated(batch, steps), steps_per_epoch=steps, verbose=0, shuffle=False), scale
     )
-    running = _rate(lambda steps: model.predict(device_load.same(batch[:1], steps), steps=steps, verbose=0), scale)
-    epoch, waiting = _epoch(model, config, images, scale, scale.batch / learning.median)
+    inference = _rate(lambda steps: model.predict(_repeated(batch[:1], steps), steps=steps, verbose=0), scale)
+    epoch, waiting = _epoch(model, config, images, scale, scale.batch / training.median)
     operations = efficiency.flops(model)
     share = 100 * operations / peak.median if operations else None
     row = {
-        "model": name, "policy": policy, "side": config.image_size, "batch": scale.batch,
-        "parameters": model.count_params() / 1e6, "operations": operations and operations / 1e9,
-        "train": learning.median, "train_low": learning.low, "train_high": learning.high, "infer": running.median,
-        "train_share": share and share * (1 + BACKWARD) * learning.median, "share": share and share * running.median,
-        "epoch": epoch, "waiting": waiting,
-    }  # fmt: skip
+        "model": name,
+        "policy": policy,
+        "side": config.image_size,
+        "batch": scale.batch,
+        "parameters": model.count_params() / 1e6,
+        "operations": operations and operations / 1e9,
+        "train": training.median,
+        "train_low": training.low,
+        "train_high": training.high,
+        "infer": inference.median,
+        "train_share": share and share * (1 + BACKWARD) * training.median,
+        "share": share and share * inference.median,
+        "epoch": epoch,
+        "waiting": waiting,
+    }
     keras.utils.clear_session()
     return row
 
 
+def training_images(config: "ModelConfig", wanted: int, batch: int, options: Options) -> "Images":
+    """Return whole batches of training images in memory, of the dataset or synthetic ones."""
+    count = max(1, wanted // batch) * batch
+    name = options.dataset or (all_dataset.NAME if all_dataset.NAME in catalog.datasets() else "")
+    if name and not options.quick:
+        split = splits.prepare_split(name, config.split, config.split_seed)
+        read = tf_loader.read(split.path, "train", split.manifest.classes, config.image_size, 10**12, config.variant)
+        names, labels, pixels, kinds = read.names, read.labels, np.asarray(read.pixels), read.classes
+    else:
+        drawn = [_smear(LABELS[k % len(LABELS)], k, config.image_size) for k in range(DRAWN)]
+        names, labels, kinds = [str(k) for k in range(DRAWN)], np.arange(DRAWN) % len(LABELS), len(LABELS)
+        pixels = np.stack(drawn)
+    index = np.resize(np.arange(len(labels)), count)
+    held = pixels[index]
+    if tf_loader.without_tensorflow():
+        import keras
+
+        held = keras.ops.convert_to_tensor(held)  # on the device, as data/loading/array_loader.py does
+    return tf_loader.Images(
+        [names[k] for k in index], labels[index], kinds, config.image_size, [""] * count, Variant(), held
+    )
+
+
+def _smear(label: str, number: int, size: int) -> np.ndarray:
+    patient = synthetic.patient_of(7, LABELS, label, number % 4, 4, synthetic.STAINS[0])
+    return synthetic.draw(np.random.default_rng(number), label, size, patient)[0]
+
+
+def _repeated(batch: Sequence[np.ndarray], steps: int) -> Any:
+    """Return a data set that repeats one batch, held on the device if the backend allows it."""
+    import keras
+
+    parts = tuple(keras.ops.convert_to_tensor(part) for part in batch)
+    if not tf_loader.without_tensorflow():
+        import tensorflow as tf
+
+        return tf_loader.untuned(tf.data.Dataset.from_tensors(parts).repeat(steps).prefetch(2))
+
+    def repeat() -> Iterator[tuple[Any, ...]]:
+        return (parts for _ in range(steps))
+
+    return repeat()
+
+
+def _peak(policy: str, side: int) -> Spread:
+    """Return the operations a second of a product of two square matrices in the policy's data type."""
+    import keras
+
+    kind = "float32" if policy == "float32" else policy.removeprefix("mixed_")
+    random = np.random.default_rng(0)
+    one, other = (keras.ops.cast(random.standard_normal((side, side), np.float32), kind) for _ in range(2))
+
+    def products(count: int) -> float:
+        start = perf_counter()
+        for _ in range(count):
+            result = keras.ops.matmul(one, other)
+        np.asarray(keras.ops.convert_to_numpy(result[0, :1]))  # waits until all products are computed
+        return perf_counter() - start
+
+    products(3)
+    return spread([10 * 2 * side**3 / products(10) for _ in range(5)])
+
+
 def _rate(call: Callable[[int], object], scale: Scale) -> Spread:
-    """Return images a second: `call` runs so many steps, first a few to compile and to learn how many make SECONDS."""
+    """Return images a second of `call(steps)`; a few steps before compile and find how many take SECONDS."""
     call(2)
     start = perf_counter()
     call(3)
@@ -127,14 +206,14 @@ def _rate(call: Callable[[int], object], scale: Scale) -> Spread:
 def _epoch(
     model: "keras.Model", config: "ModelConfig", images: "Images", scale: Scale, ready: float
 ) -> tuple[float, float]:
-    """Return the seconds of one epoch through the program's own input, and the share of a step that waits for it in %.
+    """Return the seconds of one epoch with the real input, and the share of it that waits for input in %.
 
-    `ready` is the seconds of a step whose batch lies on the device already.
+    `ready` is the seconds of a step whose batch is already on the device.
     """
     steps, stop = len(images) // scale.batch, progress_bar.StopSignal()
     with progress_bar.training_bar(config.model, 2) as bar:
         callback = progress_bar.step_callback(bar, stop, "learning_rate", keras_backend.look_every())
-        for epoch in (1, 2):  # the first one compiles
+        for epoch in (1, 2):  # the first epoch compiles
             start = perf_counter()
             batches = tf_loader.training_batches(images, scale.batch, config.augmentation, config.seed, epoch)
             bar.begin(epoch, steps)
@@ -156,35 +235,50 @@ def _result(
     most = max(rows, key=lambda row: row["waiting"])
     claims = [
         Claim(
-            "Share of a training step that waits for input, the largest of the models", "%", ASKED_WAITING,
-            spread([most["waiting"]]), True,
+            "Share of a training step spent waiting for input, largest of all models",
+            "%",
+            ASKED_WAITING,
+            spread([most["waiting"]]),
+            True,
             f"{most['model']}, {most['policy']}",
         ),
-        Claim("The whole comparison, bound for one large GPU", "s", ASKED_SECONDS, spread([seconds]), True),
-    ]  # fmt: skip
+        Claim("Duration of this benchmark (target for one large GPU)", "s", ASKED_SECONDS, spread([seconds]), True),
+    ]
     columns = [
-        Column("model", "Model"), Column("policy", "Precision"), Column("side", "Pixels", 0),
-        Column("batch", "Batch", 0), Column("parameters", "Parameters, millions", 2),
-        Column("operations", "Operations an image, 10^9", 2), Column("train", "Training, images/s", 0),
-        Column("train_low", "Lowest", 0), Column("train_high", "Highest", 0), Column("infer", "Inference, images/s", 0),
-        Column("train_share", "Training, % of peak", 1), Column("share", "Inference, % of peak", 1),
-        Column("epoch", "Epoch, s", 2), Column("waiting", "Waits for input, %", 1),
-    ]  # fmt: skip
-    said = ", ".join(f"{policy} {peak.median / 1e12:.3g}" for policy, peak in peaks.items())
+        Column("model", "Model"),
+        Column("policy", "Precision"),
+        Column("side", "Pixels", 0),
+        Column("batch", "Batch", 0),
+        Column("parameters", "Parameters, millions", 2),
+        Column("operations", "Operations an image, 10^9", 2),
+        Column("train", "Training, images/s", 0),
+        Column("train_low", "Lowest", 0),
+        Column("train_high", "Highest", 0),
+        Column("infer", "Inference, images/s", 0),
+        Column("train_share", "Training, % of peak", 1),
+        Column("share", "Inference, % of peak", 1),
+        Column("epoch", "Epoch, s", 2),
+        Column("waiting", "Waits for input, %", 1),
+    ]
+    peak_text = ", ".join(f"{policy} {peak.median / 1e12:.3g}" for policy, peak in peaks.items())
     counted = efficiency.COUNTERS[keras_backend.backend()]
     lines = [
-        Series(policy, [r["parameters"] for r in rows if r["policy"] == policy],
-               [r["train"] for r in rows if r["policy"] == policy], line=False,
-               names=[r["model"] for r in rows if r["policy"] == policy])
+        Series(
+            policy,
+            [r["parameters"] for r in rows if r["policy"] == policy],
+            [r["train"] for r in rows if r["policy"] == policy],
+            line=False,
+            names=[r["model"] for r in rows if r["policy"] == policy],
+        )
         for policy in peaks
-    ]  # fmt: skip
+    ]
     about = (
-        f"{device}, Keras on {keras_backend.backend()}, random weights, deterministic settings as every training here. "
-        f"Rates are those of `fit` and `predict` on a batch that lies ready. Operations are counted by {counted}, a "
-        f"backward pass as {BACKWARD} forward ones; the peak is that of one matrix product in the same type in the "
-        f"same run ({said}, in 10^12 operations a second). An epoch has as many images as 64 % of the release, through "
-        "the program's own input and augmentation; what it takes beyond as many steps whose batch lies on the device "
-        "already is waiting."
+        f"{device}, Keras on {keras_backend.backend()}, random weights, deterministic settings as in every training. "
+        f"Rates are those of `fit` and `predict` on a batch held on the device. {counted} counts the operations, a "
+        f"backward pass as {BACKWARD} forward ones; the peak is that of one matrix product of this data type in the "
+        f"same run ({peak_text}, in 10^12 operations a second). An epoch has as many images as 64 % of the release and "
+        "uses the real input and augmentation; its time beyond that of the same number of steps with a batch on the "
+        "device counts as waiting."
     )
     plot = Plot("Training speed against size", "Parameters, millions", "Images a second", lines, "xy")
     return Result("Every model on this device", about, claims, [Sheet("Models", columns, rows)], [plot], notes)

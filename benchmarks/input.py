@@ -1,6 +1,9 @@
-"""Whether input holds training back: its share of an epoch, decoding beside libjpeg-turbo alone, memory to 100,000."""
+"""Image input: its share of an epoch, decoding compared with libjpeg-turbo, and memory up to 100,000 images."""
 
 import dataclasses
+import os
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,34 +15,40 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 import models
-from benchmarks import input_memory
-from benchmarks.recording import Claim, Column, Options, Plot, Result, Series, Sheet, Spread, alternate, entry, spread
+from benchmarks.program import Options, alternate, entry
+from benchmarks.results import Claim, Column, Plot, Result, Series, Sheet, Spread, spread
 from data import catalog
 from data.datasets import image_decoder
 from data.loading import tf_loader
+from data.loading.augmentation_config import Augmentation
 from data.loading.tf_loader import Images
 from data.splitting import splits
 from models.engine.backend import keras_backend
 from models.engine.config.base import ModelConfig
 from models.engine.layers import backbone
+from utils.errors import LeukoBenchError
+from utils.paths import PROJECT
+from utils.system import environment
 from utils.system.environment import usable_cores
 
 if TYPE_CHECKING:
     import keras
     import tensorflow as tf
 
-SHARE, NEAREST, MEMORY, FLAT = 5.0, 80.0, 1500.0, 1.2  # what was asked: %, %, MB, times
-# Steps of an epoch, for some seconds on two cores, and repetitions.
+SHARE, NEAREST, MEMORY, FLAT = 5.0, 80.0, 1500.0, 1.2  # targets: %, %, MB, ratio
+# Steps of an epoch (a few seconds on two cores) and repetitions.
 BATCHES = {"smearnet": (24, 7), "cnn": (6, 9), "resnet50": (4, 3)}
 FROZEN = ["freeze=always", "weights=none", "augmentation.flips=true"]
 SETTINGS = {"resnet50": FROZEN}
 KINDS = {"memory": "in memory", "files": "decoded each epoch"}
 SIZES = (3000, 10_000, 30_000, 100_000)
-SIDE = 112  # pixels of a decoded image, where it is resized
+SIDE = 112  # pixels of a resized image
+CACHE_MB, BATCH = 400, 32
+CHANGES = Augmentation(flips=True, quarter_turns=True)
 
 
 def measure(options: Options) -> Result:
-    """Measure shares, decoding and memory, on the training images of the usual split."""
+    """Measure waiting, decoding and memory on the training images of the default split."""
     keras_backend.start(42)
     dataset = catalog.ensure_dataset(options.dataset)
     split = splits.prepare_split(dataset)
@@ -50,22 +59,26 @@ def measure(options: Options) -> Result:
         for key, what, why in (
             ("waiting", "Share of an epoch spent waiting for input", ""),
             (
-                "share", "Share of an epoch that goes into input",
-                f"a batch is ready in {row['alone']:.0f} ms where nothing else runs, a step takes {row['step']:.0f} "
-                "ms; both share the processor's cores, so that no decoding is free there",
+                "share",
+                "Share of an epoch used by input",
+                f"input alone takes {row['alone']:.0f} ms a batch, a training step {row['step']:.0f} ms; both use the "
+                "processor's cores, so decoding is never free",
             ),
         )
-    ]  # fmt: skip
+    ]
     with _linked(split, options.pick(9000, 60)) as folder:
         rates = [_rates(folder, split.manifest.classes, size, options.pick(7, 2)) for size in (0, SIDE)]
-        held = {size: input_memory.run(folder, size) for size in options.pick(SIZES, (60, 120))}
+        held = {size: _epoch_memory(folder, size) for size in options.pick(SIZES, (60, 120))}
     decoded = [
         Claim(
-            f"Images a second decoded, {row['to']}, in % of libjpeg-turbo alone", "%", NEAREST, row["ratio"],
-            why="libjpeg-turbo alone neither resizes nor hands its pixels on",
+            f"Images a second decoded, {row['to']}, in % of libjpeg-turbo alone",
+            "%",
+            NEAREST,
+            row["ratio"],
+            why="libjpeg-turbo alone neither resizes nor returns a batch",
         )
         for row in rates
-    ]  # fmt: skip
+    ]
     first, last = min(held), max(held)
     most = max(held.values())
     memory = [
@@ -76,42 +89,56 @@ def measure(options: Options) -> Result:
             FLAT,
             spread([most / held[first]]),
             True,
-            why=f"the highest, {most:.0f} MB, is where the images just fit into cache_mb",
+            why=f"the highest, {most:.0f} MB, is reached where the images just fit into cache_mb",
         ),
     ]
     return Result(
         "Input",
         f"The training images of {dataset}, split {splits.DEFAULT}, seed 42, random weights. Waiting: the "
-        "time until the next batch is there, which TensorFlow's profiler calls input-bound, that in which the epoch's "
-        "input is made included. What goes into input: an "
-        "epoch over the real input, beside as many steps over one batch that lies in memory, alternating; what the "
-        "second saves. Decoding: `data.pipeline.read` over links to the training images as JPEG, beside "
-        f"libjpeg-turbo (simplejpeg) decoding the same files in {usable_cores()} threads, nothing else. Memory: one "
-        f"epoch of a model of one layer at {SIDE} px, cache_mb={input_memory.CACHE_MB}, over links, each size in a "
-        "process of its own; it includes TensorFlow.",
+        "time until the next batch is available (TensorFlow's profiler calls it input-bound), including the set-up of "
+        "the epoch's input. Used by input: the time of an epoch with the real input that is saved when the same number "
+        "of steps repeats one batch in memory; both are timed in turn. Decoding: `tf_loader.read` over links to the "
+        f"training images as JPEG, compared with libjpeg-turbo (simplejpeg) in {usable_cores()} threads. Memory: one "
+        f"epoch of a one-layer model at {SIDE} px, cache_mb={CACHE_MB}, over links to images, each number of images "
+        "in a process of its own; TensorFlow's own memory is included.",
         [*shares, *decoded, *memory],
         [
             Sheet("Input's share of an epoch", SHARE_COLUMNS, [_flat(_flat(row, "share"), "waiting") for row in rows]),
             Sheet("Decoding", RATE_COLUMNS, [_flat(row, "ratio") for row in rates]),
             Sheet(
-                "Memory", (Column("images", "Images", 0), Column("mb", "Peak memory, MB", 0)),
+                "Memory",
+                (Column("images", "Images", 0), Column("mb", "Peak memory, MB", 0)),
                 [{"images": size, "mb": mb} for size, mb in held.items()],
             ),
         ],
-        [Plot("Memory of one epoch", "Images", "Peak memory (MB)",
-              [Series(f"cache_mb={input_memory.CACHE_MB}", list(held), list(held.values()))], "x", asked=MEMORY)],
-    )  # fmt: skip
+        [
+            Plot(
+                "Memory of one epoch",
+                "Images",
+                "Peak memory (MB)",
+                [Series(f"cache_mb={CACHE_MB}", list(held), list(held.values()))],
+                "x",
+                asked=MEMORY,
+            )
+        ],
+    )
 
 
 SHARE_COLUMNS = (
-    Column("model", "Model"), Column("size", "px", 0), Column("images", "Images"), Column("step", "Step, ms", 1),
-    Column("alone", "Input alone, ms a batch", 1), Column("waiting", "Waiting, %", 1),
-    Column("share", "Into input, %", 1),
-)  # fmt: skip
+    Column("model", "Model"),
+    Column("size", "px", 0),
+    Column("images", "Images"),
+    Column("step", "Step, ms", 1),
+    Column("alone", "Input alone, ms a batch", 1),
+    Column("waiting", "Waiting, %", 1),
+    Column("share", "Used by input, %", 1),
+)
 RATE_COLUMNS = (
-    Column("to", "To"), Column("ours", "Images a second", 0), Column("limit", "libjpeg-turbo alone", 0),
+    Column("to", "To"),
+    Column("ours", "Images a second", 0),
+    Column("limit", "libjpeg-turbo alone", 0),
     Column("ratio", "%", 0),
-)  # fmt: skip
+)
 
 
 def _flat(row: dict[str, object], key: str) -> dict[str, object]:
@@ -119,7 +146,7 @@ def _flat(row: dict[str, object], key: str) -> dict[str, object]:
 
 
 def _shares(name: str, split: splits.SplitFolder, options: Options) -> list[dict[str, object]]:
-    """Return how long steps and input take of an epoch, for images in memory and for images decoded each time."""
+    """Return the times of steps and input, for images in memory and for images decoded in each epoch."""
     import tensorflow as tf
 
     config = models.config_for(name, settings=SETTINGS.get(name, []), classes=split.manifest.classes)
@@ -146,7 +173,7 @@ def _shares(name: str, split: splits.SplitFolder, options: Options) -> list[dict
     def waiting(kind: str) -> float:
         start = perf_counter()
         batches = iter(epoch(kinds[kind]))
-        waited = perf_counter() - start  # nothing trains before it is made
+        waited = perf_counter() - start  # training cannot start before the input exists
         for _ in range(steps):
             asked = perf_counter()
             batch = next(batches)
@@ -162,21 +189,21 @@ def _shares(name: str, split: splits.SplitFolder, options: Options) -> list[dict
         **{f"{kind} waiting": lambda kind=kind: waiting(kind) for kind in kinds},
     }
     for way in ways.values():
-        way()  # compiles, and brings the files into the system's cache
+        way()  # compiles, and fills the disk cache
     seconds = alternate(ways, repetitions)
     rows = []
-    for kind, words in KINDS.items():
-        shares = [100 * (1 - step / all_of_it) for step, all_of_it in zip(seconds["steps"], seconds[kind], strict=True)]
+    for kind, label in KINDS.items():
+        shares = [100 * (1 - step / total) for step, total in zip(seconds["steps"], seconds[kind], strict=True)]
         alone = 1000 * spread(seconds[f"{kind} alone"]).median / steps
         step = 1000 * spread(seconds["steps"]).median / steps
-        found = {"model": name, "size": size, "images": words, "share": spread(shares), "alone": alone, "step": step}
-        waited = zip(seconds[f"{kind} waiting"], whole[kind][1:], strict=True)  # the first one compiled
-        rows.append(found | {"waiting": spread([100 * part / all_of_it for part, all_of_it in waited])})
+        found = {"model": name, "size": size, "images": label, "share": spread(shares), "alone": alone, "step": step}
+        waited = zip(seconds[f"{kind} waiting"], whole[kind][1:], strict=True)  # the first call compiled
+        rows.append(found | {"waiting": spread([100 * part / total for part, total in waited])})
     return rows
 
 
 def _first(held: Images, count: int) -> Images:
-    """Return every k-th image, `count` in all."""
+    """Return `count` images at equal distances."""
     chosen = np.linspace(0, len(held) - 1, count).astype(int)
     names, paths = [held.names[k] for k in chosen], [held.paths[k] for k in chosen]
     pixels = held.pixels[chosen]
@@ -213,12 +240,12 @@ def _linked(split: splits.SplitFolder, count: int) -> Iterator[Path]:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 image_decoder.open_rgb(split.path / "train" / row.image).save(path, quality=90)
             sources.append((row.label, path))
-        input_memory.link(sources, count, Path(place, "links", "train"))
+        _link(sources, count, Path(place, "links", "train"))
         yield Path(place, "links")
 
 
 def _rates(folder: Path, classes: Sequence[str], size: int, repetitions: int) -> dict[str, object]:
-    """Return images a second of the pipeline and of libjpeg-turbo; at their own size for a size of 0."""
+    """Return images a second of the loader and of libjpeg-turbo; size 0 keeps the images' own size."""
     import simplejpeg
 
     paths = [str(path) for path in sorted((folder / "train").glob("*/*"))]
@@ -231,18 +258,64 @@ def _rates(folder: Path, classes: Sequence[str], size: int, repetitions: int) ->
 
     def alone(path: str) -> None:
         with open(path, "rb") as handle:
-            simplejpeg.decode_jpeg(handle.read(), "RGB", fastdct=True)  # the transform that TensorFlow takes
+            simplejpeg.decode_jpeg(handle.read(), "RGB", fastdct=True)  # the transform that TensorFlow uses
 
     def ours() -> None:
         tf_loader.read(folder, "train", classes, size or own, 10**10)
 
     ours()
-    seconds = alternate({"libjpeg-turbo alone": limit, "data.pipeline.read": ours}, repetitions)
-    fast, slow = seconds["libjpeg-turbo alone"], seconds["data.pipeline.read"]
+    seconds = alternate({"libjpeg-turbo alone": limit, "tf_loader.read": ours}, repetitions)
+    fast, slow = seconds["libjpeg-turbo alone"], seconds["tf_loader.read"]
     ratio: Spread = spread([100 * one / other for one, other in zip(fast, slow, strict=True)])
     to = f"resized to {size} px" if size else f"{own} px, their own size"
     rates = {"ours": len(paths) / spread(slow).median, "limit": len(paths) / spread(fast).median}
     return {"to": to, "ratio": ratio} | rates
+
+
+def _link(sources: Sequence[tuple[str, Path]], count: int, folder: Path) -> None:
+    """Write <folder>/<Class>/ with `count` hard links to files; `sources` holds (class, file)."""
+    for label in {label for label, _ in sources}:
+        (folder / label).mkdir(parents=True, exist_ok=True)
+    for number in range(count):
+        label, source = sources[number % len(sources)]
+        os.link(source, folder / label / f"{number:06d}{source.suffix}")
+
+
+def _epoch_memory(folder: Path, count: int) -> float:
+    """Train one epoch over `count` links to the files below <folder>/train in a process of its own.
+
+    Returns:
+        Peak resident memory of the process in MB.
+
+    Raises:
+        LeukoBenchError: the process failed.
+    """
+    place = folder.with_name(f"links-{count}")
+    found = sorted((folder / "train").glob("*/*"))
+    _link([(path.parent.name, path) for path in found], count, place / "train")
+    command = [
+        sys.executable,
+        "-c",
+        f"from benchmarks.input import print_epoch_memory; print_epoch_memory({str(place)!r})",
+    ]
+    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise LeukoBenchError(f"An epoch over {count} images failed: {done.stderr.strip()[-300:]}")
+    return float(done.stdout.splitlines()[-1])
+
+
+def print_epoch_memory(folder: str) -> None:
+    """Train one epoch over a folder's train/ and print the peak memory in MB."""
+    keras_backend.start(42)
+    import keras
+
+    classes = sorted(place.name for place in Path(folder, "train").iterdir())
+    images = tf_loader.read(Path(folder), "train", classes, SIDE, CACHE_MB * 1_000_000)
+    layers = [keras.Input((SIDE, SIDE, 3)), keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(len(classes))]
+    model = keras.Sequential(layers)
+    model.compile("adam", keras.losses.CategoricalCrossentropy(from_logits=True))
+    model.fit(tf_loader.training_batches(images, BATCH, CHANGES, 42, 1), epochs=1, verbose=0)
+    print(environment.peak_memory_mb())
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""The web page: how fast it answers, and how much memory it takes, with the runs of `make demo`.
+"""The web page: response times and memory of the real server, with the runs of `make demo`.
 
-Starts the real server and asks it over HTTP from this machine with 1, 8 and 32 clients, one image a request and no
-heatmap. Every client asks again as soon as it has its answer.
+Sends HTTP requests from this machine with 1, 8 and 32 clients, one image a request and no heatmap. Every client sends
+its next request as soon as it has received a response.
 """
 
 import asyncio
@@ -18,7 +18,8 @@ from typing import Any
 
 import psutil
 
-from benchmarks.recording import Claim, Column, Options, Plot, Result, Series, Sheet, Spread, entry, spread
+from benchmarks.program import Options, entry
+from benchmarks.results import Claim, Column, Plot, Result, Series, Sheet, Spread, spread
 from utils import console
 from utils.errors import LeukoBenchError
 from utils.paths import PROJECT, raw_dir, runs_dir
@@ -27,18 +28,18 @@ from utils.runs import run_folder
 CLIENTS = (1, 8, 32)
 API, PAGE = "/api/v1/predict", "/predict"
 PLAIN = "cnn"
-WARM = 20  # requests before any is timed
+WARM = 20  # requests before the timing starts
 
 
 @dataclass(frozen=True)
 class Server:
-    """A started server.
+    """A running server.
 
     Attributes:
-        port: where it listens.
-        process: the server; the decoders and the model worker are its children.
+        port: its TCP port.
+        process: the server; image workers and model worker are its child processes.
         first_page: seconds from the start of the command to the first page.
-        first_answer: seconds to the first answer of the models.
+        first_answer: seconds from the start of the command to the first prediction.
     """
 
     port: int
@@ -53,7 +54,7 @@ class Server:
 
 @contextlib.contextmanager
 def started(root: Path, request: bytes) -> Iterator[Server]:
-    """Start the server as a person would, and stop it with SIGTERM."""
+    """Start the server by its command, and stop it with SIGTERM."""
     begun = time.perf_counter()
     command = [sys.executable, "run_guide.py", "serve", "--port", "0", "--root", str(root)]
     with subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.PIPE, text=True) as process:
@@ -61,7 +62,7 @@ def started(root: Path, request: bytes) -> Iterator[Server]:
             line = process.stdout.readline()
             found = re.search(r"http://[^/]*:(\d+)/", line)
             if not found:
-                raise LeukoBenchError(f"The server did not start; it said: {line.strip() or 'nothing'}")
+                raise LeukoBenchError(f"The server did not start. Its first line of output: {line.strip() or 'none'}")
             port = int(found[1])
             asyncio.run(clients(port, [b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"], 1, 1))
             first_page = time.perf_counter() - begun
@@ -73,7 +74,7 @@ def started(root: Path, request: bytes) -> Iterator[Server]:
 
 
 def request_of(image: bytes, models: Sequence[str], path: str = API) -> bytes:
-    """Return a whole HTTP request that asks models about one image, through the API or as the page's script does."""
+    """Return a complete HTTP request for predictions of one image, through the API or as the page's script sends it."""
     boundary = b"leukobench-benchmark"
     parts = [b'name="images"; filename="smear"\r\n\r\n' + image]
     parts += [f'name="models"\r\n\r\n{name}'.encode() for name in models]
@@ -86,13 +87,13 @@ def request_of(image: bytes, models: Sequence[str], path: str = API) -> bytes:
 
 
 async def clients(port: int, requests: Sequence[bytes], count: int, each: int) -> tuple[list[float], float]:
-    """Let clients ask at one time.
+    """Send requests with several clients at a time.
 
     Returns:
-        Seconds of every request, and seconds from the first request to the last answer.
+        Seconds of every request, and seconds from the first request to the last response.
 
     Raises:
-        LeukoBenchError: an answer is none.
+        LeukoBenchError: the status of a response is not 200.
     """
 
     async def client(number: int) -> list[float]:
@@ -105,7 +106,7 @@ async def clients(port: int, requests: Sequence[bytes], count: int, each: int) -
             await reader.readexactly(int(re.search(r"content-length: (\d+)", head)[1]))
             seconds.append(time.perf_counter() - begun)
             if " 200 " not in head.partition("\r\n")[0]:
-                raise LeukoBenchError(f"The server answered {head.partition(chr(13))[0]}")
+                raise LeukoBenchError(f"The server responded {head.partition(chr(13))[0]}")
         writer.close()
         return seconds
 
@@ -115,7 +116,7 @@ async def clients(port: int, requests: Sequence[bytes], count: int, each: int) -
 
 
 def measure(server: Server, requests: Sequence[bytes], count: int, repetitions: int, total: int) -> dict[str, Any]:
-    """Return milliseconds p50 and p95, images a second and memory: medians over repetitions, and the range of p50."""
+    """Return p50, p95 (ms), images a second and memory: medians over repetitions, and the range of p50."""
     rows = []
     for _ in range(repetitions):
         seconds, whole = asyncio.run(clients(server.port, requests, count, max(total // count, 4)))
@@ -123,19 +124,24 @@ def measure(server: Server, requests: Sequence[bytes], count: int, repetitions: 
         rows.append((ranked[len(ranked) // 2] * 1e3, ranked[int(len(ranked) * 0.95)] * 1e3, len(seconds) / whole))
     p50, p95, rate = (median(column) for column in zip(*rows, strict=True))
     return {
-        "clients": count, "repetitions": repetitions, "p50_ms": p50, "p95_ms": p95,
+        "clients": count,
+        "repetitions": repetitions,
+        "p50_ms": p50,
+        "p95_ms": p95,
         "p50_lowest_ms": min(r[0] for r in rows),
-        "p50_highest_ms": max(r[0] for r in rows), "images_per_second": rate, "memory_mb": server.megabytes(),
-    }  # fmt: skip
+        "p50_highest_ms": max(r[0] for r in rows),
+        "images_per_second": rate,
+        "memory_mb": server.megabytes(),
+    }
 
 
 def measure_all(options: Options) -> Result:
-    """Ask the latest run of every kind that the demo made through the page and through the API."""
+    """Measure the latest run of every kind that the demo made, through the page and through the API."""
     place = runs_dir() / "demo"
     finished = run_folder.find_runs(place, finished=True)
     runs = list({run.label(): run for run in finished if run.file(run_folder.WEIGHTS).is_file()}.values())
     if not runs:
-        raise LeukoBenchError(f"{place} holds no finished run with weights. Make some with: make demo")
+        raise LeukoBenchError(f"{place} holds no finished run with weights. Create some with: make demo")
     repetitions, total = options.pick((3, 128), (1, 8))
     rows, starts = [], []
     for run in runs[: options.pick(None, 1)]:
@@ -155,32 +161,39 @@ def measure_all(options: Options) -> Result:
     each = {row["model"]: [r for r in through_api if r["model"] == row["model"]] for row in through_api}
     return Result(
         "The web page",
-        "The latest runs of `make demo`, on drawn smears; clients and server share the machine. Medians over "
-        f"{repetitions} repetitions of {total} requests, range: of the p50 of the repetitions. Each model is asked "
-        "for itself, and the server was started anew for it. Memory: resident, of the server and all its processes, "
-        f"with every offered model open. {API} answers programs; {PAGE} the page, with the picture and the outline of "
-        "the nuclei drawn.",
+        "The latest runs of `make demo`, on synthetic smears; clients and server share the machine. Medians over "
+        f"{repetitions} repetitions of {total} requests; the range is that of the repetitions' p50. The server is "
+        "started for each model, and each request asks for one model. Memory: resident, of the server and all its "
+        f"processes, with every offered model loaded. {API} is the API for programs; {PAGE} is the page, which also "
+        "draws the image and the outline of the nuclei.",
         [
-            Claim(f"{page['model']}: the page's answer to one client, p50", "ms", 150, _p50(page), True),
-            Claim("seconds from the command to the first page", "s", 5, spread([first for first, _ in starts]), True),
+            Claim(f"{page['model']}: response time of the page with one client, p50", "ms", 150, _p50(page), True),
+            Claim("Seconds from the command to the first page", "s", 5, spread([first for first, _ in starts]), True),
         ],
         [
             Sheet(
                 "One image a request, no heatmap",
                 (
-                    Column("model", "Model"), Column("image_size", "Pixels", 0), Column("path", "Asked"),
-                    Column("clients", "Clients", 0), Column("p50_ms", "p50 ms", 1), Column("range", "Range"),
-                    Column("p95_ms", "p95 ms", 1), Column("images_per_second", "Images/s", 1),
+                    Column("model", "Model"),
+                    Column("image_size", "Pixels", 0),
+                    Column("path", "Path"),
+                    Column("clients", "Clients", 0),
+                    Column("p50_ms", "p50 ms", 1),
+                    Column("range", "Range"),
+                    Column("p95_ms", "p95 ms", 1),
+                    Column("images_per_second", "Images/s", 1),
                     Column("memory_mb", "Memory MB", 0),
                 ),
                 [row | {"range": f"{row['p50_lowest_ms']:.1f}-{row['p50_highest_ms']:.1f}"} for row in rows],
-                f"The first answer of a model came {median(answer for _, answer in starts):.1f} s after the command "
+                f"The first prediction came {median(answer for _, answer in starts):.1f} s after the command "
                 f"(median of {len(starts)} starts).",
             )
         ],
         [
             Plot(
-                "Images a second by requests at a time", "Clients", "Images a second",
+                "Images a second by number of clients",
+                "Clients",
+                "Images a second",
                 [
                     Series(model, [row["clients"] for row in held], [row["images_per_second"] for row in held])
                     for model, held in each.items()
@@ -188,7 +201,7 @@ def measure_all(options: Options) -> Result:
                 "x",
             )
         ],
-    )  # fmt: skip
+    )
 
 
 def _p50(row: dict[str, Any]) -> Spread:

@@ -1,14 +1,13 @@
 """Ways for many images: they miss nothing that they promise to find, and compare no longer all with all."""
 
 from itertools import pairwise
-from math import isnan
 
 import numpy as np
+import planted_pairs
 import pytest
 from scipy.cluster.hierarchy import linkage
 from sklearn.metrics import adjusted_rand_score
 
-from benchmarks import growth, growth_stages, recording, runs
 from data.datasets.index import Indexed
 from data.grouping import near_duplicates, overlapping_fields, sift_matching, ward_linkage
 from data.splitting import group_assignment
@@ -16,7 +15,7 @@ from utils.runs import split_spec
 
 
 def test_no_near_duplicate_is_missed_where_only_pieces_are_compared():
-    marks, planted = growth_stages.fingerprints(2500)
+    marks, planted = planted_pairs.fingerprints(2500)
     found = near_duplicates.find(marks, compared=0)
     assert len(planted) == 125
     assert set(found) == planted
@@ -81,7 +80,7 @@ def test_no_more_distances_are_held_than_those_of_a_part(monkeypatch):
 
 
 def test_texture_and_colour_propose_the_same_pairs_where_there_are_many():
-    pictures, planted = growth_stages.pictures(300)
+    pictures, planted = planted_pairs.local_features(300)
     assert planted <= sift_matching.alike(pictures, 12)
     assert planted <= sift_matching.alike(pictures, 12, compared=0)
     rng = np.random.default_rng(0)
@@ -126,20 +125,3 @@ def test_a_split_by_very_many_patients_is_even(monkeypatch):
         "val": pytest.approx(0.16, abs=0.02),
         "test": pytest.approx(0.2, abs=0.02),
     }
-
-
-def test_an_exponent_is_that_of_the_largest_sizes():
-    seconds = {10: 50.0} | {size: 3.0 * size**1.5 for size in (100, 1000, 10_000)}
-    found = {"check": {size: [{"seconds": value}] for size, value in seconds.items()}}
-    assert growth._slope(found, "check", "seconds").median == pytest.approx(1.5)
-    assert isnan(recording.exponent([10], [1.0]))
-
-
-def test_growth_that_begins_late_is_seen():
-    assert runs._beyond_the_start([10, 100, 1000, 10_000], [4, 4, 4, 400]) == pytest.approx(2)
-
-
-def test_what_a_program_takes_to_start_is_no_growth():
-    times = [1.0, 1.01, 1.0 + 1000 / 5000, 3.0, 21.0]
-    slope = runs._beyond_the_start([10, 100, 1000, 10_010, 100_010], times)
-    assert slope == pytest.approx(1.0)

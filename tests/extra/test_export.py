@@ -11,9 +11,8 @@ import pytest
 from export_bounds import loose_bounds
 
 import models
-from benchmarks import inference, int8, page
-from benchmarks import inference_models as parts
-from benchmarks.recording import Result
+from benchmarks import inference, page
+from benchmarks.results import Result
 from data.imaging.variants import Variant
 from data.loading import tf_loader
 from guide.app import main
@@ -346,24 +345,24 @@ def test_a_failing_conversion_takes_no_other_figures_of_the_benchmark_along(monk
 
     monkeypatch.setattr(converters, "write_onnx", broken)
     batches = {inference.ONE: (2, 0.01), inference.MANY: (2, 0.01)}
-    without_onnx = parts.measured("smearnet", 32, batches)
+    without_onnx = inference.measured("smearnet", 32, batches)
     assert without_onnx["failed"] == dict.fromkeys(
         ("onnx-float32", "onnx-int8", "openvino-float32", "openvino-int8"), "ValueError: no such operation"
     )
     assert set(without_onnx["bytes"]) == {"litert-float32", "litert-int8"}
     nothing = without_onnx | {"model": "none"}
-    nothing["failed"] = dict.fromkeys(parts.EXPORTS, "no")
+    nothing["failed"] = dict.fromkeys(inference.EXPORTS, "no")
     nothing["seconds"] = {
-        batch: {way: each for way, each in ways.items() if way not in parts.EXPORTS}
+        batch: {way: each for way, each in ways.items() if way not in inference.EXPORTS}
         for batch, ways in without_onnx["seconds"].items()
     }
 
     def apart(name, *_):
         if name == "gone":
-            raise LeukoBenchError("Measuring gone ended with 1; the reason stands above.")
+            raise LeukoBenchError("Measuring gone ended with 1; see the error above.")
         return nothing if name == "none" else without_onnx
 
-    monkeypatch.setattr(parts, "measured_apart", apart)
+    monkeypatch.setattr(inference, "measured_apart", apart)
     monkeypatch.setattr(inference, "_size", lambda _: 32)
     measured, notes = inference._measured(["gone", "none", "smearnet"], batches)
     assert measured == [nothing, without_onnx]
@@ -374,20 +373,8 @@ def test_a_failing_conversion_takes_no_other_figures_of_the_benchmark_along(monk
         for words, bound in (("One image", 3), ("One image, small models", 20), ("32 images", 1.5))
         for kind in ("float32 export", "export")
     ]
-    assert all("least of 1 models, smearnet, with litert-" in claim.why for claim in claims)
+    assert all("Lowest of 1 models: smearnet with litert-" in claim.why for claim in claims)
     sheets = [inference._latency(measured), inference._throughput(measured)]
     result = Result("", "", claims, sheets, inference._plots(measured))
-    assert len(inference._failures(measured)) == 4 + len(parts.EXPORTS)
+    assert len(inference._failures(measured)) == 4 + len(inference.EXPORTS)
     assert files.json_text(dataclasses.asdict(result)) and page.tables(result)
-
-
-def test_the_claims_of_int8_are_about_refused_exports_too():
-    refused = {
-        "run": "cnn", "refused": "no", "export": "onnx-int8", "bytes": 300, "share_of_weights": 0.3, "lost": 0.012,
-        "accuracy": 0.9, "accuracy_of_weights": 0.912, "agreement": 0.97, "largest_difference": None, "images": 250,
-    }  # fmt: skip
-    kept = refused | {"export": "litert-int8", "bytes": 250, "share_of_weights": 0.25, "lost": 0.0, "accuracy": 0.912}
-    size, lost = int8._claims([kept, refused])
-    assert (size.asked, size.measured.median, size.reached) == (25, 30, False) and "cnn as onnx-int8" in size.why
-    assert (lost.asked, lost.measured.median, lost.reached) == (0.5, 1.2, False) and "3 of 250 test images" in lost.why
-    assert [row["export"] for row in int8._sheet([kept, {"run": "vgg16", "refused": "no"}]).rows] == ["litert-int8"]

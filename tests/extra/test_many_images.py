@@ -1,11 +1,15 @@
-"""Ways for many images, on whole datasets: they find what comparing all with all finds, in little memory."""
+"""Methods for many images on whole datasets: they find what the exact comparison finds, in little memory."""
+
+import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 from planted_signal import plant
 from sklearn.metrics import adjusted_rand_score
 
-from benchmarks import growth_stages, input_memory
+from benchmarks.input import _epoch_memory, _link
 from data.datasets import integrity_check
 from data.grouping import (
     image_descriptors,
@@ -16,12 +20,24 @@ from data.grouping import (
     ward_linkage,
 )
 from data.synthetic import generator as synthetic
-from utils.paths import raw_dir
+from utils.paths import PROJECT, raw_dir
+
+PEAK = """
+import json, sys
+sys.path += [{project!r}, {support!r}]
+import planted_pairs
+from data.grouping import near_duplicates, stain_clustering
+from utils.system.environment import peak_memory_mb
+{prepare}
+before = peak_memory_mb()
+result = {call}
+print(json.dumps([result, peak_memory_mb() - before]))
+"""
 
 
 @pytest.fixture
 def many(monkeypatch):
-    """Take every dataset for a large one."""
+    """Use the methods for many images on every dataset."""
     for module in (sift_matching, near_duplicates, overlapping_fields, ward_linkage):
         monkeypatch.setattr(module, "ALL", 20)
     for function, limit in (
@@ -36,7 +52,7 @@ def many(monkeypatch):
     monkeypatch.setattr(ward_linkage, "CELL", 60)
 
 
-def test_planted_pairs_are_found_the_other_way_as_well(tmp_path, monkeypatch, many):
+def test_method_for_many_images_finds_planted_pairs(tmp_path, monkeypatch, many):
     monkeypatch.setenv("LEUKOBENCH_DATA", str(tmp_path))
     made = plant(tmp_path / "raw" / "planted")
     found = stain_groups.find("planted")
@@ -49,7 +65,7 @@ def test_planted_pairs_are_found_the_other_way_as_well(tmp_path, monkeypatch, ma
     assert len(kinds["overlap"] & set(made.overlaps)) / len(kinds["overlap"]) >= 0.95
 
 
-def test_groups_are_the_patients_the_other_way_as_well(tmp_path, monkeypatch, many):
+def test_method_for_many_images_groups_by_patient(tmp_path, monkeypatch, many):
     monkeypatch.setenv("LEUKOBENCH_DATA", str(tmp_path))
     synthetic.make("smears", 40, 64, 4, "independent", seed=11)
     rows = sorted(integrity_check.current_index("smears"))
@@ -59,20 +75,33 @@ def test_groups_are_the_patients_the_other_way_as_well(tmp_path, monkeypatch, ma
     assert score >= 0.8
 
 
-def test_memory_and_recall_at_thirty_thousand(tmp_path):
-    near = growth_stages.run("near", 30_000, tmp_path)
-    assert float(near["found"]) == 1.0
-    assert near["mb"] - near["before_mb"] < 100  # the distances of all to all would take 3,600
-    group = growth_stages.run("group", 30_000, tmp_path)
-    assert group["mb"] - group["before_mb"] < 400
-    assert int(group["found"]) >= 2
+def measured(prepare, call):
+    """Return the value of an expression and the memory in MB that it added, in a process of its own."""
+    code = PEAK.format(project=str(PROJECT), support=str(PROJECT / "tests" / "support"), prepare=prepare, call=call)
+    done = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=True)
+    return json.loads(done.stdout.splitlines()[-1])
 
 
-def test_an_epoch_over_images_that_do_not_fit_needs_no_more_memory(tmp_path, monkeypatch):
+def test_memory_and_recall_for_30000_images():
+    found, mb = measured(
+        "marks, pairs = planted_pairs.fingerprints(30_000)",
+        "len(pairs.intersection(near_duplicates.find(marks, near_duplicates.NEAR))) / len(pairs)",
+    )
+    assert found == 1.0
+    assert mb < 100  # the distances of all pairs would take 3,600
+    groups, mb = measured(
+        "drawn = planted_pairs.stain_statistics(30_000)",
+        "int(stain_clustering.cluster(stain_clustering.separating(drawn)).labels.max() + 1)",
+    )
+    assert mb < 400
+    assert groups >= 2
+
+
+def test_memory_of_an_epoch_does_not_grow_beyond_the_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("LEUKOBENCH_DATA", str(tmp_path))
     place = synthetic.make("few", images_per_class=5, size=224, patients=2)
     sources = [(path.parent.name, path) for path in sorted(place.glob("*/*.png"))]
-    input_memory.link(sources, 60, tmp_path / "links" / "train")
-    few, more = (input_memory.run(tmp_path / "links", count) for count in (600, 11_500))
+    _link(sources, 60, tmp_path / "links" / "train")
+    few, more = (_epoch_memory(tmp_path / "links", count) for count in (600, 11_500))
     assert more - few < 150  # 11,500 images of 112 px are 433 MB, more than the 400 of the cache
     assert np.isfinite(few)
