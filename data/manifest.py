@@ -58,6 +58,11 @@ class Manifest:
         """Return the rows of "train", "val" or "test"."""
         return tuple(row for row in self.rows if row.split == split)
 
+    def by_class(self, split: str) -> dict[str, list[Row]]:
+        """Return the rows of a subset for each class, sorted by SHA-256: an order that does not depend on names."""
+        rows = sorted(self.subset(split), key=lambda row: row.sha256)
+        return {name: [row for row in rows if row.label == name] for name in self.classes}
+
     def counts(self) -> dict[str, dict[str, int]]:
         """Return images by subset and class: {"train": {"Benign": 322, ...}, ...}."""
         tally = Counter((row.split, row.label) for row in self.rows)

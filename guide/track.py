@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from models.engine import cli
-from models.engine.tracking import mlflow_client, mlflow_tracker
+from models.engine.tracking import mlflow_client, mlflow_tracker, redaction
 from models.engine.tracking import tracker as tracking
 from utils.console import say
 from utils.errors import LeukoBenchError
@@ -37,7 +37,7 @@ def track(
             raise
         except Exception as problem:  # of MLflow or the network
             raise LeukoBenchError(
-                f"{tracker.name} did not take all of {run.id}: {tracking.reason(problem)}. Run this again: what it "
+                f"{tracker.name} did not take all of {run.id}: {redaction.reason(problem)}. Run this again: what it "
                 "holds already is not sent again."
             ) from None
-        say(f"{run.id}: {tracker.done()}")
+        say(f"{run.id}: {tracker.location()}")

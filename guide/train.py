@@ -147,13 +147,13 @@ def evaluate(
 
 def _evaluate_export(run: run_folder.Run, name: str) -> bool:
     """Evaluate an export and say what came out, or why nothing did; return whether it could be."""
-    from models.engine.export import export_evaluation
     from models.engine.export import store as export_store
+    from models.engine.export import validation
 
     export_store.check_name(name)
     console.say(f"Evaluating {name} of {run.id}")
     try:
-        found = export_evaluation.evaluate(run, name)
+        found = validation.evaluate(run, name)
     except LeukoBenchError as problem:  # of this run: the next may have the export
         console.error(str(problem))
         return False

@@ -1,4 +1,4 @@
-"""Trackers of a training, with a real MLflow server and real event files: what they hold; nothing depends on them."""
+"""Trackers with a real MLflow server and real event files."""
 
 import os
 import re
@@ -7,13 +7,12 @@ import socket
 import subprocess
 import sys
 import time
-from types import SimpleNamespace
 
 import pytest
 import requests
 from fake_runs import fake_run
 
-from models.engine.tracking import mlflow_client, mlflow_tracker, tensorboard_tracker, tracker
+from models.engine.tracking import mlflow_client, mlflow_tracker, redaction, tensorboard_tracker, tracker
 from utils.errors import LeukoBenchError
 from utils.io import files
 from utils.paths import PROJECT
@@ -23,7 +22,7 @@ TINY = (
     *("--dataset", "tiny", "--set", "image_size=32", "--set", "filters=[4,8,8]", "--set", "dense=8"),
     *("--set", "batch_size=8", "--set", "patience=500"),
 )
-START = "Start one with: mlflow server --host 127.0.0.1 --port 5000. Or train without --mlflow."
+START = "mlflow server --host 127.0.0.1 --port 5000"
 
 
 class Server:
@@ -134,14 +133,15 @@ def tracked(server, home, guide):
     made = {}
     for name, options in {"with": both, "without": ()}.items():
         root = home / f"tracked-{name}"
-        done = guide("train", "cnn", *TINY, "--set", "epochs=2", "--root", str(root), *options)
+        words = ("train", "cnn", *TINY, "--set", "epochs=2", "--root", str(root))
+        done = guide(*words, *options, command=("run_guide.py",))
         assert (done.returncode, done.stderr) == (0, ""), done.stderr
         made[name] = only_run(root)
         made[f"{name} out"] = done.stdout
     return made
 
 
-def test_nothing_depends_on_being_tracked(tracked):
+def test_results_do_not_depend_on_tracking(tracked):
     run, plain = tracked["with"], tracked["without"]
     assert run.file("config.json").read_bytes() == plain.file("config.json").read_bytes()
     assert run.path.name.partition("-")[2] == plain.path.name.partition("-")[2], "the hash of the configuration"
@@ -151,14 +151,14 @@ def test_nothing_depends_on_being_tracked(tracked):
     }
 
 
-def test_mlflow_has_the_whole_run(tracked, client, server):
+def test_mlflow_holds_the_complete_run(tracked, client, server):
     run = tracked["with"]
     run_id = kept_id(run, server)
     found = client.get_run(run_id)
     assert found.info.status == "FINISHED" and found.info.run_name == run.id
     config, about = run.config(), run.environment()
     assert found.data.params["filters"] == "[4,8,8]" and found.data.params["variant.name"] == "rgb"
-    assert set(found.data.params) == set(tracker.flat(config))
+    assert set(found.data.params) == set(redaction.flat(config))
     tags = {"model": "cnn", "label": "cnn", "dataset": "tiny", "split": "64/16/20", "seed": "42"}
     tags |= {"manifest": about["manifest"], "initialisation": "random", "mlflow.source.git.commit": about["git_commit"]}
     assert tags.items() <= found.data.tags.items() and about["cpu"] in found.data.tags["machine"]
@@ -186,7 +186,7 @@ def test_tensorboard_reads_the_log(tracked):
     assert {"_hparams_/experiment", "_hparams_/session_start_info"} <= set(top)
 
 
-def test_what_was_sent_is_not_sent_again(tracked, client, server, guide):
+def test_sent_data_are_not_sent_again(tracked, client, server, guide):
     run = tracked["with"]
     run_id = kept_id(run, server)
     before = client.get_metric_history(run_id, "val_loss"), client.get_metric_history(run_id, "test_accuracy")
@@ -203,7 +203,7 @@ def test_what_was_sent_is_not_sent_again(tracked, client, server, guide):
     assert client.get_run(run_id).info.end_time == ended and artefacts(server) == stored
 
 
-def test_what_has_changed_since_is_sent_and_the_end_stays(server, client, tmp_path):
+def test_changed_files_and_scores_are_sent_and_the_end_time_stays(server, client, tmp_path):
     run = fake_run(tmp_path)
     mlflow_tracker.Mlflow(server.uri).finish(run)
     run_id, stored = kept_id(run, server), artefacts(server)
@@ -221,18 +221,16 @@ def test_what_has_changed_since_is_sent_and_the_end_stays(server, client, tmp_pa
     assert found.info.end_time == int(1000 * run.file("metrics.json").stat().st_mtime)
 
 
-def test_a_damaged_list_of_runs_is_said_in_one_line(server, tmp_path):
+def test_a_damaged_tracking_file_is_reported(server, tmp_path):
     run = fake_run(tmp_path)
     for text in ("[]", '{"mlflow": []}', '{"mlflow": {"http://host": 5}}'):
         run.file("tracking.json").write_text(text)
         with pytest.raises(LeukoBenchError) as caught:
             mlflow_tracker.Mlflow(server.uri).finish(run)
-        assert str(caught.value) == (
-            f"{run.file('tracking.json')} is damaged. Remove it: the run is then sent as a new one."
-        )
+        assert f"{run.file('tracking.json')} is damaged" in str(caught.value) and "Remove it" in str(caught.value)
 
 
-def test_ctrl_c_is_killed_and_a_resume_goes_on_in_both_logs(server, client, home, guide):
+def test_resume_after_ctrl_c_continues_both_logs(server, client, home, guide):
     root = home / "stopped-tracked"
     both = ("--tensorboard", "--mlflow", server.uri)
     process = start(root, "--set", "epochs=30", *both)
@@ -255,7 +253,7 @@ def test_ctrl_c_is_killed_and_a_resume_goes_on_in_both_logs(server, client, home
     assert len(events(run)["config"]) == 1
 
 
-def test_a_server_that_dies_ends_no_training(server, home, guide):
+def test_training_continues_when_the_server_dies(server, home, guide):
     root = home / "server-dies"
     process = start(root, "--set", "epochs=40", "--mlflow", server.uri)
     try:
@@ -265,17 +263,12 @@ def test_a_server_that_dies_ends_no_training(server, home, guide):
         run = only_run(root)
         assert process.returncode == 0 and run.finished and len(epochs(run)) == 40, err
         send = f"python run_guide.py track {run.id} --mlflow {server.uri}"
-        (why,) = re.findall(
-            r"told \((connection refused|the connection was cut)\)", err
-        )  # in between requests or in one
-        assert err == (
-            f"Note: MLflow at {server.uri} no longer takes what it is told ({why}). Training goes on; "
-            f"what is missed is sent at the end if it is back, or else by: {send}\n"
-        )
+        assert err.count("\n") == 1 and err.startswith(f"Note: MLflow at {server.uri}") and send in err
+        assert re.search("connection (refused|lost)", err)  # between requests or in one
         assert "of the experiment LeukoBench" not in out
         gone = guide("track", run.id, "--root", str(root), "--mlflow", server.uri)
         assert gone.returncode == 1
-        assert gone.stderr == f"Error: Cannot use MLflow at {server.uri}: connection refused. {START}\n"
+        assert f"{server.uri}: connection refused" in gone.stderr and START in gone.stderr
     finally:
         process.kill()
         server.start()
@@ -287,7 +280,7 @@ def test_a_server_that_dies_ends_no_training(server, home, guide):
     assert steps(client, run_id) == list(range(1, 41)) and client.get_run(run_id).info.status == "FINISHED"
 
 
-def test_what_a_server_missed_is_sent_at_the_end_if_it_is_back(server, tmp_path, capsys):
+def test_missing_data_are_sent_at_the_end(server, tmp_path, capsys):
     run = fake_run(tmp_path, epochs=6)
     rows, whole = run.history(), run.file("history.csv").read_text(encoding="utf-8")
 
@@ -295,36 +288,36 @@ def test_what_a_server_missed_is_sent_at_the_end_if_it_is_back(server, tmp_path,
         run.file("history.csv").write_text("\n".join(whole.splitlines()[: count + 1]) + "\n", encoding="utf-8")
 
     keep(1)
-    with tracker.choose(False, server.uri) as told:
-        told.begin(run)
+    with tracker.choose(False, server.uri) as tracking:
+        tracking.begin(run)
         keep(2)
-        told.epoch(rows[1])
+        tracking.epoch(rows[1])
         server.stop()
         for count in (3, 4, 5):
             keep(count)
-            told.epoch(rows[count - 1])
+            tracking.epoch(rows[count - 1])
         server.start()
         keep(6)
-        told.epoch(rows[5])  # a program that failed is left alone until the end
+        tracking.epoch(rows[5])  # a tracker that failed is skipped until the end
         client = mlflow_client.connect(server.uri)[0]
         assert steps(client, kept_id(run, server)) == [1, 2]
     shown = capsys.readouterr()
     assert shown.err.count("Note: ") == 1
-    assert shown.out.endswith("of the experiment LeukoBench; it is back, and has what it missed\n")
+    assert shown.out.endswith("available again, missing data were sent\n")
     assert steps(client, kept_id(run, server)) == [1, 2, 3, 4, 5, 6]
 
 
-def test_a_training_that_fails_is_failed_with_its_reason(server, client, tmp_path):
+def test_a_failed_training_has_status_and_reason(server, client, tmp_path):
     run = fake_run(tmp_path, finished=False)
-    with pytest.raises(LeukoBenchError, match=r"^The loss became nan"), tracker.choose(False, server.uri) as told:
-        told.begin(run)
+    with pytest.raises(LeukoBenchError, match=r"^The loss became nan"), tracker.choose(False, server.uri) as tracking:
+        tracking.begin(run)
         raise LeukoBenchError("The loss became nan at step 1.")
     found = client.get_run(kept_id(run, server))
     assert found.info.status == "FAILED"
     assert found.data.tags["failure"] == "LeukoBenchError: The loss became nan at step 1."
 
 
-def test_a_run_that_was_deleted_in_mlflow_is_made_again(server, client, tmp_path):
+def test_a_run_deleted_in_mlflow_is_created_again(server, client, tmp_path):
     run = fake_run(tmp_path)
     ids = []
     for _ in range(2):
@@ -335,7 +328,7 @@ def test_a_run_that_was_deleted_in_mlflow_is_made_again(server, client, tmp_path
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "file"])
-def test_databases_and_folders_work_without_a_server(tmp_path, kind):
+def test_databases_and_folders_work_without_server(tmp_path, kind):
     uri = f"sqlite:///{tmp_path / 'mlflow.db'}" if kind == "sqlite" else (tmp_path / "mlruns").as_uri()
     run = fake_run(tmp_path)
     tracker.check(False, uri)
@@ -345,7 +338,7 @@ def test_databases_and_folders_work_without_a_server(tmp_path, kind):
     assert found.info.status == "FINISHED" and steps(client, found.info.run_id) == [1, 2, 3, 4]
 
 
-def test_a_log_that_was_cut_goes_on_without_doubled_steps_and_without_tensorflow(tmp_path):
+def test_a_truncated_log_continues_without_repeated_steps_and_without_tensorflow(tmp_path):
     run = fake_run(tmp_path, epochs=5)
     whole = run.file("history.csv").read_text(encoding="utf-8")
     program = (
@@ -376,34 +369,30 @@ def test_a_log_that_was_cut_goes_on_without_doubled_steps_and_without_tensorflow
 
 
 @pytest.mark.parametrize(
-    ("uri", "line"),
+    ("uri", "facts"),
     [
-        ("http://127.0.0.1:9", f"Cannot use MLflow at http://127.0.0.1:9: connection refused. {START}"),
-        (
-            "localhost:5000",
-            "--mlflow received 'localhost:5000', which is no tracking URI. Give one of http:, https:, file:, sqlite:, "
-            "postgresql:, mysql:, mssql:, such as http://127.0.0.1:5000 or sqlite:///mlflow.db.",
-        ),
-        ("http://me:secret@127.0.0.1:9", f"Cannot use MLflow at http://127.0.0.1:9: connection refused. {START}"),
+        ("http://127.0.0.1:9", ("http://127.0.0.1:9: connection refused", START)),
+        ("localhost:5000", ("received 'localhost:5000'", "http:, https:, file:, sqlite:", "http://127.0.0.1:5000")),
+        ("http://me:secret@127.0.0.1:9", ("http://127.0.0.1:9: connection refused", START)),
     ],
 )
-def test_a_server_that_cannot_be_reached_is_said_before_any_training(home, guide, uri, line):
+def test_an_unusable_uri_is_reported_before_any_training(home, guide, uri, facts):
     root = home / "never"
     done = guide("train", "cnn", *TINY, "--root", str(root), "--mlflow", uri)
-    assert (done.returncode, done.stdout, done.stderr) == (1, "", f"Error: {line}\n")
+    assert (done.returncode, done.stdout) == (1, "") and done.stderr.count("\n") == 1
+    assert all(fact in done.stderr for fact in facts) and "secret" not in done.stderr
     assert not root.exists()
 
 
-def test_who_never_answers_is_waited_for_no_longer_than_said(monkeypatch):
-    monkeypatch.setattr(mlflow_client, "PATIENCE", 0.5)
+def test_a_silent_server_is_given_up_after_the_timeout(monkeypatch):
+    monkeypatch.setattr(mlflow_client, "TIMEOUT", 0.5)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         uri = f"http://127.0.0.1:{silent.getsockname()[1]}"
-        with pytest.raises(LeukoBenchError) as caught:
+        with pytest.raises(LeukoBenchError, match=f"{uri}: timed out.*{START}"):
             tracker.check(False, uri)
-    assert str(caught.value) == f"Cannot use MLflow at {uri}: no answer in time. {START}"
 
 
-def test_what_is_there_but_no_mlflow_is_said_as_well(tmp_path):
+def test_a_server_that_is_not_mlflow_is_reported(tmp_path):
     command = [sys.executable, "-m", "http.server", "0", "--bind", "127.0.0.1", "--directory", str(tmp_path)]
     process = subprocess.Popen(
         command,
@@ -414,30 +403,23 @@ def test_what_is_there_but_no_mlflow_is_said_as_well(tmp_path):
     )
     try:
         uri = f"http://127.0.0.1:{process.stdout.readline().split(' port ')[1].split()[0]}"
-        tracker.check(False, uri)  # somebody answers
-        with pytest.raises(LeukoBenchError) as caught:
+        tracker.check(False, uri)  # it answers
+        with pytest.raises(LeukoBenchError, match=f"Cannot use MLflow at {uri}: .*{START}"):
             tracker.choose(False, uri)
-        assert str(caught.value).startswith(f"Cannot use MLflow at {uri}: ") and str(caught.value).endswith(START)
-        assert "\n" not in str(caught.value)
     finally:
         process.kill()
         process.communicate()
 
 
-def test_a_missing_package_is_named(monkeypatch):
-    for name, flag in (("mlflow", "--mlflow"), ("tensorboard", "--tensorboard")):
-        monkeypatch.setitem(sys.modules, name, None)
-        wanted = SimpleNamespace(tensorboard=name == "tensorboard", mlflow="http://x" if name == "mlflow" else None)
-        with pytest.raises(LeukoBenchError) as caught:
-            tracker.check(wanted.tensorboard, wanted.mlflow)
-        assert str(caught.value) == f"{flag} needs the package '{name}'. Run: pip install -r requirements-extra.txt"
+@pytest.mark.parametrize(("package", "wanted"), [("mlflow", (False, "http://x")), ("tensorboard", (True, None))])
+def test_a_missing_package_is_named(monkeypatch, package, wanted):
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(LeukoBenchError, match=f"^--{package} .*'{package}'.*requirements-extra.txt"):
+        tracker.check(*wanted)
 
 
-def test_an_unfinished_run_is_not_sent(home, guide, tmp_path):
+def test_an_unfinished_run_is_not_sent(guide, tmp_path):
     run = fake_run(tmp_path, finished=False)
     done = guide("track", run.id, "--root", str(tmp_path), "--mlflow", "http://127.0.0.1:9")
-    assert (done.returncode, done.stderr) == (
-        1,
-        f"Error: Run {run.id} is not finished. Go on with: python run_guide.py train --resume {run.id} --mlflow "
-        "http://127.0.0.1:9\n",
-    )
+    assert done.returncode == 1 and done.stderr.count("\n") == 1
+    assert f"train --resume {run.id} --mlflow http://127.0.0.1:9" in done.stderr

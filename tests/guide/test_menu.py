@@ -400,7 +400,7 @@ def test_an_answer_of_a_tracking_uri_is_judged_and_its_password_never_shown():
     values |= {"model": ["cnn"], "mlflow": "postgresql://u:se/cr#et@host/db?password=SECRET"}
     assert command_line("train", asked, values).endswith("train cnn --mlflow postgresql://host/db")
     check_answer("mlflow", values["mlflow"], {})
-    with pytest.raises(LeukoBenchError, match=r"^--mlflow received 'localhost:5000', which is no tracking URI\."):
+    with pytest.raises(LeukoBenchError, match=r"^--mlflow received 'localhost:5000', which is not a tracking URI\."):
         check_answer("mlflow", "localhost:5000", {})
     with pytest.raises(LeukoBenchError, match=r"^There is no nowhere\.yaml\.$"):
         check_answer("file", Path("nowhere.yaml"), {})

@@ -142,7 +142,7 @@ def test_methods_and_layers_are_those_of_the_model(model):
     with pytest.raises(LeukoBenchError, match=r"^Field 'heatmap_layer' received 'transformer_block_4': .*_3\.$"):
         cam.check_layer(model, "transformer_block_4")  # of whose tokens only the class token reaches the output
     with pytest.raises(
-        LeukoBenchError, match=r"^Method 'scorecam' does not fit vit_b16, .* Methods that do: gradcam, rollout\.$"
+        LeukoBenchError, match=r"^Method 'scorecam' does not fit vit_b16, .* Methods that fit: gradcam, rollout\.$"
     ):
         cam.check_method("scorecam", model)
 

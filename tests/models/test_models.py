@@ -258,7 +258,7 @@ def test_a_heatmap_layer_that_is_not_there_is_said_before_any_training(home, tmp
     ):
         trainer.train(config, tmp_path)
     for method, line in (
-        ("rollout", r"^Method 'rollout' does not fit cnn, a convolutional model\. Methods that do: gradcam, "),
+        ("rollout", r"^Method 'rollout' does not fit cnn, a convolutional model\. Methods that fit: gradcam, "),
         ("gradcan", r"^Unknown method 'gradcan'\. Did you mean 'gradcam'\?"),
     ):
         with pytest.raises(LeukoBenchError, match=line):

@@ -1,12 +1,12 @@
-"""Addresses of tracking servers: what is shown of them, and which are one place."""
+"""Tracking URIs: redaction, and the key of a server in tracking.json."""
 
 import pytest
 
-from models.engine.tracking import mlflow_client, tracker
+from models.engine.tracking import mlflow_client, redaction
 
 
 @pytest.mark.parametrize(
-    ("uri", "said"),
+    ("uri", "expected"),
     [
         ("postgresql://u:secret@host:5/db", "postgresql://host:5/db"),
         ("postgresql://u:se#cret@host/db", "postgresql://host/db"),
@@ -26,25 +26,24 @@ from models.engine.tracking import mlflow_client, tracker
         ("mlruns", "mlruns"),
     ],
 )
-def test_what_is_shown_of_a_tracking_uri(uri, said):
-    assert mlflow_client.shown(uri) == said
+def test_shown_uris_hold_no_password(uri, expected):
+    assert mlflow_client.shown(uri) == expected
 
 
 @pytest.mark.parametrize(
-    ("problem", "said"),
+    ("problem", "expected"),
     [
         ("cannot use postgresql://u:se/c@r#et@host/db", "cannot use postgresql://host/db"),
         ('bad host "cr/et@host" in it', 'bad host ...@host" in it'),
         ("url: /x?user=u&password=SECRET (again)", "url: /x (again)"),
-        ("Failed to parse: 'u:se' is not a valid host or port", None),
+        ("Failed to parse: 'u:se' is not a valid host or port", redaction.CAUSES["Failed to parse"]),
     ],
 )
-def test_a_reason_holds_no_password(problem, said):
-    said = said or "it is no valid URL; in a name or password write / ? # @ as %2F %3F %23 %40"
-    assert tracker.reason(ValueError(problem)) == said
+def test_reasons_hold_no_password(problem, expected):
+    assert redaction.reason(ValueError(problem)) == expected
 
 
-def test_a_local_database_is_one_place_from_wherever_it_is_named(tmp_path, monkeypatch):
+def test_a_local_database_has_one_key_from_any_folder(tmp_path, monkeypatch):
     (tmp_path / "a b").mkdir()
     monkeypatch.chdir(tmp_path / "a b")
     assert mlflow_client.place("sqlite:///x.db") == f"sqlite:///{tmp_path / 'a b' / 'x.db'}"

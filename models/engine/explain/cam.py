@@ -1,4 +1,4 @@
-"""Heatmaps of any model: which methods fit it, which layer they read, and the maps themselves, as arrays."""
+"""Heatmaps of a model: the methods and layers that fit it, and the maps as arrays."""
 
 import contextlib
 import io
@@ -16,24 +16,24 @@ from utils.heatmap_methods import CONVOLUTIONS, TOKENS
 if TYPE_CHECKING:
     import keras
 
-# Scorecam masks the image once a channel; the strongest few say nearly the same for a bounded memory.
+# Score-CAM masks the image once for each channel; the strongest channels give nearly the same map in bounded memory.
 SCORECAM_CHANNELS = 16
 BATCH = 8
 
 
 def heatmaps(model: "keras.Model", pixels: np.ndarray, targets: Sequence[int], method: str, layer: str) -> np.ndarray:
-    """Compute where the model looked; `utils.heatmap_methods` names the source of each method.
+    """Compute heatmaps for given classes; `utils.heatmap_methods` names the source of each method.
 
     Args:
-        model: with logits as output, in float32.
+        model: outputs logits, in float32.
         pixels: (n, size, size, 3) in 0-255.
         targets: (n,) index of the class to explain.
         method: one of `methods_of(model)`.
-        layer: name of the layer or transformer block whose activations are weighed; "" for `default_layer`.
+        layer: name of the layer or transformer block whose activations are weighted; "" for the last one possible.
 
     Returns:
-        (n, size, size) float32 in 0..1, each map divided by its largest value; all zeros where nothing speaks for the
-        class.
+        (n, size, size) float32 in 0..1, each map divided by its largest value; all zeros where no evidence for the
+        class was found.
 
     Raises:
         LeukoBenchError: the method or the layer does not fit the model, or Keras runs on another backend.
@@ -73,14 +73,14 @@ def _of_tokens(model: "keras.Model", pixels: np.ndarray, targets: Sequence[int],
 
     if method == "rollout":
         grids = vit_attention.rollout(model, pixels)
-        grids = grids - grids.min(axis=(1, 2), keepdims=True)  # every token reaches the class token a little
+        grids = grids - grids.min(axis=(1, 2), keepdims=True)  # every token contributes a little to the class token
     else:
         grids = vit_attention.gradcam(model, pixels, [int(target) for target in targets], layer)
     return tf.image.resize(grids[..., None], pixels.shape[1:3], method="bilinear").numpy()[..., 0]
 
 
 def kind_of(model: "keras.Model") -> str:
-    """Return whether a model keeps rows and columns of activations or image tokens."""
+    """Return CONVOLUTIONS or TOKENS: whether activations are a grid or image tokens."""
     return CONVOLUTIONS if vit_attention.backbone_of(model) is None else TOKENS
 
 
@@ -90,22 +90,22 @@ def methods_of(model: "keras.Model") -> list[str]:
 
 
 def check_method(method: str, model: "keras.Model | None" = None) -> None:
-    """Raise LeukoBenchError unless there is such a method, and it can explain the model if one is given."""
+    """Raise LeukoBenchError unless the method exists and, if a model is given, fits it."""
     known = heatmap_methods.names()
     if method not in known:
         raise LeukoBenchError(f"Unknown method '{method}'.{nearest(method, known)} Valid methods: {', '.join(known)}.")
     if model is not None and method not in methods_of(model):
         raise LeukoBenchError(
             f"Method '{method}' does not fit {model.name}, a {kind_of(model)} model. "
-            f"Methods that do: {', '.join(methods_of(model))}."
+            f"Methods that fit: {', '.join(methods_of(model))}."
         )
 
 
 def check_layer(model: "keras.Model", layer: str) -> str:
-    """Return the name of the layer that heatmaps read: the one given, or the model's last one that can be read.
+    """Return the layer that heatmaps use: the given one, or the last possible one of the model.
 
     Raises:
-        LeukoBenchError: the model has no such layer, or none whose output has rows and columns or image tokens.
+        LeukoBenchError: the model has no such layer, or no layer whose output is a grid or image tokens.
     """
     readable = layers_of(model)
     if layer in readable:
@@ -120,9 +120,9 @@ def check_layer(model: "keras.Model", layer: str) -> str:
 
 
 def layers_of(model: "keras.Model") -> list[str]:
-    """Return the layers that heatmaps can read, first to last: those with rows and columns, or transformer blocks."""
+    """Return the layers that heatmaps can use, first to last: with a grid of activations, or blocks."""
     if kind_of(model) == TOKENS:
         return vit_attention.block_names(model)
-    # Of a nested model, the graph knows the outside alone.
+    # Layers inside a nested model are not part of the outer graph.
     flat = (layer for layer in model.layers if not hasattr(layer, "layers"))
     return [layer.name for layer in flat if len(getattr(layer.output, "shape", ())) == 4]

@@ -1,6 +1,6 @@
-"""Take an image apart in the order of a heatmap, and follow the probability of a class: docs/heatmaps.md.
+"""Deletion and insertion metrics: change an image in the order of a heatmap and record a class probability.
 
-`Probabilities` stands for a network: (n, h, w, 3) float32 in 0-255 to (n, classes).
+Formulas: docs/heatmaps.md. `Probabilities` is a network: (n, h, w, 3) float32 in 0-255 to (n, classes).
 """
 
 from collections.abc import Callable
@@ -9,12 +9,12 @@ import numpy as np
 
 Probabilities = Callable[[np.ndarray], np.ndarray]
 
-STEPS = 28  # each moves the same share of the pixels
-BLUR = 0.1  # standard deviation of the blur that insertion starts from, of the image's side: no nucleus survives it
+STEPS = 28  # each changes the same number of pixels
+BLUR = 0.1  # standard deviation of the blur at the start of insertion, relative to the image side; hides all nuclei
 
 
 def removal_order(values: np.ndarray, seed: int) -> np.ndarray:
-    """Return the flat indices of a (h, w) map, its highest places first; equal ones in a random order."""
+    """Return the flat indices of a (h, w) map, highest values first, equal values in random order."""
     chance = np.random.default_rng(seed).permutation(values.size)
     return np.lexsort((chance, -values.ravel()))
 
@@ -22,20 +22,20 @@ def removal_order(values: np.ndarray, seed: int) -> np.ndarray:
 def deletion_curve(
     probabilities: Probabilities, image: np.ndarray, values: np.ndarray, target: int, seed: int = 0, steps: int = STEPS
 ) -> np.ndarray:
-    """Return the probability of a class while its image is removed, the map's highest places first.
+    """Return the probability of a class while pixels are rechanged, highest map values first.
 
-    Source: the deletion metric of RISE, Petsiuk et al. 2018. A removed pixel gets the mean colour of the image.
+    Source: the deletion metric of RISE, Petsiuk et al. 2018. A rechanged pixel gets the mean colour of the image.
 
     Args:
         probabilities: the network.
         image: (h, w, 3) in 0-255.
-        values: (h, w) map; equal places are removed in a random order.
+        values: (h, w) map; equal values are rechanged in random order.
         target: index of the class.
-        seed: of that order.
-        steps: equal shares of the pixels, removed one after another.
+        seed: seed of that order.
+        steps: number of removals, of equally many pixels.
 
     Returns:
-        (steps + 1,) from the whole image to the empty one; it falls early where the map found what the class rests on.
+        (steps + 1,) from the complete image to the empty one; falls early where the map is faithful.
     """
     emptied = np.broadcast_to(image.astype(np.float32).mean(axis=(0, 1)), image.shape)
     return _curve(probabilities, image, emptied, removal_order(values, seed), target, steps)
@@ -44,13 +44,12 @@ def deletion_curve(
 def insertion_curve(
     probabilities: Probabilities, image: np.ndarray, values: np.ndarray, target: int, seed: int = 0, steps: int = STEPS
 ) -> np.ndarray:
-    """Return the probability of a class while its image comes out of a blur, the map's highest places first.
+    """Return the probability of a class while a blurred image is restored, highest map values first.
 
-    Source: the insertion metric of RISE, Petsiuk et al. 2018. Arguments are those of `deletion_curve`.
+    Source: the insertion metric of RISE, Petsiuk et al. 2018. The arguments are those of `deletion_curve`.
 
     Returns:
-        (steps + 1,) from the blurred image to the whole one; it rises early where the map found what the class rests
-        on.
+        (steps + 1,) from the blurred image to the complete one; rises early where the map is faithful.
     """
     import cv2
 
@@ -66,11 +65,11 @@ def area(curves: np.ndarray) -> np.ndarray:
 def _curve(
     probabilities: Probabilities, start: np.ndarray, end: np.ndarray, order: np.ndarray, target: int, steps: int
 ) -> np.ndarray:
-    """Turn one image into another, pixels in the given order, and predict every step in one batch."""
+    """Change one image into another, pixels in the given order; predict all steps in one batch."""
     channels = start.shape[-1]
     batch = np.repeat(start.reshape(1, -1, channels).astype(np.float32), steps + 1, axis=0)
     goal = end.reshape(-1, channels)
     for step in range(1, steps + 1):
-        moved = order[: round(step * len(order) / steps)]
-        batch[step, moved] = goal[moved]
+        changed = order[: round(step * len(order) / steps)]
+        batch[step, changed] = goal[changed]
     return probabilities(batch.reshape(-1, *start.shape))[:, target]

@@ -1,4 +1,4 @@
-"""Heatmaps of a run: its examples, the panel that all runs share, images from elsewhere."""
+"""Heatmaps of a run: for its own examples, for the panel of images shared by all runs, and for any image files."""
 
 import contextlib
 import zipfile
@@ -23,24 +23,20 @@ if TYPE_CHECKING:
     import keras
 
 PANEL_PER_CLASS = 2
-PANEL, EXAMPLE, UNSURE = "panel", "example", "unsure"  # what an image is explained for
+PANEL, EXAMPLE, UNSURE = "panel", "example", "unsure"  # purposes, the column of heatmaps.npz
 
 
 def panel(manifest: Manifest) -> list[str]:
-    """Return the test images that every run of a split is explained on: the first few of each class by hash."""
-    chosen = []
-    for name in manifest.classes:
-        rows = sorted((row for row in manifest.subset("test") if row.label == name), key=lambda row: row.sha256)
-        chosen += [row.image for row in rows[:PANEL_PER_CLASS]]
-    return chosen
+    """Return the test images on which every run of a split is explained: the first few of each class by hash."""
+    return [row.image for rows in manifest.by_class("test").values() for row in rows[:PANEL_PER_CLASS]]
 
 
 def examples(run: Run) -> list[tuple[str, str]]:
-    """Choose test images that say most about a run.
+    """Choose test images that characterise a run.
 
     Returns:
-        (image, purpose): of each class the most surely right and the most surely wrong one as "example", and as
-        "unsure" the one with the smallest margin between its two highest probabilities; those that there are.
+        (image, purpose): for each class the correct and the wrong prediction of the highest probability as "example",
+        and the image of the smallest margin between its two highest probabilities as "unsure".
     """
     table = run.predictions("test")
     columns = [name for name in table.columns if name.startswith("p_")]
@@ -62,13 +58,13 @@ def examples(run: Run) -> list[tuple[str, str]]:
 
 
 def explain(run: Run, method: str = "") -> Run:
-    """Write heatmaps.npz of a run: the shared panel and the run's own examples, for the class it predicted.
+    """Write heatmaps.npz of a run: the shared panel and the run's examples, for the predicted class.
 
-    Rows of other methods that are there already stay.
+    Rows of other methods are kept.
 
     Args:
-        run: with weights and predictions.
-        method: see `utils.heatmap_methods`; "" for the one of the run's configuration.
+        run: has weights and predictions.
+        method: see `utils.heatmap_methods`; "" for that of the run's configuration.
 
     Raises:
         LeukoBenchError: the method does not fit the model, or weights, predictions or data are missing.
@@ -93,7 +89,7 @@ def explain(run: Run, method: str = "") -> Run:
         "map": maps.astype(np.float16)[index],
     }
     path = run.file(run_folder.HEATMAPS)
-    # A damaged file is made anew: heatmaps are derived.
+    # A damaged file is replaced: heatmaps can be computed again.
     damaged = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile)
     with contextlib.suppress(*damaged), np.load(path, allow_pickle=False) as kept:
         others = kept["method"] != method
@@ -104,10 +100,10 @@ def explain(run: Run, method: str = "") -> Run:
 
 
 def read_test(run: Run, names: Sequence[str]) -> np.ndarray:
-    """Return test images of a run as its model sees them: (n, size, size, 3) uint8.
+    """Return test images of a run as the model receives them: (n, size, size, 3) uint8.
 
     Raises:
-        LeukoBenchError: the dataset is not the one of the run any more.
+        LeukoBenchError: the dataset has changed since the run was trained.
     """
     config, folder = config_of(run), split_of(run).path / "test"
     keras_backend.start()
@@ -115,26 +111,22 @@ def read_test(run: Run, names: Sequence[str]) -> np.ndarray:
 
 
 def explain_images(run: Run, paths: Sequence[Path], method: str = "") -> tuple[np.ndarray, np.ndarray]:
-    """Explain any image files, with the method of the run's configuration or another.
+    """Explain any image files, by the method of the run's configuration or another.
 
     Returns:
         (n, size, size) maps in 0..1 for the predicted class, and (n, classes) probabilities.
 
     Raises:
-        LeukoBenchError: a file is no image that can be used; the method does not fit; weights are missing.
+        LeukoBenchError: a file is not a usable image, the method does not fit the model, or weights are missing.
     """
+    from scipy.special import softmax
+
     config = config_of(run)
     method = method or config.heatmap_method
     check_method(method)
     pixels = np.stack([load_image(path, config.image_size, config.variant) for path in paths])
     maps, logits = explain_pixels(_model(run, method), pixels, method, config.heatmap_layer)
-    return maps, softmax(logits)
-
-
-def softmax(logits: np.ndarray) -> np.ndarray:
-    """Return the probabilities (n, classes) of logits."""
-    exponents = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return exponents / exponents.sum(axis=1, keepdims=True)
+    return maps, softmax(logits, axis=1)
 
 
 def _model(run: Run, method: str) -> "keras.Model":
@@ -145,9 +137,9 @@ def _model(run: Run, method: str) -> "keras.Model":
 
 
 def explain_pixels(model: "keras.Model", pixels: np.ndarray, method: str, layer: str) -> tuple[np.ndarray, np.ndarray]:
-    """Explain images for the class that a model says: (n, size, size) maps in 0..1, and (n, classes) logits.
+    """Explain images for the predicted class: (n, size, size) maps in 0..1, and (n, classes) logits.
 
-    Arguments as of `models.heatmaps.heatmaps`.
+    The arguments are those of `cam.heatmaps`.
     """
     logits = np.concatenate(
         [model.predict_on_batch(pixels[i : i + BATCH].astype(np.float32)) for i in range(0, len(pixels), BATCH)]
@@ -157,10 +149,10 @@ def explain_pixels(model: "keras.Model", pixels: np.ndarray, method: str, layer:
 
 
 def load_image(path: Path, size: int, variant: Variant = Variant()) -> np.ndarray:  # noqa: B008  # frozen
-    """Read any image file as training would see it: (size, size, 3) uint8 RGB.
+    """Read any image file as training does: (size, size, 3) uint8 RGB.
 
     Raises:
-        LeukoBenchError: the file is no image that can be used.
+        LeukoBenchError: the file is not a usable image.
     """
     keras_backend.start()
     picture = image_files.open_picture(path)

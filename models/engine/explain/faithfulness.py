@@ -1,8 +1,8 @@
-"""How faithful a run's heatmaps are, measured on its test images. docs/heatmaps.md has the formulas."""
+"""Faithfulness of a run's heatmaps, measured on its test images. Formulas: docs/heatmaps.md."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -11,32 +11,36 @@ from data.manifest import Manifest
 from models.engine.backend import keras_backend
 from models.engine.explain import deletion_insertion, pointing_game, sanity_check
 from models.engine.explain import road as road_imputation
-from models.engine.explain.baseline_maps import baseline_maps
 from models.engine.explain.cam import BATCH, check_method, heatmaps, methods_of
-from models.engine.explain.explainer import read_test, softmax
+from models.engine.explain.explainer import read_test
 from models.engine.run_io.run_loader import ELSEWHERE, config_of, open_model, split_of
 from utils.console import say
 from utils.io import files
-from utils.runs.faithfulness_file import BASELINES, CURVES, CURVES_HEADER, FILE, HEADER
+from utils.runs.faithfulness_file import BASELINES, CURVES, CURVES_HEADER, FILE, HEADER, RANDOM
 from utils.runs.run_folder import Run
 from utils.tables import faithfulness as faithfulness_tables
 from utils.tables.faithfulness import NAMES, RANKED
 
-CHECKED = BATCH  # images of the sanity check, whose maps are made anew for every stage and untrained network
+if TYPE_CHECKING:
+    import keras
+
+CHECKED = BATCH  # images of the sanity check, which computes maps for every stage and untrained network
+GRID = 8  # values per side of a random map
+SPREAD = 0.25  # standard deviation of the central blob, relative to the image side
 
 
 @dataclass(frozen=True)
 class Score:
-    """What was measured for the maps of one method; images are the same, in the same order, for every method of a run.
+    """Measures of the maps of one method; all methods of a run use the same images in the same order.
 
     Attributes:
-        deletion: (n, steps + 1) probability of the predicted class while the image is removed.
-        insertion: (n, steps + 1) the same while it comes out of a blur.
-        road: (n, rates, 2) the same after the most and the least relevant places were imputed.
-        mass: (n,) share of the map inside nuclei; NaN where the image has none.
-        pointing: (n,) whether the highest place is in a nucleus; NaN where the image has none.
-        area: (n,) share of the image that nuclei take; NaN where it has none.
-        cascade: (stages,) correlation with the maps of the network that loses its weights; the last has lost all.
+        deletion: (n, steps + 1) probability of the predicted class while pixels are removed.
+        insertion: (n, steps + 1) the same while a blurred image is restored.
+        road: (n, rates, 2) the same after the most, or the least, relevant pixels were imputed.
+        mass: (n,) share of the map inside nuclei; NaN where there are none.
+        pointing: (n,) whether the maximum is in a nucleus; NaN where there are none.
+        area: (n,) share of the image covered by nuclei; NaN where there are none.
+        cascade: (stages,) correlation with maps of the network with randomised weights; all of them at the last stage.
         seed: of random choices.
     """
 
@@ -60,10 +64,10 @@ class Score:
         """Return the columns of faithfulness.csv."""
         deletion = self.values("deletion_auc_mean")
         low, high = interval(deletion)
-        told = (len(deletion), float(deletion.mean()), float(deletion.std(ddof=1)), low, high)
+        statistics = (len(deletion), float(deletion.mean()), float(deletion.std(ddof=1)), low, high)
         rest = (self.values("insertion_auc"), self.values("road"), self.mass, self.area, self.pointing)
         return dict(
-            zip(HEADER, (self.method, *told, *map(_mean, rest), float(self.cascade[-1]), self.seed), strict=True)
+            zip(HEADER, (self.method, *statistics, *map(_mean, rest), float(self.cascade[-1]), self.seed), strict=True)
         )
 
     def curves(self) -> list[tuple[str, str, float, float]]:
@@ -88,9 +92,9 @@ def measure(run: Run, images: int = 100, methods: Sequence[str] = (), seed: int 
 
     Args:
         run: finished.
-        images: test images, at least 2: a stratified choice by hash; all where there are fewer.
-        methods: names of methods that fit the model; none for every one that does.
-        seed: of the baseline, of the order of pixels that a map holds for equal, of noise and untrained networks.
+        images: test images, at least 2, a stratified choice by hash; all where there are fewer.
+        methods: names of methods that fit the model; empty for all of them.
+        seed: of the random baseline, the order of equal pixels, the noise and the untrained networks.
 
     Raises:
         LeukoBenchError: a method does not fit the model, or weights or data are missing.
@@ -101,7 +105,6 @@ def measure(run: Run, images: int = 100, methods: Sequence[str] = (), seed: int 
     names = sample(split_of(run).manifest, images)
     pixels = read_test(run, names).astype(np.float32)
     masks = nucleus_masks(config.dataset, names, config.image_size)
-    scores = []
     with keras_backend.enough_memory(f"Explaining {model.name}", ELSEWHERE):
         targets = np.array([model.predict_on_batch(image[None])[0].argmax() for image in pixels])
 
@@ -110,32 +113,53 @@ def measure(run: Run, images: int = 100, methods: Sequence[str] = (), seed: int 
                 return baseline_maps(method, count, config.image_size, seed)
             return heatmaps(model, pixels[:count], targets[:count], method, config.heatmap_layer)
 
-        judged = (*dict.fromkeys(methods or methods_of(model)), *BASELINES)
+        compared = (*dict.fromkeys(methods or methods_of(model)), *BASELINES)
         say("  sanity check: maps of the network without its weights")
         checked = min(CHECKED, len(pixels))
         cascades = sanity_check.cascade(
-            model, sanity_check.untrained(config, seed), lambda: np.stack([explain(name, checked) for name in judged])
+            model,
+            sanity_check.untrained(config, seed),
+            lambda: np.stack([explain(name, checked) for name in compared]),
         )
-        for method, cascade in zip(judged, cascades, strict=True):
+        scores = []
+        for method, cascade in zip(compared, cascades, strict=True):
             say(f"  {method}")
             maps = explain(method, len(pixels))
-            scores.append(
-                Score(
-                    method,
-                    *perturbed(lambda batch: softmax(model.predict_on_batch(batch)), pixels, maps, targets, seed),
-                    pointing_game.mass_inside(maps, masks),
-                    pointing_game.pointing(maps, masks),
-                    np.where(masks.any(axis=(1, 2)), masks.mean(axis=(1, 2)), np.nan),
-                    cascade,
-                    seed,
-                )
-            )
-    rows = {score.method: score.row() for score in scores}
-    written = [[_cell(row[key]) for key in HEADER] for row in faithfulness_tables.order(list(rows.values()))]
+            curves = perturbed(_probabilities(model), pixels, maps, targets, seed)
+            scores.append(_score(method, curves, maps, masks, cascade, seed))
+    _write(run, scores)
+    return scores
+
+
+def _probabilities(model: "keras.Model") -> deletion_insertion.Probabilities:
+    from scipy.special import softmax
+
+    return lambda batch: softmax(model.predict_on_batch(batch), axis=1)
+
+
+def _score(
+    method: str, curves: list[np.ndarray], maps: np.ndarray, masks: np.ndarray, cascade: np.ndarray, seed: int
+) -> Score:
+    deletion, insertion, road = curves
+    return Score(
+        method,
+        deletion,
+        insertion,
+        road,
+        mass=pointing_game.mass_inside(maps, masks),
+        pointing=pointing_game.pointing(maps, masks),
+        area=np.where(masks.any(axis=(1, 2)), masks.mean(axis=(1, 2)), np.nan),
+        cascade=cascade,
+        seed=seed,
+    )
+
+
+def _write(run: Run, scores: Sequence[Score]) -> None:
+    rows = faithfulness_tables.order([score.row() for score in scores])
+    written = [[number_cell(row[key]) for key in HEADER] for row in rows]
     files.write_text(run.file(FILE), files.csv_text(HEADER, written))
     curves = [[*names, f"{share:.6g}", f"{value:.6f}"] for score in scores for *names, share, value in score.curves()]
     files.write_text(run.file(CURVES), files.csv_text(CURVES_HEADER, curves))
-    return scores
 
 
 def perturbed(
@@ -146,22 +170,38 @@ def perturbed(
     seed: int,
 ) -> list[np.ndarray]:
     """Return the curves of deletion, insertion and ROAD of images (n, h, w, 3) with maps (n, h, w), as in `Score`."""
-    ways: tuple[Callable[..., np.ndarray], ...] = (
+    measures: tuple[Callable[..., np.ndarray], ...] = (
         deletion_insertion.deletion_curve,
         deletion_insertion.insertion_curve,
         road_imputation.curves,
     )
     each = list(zip(pixels, maps, targets, strict=True))
-    return [np.stack([way(probabilities, *one, seed) for one in each]) for way in ways]
+    return [np.stack([curve(probabilities, *one, seed) for one in each]) for curve in measures]
 
 
 def sample(manifest: Manifest, count: int) -> list[str]:
-    """Choose test images by hash, so many of each class as its share of the test images says."""
-    ranked = []
-    for name in manifest.classes:
-        rows = sorted((row for row in manifest.subset("test") if row.label == name), key=lambda row: row.sha256)
-        ranked += [((place + 0.5) / len(rows), row.sha256, row.image) for place, row in enumerate(rows)]
+    """Choose a class-stratified sample of the test images, by hash."""
+    ranked = [
+        ((position + 0.5) / len(rows), row.sha256, row.image)
+        for rows in manifest.by_class("test").values()
+        for position, row in enumerate(rows)
+    ]
     return [image for _, _, image in sorted(ranked)[:count]]
+
+
+def baseline_maps(name: str, count: int, size: int, seed: int) -> np.ndarray:
+    """Return maps that do not depend on a model, (count, size, size) in 0..1: the lower bound for every method.
+
+    RANDOM: random values of a coarse grid, interpolated like the maps of the methods. CENTRE: one blob in the middle.
+    """
+    if name == RANDOM:
+        import tensorflow as tf
+
+        spots = np.random.default_rng(seed).random((count, GRID, GRID, 1), np.float32)
+        return tf.image.resize(spots, (size, size), method="bilinear").numpy()[..., 0]
+    places = (np.arange(size) - (size - 1) / 2) / (SPREAD * size)
+    line = np.exp(-(places**2) / 2).astype(np.float32)
+    return np.repeat(np.outer(line, line)[None], count, axis=0)
 
 
 def interval(values: np.ndarray) -> tuple[float, float]:
@@ -173,7 +213,7 @@ def interval(values: np.ndarray) -> tuple[float, float]:
 
 
 def against(best: Score, other: Score) -> str:
-    """Compare two methods image by image: how much better the first is by each measure, with its standard error."""
+    """Compare two methods on the same images: the mean gain of the first by each measure, with its standard error."""
     parts, clear = [], 0
     for measure, higher in RANKED.items():
         gains = (best.values(measure) - other.values(measure)) * (1 if higher else -1)
@@ -182,15 +222,16 @@ def against(best: Score, other: Score) -> str:
         clear += mean > 2 * error
     return (
         f"{best.method} against {other.method} on the same images, + is better, ± the standard error: "
-        f"{', '.join(parts)}. {clear} of {len(RANKED)} measures tell them apart by two standard errors."
+        f"{', '.join(parts)}. {clear} of {len(RANKED)} measures differ by more than two standard errors."
     )
 
 
 def _mean(values: np.ndarray) -> float | None:
-    """Return the mean of what is known; None where nothing is."""
+    """Return the mean without NaN; None where all are NaN."""
     known = values[~np.isnan(values)]
     return float(known.mean()) if len(known) else None
 
 
-def _cell(value: Any) -> Any:
+def number_cell(value: Any) -> Any:
+    """Return a cell of a CSV file: floats with six decimals, None as ""."""
     return "" if value is None else f"{value:.6f}" if isinstance(value, float) else value

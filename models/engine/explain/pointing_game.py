@@ -1,14 +1,14 @@
-"""How much of a heatmap lies inside nuclei, and whether its highest place does."""
+"""Localisation of heatmaps: the share of their mass inside nuclei, and the pointing game."""
 
 import numpy as np
 
-TOLERANCE = 0.03  # of the side: the 15 pixels of the pointing game on photographs about 500 pixels wide
+TOLERANCE = 0.03  # of the image side: 15 pixels on photographs about 500 pixels wide
 
 
 def mass_inside(maps: np.ndarray, masks: np.ndarray) -> np.ndarray:
     """Return the share of each map's mass that lies inside its mask, (n,) in 0..1; NaN where the mask is empty.
 
-    A map that is zero everywhere says nothing, and counts as a flat one: it gets the mask's share of the area.
+    A map of zeros counts as a uniform map: its share is that of the mask in the image area.
 
     Args:
         maps: (n, h, w), not negative.
@@ -20,10 +20,10 @@ def mass_inside(maps: np.ndarray, masks: np.ndarray) -> np.ndarray:
 
 
 def pointing(maps: np.ndarray, masks: np.ndarray) -> np.ndarray:
-    """Play the pointing game: (n,), 1 where a map's highest place hits its mask; NaN where the mask is empty.
+    """Return the result of the pointing game, (n,): 1 where a map's maximum hits its mask, NaN where the mask is empty.
 
-    Source: Zhang et al. 2016, whose tolerance lets a place next to the mask count. Where several places are the
-    highest, as on a flat map, their share of hits counts.
+    Source: Zhang et al. 2016, with its tolerance around the mask. Where several pixels share the maximum, the result
+    is their share of hits.
 
     Args:
         maps: (n, h, w).

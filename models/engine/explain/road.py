@@ -1,7 +1,7 @@
-"""ROAD, Remove And Debias (Rong et al. 2022): what is removed is imputed from its neighbours.
+"""ROAD, Remove And Debias (Rong et al. 2022): removed pixels are imputed from their neighbours.
 
-A hole in one colour has an outline, and a network can read the outline. Noisy linear imputation leaves none: each
-removed pixel is the weighted mean of its neighbours, removed ones among them, which is one sparse system a picture.
+Pixels removed with one colour leave an outline that a network can read. Noisy linear imputation leaves none: each
+removed pixel is the weighted mean of its neighbours, including removed ones, which is one sparse system per image.
 """
 
 from functools import lru_cache
@@ -14,26 +14,26 @@ from models.engine.explain.deletion_insertion import Probabilities, removal_orde
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
-RATES = (0.1, 0.2, 0.4)  # shares of the pixels that are removed; each is a system to solve, twice
-BESIDE, ACROSS = 1 / 6, 1 / 12  # weights of the neighbours, as the paper has them
-NOISE = 0.01 * 255  # standard deviation added to what was imputed, as the paper has it
-MOST, LEAST = 0, 1  # what was removed first: the last axis of `curves`
+RATES = (0.1, 0.2, 0.4)  # shares of removed pixels; each needs two systems to be solved
+BESIDE, ACROSS = 1 / 6, 1 / 12  # weights of direct and diagonal neighbours, from the paper
+NOISE = 0.01 * 255  # standard deviation added to imputed pixels, from the paper
+MOST, LEAST = 0, 1  # last axis of `curves`: which pixels were removed first
 
 
 def curves(
     probabilities: Probabilities, image: np.ndarray, values: np.ndarray, target: int, seed: int = 0
 ) -> np.ndarray:
-    """Return the probability of a class after the highest and after the lowest places of a map were imputed.
+    """Return the probability of a class after the pixels of the highest, or lowest, map values were imputed.
 
     Args:
         probabilities: the network.
         image: (h, w, 3) in 0-255.
-        values: (h, w) map; equal places are removed in a random order.
+        values: (h, w) map; equal values are removed in random order.
         target: index of the class.
-        seed: of that order and of the noise.
+        seed: seed of that order and of the noise.
 
     Returns:
-        (rates, 2): MOST and LEAST relevant removed first.
+        (rates, 2): MOST or LEAST relevant pixels removed.
     """
     order = removal_order(values, seed)
     batch = []
@@ -47,16 +47,16 @@ def curves(
 
 
 def imputed(image: np.ndarray, removed: np.ndarray, seed: int = 0, noise: float = NOISE) -> np.ndarray:
-    """Fill the removed places of an image by noisy linear imputation.
+    """Fill removed pixels of an image by noisy linear imputation.
 
     Args:
         image: (h, w, 3) in 0-255.
         removed: (h, w) bool, not all True.
-        seed: of the noise.
-        noise: its standard deviation.
+        seed: seed of the noise.
+        noise: standard deviation of the noise.
 
     Returns:
-        (h, w, 3) float32 in 0-255; what was not removed is as before.
+        (h, w, 3) float32 in 0-255; other pixels are unchanged.
     """
     from scipy.sparse import linalg
 
@@ -66,7 +66,7 @@ def imputed(image: np.ndarray, removed: np.ndarray, seed: int = 0, noise: float 
     if not len(gone):
         return pixels.reshape(image.shape)
     rows = system[gone]
-    # The matrix is symmetric and its diagonal leads: an ordering made for that halves the time.
+    # The matrix is symmetric and diagonally dominant: this ordering halves the time.
     solver = linalg.splu(rows[:, gone].tocsc(), permc_spec="MMD_AT_PLUS_A", options={"SymmetricMode": True})
     found = solver.solve(-(rows[:, kept] @ pixels[kept].astype(np.float64)))
     found += noise * np.random.default_rng(seed).standard_normal(found.shape)
@@ -74,9 +74,9 @@ def imputed(image: np.ndarray, removed: np.ndarray, seed: int = 0, noise: float 
     return pixels.reshape(image.shape)
 
 
-@lru_cache(maxsize=1)  # all images of a run are of one size
+@lru_cache(maxsize=1)  # all images of a run have one size
 def _differences(height: int, width: int) -> "csr_array":
-    """Return the (pixels, pixels) matrix that gives, times an image, how each pixel differs from its neighbours."""
+    """Return the (pixels, pixels) matrix whose product with an image is each pixel's difference to its neighbours."""
     from scipy import sparse
 
     places = np.arange(height * width).reshape(height, width)

@@ -1,4 +1,4 @@
-"""The sanity check of Adebayo et al. 2018: a heatmap that stays when the weights go does not show what was learned."""
+"""Sanity check of Adebayo et al. 2018: maps that stay the same without the trained weights do not explain the model."""
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -15,15 +15,15 @@ if TYPE_CHECKING:
 
     from models.engine.config.base import ModelConfig
 
-# By chance, the maps of one untrained network can be like those of the trained one, or like their negative.
-SCRAMBLES = 5
-STAGES = (0.0, 0.33, 0.67, 1.0)  # shares of the layers that lose their weights, the last layer first; 0: it alone
+# Maps of a single untrained network can resemble those of the trained one, or their negative, by chance.
+NETWORKS = 5
+STAGES = (0.0, 0.33, 0.67, 1.0)  # shares of layers with randomised weights, from the last one; 0: the last only
 
 Weights = list[np.ndarray]
 
 
-def untrained(config: "ModelConfig", seed: int, count: int = SCRAMBLES) -> Iterator[Weights]:
-    """Yield the weights of a model as it is before any training, drawn anew each time by its own initialisers."""
+def untrained(config: "ModelConfig", seed: int, count: int = NETWORKS) -> Iterator[Weights]:
+    """Yield weights of the untrained model, drawn again each time by its own initialisers."""
     import keras
 
     for number in range(count):
@@ -33,31 +33,34 @@ def untrained(config: "ModelConfig", seed: int, count: int = SCRAMBLES) -> Itera
         yield weights
 
 
-def cascade(model: "keras.Model", scrambled: Iterable[Weights], explain: Callable[[], np.ndarray]) -> np.ndarray:
-    """Compare a model's heatmaps with those it gives when it loses its weights, from the top layer down.
+def cascade(model: "keras.Model", networks: Iterable[Weights], explain: Callable[[], np.ndarray]) -> np.ndarray:
+    """Compare heatmaps of a model with those after its weights are randomised, from the last layer to the first.
 
-    Source: cascading parameter randomisation, Adebayo et al. 2018. The model has its weights back at the end.
+    Source: cascading parameter randomisation, Adebayo et al. 2018. The weights are restored at the end.
 
     Args:
         model: trained.
-        scrambled: weights of untrained networks of the same shapes.
-        explain: gives the maps (methods, n, h, w) of the model as it is.
+        networks: weights of untrained networks, of the same shapes.
+        explain: computes the maps (methods, n, h, w) of the model with its current weights.
 
     Returns:
-        (methods, STAGES) mean over images and untrained networks of `similarity`: 1 where nothing changed, about 0
-        where the maps have nothing in common.
+        (methods, STAGES) mean of `similarity` over images and untrained networks: 1 for unchanged maps, about 0 for
+        unrelated ones.
     """
     before, found = explain(), []
-    for weights in scrambled:
+    for weights in networks:
         for share in STAGES:
-            with _without(model, weights, share):
+            with _randomised(model, weights, share):
                 after = explain()
             found.append([similarity(*pair).mean() for pair in zip(before, after, strict=True)])
     return np.reshape(found, (-1, len(STAGES), len(before))).mean(axis=0).T
 
 
 def similarity(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Return Spearman's rank correlation of maps (n, h, w), (n,) in -1..1; of a flat one 1 with a flat one, else 0."""
+    """Return Spearman's rank correlation (n,) in -1..1 of maps (n, h, w).
+
+    Where a map is constant: 1 if both are, else 0.
+    """
     from scipy.stats import rankdata
 
     pairs = zip(first.reshape(len(first), -1), second.reshape(len(second), -1), strict=True)
@@ -73,10 +76,10 @@ def similarity(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
 
 @contextmanager
-def _without(model: "keras.Model", weights: Weights, share: float) -> Iterator[None]:
-    """Give the layers nearest to the output other weights for a while."""
+def _randomised(model: "keras.Model", weights: Weights, share: float) -> Iterator[None]:
+    """Replace the weights of the layers nearest to the output inside the block."""
     kept = model.get_weights()
-    # Weights come from the first layer to the last one, a nested layer's among them; a path is "<layer>/<weight>".
+    # Weights are in the order of the layers, nested ones included; a path is "<layer>/<weight>".
     layers = [
         list(group) for _, group in groupby(range(len(kept)), key=lambda k: model.weights[k].path.rpartition("/")[0])
     ]

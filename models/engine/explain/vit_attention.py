@@ -1,7 +1,7 @@
-"""Where a Vision Transformer looked: attention rollout, and Grad-CAM over image tokens.
+"""Heatmaps of a Vision Transformer: attention rollout, and Grad-CAM over image tokens.
 
-The backbone of keras-hub stays nested in the model, since an unrolled one could not be read back from a file. Here its
-blocks are called one by one, with the very layers of the model, whenever something is to be explained.
+The backbone of keras-hub stays nested in the model, because an unrolled one cannot be loaded from a file. Here its
+blocks are called one by one, with the layers of the model itself.
 """
 
 from collections.abc import Sequence
@@ -36,7 +36,7 @@ class Tokens:
         self.grid: tuple[int, int] = tuple(side // patch for side, patch in sides)
 
     def start(self, pixels: np.ndarray) -> "tf.Tensor":
-        """Return the tokens (n, 1 + rows * columns, width) that the first block gets, the class token first."""
+        """Return the input tokens (n, 1 + rows * columns, width) of the first block, the class token first."""
         return self._encoder.dropout(self._embed(self._before(np.asarray(pixels, np.float32))))
 
     def block(self, tokens: "tf.Tensor", number: int) -> "tuple[tf.Tensor, tf.Tensor]":
@@ -59,20 +59,20 @@ def backbone_of(model: "keras.Model") -> Any:
 
 
 def block_names(model: "keras.Model") -> list[str]:
-    """Return the transformer blocks whose image tokens a Grad-CAM can weigh.
+    """Return the transformer blocks whose image tokens Grad-CAM can use.
 
-    Of the last block's tokens only the class token reaches the output, so that the others say nothing there.
+    Of the tokens of the last block, only the class token reaches the output, so the last block is left out.
     """
     return [layer.name for layer in backbone_of(model).layers[-1].encoder_layers[:-1]]
 
 
 def rollout(model: "keras.Model", pixels: np.ndarray) -> np.ndarray:
-    """Compute how much of each image token reaches the class token through all blocks, whatever class it speaks for.
+    """Compute the share of each image token in the class token after all blocks; it does not depend on a class.
 
     Source: attention rollout, Abnar and Zuidema 2020.
 
     Args:
-        model: with a nested Vision Transformer.
+        model: contains a nested Vision Transformer.
         pixels: (n, size, size, 3) in 0-255.
 
     Returns:
@@ -87,7 +87,7 @@ def rollout(model: "keras.Model", pixels: np.ndarray) -> np.ndarray:
 
 
 def rolled_out(attentions: Sequence[np.ndarray]) -> np.ndarray:
-    """Multiply the attention of all blocks, each averaged with the identity for the connection past it.
+    """Multiply the attention of all blocks, each averaged with the identity for its residual connection.
 
     Args:
         attentions: (n, to, from) of each block, first to last, averaged over heads.
@@ -102,12 +102,12 @@ def rolled_out(attentions: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def gradcam(model: "keras.Model", pixels: np.ndarray, targets: Sequence[int], block: str) -> np.ndarray:
-    """Compute the Grad-CAM of a class over the image tokens that a block gives out.
+    """Compute the Grad-CAM of a class over the image tokens after a block.
 
-    Source: Grad-CAM, Selvaraju et al. 2017, with tokens in the place of rows and columns.
+    Source: Grad-CAM, Selvaraju et al. 2017, with tokens instead of a grid of activations.
 
     Args:
-        model: with a nested Vision Transformer and logits as output.
+        model: contains a nested Vision Transformer and outputs logits.
         pixels: (n, size, size, 3) in 0-255.
         targets: (n,) index of the class to explain.
         block: one of `block_names`.
@@ -127,6 +127,6 @@ def gradcam(model: "keras.Model", pixels: np.ndarray, targets: Sequence[int], bl
         for number in range(last + 1, len(tokens.blocks)):
             y, _ = tokens.block(y, number)
         score = tf.reduce_sum(tf.gather(tokens.finish(y), list(targets), batch_dims=1))
-    slopes = tape.gradient(score, x)[:, 1:].numpy()  # without the class token
-    weights = slopes.mean(axis=1, keepdims=True)
+    gradients = tape.gradient(score, x)[:, 1:].numpy()  # without the class token
+    weights = gradients.mean(axis=1, keepdims=True)
     return (x[:, 1:].numpy() * weights).sum(axis=-1).clip(min=0).reshape(-1, *tokens.grid)

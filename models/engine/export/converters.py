@@ -1,7 +1,7 @@
-"""From an opened model to the files of an export in float32 or half precision; int8 is in quantization.py.
+"""Write a model as ONNX, OpenVINO, LiteRT or SavedModel, in float32 or half precision; int8: quantization.py.
 
-Every format but SavedModel is made from one frozen graph: the model's inference with its weights as constants. Half
-precision means the weights on disk alone; every runtime computes in float32, which is what a CPU is fast at.
+All formats but SavedModel are made from one frozen graph: the inference function with its weights as constants. Half
+precision applies to the weights on disk only; every runtime computes in float32, which is fastest on a CPU.
 """
 
 import io
@@ -23,16 +23,28 @@ if TYPE_CHECKING:
     import onnx
     import tensorflow as tf
 
-OPSET = 18  # of ONNX: what ONNX Runtime, OpenVINO and the browsers' runtimes of 2024 and later read
+OPSET = 18  # of ONNX: supported by ONNX Runtime, OpenVINO and browser runtimes since 2024
 INPUT, OUTPUT = "image", "probabilities"
-SEVERAL = 16  # numbers of a constant from which on it is a weight
+WEIGHT_SIZE = 16  # smaller constants stay in float32
 
 
 def frozen(model: "keras.Model") -> Any:
     """Return the inference of a model as a TensorFlow function of (n, size, size, 3) with its weights as constants."""
+    return _with_constants(_call(model).get_concrete_function())
+
+
+def _with_constants(function: Any) -> Any:
+    """Replace the variables of a concrete function by constants; a private function of TensorFlow."""
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-    return convert_variables_to_constants_v2(_call(model).get_concrete_function())
+    return convert_variables_to_constants_v2(function)
+
+
+def _repair_tf2onnx() -> None:
+    """Make tf2onnx work with NumPy 2; a private function of Keras, which its `model.export` calls too."""
+    from keras.src.export.tf2onnx_lib import patch_tf2onnx
+
+    patch_tf2onnx()
 
 
 def write_onnx(function: Any, file: Path) -> None:
@@ -40,10 +52,9 @@ def write_onnx(function: Any, file: Path) -> None:
     import onnx
     import onnxruntime
     import tf2onnx
-    from keras.src.export.tf2onnx_lib import patch_tf2onnx
 
     with quiet():
-        patch_tf2onnx()  # Keras' own repairs of tf2onnx for NumPy 2, which its model.export makes as well
+        _repair_tf2onnx()
         graph, _ = tf2onnx.convert.from_graph_def(
             function.graph.as_graph_def(),
             input_names=[function.inputs[0].name],
@@ -54,7 +65,7 @@ def write_onnx(function: Any, file: Path) -> None:
     _name_ends(graph)
     raw = file.with_name("raw.onnx")
     onnx.save(graph, raw)
-    # ONNX Runtime folds constants and moves transpositions away, which tf2onnx leaves round every hard swish.
+    # ONNX Runtime folds constants and removes the transpositions that tf2onnx leaves around every hard swish.
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
     options.optimized_model_filepath = str(file)
@@ -64,9 +75,9 @@ def write_onnx(function: Any, file: Path) -> None:
 
 
 def halve_onnx(onnx_file: Path, file: Path) -> None:
-    """Write an ONNX file with its weights in half precision, each followed by a cast.
+    """Write an ONNX file with its weights in half precision, each followed by a cast to float32.
 
-    Runtimes do the casts once, when they open the file, and compute in float32.
+    Runtimes cast once, when they open the file.
     """
     import onnx
     from onnx import TensorProto, helper, numpy_helper
@@ -75,8 +86,8 @@ def halve_onnx(onnx_file: Path, file: Path) -> None:
     casts = []
     for weight in model.graph.initializer:
         values = numpy_helper.to_array(weight)
-        # Shapes and axes are integers; a few numbers save nothing, and may be such as half precision cannot hold.
-        if values.dtype != np.float32 or values.size < SEVERAL or np.abs(values).max() > np.finfo(np.float16).max:
+        # Integers are shapes and axes; small constants save nothing and may exceed the range of half precision.
+        if values.dtype != np.float32 or values.size < WEIGHT_SIZE or np.abs(values).max() > np.finfo(np.float16).max:
             continue
         name = weight.name
         weight.CopyFrom(numpy_helper.from_array(values.astype(np.float16), f"{name}_half"))
@@ -110,16 +121,16 @@ def write_litert(function: Any, file: Path, precision: str = export_store.FLOAT3
 
 
 def litert_converter(function: Any) -> "tf.lite.TFLiteConverter":
-    """Return LiteRT's converter of a frozen graph; it has something to say, see `quiet`."""
+    """Return the LiteRT converter of a frozen graph; it prints logs, so use it inside `quiet`."""
     import tensorflow as tf
 
     return tf.lite.TFLiteConverter.from_concrete_functions([function])
 
 
 def write_saved_model(model: "keras.Model", folder: Path) -> None:
-    """Write a model as TensorFlow's SavedModel, whose endpoint is `serve`, as of those that Keras writes.
+    """Write a model as SavedModel with the endpoint `serve`, as Keras does.
 
-    Keras' own `model.export` keeps every weight twice.
+    `model.export` of Keras stores every weight twice.
     """
     import tensorflow as tf
 
@@ -133,13 +144,13 @@ def write_saved_model(model: "keras.Model", folder: Path) -> None:
 def _call(model: "keras.Model") -> Any:
     import tensorflow as tf
 
-    taken = tf.TensorSpec((None, *model.input_shape[1:]), tf.float32, name=INPUT)
-    return tf.function(lambda image: model(image, training=False), input_signature=[taken])
+    signature = tf.TensorSpec((None, *model.input_shape[1:]), tf.float32, name=INPUT)
+    return tf.function(lambda image: model(image, training=False), input_signature=[signature])
 
 
 @contextmanager
 def quiet() -> "Iterator[None]":
-    """Keep what converters say of themselves off the screen; what goes wrong, they raise."""
+    """Silence logs and warnings of the converters; errors are raised as before."""
     before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:
@@ -151,7 +162,7 @@ def quiet() -> "Iterator[None]":
 
 
 def _erfc(context: Any, node: Any, name: str, arguments: Any) -> None:
-    """Write erfc(x), of Keras' exact GELU, as 1 - erf(x): ONNX has no erfc."""
+    """Convert erfc(x), of the exact GELU in Keras, to 1 - erf(x): ONNX has no erfc."""
     node.type = "Erf"
     output = node.output[0]
     users = context.find_output_consumers(output)
@@ -163,7 +174,7 @@ def _erfc(context: Any, node: Any, name: str, arguments: Any) -> None:
 
 
 def _name_ends(model: "onnx.ModelProto") -> None:
-    """Call input and output by plain names and the first axis "batch"."""
+    """Name the input and the output, and their first axis "batch"."""
     graph = model.graph
     names = {graph.input[0].name: INPUT, graph.output[0].name: OUTPUT}
     for node in graph.node:

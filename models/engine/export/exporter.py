@@ -1,4 +1,4 @@
-"""Export a run to other runtimes, each export checked against predictions.csv before it takes its place."""
+"""Export a run to other runtimes; each export is validated against predictions.csv before it is stored."""
 
 import shutil
 import tempfile
@@ -30,11 +30,11 @@ PACKAGES = {
     "openvino": ("openvino", "tf2onnx", "onnx", "onnxruntime", "tensorflow", "keras"),
     "litert": ("ai-edge-litert", "tensorflow", "keras"),
     "saved_model": ("tensorflow", "keras"),
-}  # whose versions made an export, or answered for it in its check
+}  # their versions are recorded with an export
 
 
 class Refused(LeukoBenchError):
-    """An export is past its bound; `described` is what its description would have held."""
+    """An export exceeds its limits; `described` is the description that it would have had."""
 
     def __init__(self, words: str, described: dict[str, Any]) -> None:
         super().__init__(words)
@@ -43,14 +43,14 @@ class Refused(LeukoBenchError):
 
 @dataclass
 class Source:
-    """A run to export; what is read of it serves every format."""
+    """A run to export; its model, graph and images are shared by all formats."""
 
     run: Run
 
     def __post_init__(self) -> None:
         keras_backend.need_tensorflow("export")
         self.config = run_loader.config_of(self.run)
-        self.run.predictions("test")  # said before anything is converted
+        self.run.predictions("test")  # reports missing predictions before anything is converted
         self.hashes = {
             "weights_sha256": export_store.weights_hash(self.run),
             "config_hash": export_store.config_hash(self.run),
@@ -64,12 +64,12 @@ class Source:
 
     @cached_property
     def frozen(self) -> Any:
-        """Its inference with the weights as constants."""
+        """The inference graph with the weights as constants."""
         return converters.frozen(self.model)
 
     @cached_property
     def onnx(self) -> Path:
-        """It as an ONNX file in float32, from which other files are made; gone with this object."""
+        """A temporary ONNX file in float32, from which other files are made."""
         self._place = tempfile.TemporaryDirectory()
         file = Path(self._place.name) / "plain.onnx"
         converters.write_onnx(self.frozen, file)
@@ -77,7 +77,7 @@ class Source:
 
     @cached_property
     def calibration(self) -> np.ndarray:
-        """(n, size, size, 3) float32 pixels of training images."""
+        """(n, size, size, 3) float32 pixels of the calibration images."""
         return quantization.calibration_pixels(self.split, self.config)
 
     @cached_property
@@ -87,37 +87,37 @@ class Source:
 
 
 def export(source: Source, format: str, precision: str) -> dict[str, Any]:
-    """Write <run>/export/<format>-<precision>/ and the description beside it, or refuse it.
+    """Write <run>/export/<format>-<precision>/ and its description, if the export passes the validation.
 
     Args:
         source: the run.
-        format, precision: see `exports.PRECISIONS`.
+        format, precision: see `store.PRECISIONS`.
 
     Returns:
-        What the description holds.
+        The description.
 
     Raises:
-        Refused: the export is past its bound; an older one of that name stays as it was.
-        LeukoBenchError: there is no such combination, a package is missing, the model cannot be converted, or another
+        Refused: the export exceeds its limits; an existing export of that name is not changed.
+        LeukoBenchError: the combination is not valid, a package is missing, the model cannot be converted, or another
             process is making this export.
     """
     export_store.check(format, precision)
     export_store.need(format, to_make=True)
     run, name = source.run, f"{format}-{precision}"
-    held = locks.take(run.file(export_store.FOLDER) / f".{name}.lock")
-    if held is None:
-        raise LeukoBenchError(f"Export {name} of run {run.id} is being made by another process already. Wait for it.")
+    lock = locks.take(run.file(export_store.FOLDER) / f".{name}.lock")
+    if lock is None:
+        raise LeukoBenchError(f"Export {name} of run {run.id} is being made by another process. Wait for it.")
     try:
         return _export(source, format, precision)
     finally:
-        locks.drop(held)
+        locks.drop(lock)
 
 
 def _export(source: Source, format: str, precision: str) -> dict[str, Any]:
     run, name = source.run, f"{format}-{precision}"
     partial = run.file(export_store.FOLDER) / f".{name}.partial"
     try:
-        shutil.rmtree(partial, ignore_errors=True)  # what a killed process left
+        shutil.rmtree(partial, ignore_errors=True)  # of a killed process
         partial.mkdir(parents=True)
         _convert(source, format, precision, partial)
         found = validation.check(run, runtimes.open_files(partial, format), source.test)
@@ -141,11 +141,11 @@ def _export(source: Source, format: str, precision: str) -> dict[str, Any]:
         }
         if problems := found.problems(bound):
             raise Refused(
-                f"Export {name} of run {run.id} is refused: on {found.images} test images {', '.join(problems)}. "
+                f"Export {name} of run {run.id} is rejected: on {found.images} test images {', '.join(problems)}. "
                 "Take another precision or format.",
                 described,
             )
-        _put(run, name, partial, described)
+        _replace(run, name, partial, described)
         return described
     except OSError as error:
         raise LeukoBenchError(
@@ -158,22 +158,22 @@ def _export(source: Source, format: str, precision: str) -> dict[str, Any]:
 
 def _convert(source: Source, format: str, precision: str, folder: Path) -> None:
     file = folder / export_store.FILES[format]
-    eight = precision == export_store.INT8
+    int8 = precision == export_store.INT8
     try:
         if format == "saved_model":
             converters.write_saved_model(source.model, folder)
-        elif format == "litert" and eight:
+        elif format == "litert" and int8:
             quantization.write_litert(source.frozen, file, source.calibration)
         elif format == "litert":
             converters.write_litert(source.frozen, file, precision)
-        elif format == "openvino" and eight:  # which reads what was quantised for ONNX: the same numbers in both
-            small = folder / "small.onnx"
-            quantization.write_onnx(source.onnx, small, source.calibration)
-            converters.write_openvino(small, file)
-            small.unlink()
+        elif format == "openvino" and int8:  # converted from the quantized ONNX file
+            quantized = folder / "quantized.onnx"
+            quantization.write_onnx(source.onnx, quantized, source.calibration)
+            converters.write_openvino(quantized, file)
+            quantized.unlink()
         elif format == "openvino":
             converters.write_openvino(source.onnx, file, precision)
-        elif eight:
+        elif int8:
             quantization.write_onnx(source.onnx, file, source.calibration)
         elif precision == export_store.FLOAT16:
             converters.halve_onnx(source.onnx, file)
@@ -181,7 +181,7 @@ def _convert(source: Source, format: str, precision: str, folder: Path) -> None:
             shutil.copyfile(source.onnx, file)
     except (LeukoBenchError, OSError):
         raise
-    except Exception as error:  # converters raise anything for a graph that they cannot read
+    except Exception as error:  # converters raise errors of any class
         reason = " ".join(str(error).split())[:200]
         raise LeukoBenchError(
             f"{source.run.model} cannot be converted to {format} in {precision} ({type(error).__name__}: {reason}). "
@@ -189,9 +189,9 @@ def _convert(source: Source, format: str, precision: str, folder: Path) -> None:
         ) from error
 
 
-def _put(run: Run, name: str, partial: Path, described: dict[str, Any]) -> None:
-    """Move the files into their place; the description goes before the old ones do and comes after the new ones."""
-    target, text = export_store.folder(run, name), files.json_text(described)  # a mistake in it, before anything goes
+def _replace(run: Run, name: str, partial: Path, described: dict[str, Any]) -> None:
+    """Replace an export: remove its description, then its files, move the new files and write their description."""
+    target, text = export_store.folder(run, name), files.json_text(described)  # before anything is removed
     export_store.description(run, name).unlink(missing_ok=True)
     shutil.rmtree(target, ignore_errors=True)
     partial.rename(target)

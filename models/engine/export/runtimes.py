@@ -1,4 +1,4 @@
-"""Open an export and let its own runtime answer batches; none of them but that of a SavedModel imports TensorFlow."""
+"""Inference with exports by their own runtimes; only that of a SavedModel imports TensorFlow."""
 
 from contextlib import nullcontext
 from pathlib import Path
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Runtime(Protocol):
-    """What answers for an export."""
+    """An opened export."""
 
     def predict(self, pixels: np.ndarray) -> np.ndarray:
         """Return (n, classes) float32 probabilities of (n, size, size, 3) float32 RGB in 0-255, n at least 1."""
@@ -29,7 +29,7 @@ def open_export(run: Run, name: str) -> Runtime:
     """Open an export of a run.
 
     Raises:
-        LeukoBenchError: there is none of that name, it is stale or damaged, or its runtime is not installed.
+        LeukoBenchError: the export is missing, stale or damaged, or its runtime is not installed.
     """
     held = export_store.read(run, name)
     return open_files(export_store.folder(run, name), held["format"])
@@ -39,9 +39,9 @@ def open_files(folder: Path, format: str, threads: int = 0) -> Runtime:
     """Open the files of an export.
 
     Args:
-        folder: that holds them.
-        format: one of `exports.PRECISIONS`.
-        threads: of one answer; 0 for one a core.
+        folder: folder of the files.
+        format: key of `store.PRECISIONS`.
+        threads: for one batch; 0 for one per core.
 
     Raises:
         LeukoBenchError: its runtime is not installed or cannot read the files.
@@ -50,12 +50,12 @@ def open_files(folder: Path, format: str, threads: int = 0) -> Runtime:
     try:
         opened = _KINDS[format](folder / export_store.FILES[format], threads or environment.usable_cores())
     except Exception as error:
-        raise _told(error, f"{folder} cannot be opened", "Make the export again.") from None
-    return _Told(opened, folder)
+        raise _runtime_error(error, f"{folder} cannot be opened", "Make the export again.") from None
+    return _OneLineErrors(opened, folder)
 
 
-class _Told:
-    """A runtime whose failures while it answers are LeukoBenchErrors of one line."""
+class _OneLineErrors:
+    """A runtime whose errors during inference are LeukoBenchErrors."""
 
     def __init__(self, opened: Runtime, folder: Path) -> None:
         self._opened, self._folder = opened, folder
@@ -65,12 +65,12 @@ class _Told:
             return self._opened.predict(np.ascontiguousarray(pixels, np.float32))
         except Exception as error:
             advice = "Make the export again, or take another format or precision."
-            raise _told(error, f"{self._folder} cannot answer", advice) from None
+            raise _runtime_error(error, f"{self._folder} failed", advice) from None
 
 
-def _told(error: Exception, what: str, advice: str) -> Exception:
-    """Return a failure of a runtime as one line, and any other error as it is."""
-    # ONNX Runtime's errors have no class of their own that is public.
+def _runtime_error(error: Exception, what: str, advice: str) -> Exception:
+    """Return an error of a runtime as LeukoBenchError, any other error unchanged."""
+    # The errors of ONNX Runtime have no public class.
     if not isinstance(error, (RuntimeError, ValueError, OSError)) and (
         not type(error).__module__.startswith("onnxruntime")
     ):
@@ -86,7 +86,7 @@ class _Onnx:
         options.intra_op_num_threads = threads
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
         options.log_severity_level = 3
-        # Processors without VNNI add pairs of products in 16 bits, which overflow; this keeps int8 exact there.
+        # Processors without VNNI sum products in 16 bits, which can overflow; this avoids it.
         options.add_session_config_entry("session.x64quantprecision", "1")
         self._session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
         self._input = self._session.get_inputs()[0].name
@@ -96,7 +96,7 @@ class _Onnx:
 
 
 class _OpenVino:
-    """Compiled for one image and for a whole batch: with a batch of any size it is several times slower."""
+    """Compiled for batches of 1 and of BATCH images: a dynamic batch size is several times slower."""
 
     def __init__(self, file: Path, threads: int) -> None:
         import openvino
@@ -108,12 +108,12 @@ class _OpenVino:
 
     def predict(self, pixels: np.ndarray) -> np.ndarray:
         if len(pixels) in (1, BATCH):
-            return self._answer(pixels)
+            return self._infer(pixels)
         whole = len(pixels) - len(pixels) % BATCH
-        parts = [self._answer(pixels[k : k + BATCH]) for k in range(0, whole, BATCH)]
-        return np.concatenate(parts + [self._answer(pixels[k : k + 1]) for k in range(whole, len(pixels))])
+        parts = [self._infer(pixels[k : k + BATCH]) for k in range(0, whole, BATCH)]
+        return np.concatenate(parts + [self._infer(pixels[k : k + 1]) for k in range(whole, len(pixels))])
 
-    def _answer(self, pixels: np.ndarray) -> np.ndarray:
+    def _infer(self, pixels: np.ndarray) -> np.ndarray:
         return self._request(len(pixels)).infer({0: pixels}, share_inputs=True)[0]
 
     def _request(self, images: int) -> "openvino.InferRequest":
@@ -121,7 +121,7 @@ class _OpenVino:
             model = self._model.clone()
             model.reshape([images, *list(model.inputs[0].partial_shape)[1:]])
             settings = {
-                "INFERENCE_PRECISION_HINT": "f32",  # else it computes in bfloat16 where the processor can
+                "INFERENCE_PRECISION_HINT": "f32",  # otherwise bfloat16 on processors that support it
                 "PERFORMANCE_HINT": "LATENCY",
                 "INFERENCE_NUM_THREADS": self._threads,
             }
@@ -133,7 +133,7 @@ class _LiteRt:
     def __init__(self, file: Path, threads: int) -> None:
         from ai_edge_litert.interpreter import Interpreter
 
-        self._interpreter = Interpreter(model_path=str(file), num_threads=threads)  # which brings XNNPACK along
+        self._interpreter = Interpreter(model_path=str(file), num_threads=threads)  # uses XNNPACK
         self._input = self._interpreter.get_input_details()[0]["index"]
         self._output = self._interpreter.get_output_details()[0]["index"]
         self._images = 0
@@ -141,9 +141,8 @@ class _LiteRt:
     def predict(self, pixels: np.ndarray) -> np.ndarray:
         if len(pixels) != self._images:
             self._interpreter.resize_tensor_input(self._input, pixels.shape)
-            with (
-                keras_backend.stderr_of_libraries_closed() if not self._images else nullcontext()
-            ):  # XNNPACK says hello
+            # XNNPACK logs its first start.
+            with keras_backend.stderr_of_libraries_closed() if not self._images else nullcontext():
                 self._interpreter.allocate_tensors()
             self._images = len(pixels)
         self._interpreter.set_tensor(self._input, pixels)
@@ -156,7 +155,7 @@ class _SavedModel:
         keras_backend.need_tensorflow("A SavedModel")
         import tensorflow as tf
 
-        self._loaded = tf.saved_model.load(str(file.parent))  # holds the variables
+        self._loaded = tf.saved_model.load(str(file.parent))  # keeps the variables alive
 
     def predict(self, pixels: np.ndarray) -> np.ndarray:
         return self._loaded.serve(pixels).numpy()

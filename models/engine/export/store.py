@@ -1,7 +1,7 @@
-"""What lies in <run>/export: the names of exports, what is known of each, and whether the weights are still the same.
+"""The exports of a run: names, folders, descriptions, and checks that they are complete and not stale.
 
-An export is a folder <run>/export/<format>-<precision>/ and the file <format>-<precision>.json beside it, which is
-written last: without it there is no export.
+An export is a folder <run>/export/<format>-<precision>/ and its description <format>-<precision>.json, which is written
+last: an export without it does not exist.
 """
 
 import hashlib
@@ -20,23 +20,23 @@ PRECISIONS = {
     "onnx": (FLOAT32, FLOAT16, INT8),
     "litert": (FLOAT32, FLOAT16, INT8),
     "openvino": (FLOAT32, FLOAT16, INT8),
-    "saved_model": (FLOAT32,),  # TensorFlow computes it: half the file, or bytes, would gain no speed
-}  # what each format can be
+    "saved_model": (FLOAT32,),  # TensorFlow would compute in float32 anyway
+}  # valid precisions of each format
 FILES = {"onnx": "model.onnx", "litert": "model.tflite", "openvino": "model.xml", "saved_model": "saved_model.pb"}
 RUNTIMES = {"onnx": "onnxruntime", "litert": "ai_edge_litert", "openvino": "openvino", "saved_model": "tensorflow"}
-# OpenVINO reads the ONNX file, which tf2onnx makes and ONNX Runtime simplifies.
+# OpenVINO reads an ONNX file, which tf2onnx writes and ONNX Runtime simplifies.
 _CONVERTERS = {"onnx": ("onnx", "tf2onnx"), "openvino": ("onnx", "tf2onnx", "onnxruntime")}
 _HASHES = ("weights_sha256", "config_hash", "files_sha256")
 _KEYS = ("format", "precision", "variant", "classes", "image_size", "bytes", *_HASHES)
 
 
 def names() -> list[str]:
-    """Return the names of all exports that there can be: "onnx-float32", ..."""
+    """Return the names of all valid exports: "onnx-float32", ..."""
     return [f"{format}-{precision}" for format, precisions in PRECISIONS.items() for precision in precisions]
 
 
 def check(format: str, precision: str) -> None:
-    """Raise LeukoBenchError unless a format can have a precision; the line names what can be had."""
+    """Raise LeukoBenchError unless the combination is valid; the message lists the valid ones."""
     if precision in PRECISIONS.get(format, ()):
         return
     valid = "; ".join(f"{name} as {', '.join(values)}" for name, values in PRECISIONS.items())
@@ -50,7 +50,7 @@ def check_name(name: str) -> None:
 
 
 def need(format: str, to_make: bool = False) -> None:
-    """Raise LeukoBenchError unless the packages are there that open an export, or also those that make it."""
+    """Raise LeukoBenchError unless the packages to open an export, or also those to make it, are installed."""
     packages = (*(_CONVERTERS.get(format, ()) if to_make else ()), RUNTIMES[format])
     for package in packages:
         if package != "tensorflow":
@@ -58,30 +58,30 @@ def need(format: str, to_make: bool = False) -> None:
 
 
 def folder(run: Run, name: str) -> Path:
-    """Return the folder that holds the files of an export."""
+    """Return the folder of an export's files."""
     return run.file(FOLDER) / name
 
 
 def description(run: Run, name: str) -> Path:
-    """Return the file that says what an export is, and whose presence says that it is whole."""
+    """Return the path of an export's description, which exists for complete exports only."""
     return run.file(FOLDER) / f"{name}.json"
 
 
 def of(run: Run) -> list[str]:
-    """Return the names of the exports that a run has."""
+    """Return the names of a run's exports."""
     return [name for name in names() if description(run, name).is_file()]
 
 
 def chosen(run: Run, name: str) -> str:
-    """Return the name of an export where a run has it, else "", for Keras."""
+    """Return the name of an export if the run has it, else "", for Keras."""
     return name if name and description(run, name).is_file() else ""
 
 
 def read(run: Run, name: str) -> dict[str, Any]:
-    """Return what is known of an export, once it is sure that it is whole and that of the run as it is now.
+    """Return the description of an export after checking its files, and the run's weights and settings.
 
     Raises:
-        LeukoBenchError: no such export; other weights or settings since it was made; files missing or damaged.
+        LeukoBenchError: there is no such export, weights or settings have changed, or files are missing or damaged.
     """
     check_name(name)
     path = description(run, name)
@@ -93,19 +93,18 @@ def read(run: Run, name: str) -> dict[str, Any]:
         raise LeukoBenchError(f"{path} is damaged. Make the export again: {command(run, name)}")
     if held["weights_sha256"] != weights_hash(run) or held["config_hash"] != config_hash(run):
         raise LeukoBenchError(
-            f"Export {name} of run {run.id} is stale: the run has other weights or settings than it was made from. "
+            f"Export {name} of run {run.id} is stale: weights or settings of the run have changed. "
             f"Make it again: {command(run, name)}"
         )
     if held["files_sha256"] != files_hash(folder(run, name), held["format"]):
         raise LeukoBenchError(
-            f"Export {name} of run {run.id} is damaged: its files are not those that were written. "
-            f"Make it again: {command(run, name)}"
+            f"Export {name} of run {run.id} is damaged: its files have changed. Make it again: {command(run, name)}"
         )
     return held
 
 
 def command(run: Run, name: str) -> str:
-    """Return the command line that makes an export."""
+    """Return the command that makes an export."""
     format, _, precision = name.rpartition("-")
     return f"python run_guide.py export {run.id} --format {format} --precision {precision}"
 
@@ -114,7 +113,7 @@ def weights_hash(run: Run) -> str:
     """Return the SHA-256 of a run's weights.
 
     Raises:
-        LeukoBenchError: they are missing.
+        LeukoBenchError: the weights are missing.
     """
     try:
         with open(run.file(run_folder.WEIGHTS), "rb") as handle:
@@ -124,20 +123,20 @@ def weights_hash(run: Run) -> str:
 
 
 def config_hash(run: Run) -> str:
-    """Return a hash of config.json: its variant and image size are part of what an export needs."""
+    """Return a hash of config.json, which holds the variant and the image size of an export."""
     return hashlib.sha256(files.compact(run.config()).encode()).hexdigest()[:16]
 
 
 def size(place: Path, format: str) -> int:
-    """Return the bytes of the files that an export of this format consists of; 0 where its main file is missing."""
+    """Return the size in bytes of an export's files; 0 where the main file is missing."""
     return sum(path.stat().st_size for path in _files(place, format))
 
 
 def files_hash(place: Path, format: str) -> str:
-    """Return a SHA-256 of the names and contents of the files that an export of this format consists of.
+    """Return a SHA-256 of the names and contents of an export's files.
 
     Raises:
-        LeukoBenchError: one cannot be read.
+        LeukoBenchError: a file cannot be read.
     """
     whole = hashlib.sha256()
     try:
@@ -151,7 +150,7 @@ def files_hash(place: Path, format: str) -> str:
 
 
 def _files(place: Path, format: str) -> list[Path]:
-    """Return the files that an export consists of, without what an evaluation wrote beside them."""
+    """Return the files of an export, without those written by its evaluation."""
     main = place / FILES[format]
     if not main.is_file():
         return []

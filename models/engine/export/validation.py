@@ -1,16 +1,23 @@
-"""Hold an export against the recorded predictions of its run, and refuse it where it is too far from them."""
+"""Validate an export against the predictions of its run, and evaluate it."""
 
 from dataclasses import dataclass
+from time import perf_counter
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from models.engine.backend import keras_backend
+from models.engine.evaluation import efficiency
+from models.engine.export import runtimes
 from models.engine.export import store as export_store
 from models.engine.export.runtimes import Runtime
 from models.engine.run_io import run_loader
 from utils.errors import LeukoBenchError
+from utils.io import files
+from utils.metrics import predictions
 from utils.runs import run_folder
 from utils.runs.run_folder import Run
+from utils.system import environment
 
 if TYPE_CHECKING:
     from data.loading.tf_loader import Images
@@ -18,12 +25,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Bound:
-    """What an export must keep on the test images.
+    """Limits for an export on the test images.
 
     Attributes:
-        difference: largest difference of a probability; None where it is not bound.
-        agreement: least share of images with the same answer.
-        loss: most accuracy that may be lost, as a share of the images.
+        difference: maximum difference of a probability; None for no limit.
+        agreement: minimum share of images with the same predicted class.
+        loss: maximum loss of accuracy, 0..1.
     """
 
     difference: float | None
@@ -32,26 +39,26 @@ class Bound:
 
 
 BOUNDS = {
-    # The same arithmetic in another order: what `verify` grants another machine.
+    # The same arithmetic in another order: the tolerance of `verify` for another machine.
     export_store.FLOAT32: Bound(1e-4, 1.0, 0.0),
-    # Weights rounded to eleven bits move an unsure probability by some hundredths at most (ResNet18 in OpenVINO: 0.03);
-    # what moves further has weights beyond the range of half precision.
+    # Weights rounded to 11 bits change an uncertain probability by a few hundredths (ResNet18 in OpenVINO: 0.03); larger
+    # differences mean weights beyond the range of half precision.
     export_store.FLOAT16: Bound(0.05, 0.995, 0.005),
-    # Probabilities of unsure images move far in eight bits, so that only answers count: half a point of accuracy is
-    # what the project allows for a quarter of the size, and one answer in fifty may change either way.
+    # Int8 changes probabilities of uncertain images strongly, so only predicted classes count: the project accepts a loss
+    # of half a point of accuracy for a quarter of the size, and 2 % of changed predictions.
     export_store.INT8: Bound(None, 0.98, 0.005),
 }
 
 
 @dataclass(frozen=True)
 class Check:
-    """How an export answers on the test images of its run, beside predictions.csv.
+    """Predictions of an export compared with predictions.csv on the test images.
 
     Attributes:
-        images: test images.
-        agreement: share of them with the same answer.
-        largest_difference: of a probability; None where one is not a finite number, as JSON has none such.
-        accuracy, accuracy_of_weights: of the export, and as recorded.
+        images: number of test images.
+        agreement: share of images with the same predicted class.
+        largest_difference: of a probability; None where one is not finite, which JSON cannot store.
+        accuracy, accuracy_of_weights: of the export, and of predictions.csv.
     """
 
     images: int
@@ -61,7 +68,7 @@ class Check:
     accuracy_of_weights: float
 
     def problems(self, bound: Bound) -> list[str]:
-        """Return in words how the export fails its bound; nothing where it keeps it."""
+        """Return a description of every limit that is exceeded."""
         found = []
         if self.largest_difference is None:
             found.append("a probability is not a finite number")
@@ -78,7 +85,7 @@ class Check:
 
 
 def check(run: Run, runtime: Runtime, images: "Images") -> Check:
-    """Answer the test images of a run by an export and compare with predictions.csv.
+    """Predict the test images of a run with an export and compare with predictions.csv.
 
     Raises:
         LeukoBenchError: predictions.csv is missing or lists other images.
@@ -96,10 +103,43 @@ def check(run: Run, runtime: Runtime, images: "Images") -> Check:
 
 def compare(before: np.ndarray, now: np.ndarray, labels: np.ndarray) -> Check:
     """Compare (n, classes) probabilities of the weights and of an export on n images with class indices `labels`."""
-    finite = np.isfinite(now).all(axis=1)  # what is not answers nothing, wherever its largest number stands
+    finite = np.isfinite(now).all(axis=1)  # other rows count as wrong
     same, right = finite & (now.argmax(1) == before.argmax(1)), finite & (now.argmax(1) == labels)
     difference = float(np.abs(before.astype(np.float64) - now).max(initial=0.0))
     return Check(
-        len(labels), float(same.mean()), difference if np.isfinite(difference) else None,
-        float(right.mean()), float((before.argmax(1) == labels).mean()),
-    )  # fmt: skip
+        images=len(labels),
+        agreement=float(same.mean()),
+        largest_difference=difference if np.isfinite(difference) else None,
+        accuracy=float(right.mean()),
+        accuracy_of_weights=float((before.argmax(1) == labels).mean()),
+    )
+
+
+def evaluate(run: Run, name: str) -> dict[str, dict]:
+    """Write predictions.csv, timing.json and metrics.json into the folder of an export; the run's files do not change.
+
+    Returns:
+        {"metrics": as metrics.json, "timing": as timing.json}.
+
+    Raises:
+        LeukoBenchError: the export is missing, stale or damaged, or its runtime or the data are missing.
+    """
+    import pandas as pd
+
+    export_store.read(run, name)  # reports a missing export before Keras starts
+    keras_backend.start()
+    config = run_loader.config_of(run)
+    split = run_loader.split_of(run)
+    start = perf_counter()
+    opened = runtimes.open_export(run, name)
+    load_seconds = perf_counter() - start
+    header, rows, images = run_loader.predicted(config, split, lambda asked: run_loader.outputs(opened.predict, asked))
+    table = pd.DataFrame(rows, columns=header).astype(dict.fromkeys(header[3:], float))
+    found = {subset: predictions.summary(table[table["split"] == subset]) for subset in ("val", "test")}
+    timed = {"load_seconds": load_seconds} | efficiency.speed(opened.predict, images)
+    timed |= {"device": environment.cpu_name(), "peak_memory_mb": environment.peak_memory_mb()}
+    place = export_store.folder(run, name)
+    files.write_text(place / run_folder.PREDICTIONS, files.csv_text(header, rows))
+    files.write_json(place / run_folder.TIMING, timed)
+    files.write_json(place / run_folder.METRICS, found)
+    return {"metrics": found, "timing": timed}

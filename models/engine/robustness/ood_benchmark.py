@@ -1,6 +1,7 @@
-"""Ways to tell that a picture is no smear, measured against one another: by its statistics, or by a model's answer.
+"""Compare methods that reject out-of-distribution images: by image statistics, or by the outputs of a model.
 
-Every method gives a score that is higher the further a picture is, and its limit by `data.reference.limit_of`.
+The score of each method is higher for images further from the training images. Its limit comes from the validation
+images by `reference_distribution.limit_of`.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -26,20 +27,20 @@ from utils.runs.ood_file import CHANGED, DRAWN, STATISTICS, TEST, Refused
 from utils.runs.run_folder import Run
 from utils.system import environment
 
-CHANGES = ("grey", "hue", "blur", "defocus")  # of data.perturbations
+CHANGES = ("grey", "hue", "blur", "defocus")  # families of data.perturbations
 SEVERITIES = (0, 1, 3, 5)
 
 Draw = Callable[[], np.ndarray]
 
 
 def measure(runs: Sequence[Run], pictures: int) -> list[Path]:
-    """Measure what every method refuses, into <root>/reference/<manifest hash>.csv; return those files.
+    """Measure the rejections of every method; write <root>/reference/<manifest hash>.csv and return those files.
 
-    Rows of other runs stay. A reference is made where there is none.
+    Rows of other runs are kept. A missing reference distribution is computed.
 
     Args:
-        runs: finished, with weights; those of one split share every picture.
-        pictures: of each family, drawn or changed.
+        runs: finished, with weights; those of one split share all images.
+        pictures: number of images of each family.
 
     Raises:
         LeukoBenchError: weights or data of a run are missing.
@@ -82,24 +83,22 @@ def _of_split(root: Path, split: SplitFolder, runs: Sequence[Run], pictures: int
                 continue
             if kind == TEST:
                 smears = scores
-            yield [
-                Refused(
-                    kind, family, held_out, len(draws), *key, int((values > limits[key]).sum()),
-                    None if kind == TEST else auroc(values, smears[key]),
-                )
-                for key, values in scores.items()
-            ]  # fmt: skip
+            found = []
+            for key, values in scores.items():
+                area = None if kind == TEST else auroc(values, smears[key])
+                found.append(Refused(kind, family, held_out, len(draws), *key, int((values > limits[key]).sum()), area))
+            yield found
 
 
 def auroc(far: np.ndarray, near: np.ndarray) -> float:
-    """Return the chance that a score of `far` (n,) is above one of `near` (m,), equal ones counting half."""
+    """Return the area under the ROC curve of scores `far` (n,) against `near` (m,); ties count half."""
     ordered = np.sort(near)
     below, not_above = (np.searchsorted(ordered, far, side) for side in ("left", "right"))
     return float((below + not_above).mean() / 2 / len(near))
 
 
 def _sets(split: SplitFolder, pictures: int) -> Iterator[tuple[str, str, bool, list[Draw]]]:
-    """Yield kind, name, whether it was held out, and what opens or draws each picture; validation images first."""
+    """Yield kind, family, whether it was held out, and a function for each image; validation images first."""
     for subset in ("val", TEST):
         rows = split.manifest.subset(subset)
         yield subset, f"{subset} images", False, [_opener(split, row) for row in rows]
@@ -109,7 +108,7 @@ def _sets(split: SplitFolder, pictures: int) -> Iterator[tuple[str, str, bool, l
     by_name = {row.image: row for row in split.manifest.subset(TEST)}
     rows = [by_name[name] for name in sample(split.manifest, pictures)]
     openers = [(row, _opener(split, row)) for row in rows]
-    for name, change in _turned().items():
+    for name, change in _harmless().items():
         yield CHANGED, name, False, [lambda change=change, opened=opened: change(opened()) for _, opened in openers]
     for change in perturbations.chosen(CHANGES, split.manifest.classes):
         if change.severity in SEVERITIES:
@@ -121,8 +120,8 @@ def _changed(change: Change, row: Row, opened: Draw) -> Draw:
     return lambda: change.apply(opened(), row.sha256)
 
 
-def _turned() -> dict[str, Callable[[np.ndarray], np.ndarray]]:
-    """Return what leaves a smear a smear: the other way up, and at other sizes."""
+def _harmless() -> dict[str, Callable[[np.ndarray], np.ndarray]]:
+    """Return changes after which a smear is still in distribution: rotation and scale."""
     import cv2
 
     def scaled(picture: np.ndarray, factor: float) -> np.ndarray:
@@ -146,7 +145,7 @@ def _scores(
     pool: ThreadPoolExecutor,
     follow: Callable[..., None],
 ) -> dict[tuple[str, str], np.ndarray]:
-    """Return the scores (n,) of pictures by (method, run); the statistics know no run."""
+    """Return the scores (n,) of images by (method, run); the run of the statistics is ""."""
     vectors, outputs = _outputs(subjects, draws, pool, follow)
     scores = {(STATISTICS, ""): known.distance(vectors)}
     for subject, found in zip(subjects, outputs, strict=True):
@@ -157,7 +156,7 @@ def _scores(
 def _outputs(
     subjects: Sequence[Subject], draws: Sequence[Draw], pool: ThreadPoolExecutor, follow: Callable[..., None]
 ) -> tuple[np.ndarray, list[tuple[np.ndarray, np.ndarray]]]:
-    """Return the statistics (n, d) of pictures, and of every subject their logits and features; a batch at a time."""
+    """Return statistics (n, d) of images, and logits and features by every model; one batch at a time."""
     vectors: list[np.ndarray] = []
     outputs: list[list[tuple[np.ndarray, np.ndarray]]] = [[] for _ in subjects]
     for start in range(0, len(draws), BATCH):

@@ -1,4 +1,4 @@
-"""One run as a judge of pictures: how far it finds them, by its features, its energy and its highest probability."""
+"""Out-of-distribution scores of a run: feature distance, energy and highest probability."""
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +13,7 @@ from utils.runs.run_folder import Run
 
 
 class Subject:
-    """One run: its model's logits and penultimate features, and what they say of a picture."""
+    """One run: logits and penultimate features of its model, and the scores computed from them."""
 
     def __init__(self, run: Run) -> None:
         import keras
@@ -21,7 +21,7 @@ class Subject:
         self.run, self.config = run, config_of(run)
         model = open_model(run, logits=True)
         self._model = keras.Model(model.inputs, [model.outputs[0], model.layers[-1].input])
-        self._far: Callable[[np.ndarray], np.ndarray] = lambda features: np.zeros(len(features))
+        self._distance: Callable[[np.ndarray], np.ndarray] = lambda features: np.zeros(len(features))
 
     def outputs(self, pictures: Sequence[np.ndarray], pool: ThreadPoolExecutor) -> tuple[np.ndarray, np.ndarray]:
         """Return logits (n, classes) and features (n, d) of pictures of any size, in the run's variant and size."""
@@ -33,22 +33,24 @@ class Subject:
             return tuple(map(np.asarray, self._model.predict_on_batch(pixels.astype(np.float32))))
 
     def learn(self, features: np.ndarray, labels: np.ndarray) -> None:
-        """Take the features (n, d) of training images, of the classes labels (n,), as near."""
-        self._far = nearest_class(features, labels)
+        """Fit the feature distance to training images: features (n, d), class names (n,)."""
+        self._distance = nearest_class(features, labels)
 
     def scores(self, logits: np.ndarray, features: np.ndarray) -> dict[str, np.ndarray]:
-        """Return the score (n,) by method."""
+        """Return the score (n,) of each method; higher means further from the training images."""
+        from scipy.special import logsumexp
+
         return {
-            FEATURES: self._far(features),
-            ENERGY: -_logsumexp(logits),
-            PROBABILITY: doubt(logits),
+            FEATURES: self._distance(features),
+            ENERGY: -logsumexp(logits.astype(np.float64), axis=1),  # Liu et al. 2020
+            PROBABILITY: log_odds_against(logits),
         }
 
 
 def nearest_class(features: np.ndarray, labels: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
     """Return a function of features (m, d): the Mahalanobis distance to the nearest class (Lee et al. 2018).
 
-    One covariance for all classes, shrunk as Ledoit and Wolf (2004) do: there can be more features than images.
+    One covariance for all classes with Ledoit-Wolf shrinkage (2004), as there can be more features than images.
     """
     from sklearn.covariance import LedoitWolf
 
@@ -60,24 +62,19 @@ def nearest_class(features: np.ndarray, labels: np.ndarray) -> Callable[[np.ndar
     whitening = vectors / np.sqrt(np.maximum(values, 1e-12)) / scale[:, None]
     centres = means @ whitening
 
-    def far(given: np.ndarray) -> np.ndarray:
+    def distance(given: np.ndarray) -> np.ndarray:
         white = given.astype(np.float64) @ whitening
         return np.sqrt(np.min([((white - centre) ** 2).mean(axis=1) for centre in centres], axis=0))
 
-    return far
+    return distance
 
 
-def doubt(logits: np.ndarray) -> np.ndarray:
+def log_odds_against(logits: np.ndarray) -> np.ndarray:
     """Return the log odds (n,) against the most likely class: highest probability (Hendrycks and Gimpel 2017).
 
-    The same order as that of 1 - probability, which float32 rounds to 0 for most images.
+    They order images as 1 - probability does, which float32 rounds to 0 for most images.
     """
+    from scipy.special import logsumexp
+
     ordered = np.sort(logits.astype(np.float64), axis=1)
-    return _logsumexp(ordered[:, :-1]) - ordered[:, -1]
-
-
-def _logsumexp(values: np.ndarray) -> np.ndarray:
-    """Return the logarithm of the sum of exponentials of each row: the negative energy (Liu et al. 2020)."""
-    values = values.astype(np.float64)
-    highest = values.max(axis=1)
-    return highest + np.log(np.exp(values - highest[:, None]).sum(axis=1))
+    return logsumexp(ordered[:, :-1], axis=1) - ordered[:, -1]

@@ -1,9 +1,11 @@
-"""Show a trained model its test images changed, without training again. docs/stress.md has the definitions."""
+"""Stress test: predict changed test images with trained models. Definitions: docs/stress.md."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,31 +17,40 @@ from data.perturbations.registry import OTHER, Change
 from data.perturbations.stain_donors import Donors
 from data.splitting.splits import SplitFolder
 from models.engine.backend import keras_backend
-from models.engine.explain.faithfulness import sample
-from models.engine.robustness.stress_subject import UNCHANGED, Subject
-from models.engine.run_io.run_loader import BATCH, split_of
+from models.engine.explain.cam import heatmaps
+from models.engine.explain.faithfulness import number_cell, sample
+from models.engine.explain.sanity_check import similarity
+from models.engine.run_io.run_loader import BATCH, ELSEWHERE, config_of, open_model, split_of
 from utils.console import progress, say
+from utils.io import files
+from utils.metrics import calibration
 from utils.runs.run_folder import Run
+from utils.runs.stress_file import ANSWERS, ANSWERS_HEADER, FILE, HEADER, NONE, read
 from utils.system import environment
 
-MEMORY = 400_000_000  # bytes of decoded test and training images that are kept at most
+if TYPE_CHECKING:
+    import keras
+
+MEMORY = 400_000_000  # bytes of decoded images that are kept at most
+UNCHANGED = Change(NONE, NONE, 0, lambda image, random, donor: image)
+MAPPED = (0, 1, 3, 5)  # severities whose heatmaps are compared: a heatmap costs more than a prediction
 
 
 def stress(runs: Sequence[Run], families: Sequence[str] = (), images: int = 0, heatmaps: int = 32) -> None:
-    """Write stress.csv and stress_answers.csv of finished runs; the runs of one split share every changed image.
+    """Write stress.csv and stress_answers.csv of finished runs; the runs of one split share the changed images.
 
-    Rows of other families, measured on as many images, stay.
+    Rows of other families that were measured on as many images are kept.
 
     Args:
-        runs: finished; their models are all in memory at once.
-        families: of changes, see `data.perturbations.NAMES`; none for all.
-        images: test images to change, a stratified choice by hash; 0 for all.
-        heatmaps: the first so many of them have their heatmaps compared; 0 for none.
+        runs: finished; all models are in memory at once.
+        families: of changes, see `data.perturbations.registry.NAMES`; empty for all.
+        images: number of test images, a stratified choice by hash; 0 for all.
+        heatmaps: number of these images whose heatmaps are compared; 0 for none.
 
     Raises:
         LeukoBenchError: a family is unknown, or weights or data of a run are missing.
     """
-    perturbations.chosen(families, ())  # a mistake is said before anything is loaded
+    perturbations.chosen(families, ())  # reports a wrong name before anything is loaded
     of_split: dict[str, tuple[SplitFolder, list[Run]]] = {}
     for run in runs:
         split = split_of(run)
@@ -47,7 +58,7 @@ def stress(runs: Sequence[Run], families: Sequence[str] = (), images: int = 0, h
     keras_backend.start()
     for split, members in of_split.values():
         pictures = Pictures(split, sample(split.manifest, images or len(split.manifest.rows)))
-        # A choice of few images may hold none that a change is meant for.
+        # Few images may contain none that a change applies to.
         changes = [each for each in perturbations.chosen(families, split.manifest.classes) if pictures.of(each)]
         subjects = [Subject(run) for run in members]
         say(f"  {len(changes)} changes of {len(pictures.rows):,} test images, {len(members)} models")
@@ -61,8 +72,105 @@ def stress(runs: Sequence[Run], families: Sequence[str] = (), images: int = 0, h
             subject.write(len(pictures.rows))
 
 
+class Subject:
+    """One run under test; record UNCHANGED before any other change."""
+
+    def __init__(self, run: Run) -> None:
+        self.run, self.config = run, config_of(run)
+        self._rows: list[dict[str, Any]] = []
+        self._counts: list[list[Any]] = []
+        self._unchanged: dict[str, int] = {}  # predicted class of each unchanged image
+        self._maps: dict[str, np.ndarray] = {}  # heatmaps of unchanged images
+
+    @cached_property
+    def model(self) -> "keras.Model":
+        """The run's model, with logits as output."""
+        return open_model(self.run, logits=True)
+
+    def predict(self, pixels: np.ndarray) -> np.ndarray:
+        """Return probabilities (n, classes) of (n, size, size, 3) uint8."""
+        from scipy.special import softmax
+
+        with keras_backend.enough_memory(f"Predicting with {self.model.name}", ELSEWHERE):
+            return softmax(self.model.predict_on_batch(pixels.astype(np.float32)), axis=1)
+
+    def record(
+        self, change: Change, rows: Sequence[Row], donors: Sequence[str], probabilities: np.ndarray, shown: np.ndarray
+    ) -> None:
+        """Record the predictions for one change.
+
+        Args:
+            change: applied to the images.
+            rows: (n,) images.
+            donors: (n,) class of each stain donor, "" where there is none.
+            probabilities: (n, classes) predicted for the changed images.
+            shown: (k, size, size, 3) uint8, the first k changed images as the model received them, for heatmaps.
+        """
+        classes = list(self.config.classes)
+        labels = np.array([classes.index(row.label) for row in rows])
+        answers = probabilities.argmax(axis=1)
+        if change is UNCHANGED:
+            self._unchanged = {row.image: int(answer) for row, answer in zip(rows, answers, strict=True)}
+        right = answers == labels
+        cells: dict[str, Any] = {
+            "family": change.family,
+            "change": change.name,
+            "severity": change.severity,
+            "donor": change.donor,
+            "images": len(rows),
+            "accuracy": float(right.mean()),
+            "balanced_accuracy": float(np.mean([right[labels == k].mean() for k in np.unique(labels)])),
+            "ece": calibration.ece(probabilities, labels),
+            "flip_rate": None,
+            "heatmap_similarity": self._compare(change, rows, shown),
+        }
+        if change.stain:
+            given = np.array([classes.index(donor) for donor in donors])
+            before = np.array([self._unchanged[row.image] for row in rows])
+            cells["flip_rate"] = float(((before != given) & (answers == given)).mean())
+            counts = Counter(zip(given.tolist(), labels.tolist(), answers.tolist(), strict=True))
+            self._counts += [
+                [change.family, change.name, *(classes[k] for k in which), count]
+                for which, count in sorted(counts.items())
+            ]
+        self._rows.append(cells)
+
+    def write(self, images: int) -> None:
+        """Write both files of the run; keep rows of other families that were measured on as many images."""
+        order = [NONE, *perturbations.NAMES]
+        new = {row["family"] for row in self._rows}
+        held = read(self.run)
+        alike = any(row["family"] == NONE and row["images"] == images for row in held)
+        kept = [row for row in held if alike and row["family"] in order and row["family"] not in new]
+        rows = sorted(self._rows + kept, key=lambda row: order.index(row["family"]))
+        path, counts = self.run.file(ANSWERS), list(self._counts)
+        if kept and path.is_file():
+            names = {row["family"] for row in kept}
+            counts += [
+                [row[key] for key in ANSWERS_HEADER]
+                for row in files.read_csv(path, ANSWERS_HEADER)
+                if row["family"] in names
+            ]
+        files.write_text(path, files.csv_text(ANSWERS_HEADER, counts))
+        files.write_text(
+            self.run.file(FILE), files.csv_text(HEADER, [[number_cell(row[key]) for key in HEADER] for row in rows])
+        )
+
+    def _compare(self, change: Change, rows: Sequence[Row], shown: np.ndarray) -> float | None:
+        """Return the mean similarity of heatmaps before and after the change, for the class predicted before."""
+        if not len(shown) or change.severity not in MAPPED:
+            return None
+        names = [row.image for row in rows[: len(shown)]]
+        targets = [self._unchanged[name] for name in names]
+        with keras_backend.enough_memory(f"Explaining {self.model.name}", ELSEWHERE):
+            found = heatmaps(self.model, shown, targets, self.config.heatmap_method, self.config.heatmap_layer)
+        if change is UNCHANGED:
+            self._maps = dict(zip(names, found, strict=True))
+        return float(similarity(np.stack([self._maps[name] for name in names]), found).mean())
+
+
 class Pictures:
-    """The test images of a split, and how each is changed; what is decoded is kept up to MEMORY bytes."""
+    """The test images of a split and their changed versions; caches up to MEMORY bytes of decoded images."""
 
     def __init__(self, split: SplitFolder, names: Sequence[str]) -> None:
         by_name = {row.image: row for row in split.manifest.subset("test")}
@@ -74,28 +182,28 @@ class Pictures:
         self._reference = lru_cache(self.donors.reference)
 
     def of(self, change: Change) -> list[Row]:
-        """Return the images that a change is meant for: the stain of a class is put on those of other classes."""
+        """Return the images a change applies to: the stain of a class is transferred to images of other classes."""
         return [row for row in self.rows if row.label != change.donor]
 
     def donor(self, change: Change, row: Row) -> Row | None:
-        """Return the image that takes part in the change of another."""
+        """Return the image whose stain is transferred to another, if the change needs one."""
         if not change.donor:
             return None
         return self.donors.other(row) if change.donor == OTHER else self._reference(change.donor)
 
     def changed(self, change: Change, row: Row) -> np.ndarray:
-        """Return an image changed at its own size: (h, w, 3) uint8 RGB."""
+        """Return a changed image at its original size: (h, w, 3) uint8 RGB."""
         donor = self.donor(change, row)
         other = None if donor is None else self._opened(self.donors.path(donor))
         return change.apply(self._opened(self.donors.path(row)), row.sha256, other)
 
 
 def _apply(
-    change: Change, pictures: Pictures, subjects: Sequence[Subject], pool: ThreadPoolExecutor, heatmaps: int
+    change: Change, pictures: Pictures, subjects: Sequence[Subject], pool: ThreadPoolExecutor, mapped: int
 ) -> None:
-    """Change the images once, a batch ahead of the models, and let every model predict them."""
+    """Change the images once, one batch ahead of the models, and predict them with every model."""
     rows = pictures.of(change)
-    explained = {row.image for row in pictures.rows[:heatmaps]}
+    explained = {row.image for row in pictures.rows[:mapped]}
     donors = [donor.label if (donor := pictures.donor(change, row)) else "" for row in rows]
     probabilities: list[list[np.ndarray]] = [[] for _ in subjects]
     shown: list[list[np.ndarray]] = [[] for _ in subjects]
@@ -115,10 +223,9 @@ def _apply(
 def _ahead(
     pool: ThreadPoolExecutor, function: Callable[[Row], np.ndarray], rows: Sequence[Row]
 ) -> Iterator[tuple[Sequence[Row], list[np.ndarray]]]:
-    """Yield rows and what a function gives for them, BATCH at a time, the next batch already under way."""
+    """Yield batches of rows with the results of a function, while the next batch is computed."""
     batches = [rows[i : i + BATCH] for i in range(0, len(rows), BATCH)]
-    waiting = [pool.submit(function, row) for row in batches[0]]
-    for batch, following in zip(batches, [*batches[1:], ()], strict=True):
-        ready = waiting
-        waiting = [pool.submit(function, row) for row in following]
-        yield batch, [each.result() for each in ready]
+    following = [pool.submit(function, row) for row in batches[0]]
+    for batch, after in zip(batches, [*batches[1:], ()], strict=True):
+        current, following = following, [pool.submit(function, row) for row in after]
+        yield batch, [each.result() for each in current]

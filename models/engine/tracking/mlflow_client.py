@@ -1,4 +1,4 @@
-"""Where MLflow is: its tracking URI, a client that waits for nobody, and the experiment that runs go to."""
+"""MLflow connection: the tracking URI, a client with short timeouts, and the experiment of all runs."""
 
 import logging
 import os
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
-from models.engine.tracking.tracker import reason
+from models.engine.tracking.redaction import reason
 from utils.errors import LeukoBenchError
 
 if TYPE_CHECKING:
@@ -17,53 +17,53 @@ if TYPE_CHECKING:
 EXPERIMENT = "LeukoBench"
 WEB, DATABASES = ("http", "https"), ("sqlite", "postgresql", "mysql", "mssql")
 EXAMPLE = "http://127.0.0.1:5000 or sqlite:///mlflow.db"
-PLACES = ("sqlite:///", "file:")  # on this machine, without passwords
-PATIENCE = 10  # seconds until a server that says nothing counts as gone
-# MLflow reads these when it is imported and called. What a person has set stays.
+LOCAL = ("sqlite:///", "file:")  # on this machine, without passwords
+TIMEOUT = 10  # seconds
+# MLflow reads these when it is imported and called. Values that the user has set stay.
 QUIET = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_LOGGING_LEVEL": "ERROR",
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",  # seven, with minutes between them, would hold the training up
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": str(PATIENCE),
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",  # the default, 7 with minutes between them, would stop the training
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": str(TIMEOUT),
 }
 
 
 def reach(uri: str) -> None:
-    """Find out whether a tracking URI is one, and a server's whether somebody answers; MLflow is not imported.
+    """Validate a tracking URI and, for an HTTP server, check that it answers; does not import MLflow.
 
     Raises:
-        LeukoBenchError: neither; the line says what to do.
+        LeukoBenchError: the URI is not valid, or the server does not answer.
     """
     check(uri)
     if uri.partition(":")[0].lower() in WEB:
         import requests
 
         try:
-            requests.get(uri, timeout=PATIENCE, stream=True).close()  # any answer will do: who may enter is seen later
+            requests.get(uri, timeout=TIMEOUT, stream=True).close()  # any answer will do: access is checked later
         except (requests.exceptions.RequestException, ValueError) as problem:
             raise LeukoBenchError(_unreachable(uri, reason(problem))) from None
 
 
 def check(uri: str) -> None:
-    """Raise LeukoBenchError unless a text is a tracking URI by its looks; nobody is asked."""
+    """Validate the syntax of a tracking URI, offline; raise LeukoBenchError where it is not valid."""
     scheme, colon, rest = uri.partition(":")
     kind = scheme.partition("+")[0].lower()
     if not colon or kind not in (*WEB, "file", *DATABASES) or not rest.strip("/"):
         raise LeukoBenchError(
-            f"--mlflow received '{shown(uri)}', which is no tracking URI. Give one of http:, https:, file:, "
+            f"--mlflow received '{shown(uri)}', which is not a tracking URI. Give one of http:, https:, file:, "
             f"{':, '.join(DATABASES)}:, such as {EXAMPLE}."
         )
 
 
 def shown(uri: str) -> str:
-    """Return a URI without the name, the password and the query in it, for the screen and for files.
+    """Return a URI without user name, password and query, for the screen and for files.
 
-    Passwords of databases may hold / ? # and :, so that all before the last @ goes. Where that @ may be part of a
-    query, which may hold a password as well, only the scheme is left.
+    Passwords of databases may hold / ? # and :, so everything before the last @ is removed. Where that @ may be part of
+    a query, which may hold a password as well, only the scheme is left.
     """
-    if uri.lower().startswith(PLACES):
+    if uri.lower().startswith(LOCAL):
         return uri
     start = re.match(r"([\w+.-]*:)?(//)?", uri).group()
     rest = uri.removeprefix(start)
@@ -73,24 +73,24 @@ def shown(uri: str) -> str:
 
 
 def place(uri: str) -> str:
-    """Return what stands for a URI in a run folder: as `shown`, with the whole path of a local database or folder."""
-    if uri.lower().startswith(PLACES[0]):
-        return PLACES[0] + str(Path(uri[len(PLACES[0]) :]).resolve())
-    parts = urlsplit(uri) if uri.lower().startswith(PLACES[1]) else None
+    """Return the key of a URI in tracking.json: `shown`, with the absolute path of a local database or folder."""
+    if uri.lower().startswith(LOCAL[0]):
+        return LOCAL[0] + str(Path(uri[len(LOCAL[0]) :]).resolve())
+    parts = urlsplit(uri) if uri.lower().startswith(LOCAL[1]) else None
     return shown(uri) if parts is None or parts.netloc else Path(url2pathname(parts.path)).resolve().as_uri()
 
 
 def _unreachable(uri: str, why: str) -> str:
     start = "Start one with: mlflow server --host 127.0.0.1 --port 5000. Or train without --mlflow."
-    remedy = start if uri.lower().startswith(WEB) else f"Give another one, such as {EXAMPLE}."
+    remedy = start if uri.lower().startswith(WEB) else f"Give another URI, such as {EXAMPLE}."
     return f"Cannot use MLflow at {shown(uri)}: {why}. {remedy}"
 
 
 def connect(uri: str) -> "tuple[MlflowClient, str]":
-    """Return a client of MLflow, and the id of the experiment LeukoBench, which is made if it is not there.
+    """Return a client of MLflow and the id of the experiment LeukoBench, which is created if missing.
 
     Raises:
-        LeukoBenchError: MLflow cannot be reached, or refuses.
+        LeukoBenchError: MLflow cannot be reached, or refuses the connection.
     """
     try:
         client = _client(uri)
@@ -103,7 +103,7 @@ def _client(uri: str) -> "MlflowClient":
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
     if uri.startswith("file:"):
-        os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")  # asked for in so many words
+        os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")  # MLflow 3 refuses folders otherwise
     from mlflow import MlflowClient
 
     for name in ("mlflow", "alembic"):
@@ -112,7 +112,7 @@ def _client(uri: str) -> "MlflowClient":
 
 
 def _experiment(client: "MlflowClient", uri: str) -> str:
-    """Return the id of the experiment, which two trainings may want to make at once."""
+    """Return the id of the experiment; another training may create it at the same time."""
     from mlflow.exceptions import MlflowException
 
     found = client.get_experiment_by_name(EXPERIMENT)
@@ -132,6 +132,6 @@ def _experiment(client: "MlflowClient", uri: str) -> str:
 
 
 def _files_beside(uri: str) -> str | None:
-    """Return where the files of an SQLite database's runs go: beside it, not in whatever folder one happens to be."""
+    """Return the folder of artifacts beside an SQLite database; MLflow would use the current folder."""
     path = uri.partition(":///")[2]
     return (Path(path).resolve().parent / "mlartifacts").as_uri() if uri.startswith("sqlite:") and path else None

@@ -1,4 +1,4 @@
-"""A run in MLflow: parameters, a metric an epoch, tags, files, and how it ended."""
+"""Send a run to MLflow: parameters, metrics of each epoch, tags, files and the final status."""
 
 import re
 from collections.abc import Mapping
@@ -7,7 +7,8 @@ from time import time
 from typing import TYPE_CHECKING, Any
 
 from models.engine.model_card import card as model_card
-from models.engine.tracking import mlflow_client, tracker
+from models.engine.tracking import mlflow_client
+from models.engine.tracking.redaction import flat
 from utils.errors import LeukoBenchError
 from utils.io import files
 from utils.runs import run_folder
@@ -16,38 +17,38 @@ from utils.runs.run_folder import Run
 if TYPE_CHECKING:
     from mlflow.entities import Metric
 
-FILE = "tracking.json"  # in the run folder: which runs of MLflow, on which servers, are this run
+FILE = "tracking.json"  # in the run folder: ids of the MLflow runs of this run, by server
 UPLOADED = (
     *(run_folder.CONFIG, run_folder.ENVIRONMENT, run_folder.HISTORY, run_folder.PREDICTIONS, run_folder.METRICS),
     *(run_folder.TIMING, run_folder.ARCHITECTURE, run_folder.WEIGHTS),
 )
 EPOCH = ("loss", "accuracy", "val_loss", "val_accuracy", "learning_rate", "seconds")  # columns of history.csv
-MARK = "val_loss"  # the metric that tells which epochs MLflow has
-PIECE = 100  # parameters that MLflow takes at once
+EPOCH_MARK = "val_loss"  # the metric that shows which epochs MLflow holds
+PARAMETERS_AT_ONCE = 100  # limit of MLflow
 
 
 class Mlflow:
-    """Sends one run to MLflow. What MLflow holds already is never sent again."""
+    """Sends one run to MLflow; data that MLflow holds already are not sent again."""
 
     def __init__(self, uri: str) -> None:
-        """Find the experiment, or make it.
+        """Connect, and create the experiment if it is missing.
 
         Raises:
-            LeukoBenchError: MLflow cannot be reached, or refuses.
+            LeukoBenchError: MLflow cannot be reached, or refuses the connection.
         """
         self._place, self._id = mlflow_client.place(uri), ""
         self.name = f"MLflow at {mlflow_client.shown(uri)}"
         self._client, self._experiment = mlflow_client.connect(uri)
 
     def begin(self, run: Run) -> None:
-        """Go on with the MLflow run whose id the run folder keeps, or make one; send the epochs that it lacks."""
+        """Continue the MLflow run whose id is in the run folder, or create one; send the epochs that it lacks."""
         self._open(run)
         rows = run.epochs()
-        known = self._client.get_metric_history(self._id, MARK) if rows else []
+        known = self._client.get_metric_history(self._id, EPOCH_MARK) if rows else []
         held, at = {point.step for point in known}, max((p.timestamp for p in known), default=_started(run))
         for row in rows:
             if row["epoch"] not in held:
-                at += int(1000 * row["seconds"])  # as if there had been no breaks; never before what is there
+                at += int(1000 * row["seconds"])  # as if there were no breaks, and after the last point
                 self._client.log_batch(self._id, metrics=_of_epoch(row, at))
 
     def epoch(self, row: Mapping[str, Any]) -> None:
@@ -55,10 +56,10 @@ class Mlflow:
         self._client.log_batch(self._id, metrics=_of_epoch(row, int(1000 * time())))
 
     def finish(self, run: Run) -> None:
-        """Send what is missing of the scores, the files and the model card; close the MLflow run as FINISHED.
+        """Send missing scores, files and the model card; close the MLflow run as FINISHED.
 
-        A run that MLflow holds whole and closed is not touched. The end is the time of metrics.json, whenever it is
-        sent. A file counts as held where one of its name and size is there and no score has changed.
+        A run that is complete and closed in MLflow is not changed. The end time is that of metrics.json. A file is sent
+        where MLflow has none of its name and size, or where a score has changed.
         """
         from mlflow.entities import Metric
 
@@ -88,19 +89,19 @@ class Mlflow:
                 self._client.set_tag(self._id, "failure", reason[:500])
             self._client.set_terminated(self._id, status)
 
-    def later(self, run: Run) -> str:
-        """Say how to send what was missed."""
+    def retry_hint(self, run: Run) -> str:
+        """Return a sentence about how missing data are sent later."""
         return (
-            "Training goes on; what is missed is sent at the end if it is back, or else by: "
+            "Training continues; missing data are sent at the end if it is available again, otherwise run: "
             f"python run_guide.py track {run.id} --mlflow {self._place}"
         )
 
-    def done(self) -> str:
-        """Say where to look at the run."""
+    def location(self) -> str:
+        """Return a line with the id of the run in MLflow."""
         return f"{self.name}: run {self._id} of the experiment {mlflow_client.EXPERIMENT}"
 
     def _known(self, run: Run) -> str:
-        """Return the id of the MLflow run that is this run; "" where there is none, or it was deleted."""
+        """Return the id of this run in MLflow; "" where there is none, or it was deleted."""
         from mlflow.exceptions import MlflowException
 
         known = _ids(run).get(self._place, "")
@@ -121,18 +122,18 @@ class Mlflow:
         made = self._client.create_run(self._experiment, _started(run), _tags(run), run.id)
         self._id = made.info.run_id
         files.write_json(run.file(FILE), {"mlflow": _ids(run) | {self._place: self._id}})
-        fields = [Param(name, str(value)) for name, value in tracker.flat(run.config()).items()]
-        for start in range(0, len(fields), PIECE):
-            self._client.log_batch(self._id, params=fields[start : start + PIECE])
+        fields = [Param(name, str(value)) for name, value in flat(run.config()).items()]
+        for start in range(0, len(fields), PARAMETERS_AT_ONCE):
+            self._client.log_batch(self._id, params=fields[start : start + PARAMETERS_AT_ONCE])
 
 
 def _ids(run: Run) -> dict[str, str]:
-    """Read tracking.json: the ids of the MLflow runs that are this run, by `mlflow_server.place`."""
+    """Read tracking.json: ids of this run in MLflow, by `mlflow_client.place`."""
     path = run.file(FILE)
     held = files.read_json(path) if path.is_file() else {"mlflow": {}}
     ids = held.get("mlflow") if isinstance(held, dict) else None
     if not isinstance(ids, dict) or not all(isinstance(each, str) for each in ids.values()):
-        raise LeukoBenchError(f"{path} is damaged. Remove it: the run is then sent as a new one.")
+        raise LeukoBenchError(f"{path} is damaged. Remove it, and the run is sent as a new one.")
     return ids
 
 
@@ -163,7 +164,7 @@ def _of_epoch(row: Mapping[str, Any], milliseconds: int) -> "list[Metric]":
 
 
 def _started(run: Run) -> int:
-    """Return when a run was started, in milliseconds since 1970."""
+    """Return the start time of a run in milliseconds since 1970."""
     said = str(run.environment().get("started", ""))
     try:
         return int(1000 * datetime.strptime(said, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC).timestamp())
@@ -172,15 +173,15 @@ def _started(run: Run) -> int:
 
 
 def _scores(run: Run) -> dict[str, float]:
-    """Return the numbers of metrics.json and timing.json that a run is compared by, as flat names."""
+    """Return the numbers of metrics.json and timing.json under flat names."""
     found: dict[str, Any] = {}
     if run.file(run_folder.METRICS).is_file():
         for subset, scores in run.metrics().items():
-            subset = "best_val" if subset == "val" else subset  # "val_accuracy" is that of an epoch
-            found |= {f"{subset}_{name}": value for name, value in tracker.flat(scores).items()}
+            subset = "best_val" if subset == "val" else subset  # "val_accuracy" is the metric of an epoch
+            found |= {f"{subset}_{name}": value for name, value in flat(scores).items()}
             found |= {f"{subset}_recall_{each['class']}": each["recall"] for each in scores.get("per_class", ())}
     if run.file(run_folder.TIMING).is_file():
         for part, numbers in files.read_json(run.file(run_folder.TIMING)).items():
-            found |= {f"{part}_{name}": value for name, value in tracker.flat(numbers).items()}
+            found |= {f"{part}_{name}": value for name, value in flat(numbers).items()}
     numbers = {n: v for n, v in found.items() if isinstance(v, int | float) and not isinstance(v, bool)}
     return {re.sub(r"[^\w\-. /]", "_", name): float(value) for name, value in numbers.items()}

@@ -1,6 +1,6 @@
-"""TensorBoard's log of a run: event files in its folder, training and validation as two runs, as Keras names them.
+"""Write TensorBoard event files of a run into its folder: training and validation as two runs, as Keras does.
 
-TensorBoard's own writer is used, which works with and without TensorFlow.
+Uses the writer of TensorBoard, which works with and without TensorFlow.
 """
 
 import shutil
@@ -9,7 +9,7 @@ from pathlib import Path
 from time import time
 from typing import TYPE_CHECKING, Any
 
-from models.engine.tracking import tracker
+from models.engine.tracking.redaction import flat
 from utils.runs.run_folder import METRICS, Run
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 FOLDER = "tensorboard"
 TRAINING, VALIDATION, TEST = "train", "validation", "test"  # runs of TensorBoard below that folder
-# By the run of TensorBoard, its tags and the columns of history.csv that they show.
+# For each TensorBoard run, its tags and the columns of history.csv that they show.
 SCALARS = {
     TRAINING: {
         "epoch_loss": "loss",
@@ -31,16 +31,16 @@ SCORES = ("accuracy", "balanced_accuracy", "log_loss", "auc_ovr_macro")  # of me
 
 
 class TensorBoard:
-    """Writes the log of one run. An epoch that the files hold already is never written again."""
+    """Writes the event files of one run; an epoch that they hold already is not written again."""
 
-    name = "TensorBoard's log"
+    name = "The TensorBoard log"
 
     def __init__(self) -> None:
         self._folder: Path | None = None
         self._writers: dict[str, Any] = {}
 
     def begin(self, run: Run) -> None:
-        """Go on with the log in the run's folder, or begin one with the configuration in it."""
+        """Continue the log in the run folder, or start one with the configuration."""
         self._folder = run.file(FOLDER)
         if not _steps(self._folder):
             self._write("", 0, _settings(run))
@@ -57,7 +57,7 @@ class TensorBoard:
             self._write(part, row["epoch"], _scalars(row, tags))
 
     def finish(self, run: Run) -> None:
-        """Add what is missing and the scores on the test images, if there are some yet, and close the files."""
+        """Add missing epochs and, if present, the scores on the test images; close the files."""
         self.begin(run)
         if run.file(METRICS).is_file():
             shutil.rmtree(self._folder / TEST, ignore_errors=True)  # scores of an earlier evaluation
@@ -68,12 +68,12 @@ class TensorBoard:
         """Close the files."""
         self._close()
 
-    def later(self, run: Run) -> str:
-        """Say what becomes of the log."""
-        return "Training goes on; what is missing is written at the end if that works again."
+    def retry_hint(self, run: Run) -> str:
+        """Return a sentence about how missing data are written later."""
+        return "Training continues; missing data are written at the end if that is possible then."
 
-    def done(self) -> str:
-        """Say how to look at the log."""
+    def location(self) -> str:
+        """Return the command that shows the log."""
         return f"TensorBoard: tensorboard --logdir {self._folder}"
 
     def _write(self, part: str, step: int, summaries: "Sequence[Summary]") -> None:
@@ -83,7 +83,9 @@ class TensorBoard:
 
         if part not in self._writers:
             self._writers[part] = EventFileWriter(str(self._folder / part))
-        whole = Summary(value=[value for summary in summaries for value in summary.value])  # a kill leaves all or none
+        whole = Summary(
+            value=[value for summary in summaries for value in summary.value]
+        )  # one event, so that a kill leaves all or none
         self._writers[part].add_event(Event(wall_time=time(), step=step, summary=whole))
         self._writers[part].flush()
 
@@ -94,7 +96,7 @@ class TensorBoard:
 
 
 def _steps(folder: Path) -> set[int]:
-    """Return the steps that the event files of a folder hold; the cut end of a file that was killed does not count."""
+    """Return the steps in the event files of a folder, without a truncated last event."""
     from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
 
     events = (event for path in sorted(folder.glob("*.tfevents.*")) for event in EventFileLoader(str(path)).Load())
@@ -108,11 +110,11 @@ def _scalars(row: Mapping[str, Any], tags: Mapping[str, str]) -> "list[Summary]"
 
 
 def _settings(run: Run) -> "list[Summary]":
-    """Return the configuration as a table, and as hyper-parameters beside the validation scores."""
+    """Return the configuration as a table, and as hyperparameters for the validation scores."""
     from tensorboard.plugins.hparams.summary_v2 import HParam, Metric, hparams_config_pb, hparams_pb
     from tensorboard.plugins.text.summary_v2 import text_pb
 
-    fields = {name: value for name, value in tracker.flat(run.config()).items() if value not in (None, "")}
+    fields = {name: value for name, value in flat(run.config()).items() if value not in (None, "")}
     shown = [Metric(tag, group=VALIDATION, display_name=f"validation {tag[6:]}") for tag in SCALARS[VALIDATION]]
     return [
         text_pb("config", _table(("field", "value"), fields.items())),
@@ -134,6 +136,6 @@ def _test(run: Run) -> "list[Summary]":
 
 
 def _table(header: Sequence[Any], rows: Any) -> str:
-    """Return a table of Markdown, which TensorBoard draws."""
+    """Return a Markdown table, which TensorBoard renders."""
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join(f"| {' | '.join(str(cell).replace('|', '/') for cell in line)} |" for line in lines)

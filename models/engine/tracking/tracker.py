@@ -1,49 +1,46 @@
-"""Tell other programs of a training while it runs: TensorBoard, MLflow. Off unless asked for; changes no result."""
+"""Report a training to TensorBoard and MLflow while it runs. Off by default; no result depends on it."""
 
-import re
 from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any, Protocol, Self
 
+from models.engine.tracking.redaction import reason
 from utils.console import STOPPED, say, warn
-from utils.errors import LeukoBenchError
-from utils.io import files
 from utils.runs.run_folder import Run
 from utils.system import optional_packages
 
-KILLED, FAILED = "KILLED", "FAILED"  # how a training ended that did not end well, in MLflow's words
+KILLED, FAILED = "KILLED", "FAILED"  # MLflow's statuses of a training that did not finish
 
 
 class Tracker(Protocol):
-    """One program that is told of a run. Any exception but LeukoBenchError is no defect here: the program is gone."""
+    """Records one run in another program. Any exception that it raises means that the program is not available."""
 
-    name: str  # as a person reads it: "MLflow at http://127.0.0.1:5000"
+    name: str  # for messages: "MLflow at http://127.0.0.1:5000"
 
     def begin(self, run: Run) -> None:
-        """Open the record of a run, the one of before if there is one, and send the epochs that it lacks."""
+        """Open the existing record of a run, or create one, and send the epochs that it lacks."""
 
     def epoch(self, row: Mapping[str, Any]) -> None:
         """Send one row of history.csv."""
 
     def finish(self, run: Run) -> None:
-        """Send all that the record still lacks, and close it. Works without `begin`, and twice."""
+        """Send everything the record still lacks and close it. Works without `begin`, and repeatedly."""
 
     def fail(self, status: str, reason: str) -> None:
         """Close the record as KILLED or FAILED."""
 
-    def later(self, run: Run) -> str:
-        """Say in a clause how to send later what the program missed."""
+    def retry_hint(self, run: Run) -> str:
+        """Return a sentence about how missing data are sent later."""
 
-    def done(self) -> str:
-        """Say in a line where to look at the run."""
+    def location(self) -> str:
+        """Return a line about where to see the run."""
 
 
 class Tracking:
-    """The programs that are told of one training: none, unless asked for.
+    """The trackers of one training; none by default.
 
-    A program that fails is left alone until the training has ended: one Note says so, and what it missed is sent then.
-
-    As a context manager it closes the records: well where the block ends well, else as KILLED after Ctrl-C or FAILED.
+    A tracker that fails is skipped until the training has ended: one Note reports it, and the missing data are sent at
+    the end. As a context manager it closes the records: as finished, as KILLED after Ctrl-C, or as FAILED.
     """
 
     def __init__(self, *trackers: Tracker) -> None:
@@ -51,13 +48,13 @@ class Tracking:
         self._run: Run | None = None
 
     def begin(self, run: Run) -> None:
-        """Take up a run whose folder has its configuration and, where it goes on, its history."""
+        """Start to track a run whose folder holds its configuration and, if it is resumed, its history."""
         self._run = run
         for tracker in self._trackers:
             self._try(tracker, lambda tracker=tracker: tracker.begin(run))
 
     def epoch(self, row: Mapping[str, Any]) -> None:
-        """Tell of an epoch that is finished and kept."""
+        """Report an epoch that is finished and saved."""
         for tracker in self._trackers:
             if tracker.name not in self._lost:
                 self._try(tracker, lambda tracker=tracker: tracker.epoch(row))
@@ -69,7 +66,7 @@ class Tracking:
         self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._run is None:
-            return  # it ended before there was anything to tell of
+            return  # it ended before there was a run to report
         stopped = isinstance(problem, KeyboardInterrupt) or (
             isinstance(problem, SystemExit) and problem.code == STOPPED
         )
@@ -84,25 +81,25 @@ class Tracking:
     def _finish(self, tracker: Tracker, run: Run) -> None:
         missed = tracker.name in self._lost
         if self._try(tracker, lambda: tracker.finish(run)):
-            say(f"  {tracker.done()}{'; it is back, and has what it missed' if missed else ''}")
+            say(f"  {tracker.location()}{'; it is available again, missing data were sent' if missed else ''}")
 
     def _try(self, tracker: Tracker, send: Callable[[], None]) -> bool:
-        """Call and return whether that went well; the first time that it does not is said."""
+        """Call `send` and return whether it succeeded; print a Note on the first failure of a tracker."""
         try:
             send()
             return True
-        except Exception as problem:  # of networks, servers and disks: none of them may end a training
+        except Exception as problem:  # of networks, servers and disks: none of them may end the training
             if tracker.name not in self._lost:
                 self._lost.add(tracker.name)
-                warn(f"{tracker.name} no longer takes what it is told ({reason(problem)}). {tracker.later(self._run)}")
+                warn(f"{tracker.name} is not available ({reason(problem)}). {tracker.retry_hint(self._run)}")
             return False
 
 
 def check(tensorboard: bool, mlflow: str | None) -> None:
-    """Find out before any training starts whether what was asked for can be had.
+    """Check before any training starts that the chosen trackers can be used.
 
     Raises:
-        LeukoBenchError: a package is missing, or the URI is none or not answered.
+        LeukoBenchError: a package is missing, the URI is not valid, or the server does not answer.
     """
     if tensorboard:
         optional_packages.need("tensorboard", "--tensorboard")
@@ -114,14 +111,14 @@ def check(tensorboard: bool, mlflow: str | None) -> None:
 
 
 def choose(tensorboard: bool, mlflow: str | None) -> Tracking:
-    """Return the tracking that was asked for, once the programs have answered.
+    """Connect to the chosen trackers.
 
     Args:
         tensorboard: write event files into the run's folder.
-        mlflow: tracking URI of MLflow; None: none.
+        mlflow: tracking URI of MLflow; None for no MLflow.
 
     Raises:
-        LeukoBenchError: a package is missing, or MLflow cannot be reached or refuses.
+        LeukoBenchError: a package is missing, or MLflow cannot be reached or refuses the connection.
     """
     check(tensorboard, mlflow)
     trackers: list[Tracker] = []
@@ -134,45 +131,3 @@ def choose(tensorboard: bool, mlflow: str | None) -> Tracking:
 
         trackers.append(Mlflow(mlflow))
     return Tracking(*trackers)
-
-
-def flat(fields: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return nested settings under dotted names, lists as JSON: {"variant.name": "rgb", "filters": "[4,8]"}."""
-    found: dict[str, Any] = {}
-    for name, value in fields.items():
-        if isinstance(value, Mapping):
-            found |= flat(value, f"{prefix}{name}.")
-        else:
-            found[prefix + name] = files.compact(value) if isinstance(value, list | tuple) else value
-    return found
-
-
-def without_secrets(text: str) -> str:
-    """Return a text of another program on one line, without the names, passwords and queries of URIs in it.
-
-    A password may hold any character but a space: what stands before the last @ of a word goes.
-    """
-    text = re.sub(r"//\S*@", "//", " ".join(text.split()))
-    return re.sub(r"\?[^\s=]*=\S*", "", re.sub(r"\S+@", "...@", text))
-
-
-def reason(problem: BaseException) -> str:
-    """Return in a few words, on one line, why another program or its machine could not be used."""
-    text = without_secrets(str(problem))
-    if isinstance(problem, LeukoBenchError):
-        return text.rstrip(".")
-    known = {
-        "Failed to parse": "it is no valid URL; in a name or password write / ? # @ as %2F %3F %23 %40",
-        "refused": "connection refused",
-        "timed out": "no answer in time",
-        "Timeout": "no answer in time",
-        "resolve": "no such host",
-        "translate host name": "no such host",
-        "Remote end closed": "the connection was cut",
-        "Connection reset": "the connection was cut",
-        "Connection aborted": "the connection was cut",
-    }
-    for mark, words in known.items():
-        if mark in text:
-            return words
-    return getattr(problem, "strerror", None) or text.rstrip(".")[:160] or type(problem).__name__
