@@ -1,10 +1,11 @@
-"""Exports answer as the run does, or are refused; what is stale, damaged or half-written answers nothing."""
+"""Exports predict as the run does, or are rejected; stale, damaged and incomplete exports are not used."""
 
-import dataclasses
 import json
+import re
 import signal
 import subprocess
 import sys
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -34,7 +35,7 @@ def _parts(name):
     return format, precision
 
 
-def test_every_export_says_what_it_is_and_answers_as_recorded(exported):
+def test_every_export_is_described_and_predicts_as_recorded(exported):
     run, made = exported
     assert export_store.of(run) == export_store.names() == list(made)
     recorded = run.predictions("test")
@@ -52,7 +53,7 @@ def test_every_export_says_what_it_is_and_answers_as_recorded(exported):
 
 
 @pytest.mark.parametrize("name", export_store.names())
-def test_batches_of_any_size_get_the_same_answers(exported, name):
+def test_predictions_do_not_depend_on_the_batch_size(exported, name):
     run, _ = exported
     opened = runtimes.open_export(run, name)
     pixels = np.random.default_rng(0).integers(0, 256, (35, 32, 32, 3)).astype(np.float32)
@@ -65,7 +66,7 @@ def test_batches_of_any_size_get_the_same_answers(exported, name):
 
 
 @pytest.mark.parametrize("format", ["onnx", "openvino", "litert"])
-def test_an_export_answers_without_tensorflow(exported, format):
+def test_runtimes_do_not_import_tensorflow(exported, format):
     run, _ = exported
     code = (
         "import sys, numpy as np; from pathlib import Path; from models.engine.export import runtimes\n"
@@ -79,7 +80,7 @@ def test_an_export_answers_without_tensorflow(exported, format):
 
 
 def test_the_softmax_stays_float32(exported):
-    """In eight bits a probability would be a multiple of 1/256."""
+    """In int8 a probability would be a multiple of 1/256."""
     run, _ = exported
     pixels = np.random.default_rng(1).integers(0, 256, (32, 32, 32, 3)).astype(np.float32)
     for format in ("onnx", "openvino", "litert"):
@@ -87,24 +88,20 @@ def test_the_softmax_stays_float32(exported):
         assert np.abs(answers * 256 - np.round(answers * 256)).max() > 0.05, format
 
 
-def test_past_its_bound_an_export_is_refused_and_the_one_before_stays(run, monkeypatch):
+def test_an_export_over_its_limits_is_rejected_and_the_existing_one_kept(run, monkeypatch):
     source = exporter.Source(run)
     exporter.export(source, "onnx", "float32")
     before = {path: path.read_bytes() for path in run.file(export_store.FOLDER).rglob("*") if path.is_file()}
     head = source.model.layers[-1]
     kernel, bias = head.get_weights()
     head.set_weights([kernel[:, ::-1], bias])  # a conversion that mixes the classes up
-    with pytest.raises(LeukoBenchError) as refused:
+    with pytest.raises(exporter.Refused) as refused:
         exporter.export(_with_model(run, source.model), "onnx", "float32")
-    line = str(refused.value)
-    assert line.startswith(
-        f"Export onnx-float32 of run {run.id} is refused: on 16 test images a probability differs by "
-    )
-    assert " (at most 0.0001), " in line and " % of the answers are the same (at least 100 %)" in line
-    assert line.endswith("Take another precision or format.")
+    for fact in (f"onnx-float32 of run {run.id}", "16 test images", "at most 0.0001", "at least 100 %"):
+        assert fact in str(refused.value)
     assert before == {path: path.read_bytes() for path in run.file(export_store.FOLDER).rglob("*") if path.is_file()}
-    monkeypatch.setitem(BOUNDS, export_store.INT8, dataclasses.replace(BOUNDS[export_store.INT8], difference=1e-9))
-    with pytest.raises(exporter.Refused, match=r" is refused: .* \(at most 1e-09\)") as past:
+    monkeypatch.setitem(BOUNDS, export_store.INT8, replace(BOUNDS[export_store.INT8], difference=1e-9))
+    with pytest.raises(exporter.Refused, match=r"at most 1e-09") as past:
         exporter.export(exporter.Source(run), "litert", "int8")
     assert past.value.described["largest_difference"] > 1e-9 and past.value.described["images"] == 16
     assert export_store.of(run) == ["onnx-float32"]
@@ -116,7 +113,7 @@ def _with_model(run, model):
     return source
 
 
-def test_accuracy_and_agreement_are_judged():
+def test_accuracy_and_agreement_are_compared_with_the_limits():
     labels = np.array([0, 0, 1, 1])
     before = np.array([[0.9, 0.1], [0.6, 0.4], [0.2, 0.8], [0.7, 0.3]])
     found = validation.compare(before, np.array([[0.9, 0.1], [0.4, 0.6], [0.2, 0.8], [0.7, 0.3]]), labels)
@@ -129,15 +126,15 @@ def test_accuracy_and_agreement_are_judged():
     broken = validation.compare(before, np.full((4, 2), np.nan), labels)
     assert (broken.accuracy, broken.agreement, broken.largest_difference) == (0, 0, None)
     assert len(broken.problems(BOUNDS[export_store.FLOAT32])) == 3
-    for wrong in (np.nan, np.inf):  # of one image alone, which the bounds of int8 could bear
+    for wrong in (np.nan, np.inf):  # in one image only, which the limits of int8 would allow
         now = before.copy()
         now[0, 0] = wrong
         found = validation.compare(before, now, labels)
         assert found.problems(loose_bounds()[export_store.INT8]) == ["a probability is not a finite number"]
-        assert json.dumps(dataclasses.asdict(found), allow_nan=False)
+        assert json.dumps(asdict(found), allow_nan=False)
 
 
-def test_answers_that_are_no_numbers_are_refused_and_the_export_before_stays(run, monkeypatch):
+def test_predictions_that_are_not_finite_are_rejected_and_the_existing_export_kept(run, monkeypatch):
     monkeypatch.setattr(validation, "BOUNDS", loose_bounds())
     source = exporter.Source(run)
     exporter.export(source, "onnx", "int8")
@@ -147,28 +144,26 @@ def test_answers_that_are_no_numbers_are_refused_and_the_export_before_stays(run
     with pytest.raises(exporter.Refused, match="on 16 test images a probability is not a finite number") as refused:
         exporter.export(_with_model(run, source.model), "onnx", "float16")
     assert json.dumps(refused.value.described, allow_nan=False)
-    # A description that cannot be written is a mistake of ours; it takes nothing along.
+    # A description that cannot be written is a defect; nothing is removed.
     partial = run.file(export_store.FOLDER) / ".partial"
     partial.mkdir()
     with pytest.raises(ValueError, match="not JSON compliant"):
-        exporter._put(run, "onnx-int8", partial, {"accuracy": float("nan")})
+        exporter._replace(run, "onnx-int8", partial, {"accuracy": float("nan")})
     partial.rmdir()
     assert before == {path: path.read_bytes() for path in run.file(export_store.FOLDER).rglob("*") if path.is_file()}
 
 
 @pytest.mark.parametrize("format", ["onnx", "openvino", "litert"])
-def test_a_runtime_that_fails_while_it_answers_says_so_in_one_line(exported, format):
+def test_errors_of_a_runtime_are_reported_in_one_line(exported, format):
     run, _ = exported
     place = export_store.folder(run, f"{format}-float32")
     opened = runtimes.open_files(place, format)
-    with pytest.raises(LeukoBenchError) as told:
+    with pytest.raises(LeukoBenchError, match=f"^{place} failed .*Make the export again") as caught:
         opened.predict(np.zeros((2, 31, 32, 5), np.float32))
-    line = str(told.value)
-    assert line.startswith(f"{place} cannot answer (") and "\n" not in line
-    assert line.endswith("). Make the export again, or take another format or precision.")
+    assert "\n" not in str(caught.value)
 
 
-def test_converters_say_nothing(small_run, tmp_path, capfd, caplog):
+def test_converters_are_silent(small_run, tmp_path, capfd, caplog):
     source = exporter.Source(small_run)
     capfd.readouterr()
     converters.write_litert(source.frozen, tmp_path / "model.tflite")
@@ -178,61 +173,62 @@ def test_converters_say_nothing(small_run, tmp_path, capfd, caplog):
 
 def test_other_weights_or_settings_make_an_export_stale(run, capsys):
     exporter.export(exporter.Source(run), "onnx", "float32")
-    stale = (
-        f"Export onnx-float32 of run {run.id} is stale: the run has other weights or settings than it was made from. "
-        f"Make it again: python run_guide.py export {run.id} --format onnx --precision float32"
-    )
+    stale = f"onnx-float32 of run {run.id} is stale.*run_guide.py export {run.id} --format onnx --precision float32"
     model = run_loader.open_model(run)
     kept = run.file(run_folder.WEIGHTS).read_bytes()
     model.set_weights([weights * 1.01 for weights in model.get_weights()])
     model.save_weights(run.file(run_folder.WEIGHTS))
     arguments = ["predict", str(run.path), str(SAMPLES / "pro.png"), "--export", "onnx-float32"]
     assert main(arguments) == 1
-    assert capsys.readouterr().err.endswith(f"Error: {stale}\n")
+    assert re.search(stale, capsys.readouterr().err)
     run.file(run_folder.WEIGHTS).write_bytes(kept)
     export_store.read(run, "onnx-float32")
     files.write_json(run.file(run_folder.CONFIG), run.config() | {"variant": {"name": "gray"}})
-    with pytest.raises(LeukoBenchError) as told:
+    with pytest.raises(LeukoBenchError, match=stale):
         export_store.read(run, "onnx-float32")
-    assert str(told.value) == stale
 
 
-def test_what_is_missing_damaged_or_unknown_is_one_line(run, capsys):
-    make = f"python run_guide.py export {run.id} --format onnx --precision int8"
-    with pytest.raises(LeukoBenchError) as told:
+def test_missing_damaged_and_unknown_exports_are_reported(run, capsys):
+    make = f"run_guide.py export {run.id} --format onnx --precision int8"
+    with pytest.raises(LeukoBenchError, match=f"^Run {run.id} has no export onnx-int8.*{make}$"):
         runtimes.open_export(run, "onnx-int8")
-    assert str(told.value) == f"Run {run.id} has no export onnx-int8. Make it with: {make}"
-    with pytest.raises(
-        LeukoBenchError, match=r"^There is no export 'onnx-int4'\. Did you mean 'onnx-int8'\? Valid: onnx"
-    ):
+    with pytest.raises(LeukoBenchError, match=r"'onnx-int4'.* Did you mean 'onnx-int8'\? Valid: onnx"):
         runtimes.open_export(run, "onnx-int4")
     exporter.export(exporter.Source(run), "onnx", "float16")
-    with pytest.raises(LeukoBenchError, match=r"has no export onnx-int8\. It has: onnx-float16\. Make it"):
+    with pytest.raises(LeukoBenchError, match=r"has no export onnx-int8\. It has: onnx-float16\."):
         runtimes.open_export(run, "onnx-int8")
     file = export_store.folder(run, "onnx-float16") / "model.onnx"
     kept = file.read_bytes()
-    file.write_bytes(kept[:-100])
-    damaged = f"Export onnx-float16 of run {run.id} is damaged: its files are not those that were written. "
-    damaged += f"Make it again: {make.replace('int8', 'float16')}"
-    with pytest.raises(LeukoBenchError) as told:
-        runtimes.open_export(run, "onnx-float16")
-    assert str(told.value) == damaged
-    whole = bytearray(kept)
-    whole[len(whole) // 2] ^= 0x40  # a weight: it would be opened, and answer
-    file.write_bytes(whole)
-    with pytest.raises(LeukoBenchError) as told:
-        runtimes.open_export(run, "onnx-float16")
-    assert str(told.value) == damaged
+    flipped = bytearray(kept)
+    flipped[len(flipped) // 2] ^= 0x40  # a weight: the runtime would open the file
+    for content in (kept[:-100], flipped):
+        file.write_bytes(content)
+        with pytest.raises(LeukoBenchError, match=f"is damaged.*{make.replace('int8', 'float16')}$"):
+            runtimes.open_export(run, "onnx-float16")
     file.write_bytes(kept)
     export_store.read(run, "onnx-float16")
     file.write_bytes(b"x" * len(kept))
     with pytest.raises(LeukoBenchError, match=r"onnx-float16 cannot be opened \(.*\)\. Make the export again\."):
         runtimes.open_files(file.parent, "onnx")
     assert main(["export", str(run.path), "--format", "saved_model", "--precision", "int8"]) == 1
-    assert capsys.readouterr().err == (
-        "Error: There is no export of format 'saved_model' and precision 'int8'. Valid: onnx as float32, float16, "
-        "int8; litert as float32, float16, int8; openvino as float32, float16, int8; saved_model as float32.\n"
-    )
+    said = capsys.readouterr().err
+    assert "'saved_model'" in said and "'int8'" in said and "litert as float32, float16, int8" in said
+
+
+def test_private_functions_of_keras_and_tensorflow():
+    """converters.py calls one private function of each; look at both before adding a version here."""
+    import keras
+    import tensorflow as tf
+
+    versions = {name: ".".join(module.__version__.split(".")[:2]) for name, module in (("keras", keras), ("tf", tf))}
+    assert versions["keras"] in ("3.13", "3.14", "3.15") and versions["tf"] in ("2.20", "2.21"), versions
+    converters._repair_tf2onnx()
+    double = tf.Module()
+    double.factor = tf.Variable(2.0)
+    function = tf.function(lambda x: x * double.factor, input_signature=[tf.TensorSpec((), tf.float32)])
+    constant = converters._with_constants(function.get_concrete_function())
+    double.factor.assign(5.0)
+    assert float(constant(tf.constant(3.0))[0]) == 6
 
 
 @pytest.mark.parametrize(
@@ -241,27 +237,23 @@ def test_what_is_missing_damaged_or_unknown_is_one_line(run, capsys):
 def test_a_missing_package_is_one_line(run, capsys, monkeypatch, format, package):
     monkeypatch.setitem(sys.modules, package, None)
     assert main(["export", str(run.path), "--format", format]) == 1
-    assert capsys.readouterr().err == (
-        f"Error: export --format {format} needs the package '{package}'. Run: pip install -r requirements-extra.txt\n"
-    )
+    said = capsys.readouterr().err
+    assert f"--format {format}" in said and f"'{package}'" in said and "requirements-extra.txt" in said
 
 
-def test_killed_in_the_middle_it_leaves_no_export(run):
+def test_a_killed_export_leaves_nothing(run):
     code = (
         "import sys, time; from pathlib import Path; from utils.runs.run_folder import Run\n"
         "from models.engine.export import validation; from models.engine.export import exporter\n"
-        "export_check.check = lambda *_: (print('converted', flush=True), time.sleep(60))\n"
-        "exporting.export(exporter.Source(Run(Path(sys.argv[1]))), 'onnx', 'float32')"
+        "validation.check = lambda *_: (print('converted', flush=True), time.sleep(60))\n"
+        "exporter.export(exporter.Source(Run(Path(sys.argv[1]))), 'onnx', 'float32')"
     )
     process = subprocess.Popen(
         [sys.executable, "-c", code, str(run.path)], cwd=PROJECT, stdout=subprocess.PIPE, text=True
     )
     assert process.stdout.readline() == "converted\n"
-    with pytest.raises(LeukoBenchError) as caught:
+    with pytest.raises(LeukoBenchError, match=f"onnx-float32 of run {run.id} is being made by another process"):
         exporter.export(exporter.Source(run), "onnx", "float32")
-    assert str(caught.value) == (
-        f"Export onnx-float32 of run {run.id} is being made by another process already. Wait for it."
-    )
     assert process.poll() is None and (run.file(export_store.FOLDER) / ".onnx-float32.partial" / "model.onnx").is_file()
     process.send_signal(signal.SIGKILL)
     process.wait()
@@ -273,7 +265,7 @@ def test_killed_in_the_middle_it_leaves_no_export(run):
     ]
 
 
-def test_the_variant_of_the_run_goes_into_an_export(run):
+def test_an_export_uses_the_variant_of_the_run(run):
     files.write_json(run.file(run_folder.CONFIG), run.config() | {"variant": {"name": "gray"}})
     run_loader.evaluate(run)
     held = exporter.export(exporter.Source(run), "onnx", "float32")
@@ -285,15 +277,14 @@ def test_the_variant_of_the_run_goes_into_an_export(run):
     np.testing.assert_allclose(export, keras, atol=1e-4)
 
 
-def test_calibration_takes_training_images_evenly(run):
+def test_calibration_images_are_balanced_over_classes(run):
     split = run_loader.split_of(run)
-    train = split.manifest.subset("train")
-    rows = quantization.calibration_rows(train, 10)
+    rows = quantization.calibration_rows(split.manifest, 10)
     assert {row.split for row in rows} == {"train"} and len({row.image for row in rows}) == 10
     counts = [sum(row.label == name for row in rows) for name in split.manifest.classes]
     assert max(counts) - min(counts) <= 1
-    assert quantization.calibration_rows(train[::-1], 10) == rows
-    assert len(quantization.calibration_rows(train, 10_000)) == len(train)
+    assert quantization.calibration_rows(replace(split.manifest, rows=split.manifest.rows[::-1]), 10) == rows
+    assert len(quantization.calibration_rows(split.manifest, 10_000)) == len(split.manifest.subset("train"))
 
 
 def small(name):
@@ -305,8 +296,8 @@ def small(name):
 
 
 @pytest.mark.parametrize("name", ["smearnet", "resnet18", "vit_b16", "keras:MobileNetV3Small"])
-def test_every_kind_of_graph_is_converted(tmp_path, name):
-    """Preprocessing as operations, BatchNorm, exact GELU and attention, hard swish: each once wrong or unknown."""
+def test_every_kind_of_layer_is_converted(tmp_path, name):
+    """Preprocessing layers, BatchNorm, exact GELU and attention, hard swish: each has failed in a converter."""
     from models.engine.backend import keras_backend
 
     keras_backend.start(1)
@@ -377,4 +368,4 @@ def test_a_failing_conversion_takes_no_other_figures_of_the_benchmark_along(monk
     sheets = [inference._latency(measured), inference._throughput(measured)]
     result = Result("", "", claims, sheets, inference._plots(measured))
     assert len(inference._failures(measured)) == 4 + len(inference.EXPORTS)
-    assert files.json_text(dataclasses.asdict(result)) and page.tables(result)
+    assert files.json_text(asdict(result)) and page.tables(result)

@@ -1,8 +1,8 @@
-"""Bounds of exports for networks that hardly trained."""
+"""Export limits for barely trained networks."""
 
 
 def loose_bounds():
-    """Return bounds that every export keeps: tiny networks that hardly trained change their minds."""
+    """Return limits that every export meets: predictions of barely trained networks change easily."""
     from models.engine.export.validation import BOUNDS, Bound
 
     return {precision: Bound(None, 0.0, 1.0) for precision in BOUNDS}

@@ -41,11 +41,11 @@ class Bound:
 BOUNDS = {
     # The same arithmetic in another order: the tolerance of `verify` for another machine.
     export_store.FLOAT32: Bound(1e-4, 1.0, 0.0),
-    # Weights rounded to 11 bits change an uncertain probability by a few hundredths (ResNet18 in OpenVINO: 0.03); larger
-    # differences mean weights beyond the range of half precision.
+    # Weights rounded to 11 bits change an uncertain probability by a few hundredths (ResNet18 in OpenVINO: 0.03);
+    # larger differences mean weights beyond the range of half precision.
     export_store.FLOAT16: Bound(0.05, 0.995, 0.005),
-    # Int8 changes probabilities of uncertain images strongly, so only predicted classes count: the project accepts a loss
-    # of half a point of accuracy for a quarter of the size, and 2 % of changed predictions.
+    # Int8 changes probabilities of uncertain images strongly, so only predicted classes count: the project accepts a
+    # loss of half a point of accuracy for a quarter of the size, and 2 % of changed predictions.
     export_store.INT8: Bound(None, 0.98, 0.005),
 }
 
