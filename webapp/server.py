@@ -20,7 +20,7 @@ from webapp.http.security import Guard
 from webapp.predict import api as predict_api
 from webapp.predict import pages as predict_pages
 from webapp.runs import api as runs_api
-from webapp.runs import list_pages
+from webapp.runs import leaderboard_pages
 from webapp.services import Services
 from webapp.settings import Settings
 
@@ -49,7 +49,7 @@ def make_app(settings: Settings) -> FastAPI:
         description=f"{NOTICE}. Ask models of blood smears, and read what is known of each.",
     )  # fmt: skip
     problem_responses.install(app)
-    for routes in (predict_pages, list_pages, runs_api, predict_api):
+    for routes in (predict_pages, leaderboard_pages, runs_api, predict_api):
         app.include_router(routes.router)
     app.add_route("/favicon.ico", lambda request: FileResponse(STATIC / "favicon.svg"), include_in_schema=False)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")

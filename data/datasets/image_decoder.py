@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from data.datasets.image_modes import BadImage, to_rgb, to_srgb
+from data.datasets.image_modes import BadImage, NotAnImage, TooManyPixels, to_rgb, to_srgb
 from utils.errors import LeukoBenchError
 
 if TYPE_CHECKING:
@@ -83,9 +83,9 @@ def decode(content: bytes, most_pixels: int = MAX_PIXELS) -> Picture:
     except BadImage:
         raise
     except UnidentifiedImageError:
-        raise BadImage("not an image") from None
+        raise NotAnImage("not an image") from None
     except Image.DecompressionBombError:
-        raise BadImage(_too_many(most_pixels)) from None
+        raise TooManyPixels(_too_many(most_pixels)) from None
     except Exception as error:  # decoders fail with any class: SyntaxError, struct.error, IndexError ...
         text = " ".join(str(error).split())[:80] or type(error).__name__
         raise BadImage("truncated" if "truncated" in text.lower() else f"cannot be decoded ({text})") from None
@@ -148,7 +148,7 @@ def _plain(image: "Image", content: bytes, most_pixels: int) -> Picture:
     from PIL import ImageOps
 
     if image.width * image.height > most_pixels:
-        raise BadImage(_too_many(most_pixels))
+        raise TooManyPixels(_too_many(most_pixels))
     kind = image.format
     if kind != "MPO" and getattr(image, "n_frames", 1) > 1:
         raise BadImage(f"{image.n_frames} frames (animated, or several pages)")

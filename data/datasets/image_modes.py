@@ -14,6 +14,14 @@ class BadImage(Exception):
     """The reason why a file cannot be used, in words that follow a colon."""
 
 
+class NotAnImage(BadImage):
+    """The file holds no image of an accepted format."""
+
+
+class TooManyPixels(BadImage):
+    """The image has more pixels than the limit."""
+
+
 def to_rgb(image: "Image", deep: bool) -> tuple["Image", str]:
     """Return the image in mode RGB and what was done for it."""
     from PIL import Image

@@ -19,8 +19,8 @@ class FakeInference:
     def __init__(self):
         self.asked = []
 
-    def heatmap_of_file(self, entry, path, method=""):
-        self.asked.append((entry.id, path.name, method))
+    def heatmap_of_file(self, run, path, method=""):
+        self.asked.append((run.id, path.name, method))
         return np.tile(np.linspace(0, 1, 16, dtype=np.float32), (16, 1)), np.full(4, 0.25)
 
 

@@ -119,9 +119,9 @@ def test_bad_files_are_told_and_do_not_stop_the_others(visit):
     )
     ask(page)
     expect(page.locator("#status")).to_have_text("1 of 3 images answered.")
-    expect(answer_of(page, "words.png")).to_contain_text("words.png: this is no image of a kind that is taken: JPEG")
+    expect(answer_of(page, "words.png")).to_contain_text("words.png: this is no image of an accepted format: JPEG")
     expect(answer_of(page, "half.jpg")).to_contain_text(
-        re.compile(r"half\.jpg: .*truncated.* Send a whole 8-bit image")
+        re.compile(r"half\.jpg: .*truncated.* Send a complete 8-bit image")
     )
     expect(answer_of(page, "early.png").locator(".said")).to_have_count(2)
     for name in ("words.png", "half.jpg"):
@@ -296,7 +296,7 @@ def test_without_a_script_a_bad_upload_has_a_page_of_its_own(visit):
     page = visit(java_script_enabled=False, refused=[415])
     choose(page, File("words.png", b"words"))
     page.get_by_role("button", name="Ask the models").click()
-    expect(page.locator(".notice.bad")).to_contain_text("words.png: this is no image of a kind that is taken")
+    expect(page.locator(".notice.bad")).to_contain_text("words.png: this is no image of an accepted format")
     expect(page.get_by_role("link", name="Predict").first).to_be_visible()
 
 

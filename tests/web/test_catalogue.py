@@ -22,7 +22,7 @@ from webapp.http.problem_responses import Problem
 from webapp.runs import catalogue as catalogues
 from webapp.runs import test_predictions
 from webapp.runs.catalogue import Catalogue
-from webapp.runs.figure_cache import Sheets
+from webapp.runs.figures import FigureCache
 
 
 @pytest.fixture
@@ -229,7 +229,7 @@ def test_a_run_deleted_between_two_looks_answers_404(own):
     entry = catalogue.find(own.good.id)
     shutil.rmtree(own.good.path)
     test_predictions._read.cache_clear()
-    for ask in (test_predictions.of, lambda e: Sheets().png(e, "curves")):
+    for ask in (test_predictions.of, lambda e: FigureCache().png(e, "curves")):
         with pytest.raises(Problem) as caught:
             ask(entry)
         assert caught.value.status == 404

@@ -13,10 +13,9 @@ from web_compare_client import client_of, first_cells, get, text_of
 
 from utils.metrics import predictions, significance
 from utils.runs import leaderboard, run_folder
-from webapp.runs import figure_cache, pairwise, test_predictions
-from webapp.runs.figure_cache import Sheets
-from webapp.runs.figures import FIGURES
-from webapp.runs.leaderboard_columns import COLUMNS
+from webapp.runs import figures, pairwise, test_predictions
+from webapp.runs.figures import FIGURES, FigureCache
+from webapp.runs.leaderboard_pages import COLUMNS
 
 
 @pytest.fixture(scope="module")
@@ -215,7 +214,7 @@ def test_unknown_things_are_not_found(world):
 
 
 def test_figures_have_the_size_that_the_page_says(world):
-    catalogue, drawings = world.client.app.state.services.catalogue, Sheets()
+    catalogue, drawings = world.client.app.state.services.catalogue, FigureCache()
     entry = catalogue.find(world.a.id)
     for name, drawn in FIGURES.items():
         if drawn.has(entry):
@@ -228,8 +227,8 @@ def test_figures_have_the_size_that_the_page_says(world):
 
 
 def test_drawn_figures_are_kept_within_bounds(world, monkeypatch):
-    monkeypatch.setattr(figure_cache, "KEPT", 100_000)
-    kept, entry = Sheets(), world.client.app.state.services.catalogue.find(world.a.id)
+    monkeypatch.setattr(figures, "CACHE_BYTES", 100_000)
+    kept, entry = FigureCache(), world.client.app.state.services.catalogue.find(world.a.id)
     for name in ("curves", "reliability", "risk-coverage"):
         kept.png(entry, name)
     assert sum(map(len, kept._kept.values())) <= 100_000 or len(kept._kept) == 1

@@ -157,9 +157,9 @@ def test_heatmaps_are_those_of_explain(client, run, tested):
 @pytest.mark.parametrize(
     ("content", "status", "words"),
     [
-        (b"not an image at all", 415, "a: this is no image of a kind that is taken: JPEG, PNG"),
-        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", 415, "a: this is no image of a kind"),
-        (b"", 422, "a: zero bytes. Send a whole 8-bit image"),
+        (b"not an image at all", 415, "a: this is no image of an accepted format: JPEG, PNG"),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", 415, "a: this is no image of an accepted format"),
+        (b"", 422, "a: zero bytes. Send a complete 8-bit image"),
         (encoded(noise(), "JPEG")[:900], 422, "a: truncated"),
         (encoded(noise(), "GIF", save_all=True, append_images=[Image.new("RGB", (64, 64))]), 422, "a: 2 frames"),
         (encoded(np.zeros((3000, 9000), np.uint8)), 413, "a: more than 25 million pixels (decompression bomb)"),
@@ -289,7 +289,7 @@ def test_limits_hold(run, tested):
         large = send(small, ("a", content + b"x"))
         assert large.status_code == 413 and large.json()["detail"].startswith("Received an image of more than")
         many = send(small, *[("a", content)] * 3)
-        assert many.json()["detail"] == "At most 2 images are taken in one request."
+        assert many.json()["detail"] == "At most 2 images are accepted in one request."
         assert send(small, ("a", content), note="x" * 3000).status_code == 413
         assert send(small, ("a", b"x" * 6 * len(content))).status_code == 413
         assert small.app.state.services.budget.held == small.app.state.services.busy == 0

@@ -32,19 +32,22 @@ class TrainingDisplay(Display):
     values: dict[str, list[float]]
     phases: list[str]
     best_epoch: int
-    title: str = ""
 
     @classmethod
     def from_run(cls, run: Run) -> Self:
-        """Read a run's history."""
+        """Read the history of a run, finished or not; the best epoch is recomputed where timing.json does not name it.
+
+        Raises:
+            LeukoBenchError: there is no finished epoch, or a file is damaged.
+        """
         history = run.history()
         names = ("accuracy", "val_accuracy", "loss", "val_loss")
         values = {name: [row.get(name, float("nan")) for row in history] for name in names}
         epochs = [row["epoch"] for row in history]
-        best = run.timing()["training"].get("best_epoch")
+        best = run.timing()["training"].get("best_epoch") if run.finished else None
         if best not in epochs:
             best = max(zip(values["val_accuracy"], (-e for e in epochs), strict=True))[1] * -1
-        return cls(epochs, values, [row["phase"] for row in history], best, run.label())
+        return cls(epochs, values, [row["phase"] for row in history], best)
 
     @property
     def boundaries(self) -> list[tuple[float, str]]:

@@ -1,12 +1,12 @@
-"""Read a multipart upload into memory, holding every limit while the bytes arrive: nothing touches the disk."""
+"""Read a multipart upload into memory under the server's limits; nothing is written to disk."""
 
 import asyncio
 import re
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 
-from fastapi import Request
-from python_multipart.exceptions import MultipartParseError
-from python_multipart.multipart import MultipartParser, parse_options_header
+from fastapi import Request, UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect
 
 from webapp.http.memory_limits import Share
@@ -14,13 +14,13 @@ from webapp.http.problem_responses import Problem
 from webapp.settings import MB, Settings
 
 FIELD_BYTES = 2_000  # of one value that is no file
-PARTS = 200  # fields and files together
+PARTS = 200  # fields, and as many files
 NAME = 80  # characters of a file name that are kept
 
 
 @dataclass(frozen=True)
 class Upload:
-    """One uploaded file: its name as it may be shown, never used as a path, and its bytes."""
+    """One uploaded file: its name for display, never used as a path, and its bytes."""
 
     name: str
     content: bytes
@@ -28,7 +28,7 @@ class Upload:
 
 @dataclass
 class Form:
-    """What a form held: files under "images", and the values of its fields in their order."""
+    """Content of a form: the files of the field "images", and the values of the other fields in their order."""
 
     images: list[Upload] = field(default_factory=list)
     fields: dict[str, list[str]] = field(default_factory=dict)
@@ -38,126 +38,98 @@ class Form:
         return self.fields.get(name, [default])[0]
 
 
+class _InMemoryParser(MultiPartParser):
+    """Starlette's parser; it keeps files of any size in memory and knows whether the form had its end mark."""
+
+    spool_max_size = 0  # no limit: a file never moves to disk; the size of the request is limited instead
+    complete = False
+
+    def on_end(self) -> None:
+        self.complete = True
+
+
 async def read(request: Request, settings: Settings, share: Share) -> Form:
     """Read a request's body as multipart/form-data.
 
+    The size of the request is checked while the bytes arrive, that of each image and field afterwards.
+
     Args:
-        request: whose body was not read yet.
+        request: its body was not read yet.
         settings: the limits.
-        share: of the memory for uploads.
+        share: share of the memory for uploads.
 
     Raises:
-        Problem: 400 no well-formed multipart, 408 too slow, 413 a limit is passed, 415 another type of body, 503.
+        Problem: 400 malformed multipart, 408 too slow, 413 above a limit, 415 another type of body, 503 no memory.
     """
-    kind, options = parse_options_header(request.headers.get("content-type", ""))
-    boundary = options.get(b"boundary", b"")
-    if kind != b"multipart/form-data" or not 0 < len(boundary) <= 200:
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "multipart/form-data":
         raise Problem(415, "No form", "Send images as multipart/form-data, in fields named 'images'.")
     announced = request.headers.get("content-length", "")
     if announced.isdigit() and int(announced[:20]) > settings.request_bytes:
         raise _too_large(f"a request of {int(announced[:20]) / MB:,.1f} MB", settings.request_bytes)
-    reader = _Reader(settings)
-    parser = MultipartParser(boundary, reader.callbacks())
-    total = 0
+    parser = _InMemoryParser(
+        request.headers,
+        _limited(request, settings, share),
+        max_files=PARTS,
+        max_fields=PARTS,
+        max_part_size=settings.request_bytes,
+    )
     try:
         async with asyncio.timeout(settings.deadline):
-            async for chunk in request.stream():
-                total += len(chunk)
-                if total > settings.request_bytes:
-                    raise _too_large(
-                        f"a request of more than {settings.request_bytes // MB} MB", settings.request_bytes
-                    )
-                share.take(len(chunk))
-                parser.write(chunk)
-        parser.finalize()
+            found = await parser.parse()
     except TimeoutError:
         raise Problem(408, "Too slow", f"The upload took longer than {settings.deadline:.0f} seconds.") from None
     except ClientDisconnect:
         raise Problem(400, "Broken upload", "The connection ended before the form did.") from None
-    except MultipartParseError:
-        raise Problem(400, "Broken upload", "The form's parts could not be told apart. Send it again.") from None
-    if not reader.complete:
+    except MultiPartException as error:
+        raise Problem(400, "Broken upload", f"{error.message} Check the form and send it again.") from None
+    except UnicodeError:  # a charset of the sender's choice
+        raise Problem(400, "Broken upload", "The form's charset does not fit its text. Send UTF-8.") from None
+    if not parser.complete:
         raise Problem(400, "Broken upload", "The form ended in the middle of a part. Send it again.")
-    return reader.form
+    return await _checked(found.multi_items(), settings)
 
 
-def shown_name(raw: bytes) -> str:
-    """Return a file's name as it may be shown: its last part, without what cannot be printed, at most NAME letters."""
-    text = re.split(r"[\\/]", raw.decode("utf-8", "replace"))[-1]
+async def _limited(request: Request, settings: Settings, share: Share) -> AsyncGenerator[bytes, None]:
+    """Yield a request's body and count its bytes against the limit of a request and the memory for uploads."""
+    total = 0
+    async for chunk in request.stream():
+        total += len(chunk)
+        if total > settings.request_bytes:
+            raise _too_large(f"a request of more than {settings.request_bytes // MB} MB", settings.request_bytes)
+        share.take(len(chunk))
+        yield chunk
+
+
+async def _checked(items: list[tuple[str, UploadFile | str]], settings: Settings) -> Form:
+    """Check the fields and files of a form against the limits and return them."""
+    form = Form()
+    for name, value in items:
+        if isinstance(value, str):
+            if len(value.encode("utf-8", "replace")) > FIELD_BYTES:
+                raise Problem(413, "Too large", f"A field may have {FIELD_BYTES} bytes.")
+            form.fields.setdefault(name[:NAME], []).append(value)
+            continue
+        if name != "images":
+            raise Problem(400, "Unknown field", f"Received a file in the field '{shown_name(name)}'. Valid: 'images'.")
+        if value.size > settings.image_bytes:
+            raise _too_large(f"an image of more than {settings.image_bytes // MB} MB", settings.image_bytes)
+        if value.filename or value.size:  # a form's empty file field has neither
+            form.images.append(Upload(shown_name(value.filename) or "image", await value.read()))
+        await value.close()
+    if len(form.images) > settings.images:
+        raise Problem(413, "Too many images", f"At most {settings.images} images are accepted in one request.")
+    return form
+
+
+def shown_name(text: str) -> str:
+    """Return a file's name for display: its last part, without unprintable characters, at most NAME characters."""
+    text = re.split(r"[\\/]", text)[-1]
     text = "".join(c if c.isprintable() else " " for c in text).strip()
     return text if len(text) <= NAME else f"{text[: NAME - 1]}…"
 
 
 def _too_large(what: str, limit: int) -> Problem:
-    return Problem(413, "Too large", f"Received {what}; at most {limit / MB:,.0f} MB are taken. Send smaller images.")
-
-
-class _Reader:
-    """Collects the parts that the parser tells of."""
-
-    def __init__(self, settings: Settings) -> None:
-        self.settings, self.form, self.complete = settings, Form(), False
-        self._parts = 0
-        self._begin()
-
-    def callbacks(self) -> dict:
-        return {
-            "on_part_begin": self._begin,
-            "on_header_field": self._on_header_field,
-            "on_header_value": self._on_header_value,
-            "on_header_end": self._on_header_end,
-            "on_headers_finished": self._on_headers,
-            "on_part_data": self._on_data,
-            "on_part_end": self._on_part_end,
-            "on_end": self._on_end,
-        }
-
-    def _begin(self) -> None:
-        self._headers: dict[bytes, bytes] = {}
-        self._header, self._value = b"", b""
-        self._name, self._file, self._data = "", None, bytearray()
-        self._parts += 1
-        if self._parts > PARTS:
-            raise Problem(413, "Too many parts", f"A form may have {PARTS - 1} parts. Send fewer images at once.")
-
-    def _on_header_field(self, data: bytes, start: int, end: int) -> None:
-        self._header += data[start:end]
-        self._short(self._header)
-
-    def _on_header_value(self, data: bytes, start: int, end: int) -> None:
-        self._value += data[start:end]
-        self._short(self._value)
-
-    def _short(self, value: bytes) -> None:
-        if len(value) > FIELD_BYTES:
-            raise Problem(413, "Too large", f"A header of a part may have {FIELD_BYTES} bytes.")
-
-    def _on_header_end(self) -> None:
-        self._headers[self._header.lower()] = self._value
-        self._header, self._value = b"", b""
-
-    def _on_headers(self) -> None:
-        _, options = parse_options_header(self._headers.get(b"content-disposition", b""))
-        self._name = options.get(b"name", b"").decode("utf-8", "replace")[:NAME]
-        self._file = options.get(b"filename")
-        if self._file is not None and self._name != "images":
-            raise Problem(400, "Unknown field", "Files belong into the field 'images'.")
-        if self._file and len(self.form.images) >= self.settings.images:
-            raise Problem(413, "Too many images", f"At most {self.settings.images} images are taken in one request.")
-
-    def _on_data(self, data: bytes, start: int, end: int) -> None:
-        limit = FIELD_BYTES if self._file is None else self.settings.image_bytes
-        if len(self._data) + end - start > limit:
-            if self._file is None:
-                raise Problem(413, "Too large", f"A field may have {FIELD_BYTES} bytes.")
-            raise _too_large(f"an image of more than {limit // MB} MB", limit)
-        self._data += data[start:end]
-
-    def _on_part_end(self) -> None:
-        if self._file is None:
-            self.form.fields.setdefault(self._name, []).append(self._data.decode("utf-8", "replace"))
-        elif self._file or self._data:  # an empty file field of a form has neither
-            self.form.images.append(Upload(shown_name(self._file) or "image", bytes(self._data)))
-
-    def _on_end(self) -> None:
-        self.complete = True
+    return Problem(
+        413, "Too large", f"Received {what}; at most {limit / MB:,.0f} MB are accepted. Send smaller images."
+    )

@@ -1,8 +1,10 @@
 """One upload, from its bytes to the answers of every model that was asked."""
 
 import asyncio
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
@@ -10,10 +12,11 @@ from fastapi import Request
 
 from models.engine.export import store as export_store
 from utils import heatmap_methods
+from utils.errors import LeukoBenchError
+from utils.io import files
 from webapp.http import multipart_uploads
 from webapp.http.multipart_uploads import Form, Upload
 from webapp.http.problem_responses import Problem
-from webapp.predict import image_store
 from webapp.runs.catalogue import Entry
 from webapp.runs.interpretation import Answer, agreement, csv_of
 from webapp.services import Services
@@ -22,6 +25,8 @@ from webapp.workers.image_worker import Seen
 Answered = TypeVar("Answered")
 
 NO_HEATMAP, OWN_METHOD = "none", "own"
+KEPT = "kept"  # folder of the images that users chose to keep
+MOST_KEPT = 2_000  # images; to keep more, import them as a dataset
 METHODS = (NO_HEATMAP, OWN_METHOD, *heatmap_methods.names())
 
 
@@ -114,7 +119,7 @@ def _question(form: Form, services: Services, samples: dict[str, Upload], may_ke
     if not images:
         raise Problem(422, "No image", "The form holds no image. Send one or more files in the field 'images'.")
     if len(images) > most:
-        raise Problem(413, "Too many images", f"At most {most} images are taken in one request.")
+        raise Problem(413, "Too many images", f"At most {most} images are accepted in one request.")
     runs = _runs([value.strip() for value in form.fields.get("models", []) if value.strip()], services)
     method = form.first("heatmap", NO_HEATMAP) or NO_HEATMAP
     if method not in METHODS:
@@ -175,7 +180,7 @@ async def _look(upload: Upload, question: Question, services: Services, show: bo
             maps = await _maps(answers, image, question.method, services)
             if question.keep:
                 text = csv_of(upload.name, answers)
-                kept = await asyncio.to_thread(image_store.keep, services.settings.root, seen.kept, text)
+                kept = await asyncio.to_thread(_keep, services.settings.root, seen.kept, text)
     except Problem as problem:
         if problem.status == 503:  # not the image's fault
             raise
@@ -201,3 +206,27 @@ async def _maps(answers: list[Answer], image: bytes | np.ndarray, method: str, s
                     raise
                 found[answer.entry.id] = problem.detail
     return found
+
+
+def _keep(root: Path, png: bytes, table: str) -> str:
+    """Write an image and what the models said of it.
+
+    The files are named by the image's content alone: nothing that was sent becomes part of a path.
+
+    Args:
+        root: folder of the runs; the files lie in its folder "kept".
+        png: the image as it was decoded, without its metadata.
+        table: what the models said, as CSV.
+
+    Returns:
+        A sentence that says what was kept, or why nothing was.
+    """
+    folder, name = root / KEPT, hashlib.sha256(png).hexdigest()[:16]
+    try:
+        if not (folder / f"{name}.png").exists() and sum(1 for _ in folder.glob("*.png")) >= MOST_KEPT:
+            return f"Not kept: {KEPT}/ holds {MOST_KEPT:,} images already. Remove some of them first."
+        files.write_bytes(folder / f"{name}.png", png)
+        files.write_text(folder / f"{name}.csv", table)
+    except LeukoBenchError:
+        return "Not kept: the server cannot write there."
+    return f"Kept on the server as {KEPT}/{name}.png, with its answers beside it."

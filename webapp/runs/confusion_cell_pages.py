@@ -88,7 +88,7 @@ def heatmap(request: Request, model: str, folder: str, row: int, method: str = "
         if not _asking.acquire(blocking=False):  # threads that wait are missing elsewhere
             raise Problem(503, "Busy", "Too many heatmaps at once. Try again in a moment.", RETRY)
         try:
-            values = services.inference.heatmap_of_file(entry, path, method)[0]
+            values = services.inference.heatmap_of_file(entry.run, path, method)[0]
         finally:
             _asking.release()
     return _png(overlaid(picture, values))

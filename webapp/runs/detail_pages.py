@@ -10,11 +10,10 @@ from webapp.http.templates import render
 from webapp.runs import config_table, detail_content, test_predictions
 from webapp.runs.catalogue import Entry
 from webapp.runs.confusion_cell_pages import KEPT
-from webapp.runs.figure_cache import Sheets
-from webapp.runs.figures import FIGURES, Drawn
+from webapp.runs.figures import FIGURES, Drawn, FigureCache
 
 router = APIRouter(include_in_schema=False)
-_sheets = Sheets()
+_figure_cache = FigureCache()
 _log = logging.getLogger(__name__)
 
 
@@ -36,7 +35,7 @@ def run(request: Request, model: str, folder: str) -> HTMLResponse:
 def figure(request: Request, model: str, folder: str, name: str) -> Response:
     """Return a figure of a run, drawn when it is asked for the first time."""
     entry = request.app.state.services.catalogue.find(f"{model}/{folder}")
-    return Response(_sheets.png(entry, name), media_type="image/png", headers=KEPT)
+    return Response(_figure_cache.png(entry, name), media_type="image/png", headers=KEPT)
 
 
 def _finished(entry: Entry, rows: list[dict[str, Any]]) -> dict[str, Any]:

@@ -1,20 +1,25 @@
 """The drawn figures of a run's page, each with the words for those who do not see it."""
 
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
+from threading import Lock
 from typing import TYPE_CHECKING
 
 from utils.runs import stress_file
-from utils.runs.run_folder import Run
 from utils.tables.table import percent
 from visualization import style
-from visualization.displays import reliability, risk_coverage, training_curves
+from visualization.displays import reliability, risk_coverage
 from visualization.displays.stress import BarsDisplay, StainDisplay, StepsDisplay
+from visualization.displays.training_curves import TrainingDisplay
+from webapp.http.problem_responses import Problem
 from webapp.runs.catalogue import Entry
-from webapp.runs.test_predictions import calibrated
+from webapp.runs.test_predictions import calibrated, readable
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+CACHE_BYTES = 32_000_000  # of drawn figures
 
 
 @dataclass(frozen=True)
@@ -48,24 +53,8 @@ class Drawn:
         return round(self.inches[1] * style.DPI)
 
 
-def display(run: Run) -> training_curves.TrainingDisplay:
-    """Return the curves of a run, whether it is finished or not.
-
-    Raises:
-        LeukoBenchError: there is no finished epoch, or the file is damaged.
-    """
-    if run.finished:
-        return training_curves.TrainingDisplay.from_run(run)
-    history = run.history()
-    values = {name: [row.get(name, float("nan")) for row in history] for name in ("accuracy", "val_accuracy")}
-    values |= {name: [row.get(name, float("nan")) for row in history] for name in ("loss", "val_loss")}
-    epochs = [row["epoch"] for row in history]
-    best = max(zip(values["val_accuracy"], (-epoch for epoch in epochs), strict=True))[1] * -1
-    return training_curves.TrainingDisplay(epochs, values, [row["phase"] for row in history], best, run.model)
-
-
 def _curves(entry: Entry) -> "Figure":
-    shown, figure = display(entry.run), style.new(*FIGURES["curves"].inches)
+    shown, figure = TrainingDisplay.from_run(entry.run), style.new(*FIGURES["curves"].inches)
     with style.look():
         for axes, what in zip(figure.subplots(1, 2), ("accuracy", "loss"), strict=True):
             shown.plot(ax=axes, what=what)
@@ -75,7 +64,7 @@ def _curves(entry: Entry) -> "Figure":
 
 
 def _curves_alt(entry: Entry) -> str:
-    shown = display(entry.run)
+    shown = TrainingDisplay.from_run(entry.run)
     best = shown.values["val_accuracy"][shown.epochs.index(shown.best_epoch)]
     return (
         f"Lines of accuracy and loss over {len(shown.epochs)} epochs. The validation accuracy of the kept epoch, "
@@ -176,3 +165,41 @@ FIGURES = {
         _stain, _stain_alt,
     ),
 }  # fmt: skip
+
+
+class FigureCache:
+    """Figures as PNG bytes, at most CACHE_BYTES; drawn under a lock, as matplotlib's settings are shared."""
+
+    def __init__(self) -> None:
+        self._drawing, self._lock = Lock(), Lock()
+        self._kept: OrderedDict[tuple, bytes] = OrderedDict()
+
+    def png(self, entry: Entry, name: str) -> bytes:
+        """Return a figure of a run.
+
+        Raises:
+            Problem: 404, there is no such figure, or the run does not hold what it needs.
+        """
+        key = entry.run, entry.signature, name
+        found = self._get(key)
+        if found is None:
+            with self._drawing:  # whoever waited finds it drawn
+                found = self._get(key) or self._draw(entry, name)
+            with self._lock:
+                self._kept[key] = found
+                while sum(map(len, self._kept.values())) > CACHE_BYTES and len(self._kept) > 1:
+                    self._kept.popitem(last=False)
+        return found
+
+    def _get(self, key: tuple) -> bytes | None:
+        with self._lock:
+            if key in self._kept:
+                self._kept.move_to_end(key)
+            return self._kept.get(key)
+
+    def _draw(self, entry: Entry, name: str) -> bytes:
+        drawn = FIGURES.get(name)
+        with readable(entry):
+            if drawn is None or not drawn.has(entry):
+                raise Problem(404, "No such figure", f"Run {entry.id} has no figure of that name.")
+            return style.png(drawn.draw(entry))

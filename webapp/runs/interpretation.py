@@ -1,6 +1,7 @@
 """What a run's probabilities mean: class, calibrated probability, prediction set, or no answer at all."""
 
 import logging
+import math
 import re
 import threading
 from collections import Counter
@@ -11,13 +12,15 @@ from typing import Any
 import numpy as np
 
 from data.ood import reference_distribution
+from data.ood.reference_distribution import Reference
 from utils.errors import LeukoBenchError
 from utils.io import files
 from utils.metrics import calibration
 from utils.runs import calibration_file, run_folder, stress_file
+from utils.runs.cache import stamp
+from utils.runs.seen_families import trained_on
 from utils.text import NOTICE
 from webapp.runs.catalogue import Entry
-from webapp.runs.run_reliability import Facts, read, state_of
 
 _log = logging.getLogger(__name__)
 
@@ -25,6 +28,46 @@ _log = logging.getLogger(__name__)
 LEVEL = "0.95"
 KERAS = "keras"
 COLUMNS = ("image", "run", "predicted", "probability", "calibrated", "prediction_set", "refused")
+
+
+@dataclass(frozen=True)
+class Honest:
+    """How far a run is to be believed, as its files say; None for what was not measured.
+
+    Attributes:
+        split: of the images, as its configuration has it.
+        accuracy: on its test images, 0..1.
+        images: how many these are.
+        stain_swap: accuracy with the stain of another class put on them.
+        flip_rate: share of the answers that then became that class.
+        taught: whether it trained on such a change.
+    """
+
+    split: str
+    accuracy: float
+    images: int
+    stain_swap: float | None
+    flip_rate: float | None
+    taught: bool
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is needed to word the answers of a run.
+
+    Attributes:
+        temperature: by which its probabilities are calibrated; None without calibration.json.
+        thresholds: by level ("0.90"), the 1 - p above which a class is left out of the prediction set.
+        coverage: by level, the share of its test images whose set holds the true class.
+        reference: what its training images look like; None where that was not measured.
+    """
+
+    classes: tuple[str, ...]
+    temperature: float | None
+    thresholds: dict[str, float]
+    coverage: dict[str, float]
+    reference: Reference | None
+    honest: Honest
 
 
 @dataclass(frozen=True)
@@ -106,11 +149,11 @@ class Judge:
             *(run.file(n) for n in (run_folder.METRICS, calibration_file.FILE, stress_file.FILE)),
             reference_distribution.path(run.root, manifest),
         )
-        state = tuple(state_of(path) for path in paths)
+        state = tuple(stamp(path) for path in paths)
         with self._lock:
             kept = self._facts.get(entry.id)
             if kept is None or kept[0] != state:
-                kept = self._facts[entry.id] = state, read(entry, manifest)
+                kept = self._facts[entry.id] = state, _read_facts(entry, manifest)
             return kept[1]
 
     def answers(
@@ -160,6 +203,40 @@ class Judge:
             },
             **measured,
         )  # fmt: skip
+
+
+def _read_facts(entry: Entry, manifest: str) -> Facts:
+    """Read what is needed to word the answers of a finished run.
+
+    Raises:
+        LeukoBenchError: calibration.json, stress.csv or the reference is damaged.
+    """
+    run, config = entry.run, entry.run.config()
+    temperature, thresholds, coverage = None, {}, {}
+    if run.file(calibration_file.FILE).is_file():
+        held = files.read_json(run.file(calibration_file.FILE))
+        try:
+            temperature = float(held["temperature"])
+            thresholds = {level: float(each["threshold"]) for level, each in held["conformal"].items()}
+            coverage = {level: float(each["coverage"]) for level, each in held["conformal"].items()}
+            if not 0 < temperature < math.inf:
+                raise ValueError
+        except (AttributeError, KeyError, TypeError, ValueError):
+            raise LeukoBenchError(f"{run.file(calibration_file.FILE)} is damaged.") from None
+    stress = stress_file.read_whole_test(run)
+    row = entry.record.row
+    honest = Honest(
+        str(config.get("split", "")), row["accuracy"], row["images"], stress_file.swap_accuracy(stress),
+        stress_file.flip_rate(stress), stress_file.SWAP in trained_on(config),
+    )  # fmt: skip
+    return Facts(
+        tuple(config["classes"]),
+        temperature,
+        thresholds,
+        coverage,
+        reference_distribution.read(run.root, manifest),
+        honest,
+    )
 
 
 def names(entries: Sequence[Entry]) -> dict[str, str]:

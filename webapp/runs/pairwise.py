@@ -1,17 +1,25 @@
-"""Two runs compared: their numbers, how they agree, and the images on which they differ."""
+"""GET /versus: two runs compared: their scores, how they agree, and the images on which they differ."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import HTMLResponse
+
 from utils.metrics import significance
 from utils.tables.cost import seconds
+from utils.tables.significance import chance
 from utils.tables.table import difference, number, percent, quantity
 from utils.text import MISSING
+from webapp.http.templates import render
 from webapp.runs import test_predictions
 from webapp.runs.catalogue import Entry
 from webapp.runs.config_table import flat, text
+from webapp.runs.confusion_cell_pages import explained, paged
 from webapp.runs.test_predictions import Answer
+
+router = APIRouter(include_in_schema=False)
 
 SHOWN = {
     "all": "All that differ",
@@ -146,3 +154,46 @@ NUMBERS: dict[str, Sequence[Any]] = {
     "training_seconds": ("Training, s", seconds, _plain(0), -1),
     "latency_ms_p50": ("One image, ms", lambda value: number(value, 1), _plain(1), -1),
 }
+
+
+@router.get("/versus")
+def side_by_side(
+    request: Request, a: str = "", b: str = "", show: str = "all", page: int = Query(1, ge=1, le=100_000)
+) -> HTMLResponse:
+    """Show the numbers of two runs, how they agree and where they do not; without two runs the form alone."""
+    catalogue = request.app.state.services.catalogue
+    groups = grouped(catalogue.entries())
+    chosen = [catalogue.find(id) for id in (a, b) if id]
+    unusable = [entry for entry in chosen if not entry.finished]
+    context = {"groups": groups, "first": a, "second": b, "unusable": unusable, "agreement": None}
+    if len(chosen) < 2 or unusable:
+        return render(request, "versus.html", pair=None, **context)
+    first, second = chosen
+    show = show if show in SHOWN else "all"
+    with test_predictions.readable(first), test_predictions.readable(second):
+        context["agreement"] = found = agreement(first, second)
+    differ = found.shown(show) if found else []
+    shown, pages = paged(differ, page)
+    return render(
+        request, "versus.html", pair=(first, second), lines=numbers(first, second),
+        settings=settings(first, second), classes=first.config["classes"], which=SHOWN, show=show,
+        counts={key: len(found.shown(key)) for key in SHOWN} if found else {}, count=len(differ),
+        shown=[(one, two, test_predictions.at_hand(first, one)) for one, two in shown], page=page, pages=pages,
+        p=chance(found.p) if found else "", explained=[explained(entry) for entry in chosen], **context,
+    )  # fmt: skip
+
+
+def grouped(entries: Sequence[Entry]) -> list[tuple[str, list[Entry]]]:
+    """Put finished runs with the same test images together, largest group first, each by accuracy."""
+    sets: dict[str, list[Entry]] = {}
+    for entry in entries:
+        if entry.record:
+            sets.setdefault(entry.record.row["test_identity"], []).append(entry)
+    ordered = sorted(sets.values(), key=lambda group: (-len(group), group[0].id))
+    return [(_title(group), sorted(group, key=lambda e: -e.record.row["accuracy"])) for group in ordered]
+
+
+def _title(group: Sequence[Entry]) -> str:
+    row = group[0].record.row
+    splits = " and ".join(sorted({entry.record.row["split"] for entry in group}))
+    return f"{row['dataset']}, split {splits}: {row['images']:,} test images"

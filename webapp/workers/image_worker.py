@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 SHOWN = 448  # pixels of the longer side of the picture on the page; smaller ones stay as they are
 OUTLINED = 1024  # pixels of the longer side at which nuclei are looked for
-TAKEN = "JPEG, PNG, TIFF, BMP, WebP, PPM, JPEG 2000 and still GIF"
+FORMATS = "JPEG, PNG, TIFF, BMP, WebP, PPM, JPEG 2000 and still GIF"
 
 
 @dataclass(frozen=True)
@@ -85,12 +85,16 @@ def _in_time(seconds: float, function: Callable[[], Seen]) -> Seen:
 def _look(content: bytes, show: bool, keep: bool, most_pixels: int) -> Seen:
     import cv2
 
-    from data.datasets.image_decoder import BadImage, decode
+    from data.datasets.image_decoder import BadImage, NotAnImage, TooManyPixels, decode
 
     try:
         return _seen(decode(content, most_pixels), show, keep)
+    except NotAnImage:
+        raise Refused(415, f"this is no image of an accepted format: {FORMATS}.") from None
+    except TooManyPixels as reason:
+        raise Refused(413, f"{reason}. Send a smaller image.") from None
     except BadImage as reason:
-        raise _refused(str(reason)) from None
+        raise Refused(422, f"{reason}. Send a complete 8-bit image such as a PNG or JPEG.") from None
     except (MemoryError, cv2.error):  # of OpenCV what it says of sizes that it cannot hold
         raise Refused(422, "it is too large or too narrow to be looked at. Send a smaller image.") from None
 
@@ -109,14 +113,6 @@ def _seen(picture: "Picture", show: bool, keep: bool) -> Seen:
         "kept": picture.png() if keep else b"",
     }
     return Seen(**seen, **(_for_page(pixels) if show else {}))
-
-
-def _refused(reason: str) -> Refused:
-    if reason == "not an image":
-        return Refused(415, f"this is no image of a kind that is taken: {TAKEN}.")
-    if "million pixels" in reason:
-        return Refused(413, f"{reason}. Send a smaller image.")
-    return Refused(422, f"{reason}. Send a whole 8-bit image such as a PNG or JPEG.")
 
 
 def _for_page(pixels: np.ndarray) -> dict[str, Any]:

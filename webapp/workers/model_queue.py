@@ -11,7 +11,6 @@ import numpy as np
 from utils.runs.run_folder import Run
 from webapp.http.problem_responses import Problem
 from webapp.http.prometheus_metrics import Meters
-from webapp.runs.catalogue import Entry
 from webapp.settings import Settings
 from webapp.workers import model_worker
 from webapp.workers.child_process import Child, Died, Late
@@ -73,13 +72,13 @@ class Inference:
             raise Problem(422, "No heatmap", answer)
         return answer
 
-    def heatmap_of_file(self, entry: Entry, path: Path, method: str = "") -> tuple[np.ndarray, np.ndarray]:
+    def heatmap_of_file(self, run: Run, path: Path, method: str = "") -> tuple[np.ndarray, np.ndarray]:
         """Return what `heatmap` says of an image file of a dataset, from a thread that may wait.
 
         Raises:
             Problem: as `heatmap`; 404 the image is not at hand, 503 it took too long.
         """
-        answer = asyncio.run_coroutine_threadsafe(self.heatmap(entry.run, _load(path), method), self._loop)
+        answer = asyncio.run_coroutine_threadsafe(self.heatmap(run, _load(path), method), self._loop)
         try:
             return answer.result(self._settings.deadline)
         except TimeoutError:
