@@ -9,8 +9,10 @@ from models.engine.cli import Root
 from models.engine.export import store as export_store
 from utils import console
 from utils.paths import runs_dir
+from utils.system import optional_packages
 from utils.text import NOTICE
 
+PACKAGES = ("fastapi", "uvicorn", "python_multipart", "prometheus_client")  # of requirements-web.txt
 HOST, PORT, TOKEN = "127.0.0.1", 8765, "LEUKOBENCH_TOKEN"
 
 
@@ -28,6 +30,8 @@ def serve(
     It answers on this machine alone, unless --host says otherwise; then a token is needed, and one is made where none
     is given. Ctrl-C stops it once the requests that have begun are finished.
     """
+    for package in PACKAGES:
+        optional_packages.need(package, "serve", "requirements-web.txt")
     from webapp.server import serve as run
     from webapp.settings import Settings, is_loopback
 

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from utils.paths import PROJECT
+from utils.system import optional_packages
 from webapp.http import connection_limits, security
 from webapp.runs import interpretation
 from webapp.settings import MB, Settings
@@ -74,12 +75,21 @@ def test_a_child_is_ended_when_it_is_late_and_started_anew_when_it_died():
     assert child.memory() == 0
 
 
-def test_an_address_that_cannot_be_had_is_one_line(guide):
+@pytest.mark.parametrize("package", ["fastapi", "uvicorn", "python_multipart", "prometheus_client"])
+def test_serve_names_the_missing_package_and_how_to_install_it(guide, monkeypatch, package):
+    real = optional_packages.installed
+    monkeypatch.setattr(optional_packages, "installed", lambda name: name != package and real(name))
+    done = guide("serve", "--port", "0")
+    (line,) = done.stderr.splitlines()
+    assert done.returncode == 1
+    assert f"'{package}'" in line and line.endswith("pip install -r requirements-web.txt")
+
+
+def test_an_address_of_another_machine_is_refused_in_one_line(guide):
     done = guide("serve", "--host", "192.0.2.1", "--port", "0")
     assert done.returncode == 1
-    assert done.stderr.splitlines()[-1] == (
-        "Error: Cannot listen at 192.0.2.1, port 0: Cannot assign requested address. Choose another --port or --host."
-    )
+    line = done.stderr.splitlines()[-1]
+    assert all(text in line for text in ("192.0.2.1", "port 0", "--port", "--host"))
 
 
 def test_the_limits_in_the_document_are_those_of_the_server():

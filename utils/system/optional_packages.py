@@ -1,4 +1,4 @@
-"""Packages that only some commands need, from requirements-extra.txt."""
+"""Packages that only some commands need, from requirements-extra.txt and requirements-web.txt."""
 
 from importlib import util
 
@@ -13,15 +13,16 @@ def installed(package: str) -> bool:
         return False
 
 
-def need(package: str, for_what: str) -> None:
+def need(package: str, for_what: str, requirements: str = "requirements-extra.txt") -> None:
     """Check that an optional package is installed, without importing it.
 
     Args:
         package: as it is imported, "onnxruntime".
         for_what: what needs it, "export --format onnx".
+        requirements: file that lists the package.
 
     Raises:
         LeukoBenchError: it is not there; the line says how to install it.
     """
     if not installed(package):
-        raise LeukoBenchError(f"{for_what} needs the package '{package}'. Run: pip install -r requirements-extra.txt")
+        raise LeukoBenchError(f"{for_what} needs the package '{package}'. Run: pip install -r {requirements}")
