@@ -199,7 +199,9 @@ FORMS = {
     "other boundary": form(part(b"images", SMEAR, b"a.png"), kind="multipart/form-data; boundary=y"),
     "boundary in another charset": form(kind="multipart/form-data; boundary*=utf-16''x%00"),
     "boundary in pieces": form(kind="multipart/form-data; boundary*0=a; boundary*1=b"),
-    "charset that fits no text": form(part(b"models", b"\xff"), kind="multipart/form-data; boundary=x; charset=undefined"),
+    "charset that fits no text": form(
+        part(b"models", b"\xff"), kind="multipart/form-data; boundary=x; charset=undefined"
+    ),
     "charset of host names": form(part(b"models", b"a." * 99), kind="multipart/form-data; boundary=x; charset=idna"),
     "charset that is no text": form(part(b"models", b"a"), kind="multipart/form-data; boundary=x; charset=zlib"),
     "mixed": form(kind="multipart/mixed; boundary=x"),

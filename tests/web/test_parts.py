@@ -1,9 +1,9 @@
 """Parts of the server by themselves: how answers are worded, and processes that are late or die."""
 
-import time
 from types import SimpleNamespace
 
 import pytest
+from echo_worker import make_worker
 
 from utils.paths import PROJECT
 from utils.system import optional_packages
@@ -40,21 +40,6 @@ def test_runs_are_named_as_shortly_as_tells_them_apart():
     runs = ("a", "d", "s", "1"), ("b", "d", "s", "2"), ("b", "d", "t", "3"), ("c", "d", "s", "4"), ("c", "e", "s", "5")
     found = interpretation.names([entry(*each) for each in (*runs, ("f", "d", "s", "6"), ("f", "d", "s", "7"))])
     assert list(found.values()) == ["a", "b, s split", "b, t split", "c, d", "c, e", "f, 6", "f, 7"]
-
-
-def make_worker():
-    def work(message):
-        if message == "die":
-            import os
-
-            os._exit(3)
-        if message == "sleep":
-            time.sleep(60)
-        if message == "fail":
-            raise ValueError("as asked")
-        return message
-
-    return work
 
 
 def test_a_child_is_ended_when_it_is_late_and_started_anew_when_it_died():
