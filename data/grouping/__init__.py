@@ -1,1 +1,1 @@
-"""Related images found without labels: near duplicates, overlapping fields, stain groups."""
+"""Related images: near duplicates, overlapping fields of view, stain groups as a stand-in for patients."""

@@ -1,24 +1,21 @@
-"""Near duplicates: pictures that are one picture, compressed again, made smaller or a little brighter."""
+"""Near duplicates: copies of an image that were recompressed, resized or slightly brightened."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import product
 
 import numpy as np
 
-SIDE = 16  # of the perceptual hash: 256 bits, on which two smears differ in 88 or more of 128 expected ones
-NEAR = 20  # bits: a picture made 10 % brighter, so that its light is cut off, differs in up to 20 from itself
-LIKELY = 88  # bits, within which pictures that show one place in part may lie and others do not
-ROWS = 2048  # compared with all others at once
-ALL = 5000  # pictures up to which each is compared with every other one; the distances of all take 100 MB
-PIECES = NEAR + 2  # of a fingerprint: two that differ in NEAR bits are the same in two pieces at least
-BESIDE = 64  # of more pictures with one fingerprint, each is paired with so many that follow it
+SIDE = 16  # of the perceptual hash: 256 bits; unrelated smears differ in 88 or more (128 expected)
+NEAR = 20  # bits: an image brightened by 10 %, with clipped highlights, differs from itself in up to 20
+LIKELY = 88  # bits within which images that partly show one place may be
+ROWS = 2048  # fingerprints compared with all others at once
+ALL = 5000  # images up to which all pairs are compared; their distances take 100 MB
+PIECES = NEAR + 2  # of a fingerprint: two that differ in NEAR bits are equal in at least two pieces
+BESIDE = 64  # of more images with equal fingerprints, each is paired with this many that follow it
 
 
 def fingerprint(image: np.ndarray) -> np.ndarray:
-    """Return the perceptual hash of (h, w, 3) uint8 RGB, (256,) bool: which low frequencies of brightness are strong.
-
-    The pHash of the library imagehash (Zauner 2010).
-    """
+    """Return the perceptual hash (pHash, Zauner 2010) of (h, w, 3) uint8 RGB, (256,) bool."""
     import imagehash
     from PIL import Image
 
@@ -26,14 +23,14 @@ def fingerprint(image: np.ndarray) -> np.ndarray:
 
 
 def find(fingerprints: np.ndarray, most: int = NEAR, compared: int = ALL) -> list[tuple[int, int, int]]:
-    """Return (first, second, differing bits) of pairs of (n, 256) fingerprints that differ in at most `most` bits.
+    """Return (first, second, differing bits) of the pairs of (n, 256) fingerprints that differ in at most `most` bits.
 
-    Up to `compared` fingerprints, all are compared with all. Of more, only those that are the same in two of PIECES
-    pieces (as multi-index hashing does, Norouzi, Punjani and Fleet 2012): that misses none within NEAR bits, and finds
-    some of the pairs further apart; of more than BESIDE equal ones each is paired with the BESIDE that follow it. Time
-    and memory grow as n log n and as the pairs found.
+    Up to `compared` fingerprints all pairs are compared. Of more, only those equal in two of PIECES pieces (multi-index
+    hashing, Norouzi, Punjani and Fleet 2012): this finds every pair within NEAR bits and some of those further apart.
+    Of more than BESIDE equal fingerprints each is paired with the BESIDE that follow it. Time and memory grow as
+    n log n and with the pairs found.
 
-    First is the lower index; pairs are in ascending order.
+    Pairs are in ascending order, the lower index first.
     """
     if len(fingerprints) <= compared:
         return _all(fingerprints, most)
@@ -49,10 +46,10 @@ def find(fingerprints: np.ndarray, most: int = NEAR, compared: int = ALL) -> lis
 
 
 def equals(groups: Iterable[Sequence[int]], total: int) -> Iterator[tuple[int, int]]:
-    """Yield the pairs within groups of equals, indices in ascending order.
+    """Yield the pairs within groups of equal images, indices in ascending order.
 
-    Of `total` indices beyond ALL, each is paired with the BESIDE that follow it in its group: all pairs of thousands of
-    equals, such as empty pictures, say no more than these.
+    Where `total` exceeds ALL, each is paired only with the BESIDE that follow it in its group, which still links
+    thousands of equal images, such as blank ones.
     """
     most = BESIDE if total > ALL else total
     for group in groups:
@@ -61,7 +58,7 @@ def equals(groups: Iterable[Sequence[int]], total: int) -> Iterator[tuple[int, i
 
 
 def _all(fingerprints: np.ndarray, most: int) -> list[tuple[int, int, int]]:
-    """Compare all with all, by one matrix product a block."""
+    """Compare all pairs, by one matrix product per block."""
     signs = np.where(fingerprints, np.float32(1), np.float32(-1))
     found = []
     for start in range(0, len(signs), ROWS):
@@ -73,14 +70,14 @@ def _all(fingerprints: np.ndarray, most: int) -> list[tuple[int, int, int]]:
 
 
 def _alike(bits: np.ndarray, words: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return (lower, higher, differing bits) of different fingerprints that are the same in two pieces.
+    """Return (lower, higher, differing bits) of unequal fingerprints that are equal in two pieces.
 
     Args:
         bits: (n, 256) bool.
-        words: (n, 4) uint64, the same packed.
-        most: bits that they may differ in.
+        words: (n, 4) uint64, the same bits packed.
+        most: differing bits allowed.
     """
-    # Neighbouring frequencies go together: a piece takes its bits from everywhere, or many would be the same in it.
+    # Neighbouring frequencies are correlated, so each piece takes bits from everywhere.
     places = np.array_split(np.random.default_rng(0).permutation(bits.shape[1]), PIECES)
     pieces = [bits[:, place] @ (1 << np.arange(len(place), dtype=np.uint64)) for place in places]
     width = np.uint64(max(map(len, places)))
@@ -89,7 +86,7 @@ def _alike(bits: np.ndarray, words: np.ndarray, most: int) -> tuple[np.ndarray, 
     for one in range(PIECES):
         found = [kept]
         for other in range(one):
-            # The key above, the number below: one sort of whole numbers puts equal keys side by side.
+            # Key in the high bits, index in the low bits: one integer sort puts equal keys side by side.
             sorted_ = np.sort((pieces[one] << width | pieces[other]) << np.uint64(32) | number)
             key, at = sorted_ >> np.uint64(32), (sorted_ & np.uint64(2**32 - 1)).astype(np.uint32)
             for left, right in _runs(key):
@@ -100,7 +97,7 @@ def _alike(bits: np.ndarray, words: np.ndarray, most: int) -> tuple[np.ndarray, 
 
 
 def _runs(key: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yield the places of pairs with one key in (n,) sorted keys: neighbours first, then those with one between."""
+    """Yield the positions of pairs with equal keys in (n,) sorted keys, by growing distance."""
     left = np.flatnonzero(key[1:] == key[:-1])
     step = 1
     while len(left):
@@ -111,5 +108,5 @@ def _runs(key: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
 
 
 def _differing(words: np.ndarray, pairs: np.ndarray) -> np.ndarray:
-    """Return in how many bits the fingerprints of pairs (m, 2) differ."""
+    """Return the number of differing bits of pairs (m, 2) of fingerprints."""
     return np.bitwise_count(words[pairs[:, 0]] ^ words[pairs[:, 1]]).sum(axis=1, dtype=np.int64)

@@ -1,7 +1,7 @@
-"""Overlapping fields of view: two pictures that show the same cells, moved against one another.
+"""Overlapping fields of view: two images that show the same cells at shifted positions.
 
-Pairs are proposed by what they look like, never by their names, and proven by their cells: features that match lie in
-both pictures in the same arrangement, and the pictures agree where they then come to lie on one another.
+Candidate pairs come from texture and colour, never from file names. They are verified by geometry: matching features
+have the same arrangement in both images (RANSAC), and brightness correlates where the aligned images overlap.
 """
 
 from collections import defaultdict
@@ -13,36 +13,36 @@ from itertools import combinations
 import numpy as np
 
 from data.grouping.near_duplicates import ALL
-from data.grouping.sift_matching import THUMBNAIL, UNIT, Local, alike, nearby, nearest, without_corner
+from data.grouping.sift_matching import THUMBNAIL, UNIT, Local, alike, nearest, without_corner
 from utils.system.environment import usable_cores
 
-BY_TEXTURE = 12  # pictures proposed for each
+BY_TEXTURE = 12  # candidates of each image
 BY_COLOUR = 10
-SAME = 0.85  # cosine of two descriptors that may show the same
-TURN = 20.0  # degrees, between directions of two features that match; slides are moved, hardly turned
-GROWTH = 0.3  # of their diameters' logarithm
-FEWEST = 8  # matching features in one arrangement: chance reaches 6 in two of 100,000 pairs
-ERROR = 2.5  # pixels of the reduced picture
+SAME = 0.85  # least cosine of two matching descriptors
+TURN = 20.0  # degrees between the directions of two matching features: slides are shifted, hardly rotated
+GROWTH = 0.3  # difference of the logarithms of their diameters
+FEWEST = 8  # matching features in one arrangement; by chance 6 occur in two of 100,000 pairs
+ERROR = 2.5  # pixels of the reduced image
 LARGEST_TURN = 12.0  # degrees, between two fields
 LARGEST_GROWTH = 0.1
-AGREEMENT = 0.45  # correlation of brightness where the fields lie on one another
-AT_ONCE = 10_000  # pairs that wait in memory for their turn
-BESIDE = 64  # where there are many pictures: overlaps of one, past which those beside it are not compared as well
-STILL = 1.5  # pixels of the reduced picture: fields that moved less are one field, taken or stored twice
+AGREEMENT = 0.45  # least correlation of brightness where the aligned fields overlap
+AT_ONCE = 10_000  # pairs queued in memory
+BESIDE = 64  # of many images: with more overlaps than this, the neighbours of an image are not compared with each other
+STILL = 1.5  # pixels of the reduced image: fields that moved less are one field, taken or stored twice
 
 
 @dataclass(frozen=True)
 class Overlap:
-    """Two pictures that share a part of the slide.
+    """Two images that share a part of the slide.
 
     Attributes:
         first, second: indices, first lower.
-        dx, dy: where the middle of the first picture lies in the second, less where it lies in the first; pixels.
+        dx, dy: position of the first image's centre in the second image, minus its position in the first; pixels.
         turn: degrees.
-        inliers: features in one arrangement.
-        share: part of the first picture that the second shows, 0-1.
+        inliers: matching features in one arrangement.
+        share: part of the first image that the second shows, 0-1.
         agreement: correlation of brightness in that part, -1 to 1.
-        still: the field moved by less than STILL.
+        still: whether the field moved by less than STILL.
     """
 
     first: int
@@ -57,26 +57,25 @@ class Overlap:
 
 
 def find(pictures: Sequence[Local], colours: np.ndarray, proposed: Iterable[tuple[int, int]] = ()) -> list[Overlap]:
-    """Find the overlapping ones of n pictures, in ascending order.
+    """Find the overlapping pairs of n images, in ascending order.
 
-    For each a fixed number of others is looked at, of more than ALL pictures found without comparing all with all.
+    Each image is compared with a fixed number of candidates; of more than ALL images these come from an approximate
+    search.
 
     Args:
-        pictures: local features.
-        colours: (n, d) in which Euclidean distance says how alike light and stain are.
-        proposed: pairs of indices to look at besides, lower first.
+        pictures: features of the images.
+        colours: (n, d) illumination and stain statistics, compared by Euclidean distance.
+        proposed: further candidate pairs of indices, lower first.
     """
     from threadpoolctl import threadpool_limits
 
     if len(pictures) < 2:
         return []
-
     many = len(pictures) > ALL
-    coloured = nearby if many else nearest
-    pending = alike(pictures, BY_TEXTURE) | coloured(colours, BY_COLOUR) | set(proposed)
+    pending = alike(pictures, BY_TEXTURE) | nearest(colours, BY_COLOUR, approximate=many) | set(proposed)
     seen: set[tuple[int, int]] = set()
     found: list[Overlap] = []
-    # One thread a pair: with more, small matrix products wait for one another.
+    # One BLAS thread per pair: with more, small matrix products wait for each other.
     with threadpool_limits(1), ThreadPoolExecutor(usable_cores()) as pool:
         while pending:
             order = sorted(pending)
@@ -89,7 +88,7 @@ def find(pictures: Sequence[Local], colours: np.ndarray, proposed: Iterable[tupl
 
 
 def prove(pictures: Sequence[Local], first: int, second: int) -> Overlap | None:
-    """Return how two of the pictures overlap; None where nothing shows that they do."""
+    """Return how two of the images overlap; None where no overlap is verified."""
     import cv2
 
     one, other = pictures[first], pictures[second]
@@ -116,7 +115,7 @@ def prove(pictures: Sequence[Local], first: int, second: int) -> Overlap | None:
 
 
 def _matches(one: Local, other: Local) -> tuple[np.ndarray, np.ndarray]:
-    """Return the places (m, 2) in both pictures of features that are each other's nearest and stand alike."""
+    """Return the positions (m, 2) in both images of mutually nearest features of similar direction and size."""
     cosine = one.descriptors.astype(np.float32) @ other.descriptors.astype(np.float32).T
     best, back = cosine.argmax(axis=1), cosine.argmax(axis=0)
     index = np.arange(len(best))
@@ -129,7 +128,7 @@ def _matches(one: Local, other: Local) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _agreement(one: Local, other: Local, fit: np.ndarray) -> tuple[float, float]:
-    """Return the part of the first picture that lies in the second, and the correlation of brightness there."""
+    """Return the share of the first image that the second shows, and the correlation of brightness there."""
     import cv2
 
     side = (THUMBNAIL, THUMBNAIL)
@@ -137,18 +136,18 @@ def _agreement(one: Local, other: Local, fit: np.ndarray) -> tuple[float, float]
     back = np.diag([one.size[1] / THUMBNAIL, one.size[0] / THUMBNAIL, 1])
     place = (into @ np.vstack([fit, (0, 0, 1)]) @ back)[:2]
     how = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    laid = cv2.warpAffine(other.thumbnail, place, side, flags=how)
+    aligned = cv2.warpAffine(other.thumbnail, place, side, flags=how)
     clear = without_corner(*side)
     whole = cv2.warpAffine(np.full(side, 255, np.uint8), place, side, flags=how) == 255
     both = clear & (cv2.warpAffine(clear.astype(np.uint8) * 255, place, side, flags=how) == 255)
-    a, b = one.thumbnail[both].astype(np.float64), laid[both].astype(np.float64)
+    a, b = one.thumbnail[both].astype(np.float64), aligned[both].astype(np.float64)
     if len(a) < 2 or a.std() == 0 or b.std() == 0:
         return float(whole.mean()), 0.0
     return float(whole.mean()), float(np.corrcoef(a, b)[0, 1])
 
 
 def _beside(found: Sequence[Overlap], most: int) -> set[tuple[int, int]]:
-    """Return the pairs that overlap one and the same third picture, which overlaps no more than `most`."""
+    """Return the pairs of images that overlap a common third image, which has at most `most` overlaps."""
     beside: dict[int, set[int]] = defaultdict(set)
     for overlap in found:
         beside[overlap.first].add(overlap.second)

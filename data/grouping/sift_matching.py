@@ -1,8 +1,7 @@
-"""Local features of a smear's picture, and which pictures hold the same ones: the texture half of finding overlaps."""
+"""SIFT features of an image, and the search for images that share them."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from math import ceil, log2
 from typing import TYPE_CHECKING
 
@@ -14,29 +13,28 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
     from sklearn.cluster import MiniBatchKMeans
 
-SIDE = 224  # pixels: a larger picture is reduced to it
-MOST = 200  # features of a picture
+SIDE = 224  # pixels of the longer side to which larger images are reduced
+MOST = 200  # features of an image
 CONTRAST = 0.02  # half of OpenCV's: pale red cells count
 THUMBNAIL = 112
-CORNER = (0.87, 0.78)  # share of height and width from which on, in the bottom right corner, a scale bar may lie
+CORNER = (0.87, 0.78)  # shares of height and width beyond which, at the bottom right, a scale bar may be
 UNIT = 512  # length of a descriptor; its largest entries stay below 256
-WORDS = 2048
-SAMPLE = 40_000  # descriptors from which the words are made
-DIMENSIONS = 32  # of 128, in which words are told apart
-A_WORD = 1000  # pictures: with twice as many, words are halved once more
-AXES = 8  # columns in which rows are compared where there are many: a tree of more is no faster than all with all
-BLOCK = 256  # pictures compared with the others at once
+WORDS = 2048  # visual words
+SAMPLE = 40_000  # descriptors from which the words are learned
+DIMENSIONS = 32  # principal components of the 128 that words are learned in
+A_WORD = 1000  # images: for each doubling of them, words are halved once more
+AXES = 8  # columns used by the approximate search: a k-d tree with more is no faster than comparing all
 
 
 @dataclass(frozen=True)
 class Local:
-    """Local features of a picture that was reduced by `scale`.
+    """SIFT features of an image that was reduced by `scale`.
 
     Attributes:
-        scale: pixels of the picture in one of the reduced picture.
-        size: height and width of the reduced picture.
-        points: (k, 4) float32: x, y and diameter in pixels of the reduced picture, direction in degrees.
-        descriptors: (k, 128) uint8, square roots, each of length UNIT.
+        scale: pixels of the image per pixel of the reduced image.
+        size: height and width of the reduced image.
+        points: (k, 4) float32: x, y and diameter in pixels of the reduced image, direction in degrees.
+        descriptors: (k, 128) uint8, square roots of the histograms, each of Euclidean length UNIT.
         thumbnail: (THUMBNAIL, THUMBNAIL) uint8, brightness.
     """
 
@@ -48,9 +46,9 @@ class Local:
 
 
 def describe(image: np.ndarray) -> Local:
-    """Find the local features of (h, w, 3) uint8 RGB, none in the scale bar's corner.
+    """Detect the features of (h, w, 3) uint8 RGB outside the corner of the scale bar.
 
-    SIFT (Lowe 2004) with the square roots of its histograms (RootSIFT, Arandjelovic and Zisserman 2012).
+    RootSIFT (Arandjelovic and Zisserman 2012): SIFT (Lowe 2004) with the square roots of its histograms.
     """
     import cv2
 
@@ -71,19 +69,18 @@ def describe(image: np.ndarray) -> Local:
 
 
 def without_corner(height: int, width: int) -> np.ndarray:
-    """Return (height, width) bool, False in the corner at the bottom right that may hold a scale bar."""
+    """Return (height, width) bool, False in the bottom right corner, where a scale bar may be."""
     clear = np.ones((height, width), bool)
     clear[round(CORNER[0] * height) :, round(CORNER[1] * width) :] = False
     return clear
 
 
-def alike(pictures: Sequence[Local], count: int, seed: int = 0, compared: int = ALL) -> set[tuple[int, int]]:
-    """Return each picture paired with the `count` others that share most and rarest features, as (lower, higher) index.
+def alike(pictures: Sequence[Local], count: int, seed: int = 0) -> set[tuple[int, int]]:
+    """Pair each image with the `count` others that share the most and rarest features, as (lower, higher) index.
 
-    Bags of visual words (Sivic and Zisserman 2003): descriptors are sorted into WORDS clusters, pictures compared by
-    the cosine of their weighted counts. Of more than `compared` pictures, words are halved until each stands in some
-    hundred pictures only (large vocabularies, as in Philbin et al. 2007), and a picture is compared with those that
-    share a word with it: time and memory grow as the pictures do.
+    Bags of visual words (Sivic and Zisserman 2003): descriptors are clustered into WORDS words; images are compared by
+    the cosine of their TF-IDF weighted word counts. Of more than ALL images, words are halved until each occurs in some
+    hundred images only (large vocabularies, Philbin et al. 2007), so that time and memory grow linearly.
     """
     from scipy import sparse
     from sklearn.cluster import MiniBatchKMeans
@@ -103,64 +100,54 @@ def alike(pictures: Sequence[Local], count: int, seed: int = 0, compared: int = 
     number = min(WORDS, len(sample) // 2)
     words = MiniBatchKMeans(number, init="random", n_init=1, batch_size=8192, max_iter=5, random_state=seed)
     words.fit(axes.transform(sample))
-    many = len(pictures) > compared
-    halvings = max(ceil(log2(len(pictures) / A_WORD)), 0) if many else 0
+    halvings = max(ceil(log2(len(pictures) / A_WORD)), 0) if len(pictures) > ALL else 0
     word = np.concatenate([_words(words, axes.transform(part), halvings) for part in _parts(pictures)])
     ones = np.ones(len(word), np.float32)
     counts = sparse.csr_matrix((ones, (owner, word)), shape=(len(pictures), number << halvings))
     weighted = TfidfTransformer(sublinear_tf=True).fit_transform(counts)
-    return _sharing(weighted, count) if many else nearest(weighted, count, metric="cosine")
+    return _most_similar(weighted, count)
 
 
-def nearest(rows: object, count: int, metric: str = "euclidean") -> set[tuple[int, int]]:
-    """Return each of n rows (array or sparse) paired with its `count` nearest others, as (lower, higher) index."""
-    from sklearn.neighbors import NearestNeighbors
+def nearest(rows: np.ndarray, count: int, approximate: bool = False) -> set[tuple[int, int]]:
+    """Pair each of n rows (n, e) with its `count` nearest others, as (lower, higher) index.
 
-    total = rows.shape[0]
-    found = NearestNeighbors(n_neighbors=min(count, total - 1), metric=metric).fit(rows).kneighbors()[1]
-    return _pairs(enumerate(found.tolist()))
-
-
-def nearby(rows: np.ndarray, count: int) -> set[tuple[int, int]]:
-    """Return each of n rows (n, e) paired with `count` near others, at most twice as far away as the nearest ones.
-
-    Rows are compared in the last AXES columns alone, so that a search looks at few of them (Arya et al. 1998).
+    The approximate search compares the last AXES columns alone and returns rows that are at most twice as far away as
+    the nearest ones (Arya et al. 1998).
     """
     from scipy.spatial import cKDTree
 
-    rows = rows[:, -AXES:]
-    found = cKDTree(rows).query(rows, min(count + 1, len(rows)), eps=1.0)[1]
-    return _pairs((one, [other for other in line if other != one][:count]) for one, line in enumerate(found.tolist()))
+    if approximate:
+        rows = rows[:, -AXES:]
+    found = cKDTree(rows).query(rows, min(count + 1, len(rows)), eps=1.0 if approximate else 0.0)[1]
+    return _pairs(found.tolist(), count)
 
 
-def _pairs(found: Iterable[tuple[int, list[int]]]) -> set[tuple[int, int]]:
-    return {(min(one, other), max(one, other)) for one, others in found for other in others}
+def _pairs(found: Iterable[list[int]], count: int) -> set[tuple[int, int]]:
+    """Pair each row with up to `count` of the rows found for it, itself left out."""
+    return {
+        (min(row, other), max(row, other))
+        for row, line in enumerate(found)
+        for other in [each for each in line if each != row][:count]
+    }
 
 
 def _words(words: "MiniBatchKMeans", points: np.ndarray, halvings: int) -> np.ndarray:
-    """Return the word of each of (k, DIMENSIONS) points, halved so many times by planes through the word's centre."""
+    """Return the word of each of (k, DIMENSIONS) points; words are halved by planes through their centres."""
     word = words.predict(points)
     sides = points[:, :halvings] > words.cluster_centers_[word, :halvings]
     return (word.astype(np.int64) << halvings) + sides @ (1 << np.arange(halvings))
 
 
-def _sharing(rows: "csr_matrix", count: int) -> set[tuple[int, int]]:
-    """Return each of n sparse rows of unit length paired with the `count` others of largest cosine above 0."""
-    turned = rows.T.tocsr()
-    found = set()
-    for start in range(0, rows.shape[0], BLOCK):
-        cosines = rows[start : start + BLOCK] @ turned
-        for one, (low, high) in enumerate(pairwise(cosines.indptr.tolist()), start):
-            others, cosine = cosines.indices[low:high], cosines.data[low:high]
-            apart = others != one
-            others, cosine = others[apart], cosine[apart]
-            best = others[np.argpartition(-cosine, count)[:count]] if len(others) > count else others
-            found |= _pairs([(one, best.tolist())])
-    return found
+def _most_similar(rows: "csr_matrix", count: int) -> set[tuple[int, int]]:
+    """Pair each of n sparse rows of unit length with the `count` others of largest cosine above 0."""
+    from sparse_dot_topn import sp_matmul_topn
+
+    top = sp_matmul_topn(rows, rows.T.tocsr(), count + 1, sort=True)  # one more, as most rows find themselves
+    return _pairs((line.tolist() for line in np.split(top.indices, top.indptr[1:-1])), count)
 
 
 def _parts(pictures: Sequence[Local], rows: int = 50_000) -> Iterator[np.ndarray]:
-    """Yield the descriptors of all pictures as float32, so many rows at a time."""
+    """Yield the descriptors of all images as float32, `rows` at a time."""
     held, known = [], 0
     for picture in pictures:
         held.append(picture.descriptors)

@@ -1,4 +1,4 @@
-"""Measure the light and the stain of a smear's picture: what its slide and its microscope gave it, not its cells."""
+"""Illumination and stain statistics of an image: properties of the slide and the microscope, not of the cells."""
 
 from functools import cache
 
@@ -6,9 +6,9 @@ import numpy as np
 
 from data.grouping.sift_matching import without_corner
 
-SIDE = 112  # pixels, to which a picture is reduced first: light and stain are the same at every size
-RIM = 4  # pixels of SIDE around nuclei that belong to neither nuclei nor background
-FEWEST = 20  # pixels, below which a median is not taken
+SIDE = 112  # pixels to which images are reduced: illumination and stain do not depend on the size
+RIM = 4  # pixels of SIDE around nuclei that count neither as nuclei nor as background
+FEWEST = 20  # pixels of which a median is taken
 
 NAMES = tuple(
     f"{what}_{channel}"
@@ -18,11 +18,11 @@ NAMES = tuple(
 
 
 def measure(image: np.ndarray) -> np.ndarray:
-    """Return the statistics NAMES of (h, w, 3) uint8 RGB: (18,) float64, optical densities; nan where nothing is found.
+    """Return the statistics NAMES of (h, w, 3) uint8 RGB: (18,) float64, optical densities; NaN where not measurable.
 
-    The light is a surface through the background, a + b x + c y + d (x^2 + y^2) with x and y in -0.5..0.5: its level,
-    slope and vignetting. Red cells and nuclei are medians of the density above that surface, so that a change of light
-    leaves them as they are. The scale bar's corner is left out.
+    Illumination is a surface fitted to the background, a + b x + c y + d (x^2 + y^2) with x and y in -0.5..0.5: level,
+    slope and vignetting. Red cells and nuclei are medians of the density above that surface, which makes them
+    independent of the illumination. The corner of the scale bar is left out.
     """
     import cv2
 
@@ -47,14 +47,14 @@ def measure(image: np.ndarray) -> np.ndarray:
 
 @cache
 def _surface() -> np.ndarray:
-    """Return the terms of the surface of light at each pixel, (SIDE, SIDE, 4)."""
+    """Return the terms of the illumination surface at each pixel, (SIDE, SIDE, 4)."""
     at = (np.arange(SIDE) + 0.5) / SIDE - 0.5
     y, x = np.meshgrid(at, at, indexing="ij")
     return np.stack([np.ones_like(x), x, y, x * x + y * y - 1 / 6], axis=2)
 
 
 def _background(total: np.ndarray, rest: np.ndarray, surface: np.ndarray) -> tuple[np.ndarray, float]:
-    """Return the pixels without stain (SIDE, SIDE) bool and the spread of their density: the lowest lying surface."""
+    """Find unstained pixels, (SIDE, SIDE) bool, and the robust standard deviation of their density."""
     chosen = rest & (total <= np.percentile(total[rest], 40))
     spread = 0.0
     for _ in range(4):
@@ -66,7 +66,7 @@ def _background(total: np.ndarray, rest: np.ndarray, surface: np.ndarray) -> tup
 
 
 def _fitted(terms: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Return the least-squares factors of terms (n, 4) for values (n,) or (n, c)."""
+    """Return the least-squares coefficients of terms (n, 4) for values (n,) or (n, c)."""
     return np.linalg.lstsq(terms.T @ terms, terms.T @ values, rcond=None)[0]
 
 

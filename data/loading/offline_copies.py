@@ -5,7 +5,6 @@ the dataset change it. Copies stand beside the split, never in it: manifest and 
 """
 
 import hashlib
-import shutil
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -92,19 +91,8 @@ def prepare(split: "SplitFolder", offline: Offline, progress: Callable[[int, int
     path = place(split, offline)
     if is_whole(path, plan):
         return path
-    old = atomic_folder.hidden(path, "old")
-    try:
-        with atomic_folder.staged(path) as partial:
-            _make(split, offline, plan, partial, progress)
-            if path.exists() and not is_whole(path, plan):
-                path.rename(old)
-    except LeukoBenchError:
-        if not is_whole(path, plan):  # else another process was faster
-            if old.exists() and not path.exists():
-                old.rename(path)
-            raise
-    finally:
-        shutil.rmtree(old, ignore_errors=True)
+    with atomic_folder.replaced(path, lambda: is_whole(path, plan)) as partial:
+        _make(split, offline, plan, partial, progress)
     return path
 
 

@@ -1,1 +1,1 @@
-"""Splits into train, val and test: assignment of images or groups, folders, checks."""
+"""Splits into train, val and test: by image or by group, with their folders and checks."""

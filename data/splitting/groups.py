@@ -1,4 +1,4 @@
-"""Groups that a split keeps on one side: patients where a dataset names them, else what the stain suggests."""
+"""Groups that a split keeps in one subset: patients where a dataset names them, else stain groups."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -10,11 +10,11 @@ from utils.io import files
 from utils.paths import raw_dir
 from utils.runs.split_spec import Scheme
 
-ALONE = "image-"  # begins the group of an image that is in none of the given ones
+ALONE = "image-"  # prefix of the group of an image without a given group
 
 
 def given(dataset: str) -> dict[str, str]:
-    """Return the groups that came with a dataset, such as patients, by image; empty where none did."""
+    """Return the groups that came with a dataset, such as patients, by image; empty without groups.csv."""
     path = raw_dir(dataset) / index.GROUPS
     if not path.exists():
         return {}
@@ -22,10 +22,10 @@ def given(dataset: str) -> dict[str, str]:
 
 
 def whole(dataset: str, rows: Sequence[Indexed]) -> dict[str, str]:
-    """Return a group for every image, so that nothing that belongs together stands in two of them.
+    """Return a group for every image; related images never have two groups.
 
-    Given groups win over those guessed from the stain. Files that are the same image are joined with the groups they
-    are in; an image without a given group stands alone, under a name made of its content.
+    Given groups take precedence over stain groups. Groups that share an equal image are joined. An image without a
+    given group is a group of its own, named by its content.
 
     Raises:
         LeukoBenchError: the images cannot be read.
@@ -34,37 +34,37 @@ def whole(dataset: str, rows: Sequence[Indexed]) -> dict[str, str]:
     if not names:
         from data.grouping import stain_groups
 
-        names = stain_groups.ensure(dataset)
-    name_of: dict[str, str] = {}  # of the content
-    joined: dict[str, str] = {}
+        names = stain_groups.find(dataset).groups
+    name_of: dict[str, str] = {}  # by content
+    joined: dict[str, str] = {}  # name of a group by the name that was joined into it
 
-    def first(name: str) -> str:
-        while joined.get(name, name) != name:
+    def final(name: str) -> str:
+        while name in joined:
             name = joined[name]
         return name
 
     for row in sorted(rows):
-        name = first(names.get(row.image) or f"{ALONE}{row.sha256[:12]}")
-        known = first(name_of.setdefault(row.sha256, name))
+        name = final(names.get(row.image) or f"{ALONE}{row.sha256[:12]}")
+        known = final(name_of.setdefault(row.sha256, name))
         if name != known:
-            # A name of a group stays, that of a lone image goes.
-            kept, gone = sorted((name, known), key=lambda each: (each.startswith(ALONE), each))
-            joined[gone] = kept
-    return {row.image: first(name_of[row.sha256]) for row in rows}
+            # The name of a group is preferred to that of a single image.
+            kept, dropped = sorted((name, known), key=lambda each: (each.startswith(ALONE), each))
+            joined[dropped] = kept
+    return {row.image: final(name_of[row.sha256]) for row in rows}
 
 
 def described(dataset: str, table: Manifest) -> str:
-    """Return in words which groups a grouped manifest kept together."""
+    """Describe the groups of a grouped manifest in words."""
     names = {row.group for row in table.rows}
     if not given(dataset):
-        return f"groups guessed from the stain: {len(names)}; these are not patients"
+        return f"stain groups: {len(names)}; these are not patients"
     alone = sum(name.startswith(ALONE) for name in names)
-    more = f"; {alone} images are in none and stand alone" if alone else ""
+    more = f"; {alone} images without a group count as groups of their own" if alone else ""
     return f"groups: {len(names) - alone} given{more}"
 
 
 def parted(table: Manifest) -> int:
-    """Return how many groups of a manifest lie in more than one subset."""
+    """Count the groups of a manifest that lie in more than one subset."""
     places: dict[str, set[str]] = defaultdict(set)
     for row in table.rows:
         places[row.group].add(row.split)
@@ -72,7 +72,7 @@ def parted(table: Manifest) -> int:
 
 
 def thin(table: Manifest, scheme: Scheme) -> list[str]:
-    """Return in words where a subset has less than half of the images of a class that it should have."""
+    """List in words the subsets with less than half of the images of a class that their share asks for."""
     counts, rest = table.counts(), 1 - scheme.test
     wanted = {"train": rest * (1 - scheme.val), "val": rest * scheme.val, "test": scheme.test}
     totals = {label: sum(each[label] for each in counts.values()) for label in table.classes}
@@ -85,5 +85,5 @@ def thin(table: Manifest, scheme: Scheme) -> list[str]:
 
 
 def needed(scheme: Scheme) -> int:
-    """Return how many groups a class must lie in: one for each fold, and what is not tested is parted once more."""
+    """Return the least number of groups of a class: one per fold; the rest is divided into train and val."""
     return max(scheme.folds, 4 if scheme.folds == 2 else 3)

@@ -1,13 +1,15 @@
-"""Splits: stratified by class, repeatable, laid out as folders that `image_dataset_from_directory` reads.
+"""Splits into train, val and test: repeatable, stratified by class or by group, written as folders of links.
 
-Images are dealt in the order of a hash of (seed, content): a split does not depend on file names, on the release that
-was imported, or on the version of any library, and files that are the same image stay together in one subset. A grouped
-split deals whole groups instead (`data.grouping`).
+Images are assigned in the order of a hash of (seed, content). A split therefore does not depend on file names, on the
+release that was imported, or on a library's version, and equal files stay in one subset. A grouped split assigns whole
+groups (see `group_assignment`).
 """
 
 import hashlib
+import os
+import shutil
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 from pathlib import Path
@@ -16,17 +18,19 @@ from data import manifest
 from data.datasets import integrity_check
 from data.datasets.index import Indexed
 from data.manifest import Manifest, Row
-from data.splitting import folder_layout
 from data.splitting import groups as split_groups
 from utils.errors import LeukoBenchError
+from utils.io import atomic_folder
 from utils.paths import raw_dir, splits_dir
 from utils.runs.run_folder import SUBSETS
 from utils.runs.split_spec import DEFAULT, Scheme, apportion, fold_sizes, parse
 
+MANIFEST = "manifest.csv"
+
 
 @dataclass(frozen=True)
 class SplitFolder:
-    """A laid-out split: the folder that holds train/, val/ and test/, and its manifest."""
+    """A split on disk: the folder that holds train/, val/, test/ and manifest.csv, and its manifest."""
 
     path: Path
     manifest: Manifest
@@ -34,16 +38,16 @@ class SplitFolder:
     @property
     def manifest_path(self) -> Path:
         """Path of the manifest as CSV."""
-        return self.path / folder_layout.MANIFEST
+        return self.path / MANIFEST
 
 
 def prepare_split(dataset: str, split: str = DEFAULT, seed: int = 42) -> SplitFolder:
-    """Make a split of a dataset and lay it out, or take the folder that is there already.
+    """Return the folder of a split, built where it is missing or incomplete.
 
     Args:
         dataset: name of a folder below data/raw.
-        split: see `data.schemes.parse`.
-        seed: of the order in which images are dealt.
+        split: see `utils.runs.split_spec.parse`.
+        seed: of the order in which images are assigned.
 
     Raises:
         LeukoBenchError: the split is unknown, a class has too few images or groups, the dataset is damaged or the disk
@@ -51,24 +55,23 @@ def prepare_split(dataset: str, split: str = DEFAULT, seed: int = 42) -> SplitFo
     """
     rows = integrity_check.current_index(dataset)
     table = make_manifest(dataset, rows, parse(split), seed, split)
-    return _laid_out(dataset, _folder(dataset, split, seed), table, rows)
+    return _ensure_folder(dataset, _folder(dataset, split, seed), table, rows)
 
 
 def restore_split(dataset: str, table: Manifest, split: str, seed: int) -> SplitFolder:
-    """Lay out a manifest of before, whatever the same split would be dealt today: groups that are guessed may change.
+    """Rebuild a split from its stored manifest, as the same split may be assigned differently today.
 
     Args:
         dataset: name of a folder below data/raw; it may hold more images than the manifest.
-        table: the manifest, as it was kept beside the runs.
-        split: what it was made with, as is `seed`: its folder is taken where it holds just this manifest.
+        table: the manifest stored with the runs.
+        split, seed: what it was made with; their folder is used where it holds exactly this manifest.
 
     Raises:
-        LeukoBenchError: an image of the manifest is missing or another one now, the dataset is damaged or the disk is
-            full.
+        LeukoBenchError: an image of the manifest is missing or changed, the dataset is damaged or the disk is full.
     """
     rows = integrity_check.current_index(dataset)
-    there = {row.image: row.sha256 for row in rows}
-    changed = [row.image for row in table.rows if there.get(row.image) != row.sha256]
+    present = {row.image: row.sha256 for row in rows}
+    changed = [row.image for row in table.rows if present.get(row.image) != row.sha256]
     if changed:
         raise LeukoBenchError(
             f"Dataset '{dataset}' lacks images of manifest {table.hash}, or holds others under their names: "
@@ -76,28 +79,16 @@ def restore_split(dataset: str, table: Manifest, split: str, seed: int) -> Split
             "train a new run."
         )
     usual = _folder(dataset, split, seed)
-    if folder_layout.is_whole(usual, table, {row.image: row.bytes for row in rows}):
+    if is_complete(usual, table, {row.image: row.bytes for row in rows}):
         return SplitFolder(usual, table)
-    return _laid_out(dataset, splits_dir() / f"{dataset}-{table.hash}", table, rows)
-
-
-def _folder(dataset: str, split: str, seed: int) -> Path:
-    return splits_dir() / f"{dataset}-{parse(split).slug}-seed{seed}"
-
-
-def _laid_out(dataset: str, path: Path, table: Manifest, rows: Sequence[Indexed]) -> SplitFolder:
-    """Return the folder of a manifest, built where it is not whole."""
-    sizes = {row.image: row.bytes for row in rows}
-    if not folder_layout.is_whole(path, table, sizes):
-        folder_layout.build(path, table, raw_dir(dataset), sizes)
-    return SplitFolder(path, table)
+    return _ensure_folder(dataset, splits_dir() / f"{dataset}-{table.hash}", table, rows)
 
 
 def make_manifest(dataset: str, rows: Sequence[Indexed], scheme: Scheme, seed: int, text: str) -> Manifest:
-    """Deal the images of an index to the subsets.
+    """Assign the images of an index to the subsets.
 
     Raises:
-        LeukoBenchError: a class would have no image in a subset, or groups cannot be had.
+        LeukoBenchError: a class would have no image in a subset, or the groups cannot be determined.
     """
     classes: dict[str, list[Indexed]] = defaultdict(list)
     for row in rows:
@@ -106,12 +97,13 @@ def make_manifest(dataset: str, rows: Sequence[Indexed], scheme: Scheme, seed: i
         raise LeukoBenchError(
             f"Dataset '{dataset}' has fewer than 2 classes with images: {', '.join(classes) or 'none'}."
         )
-    groups = split_groups.whole(dataset, rows) if scheme.grouped else split_groups.given(dataset)
     if scheme.grouped:
-        from data.splitting import group_assignment  # needs NumPy, which nothing that starts with the menu does
+        from data.splitting import group_assignment  # imports NumPy, which the menu must not
 
+        groups = split_groups.whole(dataset, rows)
         chosen = group_assignment.subsets(rows, groups, scheme, seed)
     else:
+        groups = split_groups.given(dataset)
         chosen = _subsets(classes, scheme, seed)
     for label, members in sorted(classes.items()):
         sizes = [sum(chosen[row.image] == subset for row in members) for subset in SUBSETS]
@@ -120,7 +112,7 @@ def make_manifest(dataset: str, rows: Sequence[Indexed], scheme: Scheme, seed: i
             if count < least or min(sizes) == 0:
                 raise LeukoBenchError(
                     f"Class '{label}' of '{dataset}' lies in too few groups ({count}) for the split {text}, which "
-                    f"keeps a group on one side and needs {least} or more. Choose fewer folds, or a split by image "
+                    f"keeps a group in one subset and needs at least {least}. Choose fewer folds, or a split by image "
                     f"such as {DEFAULT}."
                 )
         elif min(sizes) == 0:
@@ -134,16 +126,71 @@ def make_manifest(dataset: str, rows: Sequence[Indexed], scheme: Scheme, seed: i
 
 
 def straddling(table: Manifest) -> list[list[str]]:
-    """Return the groups of equal images that lie in more than one subset."""
+    """Return the sets of equal images that lie in more than one subset."""
     same: dict[str, list[Row]] = defaultdict(list)
     for row in table.rows:
         same[row.sha256].append(row)
     return [[row.image for row in rows] for rows in same.values() if len({row.split for row in rows}) > 1]
 
 
+def is_complete(path: Path, table: Manifest, sizes: Mapping[str, int]) -> bool:
+    """Say whether a split folder holds exactly a manifest's images, by names and sizes in bytes."""
+    try:
+        if (path / MANIFEST).read_text(encoding="utf-8") != table.text():
+            return False
+        wanted = {f"{row.split}/{row.image}": sizes[row.image] for row in table.rows}
+        found = {}
+        for subset in {row.split for row in table.rows}:
+            for folder in (path / subset).iterdir():
+                with os.scandir(folder) as entries:
+                    for entry in entries:
+                        found[f"{subset}/{folder.name}/{entry.name}"] = entry.stat().st_size
+    except (OSError, UnicodeDecodeError):
+        return False
+    return found == wanted
+
+
+def build(path: Path, table: Manifest, source: Path, sizes: Mapping[str, int]) -> None:
+    """Write a split folder, <path>/{train,val,test}/<Class>/<file> and manifest.csv, and replace an outdated one.
+
+    Args:
+        path: split folder.
+        table: the manifest.
+        source: folder of the dataset; its files are hard-linked, or copied where links fail.
+        sizes: bytes of each image.
+
+    Raises:
+        LeukoBenchError: the folder cannot be written, the disk is full, or an image is missing; nothing is changed.
+    """
+    with atomic_folder.replaced(path, lambda: is_complete(path, table, sizes)) as partial:
+        for subset, label in sorted({(row.split, row.label) for row in table.rows}):
+            (partial / subset / label).mkdir(parents=True)
+        for row in table.rows:
+            _link_or_copy(source / row.image, partial / row.split / row.image)
+        atomic_folder.write(partial / MANIFEST, table.text())
+
+
+def _folder(dataset: str, split: str, seed: int) -> Path:
+    return splits_dir() / f"{dataset}-{parse(split).slug}-seed{seed}"
+
+
+def _ensure_folder(dataset: str, path: Path, table: Manifest, rows: Sequence[Indexed]) -> SplitFolder:
+    sizes = {row.image: row.bytes for row in rows}
+    if not is_complete(path, table, sizes):
+        build(path, table, raw_dir(dataset), sizes)
+    return SplitFolder(path, table)
+
+
+def _link_or_copy(source: Path, target: Path) -> None:
+    try:
+        os.link(source, target, follow_symlinks=False)
+    except OSError:
+        shutil.copyfile(source, target)
+
+
 def _subsets(classes: dict[str, list[Indexed]], scheme: Scheme, seed: int) -> dict[str, str]:
-    """Return "train", "val" or "test" for every image, dealt one by one."""
-    ordered = {label: _deal_order(rows, seed) for label, rows in sorted(classes.items())}
+    """Assign each image to "train", "val" or "test", class by class."""
+    ordered = {label: _hash_order(rows, seed) for label, rows in sorted(classes.items())}
     test = _test_images(ordered, scheme)
     left = {
         label: [rest for group in groups if (rest := [row for row in group if row.image not in test])]
@@ -168,8 +215,8 @@ def _test_images(ordered: dict[str, list[list[Indexed]]], scheme: Scheme) -> set
     return {row.image for each in bins for row in each}
 
 
-def _deal_order(rows: Sequence[Indexed], seed: int) -> list[list[Indexed]]:
-    """Return groups of equal images in the order in which they are dealt."""
+def _hash_order(rows: Sequence[Indexed], seed: int) -> list[list[Indexed]]:
+    """Return sets of equal images in the order in which they are assigned: that of a hash of seed and content."""
     same: dict[str, list[Indexed]] = defaultdict(list)
     for row in sorted(rows, key=attrgetter("image")):
         same[hashlib.sha256(f"{seed}:{row.sha256}".encode()).hexdigest()].append(row)
@@ -177,9 +224,9 @@ def _deal_order(rows: Sequence[Indexed], seed: int) -> list[list[Indexed]]:
 
 
 def _fill(groups: Sequence[Sequence[Indexed]], sizes: Sequence[int]) -> list[list[Indexed]]:
-    """Fill bins of exactly these sizes in order, each group into the first bin with room for the whole of it.
+    """Fill bins of exactly these sizes in order, each set of equal images into the first bin with room for all of it.
 
-    Only where no bin has such room left is a group cut.
+    A set is divided only where no bin has room for all of it.
     """
     bins: list[list[Indexed]] = [[] for _ in sizes]
     late: list[Indexed] = []

@@ -9,6 +9,7 @@ from fake_runs import fake_run
 
 from data.datasets import index
 from data.datasets.index import Indexed
+from data.grouping.related_images import Found
 from data.splitting import group_assignment, splits
 from data.splitting import groups as split_groups
 from data.synthetic import generator as synthetic
@@ -44,11 +45,11 @@ def made_up(place, sizes, mixed=False, name="made-up"):
     return rows
 
 
-def deal(rows, text="grouped", seed=42, name="made-up"):
+def assign(rows, text="grouped", seed=42, name="made-up"):
     return splits.make_manifest(name, rows, split_spec.parse(text), seed, text)
 
 
-def places_of(table):
+def subsets_of_groups(table):
     found = defaultdict(set)
     for row in table.rows:
         found[row.group].add(row.split)
@@ -63,24 +64,24 @@ UNEVEN = {"a": [40, 22, 17, 9, 5, 3, 3, 2, 2, 1, 1, 1], "b": [12] * 10, "c": [30
 def test_no_group_lies_in_two_subsets(place, text, mixed):
     rows = made_up(place, UNEVEN, mixed)
     for seed in range(5):
-        table = deal(rows, text, seed)
-        assert all(len(subsets) == 1 for subsets in places_of(table).values())
-        assert "" not in places_of(table)
+        table = assign(rows, text, seed)
+        assert all(len(subsets) == 1 for subsets in subsets_of_groups(table).values())
+        assert "" not in subsets_of_groups(table)
         assert split_groups.parted(table) == 0
         assert all(count for subset in table.counts().values() for count in subset.values())
-    assert split_groups.parted(deal(rows, "64/16/20")) > 0  # which a split by image does not keep
+    assert split_groups.parted(assign(rows, "64/16/20")) > 0  # which a split by image does not keep
 
 
-def test_shares_are_as_even_as_the_groups_allow(place):
+def test_subsets_are_balanced_as_far_as_the_groups_allow(place):
     exact = made_up(place, {"a": [5] * 20, "b": [2] * 50, "c": [1] * 200})
     for seed in range(5):
-        counts = deal(exact, seed=seed).counts()
+        counts = assign(exact, seed=seed).counts()
         assert sum(counts["test"].values()) == 80 and abs(sum(counts["val"].values()) - 64) <= 1
         assert counts["test"] == {"a": 20, "b": 20, "c": 40}
         assert max(abs(counts["val"][label] - total * 0.16) for label, total in (("a", 100), ("b", 100))) <= 4
     uneven = made_up(place, UNEVEN)
     for seed in range(5):
-        counts = deal(uneven, seed=seed).counts()["test"]  # wanted: 21.2, 24 and 14 images
+        counts = assign(uneven, seed=seed).counts()["test"]  # wanted: 21.2, 24 and 14 images
         assert abs(counts["a"] - 21) <= 1 and counts["b"] == 24 and abs(counts["c"] - 14) <= 2
 
 
@@ -90,23 +91,23 @@ def test_no_exchange_of_two_groups_would_be_more_even():
     wanted = np.transpose([split_spec.fold_sizes(int(total), 3) for total in counts.sum(axis=0)])
     weights = counts.sum() // counts.sum(axis=0)
 
-    def cost(homes):
-        images = np.array([counts[homes == k].sum(axis=0) for k in range(3)]) - wanted
+    def cost(bins):
+        images = np.array([counts[bins == k].sum(axis=0) for k in range(3)]) - wanted
         return (weights * images**2).sum() + (images.sum(axis=1) ** 2).sum()
 
-    homes = group_assignment.deal(counts, wanted, [1, 1, 1])
+    bins = group_assignment.assign(counts, wanted, [1, 1, 1])
     random = [cost(rng.integers(0, 3, 14)) for _ in range(2000)]
-    assert cost(homes) < min(random)
+    assert cost(bins) < min(random)
     for one in range(14):
         for other in range(one):
-            swapped = homes.copy()
+            swapped = bins.copy()
             swapped[[one, other]] = swapped[[other, one]]
-            assert cost(swapped) >= cost(homes)
+            assert cost(swapped) >= cost(bins)
 
 
 def test_grouped_folds_cover_every_image_once(place):
     rows = made_up(place, UNEVEN, mixed=True)
-    tables = [deal(rows, text) for text in split_spec.expand("grouped-kfold:5")]
+    tables = [assign(rows, text) for text in split_spec.expand("grouped-kfold:5")]
     tested = [row.image for table in tables for row in table.subset("test")]
     assert sorted(tested) == sorted(row.image for row in rows)
     assert len({table.test_identity for table in tables}) == 5
@@ -114,81 +115,86 @@ def test_grouped_folds_cover_every_image_once(place):
 
 def test_a_grouped_split_depends_on_seed_and_content_alone(place):
     rows = made_up(place, UNEVEN)
-    first = deal(rows)
-    assert deal(rows[::-1]) == first
-    assert deal(rows, seed=43).test_identity != first.test_identity
+    first = assign(rows)
+    assert assign(rows[::-1]) == first
+    assert assign(rows, seed=43).test_identity != first.test_identity
     given = split_groups.given("made-up")
     renamed = [Indexed(f"{row.label}/x{row.sha256[:9]}.png", row.sha256, 8, 8, 100) for row in rows]
     names = [(new.image, f"slide {hash(given[old.image])}") for old, new in zip(rows, renamed, strict=True)]
     files.write_text(place / "raw/other" / index.GROUPS, files.csv_text(("image", "group"), names))
-    assert deal(renamed, name="other").test_identity == first.test_identity
+    assert assign(renamed, name="other").test_identity == first.test_identity
 
 
-def test_equal_images_join_their_groups_and_lone_images_stand_alone(place):
+def test_equal_images_join_their_groups(place):
     rows = made_up(place, {"a": [4, 4, 4, 4], "b": [3, 3, 3, 3]})
     copy = Indexed("a/copy.png", next(row.sha256 for row in rows if "a-000" in row.image), 8, 8, 100)
     bridge = Indexed("a/zz.png", next(row.sha256 for row in rows if "a-001" in row.image), 8, 8, 100)
     lone = Indexed("b/lone.png", "f" * 64, 8, 8, 100)
     path = place / "raw/made-up" / index.GROUPS
     files.write_text(path, path.read_text() + f"{bridge.image},patient a 2\n{lone.image},\n")
-    table = deal([*rows, copy, bridge, lone])
+    table = assign([*rows, copy, bridge, lone])
     groups = {row.image: row.group for row in table.rows}
     assert groups["a/copy.png"] == groups["a/a-000-000.png"] == "patient a 0"
     assert groups["a/a-001-000.png"] == groups["a/a-002-000.png"] == groups["a/zz.png"] == "patient a 1"
     assert groups["b/lone.png"] == f"image-{'f' * 12}"
     assert splits.straddling(table) == []
-    assert split_groups.described("made-up", table) == "groups: 7 given; 1 images are in none and stand alone"
+    assert (
+        split_groups.described("made-up", table)
+        == "groups: 7 given; 1 images without a group count as groups of their own"
+    )
 
 
-def test_groups_are_guessed_only_where_none_are_given(place, monkeypatch):
+def test_stain_groups_are_used_only_without_given_groups(place, monkeypatch):
     from data.grouping import stain_groups
 
     synthetic.make("smears", images_per_class=8, size=32, patients=4)
-    monkeypatch.setattr(stain_groups, "ensure", lambda name: pytest.fail("given groups are there"))
+    monkeypatch.setattr(stain_groups, "find", lambda name: pytest.fail("given groups exist"))
     table = splits.prepare_split("smears", "grouped").manifest
     assert split_groups.described("smears", table) == "groups: 16 given"
     (place / "raw/smears" / index.GROUPS).unlink()
     asked = []
-    guess = {row.image: f"g{int(row.image[-6:-4]) % 4:03d}" for row in table.rows}
-    monkeypatch.setattr(stain_groups, "ensure", lambda name: asked.append(name) or guess)
+    stained = {row.image: f"g{int(row.image[-6:-4]) % 4:03d}" for row in table.rows}
+    found = Found(stained, (), (), 4, None)
+    monkeypatch.setattr(stain_groups, "find", lambda name: asked.append(name) or found)
     table = splits.prepare_split("smears", "grouped").manifest
-    assert {row.image: row.group for row in table.rows} == guess
+    assert {row.image: row.group for row in table.rows} == stained
     assert asked == ["smears"]
-    assert split_groups.described("smears", table) == "groups guessed from the stain: 4; these are not patients"
+    assert split_groups.described("smears", table) == "stain groups: 4; these are not patients"
     assert {row.group for row in splits.prepare_split("smears").manifest.rows} == {""}
 
 
-def test_a_class_with_too_few_groups_is_one_line(place):
-    rows = made_up(place, {"a": [9] * 6, "b": [30], "c": [5] * 6})
-    line = (
-        "Class '{}' of 'made-up' lies in too few groups ({}) for the split {}, which keeps a group on one side and "
-        "needs {} or more. Choose fewer folds, or a split by image such as 64/16/20."
-    )
-    for text, label, count, least in (
+@pytest.mark.parametrize(
+    ("text", "label", "count", "least"),
+    [
         ("grouped", "b", 1, 3),
         ("grouped-kfold:5:1", "b", 1, 5),
         ("grouped-kfold:7:7", "a", 6, 7),
         ("grouped-kfold:2:1", "b", 1, 4),
-    ):
-        with pytest.raises(LeukoBenchError) as error:
-            deal(rows, text)
-        assert str(error.value) == line.format(label, count, text, least)
+    ],
+)
+def test_a_class_with_too_few_groups_is_refused(place, text, label, count, least):
+    rows = made_up(place, {"a": [9] * 6, "b": [30], "c": [5] * 6})
+    with pytest.raises(LeukoBenchError, match=rf"'{label}' .*\({count}\) for the split {text}, .* at least {least}\."):
+        assign(rows, text)
+
+
+def test_a_subset_with_few_images_of_a_class_is_reported(place):
     few = made_up(place, {"a": [90, 1, 1], "b": [30, 30, 1]})
-    counts = deal(few).counts()
+    counts = assign(few).counts()
     assert all(counts[subset][label] for subset in SUBSETS for label in "ab")
-    thin = split_groups.thin(deal(few), split_spec.parse("grouped"))
+    thin = split_groups.thin(assign(few), split_spec.parse("grouped"))
     assert [words for words in thin if words.endswith("'a'")] == [
-        "val has 1 of 92 images of 'a'", "test has 1 of 92 images of 'a'",
-    ]  # fmt: skip
-    assert split_groups.thin(deal(made_up(place, UNEVEN)), split_spec.parse("grouped")) == []
+        "val has 1 of 92 images of 'a'",
+        "test has 1 of 92 images of 'a'",
+    ]
+    assert split_groups.thin(assign(made_up(place, UNEVEN)), split_spec.parse("grouped")) == []
 
 
-def test_a_text_names_folds_and_shares():
+def test_a_split_text_is_parsed_into_folds_and_shares():
     assert split_spec.expand("kfold:3") == ["kfold:3:1", "kfold:3:2", "kfold:3:3"]
     assert split_spec.expand(" Grouped-kfold : 2 ") == ["grouped-kfold:2:1", "grouped-kfold:2:2"]
-    assert [split_spec.expand(text) for text in ("64/16/20", "grouped", "kfold:5:2")] == [
-        ["64/16/20"], ["grouped"], ["kfold:5:2"],
-    ]  # fmt: skip
+    for text in ("64/16/20", "grouped", "kfold:5:2"):
+        assert split_spec.expand(text) == [text]
     scheme = split_spec.parse("grouped:70/10/20")
     assert (scheme.test, scheme.val, scheme.grouped) == (Fraction(1, 5), Fraction(1, 8), True)
     slugs = [split_spec.parse(text).slug for text in ("grouped", "grouped-kfold:5:2", "kfold:5:2", "90/10")]
@@ -199,7 +205,7 @@ def test_a_text_names_folds_and_shares():
 
 @pytest.fixture
 def trained(home, monkeypatch):
-    """Train nothing: collect what would be trained, as (models, split, seed), with None where nothing is said."""
+    """Replace training: collect (models, split, seed), None where a flag is not given."""
     calls = []
 
     def train_each(names, options, batch_sizes):
@@ -233,7 +239,7 @@ def test_train_takes_folds_and_seeds_one_after_another(trained, home, capsys):
     assert [split for _, split, _ in trained] == ["kfold:2:1", "kfold:2:2"]
 
 
-def test_train_says_the_groups_and_finds_their_mistakes_first(trained, home, capsys):
+def test_train_reports_groups_and_their_errors_before_training(trained, home, capsys):
     from guide.train import train
 
     synthetic.make("grouped", images_per_class=10, size=32, patients=5)
@@ -250,7 +256,7 @@ def test_train_says_the_groups_and_finds_their_mistakes_first(trained, home, cap
     ("flags", "split", "seed"),
     [((), "grouped", 7), (("--seed", "42", "--split", "64/16/20"), "64/16/20", 42), (("--seed", "3"), "grouped", 3)],
 )
-def test_a_flag_that_is_given_overrides_the_file_even_at_its_default(monkeypatch, tmp_path, flags, split, seed):
+def test_a_flag_overrides_the_file_even_at_its_default(monkeypatch, tmp_path, flags, split, seed):
     from models.engine import cli
     from models.engine.training import trainer
 
@@ -268,7 +274,7 @@ def test_a_flag_that_is_given_overrides_the_file_even_at_its_default(monkeypatch
     assert [(config.split, config.seed) for config in seen] == [(split, seed)]
 
 
-def test_data_split_says_groups_and_shares(home, capsys):
+def test_data_split_prints_groups_and_shares(home, capsys):
     from guide import data
 
     synthetic.make("grouped", images_per_class=10, size=32, patients=5)

@@ -41,7 +41,7 @@ def test_overlaps_across_classes_are_found(searched):
     made, found = searched
     across = {key for key in made.overlaps if key[0].split("/")[0] != key[1].split("/")[0]}
     assert len(across) == 6
-    assert len({(pair.first, pair.second) for pair in found.pairs if pair.across} & across) >= 5
+    assert len({(pair.first, pair.second) for pair in found.pairs if pair.across_classes} & across) >= 5
 
 
 def test_what_shows_one_place_shares_a_group(searched):

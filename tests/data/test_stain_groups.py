@@ -1,11 +1,11 @@
-"""Stain groups: they are the patients of synthetic smears, their number comes from the data, and they are kept."""
+"""Stain groups equal the patients of synthetic smears, their number follows from the data, and they are stored."""
 
 import numpy as np
 import pytest
 from sklearn.metrics import adjusted_rand_score
 
 from data.datasets.index import GROUPS
-from data.grouping import image_descriptors, stain_clustering, stain_groups
+from data.grouping import stain_clustering, stain_groups
 from data.synthetic import generator as synthetic
 from utils.errors import LeukoBenchError
 from utils.io.files import read_csv, read_json, write_json
@@ -33,39 +33,34 @@ def test_groups_are_the_patients(smears):
     assert sorted(set(found.groups.values())) == [f"g{k:03d}" for k in range(len(set(found.groups.values())))]
 
 
-def test_they_are_found_once(smears, monkeypatch):
+def test_groups_are_stored(smears, monkeypatch):
     first = stain_groups.find("smears")
-
-    def read(*arguments):
-        raise AssertionError("the images are read again")
-
-    monkeypatch.setattr(image_descriptors, "read", read)
+    monkeypatch.setattr(stain_groups, "describe", lambda *_: pytest.fail("the images are read again"))
     assert stain_groups.find("smears") == first
-    assert stain_groups.ensure("smears") == first.groups
 
 
-def test_what_was_kept_of_other_images_or_is_damaged_is_made_again(tmp_path, monkeypatch):
+def test_a_damaged_or_outdated_result_is_computed_again(tmp_path, monkeypatch):
     monkeypatch.setenv("LEUKOBENCH_DATA", str(tmp_path))
     place = synthetic.make("few", images_per_class=2, size=32, patients=2)
-    groups = stain_groups.ensure("few")
-    assert set(groups.values()) == {"g000"}  # too few to say more
-    kept = stain_groups.folder("few")
-    about = read_json(kept / "groups.json")
+    groups = stain_groups.find("few").groups
+    assert set(groups.values()) == {"g000"}  # too few images for clusters
+    stored = stain_groups.folder("few")
+    about = read_json(stored / "groups.json")
     for damage in (
-        lambda: write_json(kept / "groups.json", about | {"key": "of other images"}),
-        lambda: (kept / "groups.csv").unlink(),
-        lambda: (kept / "pairs.csv").write_text("first,second\n"),
-        lambda: (kept / "groups.json").write_text("{"),
+        lambda: write_json(stored / "groups.json", about | {"key": "of other images"}),
+        lambda: (stored / "groups.csv").unlink(),
+        lambda: (stored / "pairs.csv").write_text("first,second\n"),
+        lambda: (stored / "groups.json").write_text("{"),
     ):
         damage()
-        assert stain_groups.ensure("few") == groups
-        assert read_json(kept / "groups.json") == about
+        assert stain_groups.find("few").groups == groups
+        assert read_json(stored / "groups.json") == about
     (place / "Pre" / "pre-0000.png").unlink()
     with pytest.raises(LeukoBenchError, match="1 missing"):
-        stain_groups.ensure("few")
+        stain_groups.find("few")
 
 
-def test_images_that_hang_together_take_their_most_frequent_group():
+def test_linked_images_get_the_most_frequent_group_among_them():
     labels = np.array([0, 0, 1, 1, 2, 2, 3])
     assert stain_groups._joined(labels, [(0, 1), (1, 2), (4, 6)]) == [0, 0, 0, 1, 2, 2, 2]
     assert stain_groups._joined(labels, []) == labels.tolist()
@@ -86,10 +81,10 @@ def test_the_number_of_clusters_comes_from_the_data(number):
     assert adjusted_rand_score(true, labels) > 0.8
 
 
-def test_pairs_of_one_place_tell_noise_from_slides():
+def test_pairs_of_one_place_estimate_the_noise():
     rng = np.random.default_rng(4)
     slide = np.arange(300) % 6
-    light = rng.integers(5, size=300)  # differs from field to field and falls into clusters of its own
+    light = rng.integers(5, size=300)  # varies between fields and forms clusters of its own
     values = np.column_stack([rng.normal(8 * slide, 1), rng.normal(400 * light, 10), rng.normal(0, 1, (300, 2))])
     same = [(one, other) for one in range(0, 300) for other in range(one + 6, 300, 48)]
     same = [same[k] for k in rng.choice(len(same), 150, replace=False)]
@@ -100,14 +95,14 @@ def test_pairs_of_one_place_tell_noise_from_slides():
     assert adjusted_rand_score(slide, blind) < 0.8
 
 
-def test_a_known_number_of_patients_is_taken():
+def test_a_known_number_of_patients_is_used():
     points = np.random.default_rng(1).normal(0, 1, (200, 3))
     clustering = stain_clustering.cluster(points, 17)
     assert len(np.unique(clustering.labels)) == 17
-    assert dict(clustering.stability)[17] < 0.8  # and its stability is told all the same
+    assert dict(clustering.stability)[17] < 0.8  # reported though it is low
 
 
-def test_missing_statistics_are_borne():
+def test_missing_statistics_are_filled():
     rng = np.random.default_rng(0)
     values = rng.normal(0, 1, (120, 5)) + np.repeat([0, 30], 60)[:, None]
     values[::7, 2] = np.nan

@@ -12,7 +12,6 @@ from sklearn.metrics import adjusted_rand_score
 from benchmarks.input import _epoch_memory, _link
 from data.datasets import integrity_check
 from data.grouping import (
-    image_descriptors,
     near_duplicates,
     overlapping_fields,
     sift_matching,
@@ -38,18 +37,10 @@ print(json.dumps([result, peak_memory_mb() - before]))
 @pytest.fixture
 def many(monkeypatch):
     """Use the methods for many images on every dataset."""
-    for module in (sift_matching, near_duplicates, overlapping_fields, ward_linkage):
+    for module in (sift_matching, near_duplicates, overlapping_fields):
         monkeypatch.setattr(module, "ALL", 20)
-    for function, limit in (
-        (near_duplicates.find, 1),
-        (sift_matching.alike, 1),
-        (ward_linkage.tree, 0),
-        (ward_linkage.small, 0),
-    ):
-        defaults = list(function.__defaults__)
-        defaults[limit] = 20
-        monkeypatch.setattr(function, "__defaults__", tuple(defaults))
-    monkeypatch.setattr(ward_linkage, "CELL", 60)
+    monkeypatch.setattr(near_duplicates.find, "__defaults__", (near_duplicates.NEAR, 20))
+    monkeypatch.setattr(ward_linkage, "MOST", 60)
 
 
 def test_method_for_many_images_finds_planted_pairs(tmp_path, monkeypatch, many):
@@ -69,7 +60,7 @@ def test_method_for_many_images_groups_by_patient(tmp_path, monkeypatch, many):
     monkeypatch.setenv("LEUKOBENCH_DATA", str(tmp_path))
     synthetic.make("smears", 40, 64, 4, "independent", seed=11)
     rows = sorted(integrity_check.current_index("smears"))
-    found = stain_groups.relate(rows, image_descriptors.read("smears", rows))
+    found = stain_groups.relate(rows, stain_groups.describe("smears", rows))
     true = {line.split(",")[0]: line.split(",")[1] for line in (raw_dir("smears") / "groups.csv").read_text().split()}
     score = adjusted_rand_score([true[row.image] for row in rows], [found.groups[row.image] for row in rows])
     assert score >= 0.8

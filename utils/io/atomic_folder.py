@@ -3,7 +3,7 @@
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -29,6 +29,35 @@ def staged(target: Path) -> Iterator[Path]:
         ) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+@contextmanager
+def replaced(target: Path, is_current: Callable[[], bool]) -> Iterator[Path]:
+    """Yield a new folder beside `target` that replaces it when the block ends without an error.
+
+    An outdated `target` comes back if the new folder cannot take its place. Where another process has written a current
+    one in the meantime, that one is kept.
+
+    Args:
+        target: the folder.
+        is_current: whether `target` holds what is about to be written.
+
+    Raises:
+        LeukoBenchError: the folder cannot be written; nothing is changed.
+    """
+    old = hidden(target, "old")
+    try:
+        with staged(target) as partial:
+            yield partial
+            if target.exists() and not is_current():
+                target.rename(old)
+    except LeukoBenchError:
+        if not is_current():
+            if old.exists() and not target.exists():
+                old.rename(target)
+            raise
+    finally:
+        shutil.rmtree(old, ignore_errors=True)
 
 
 def hidden(target: Path, kind: str) -> Path:
