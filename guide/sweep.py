@@ -13,7 +13,7 @@ from utils.errors import LeukoBenchError
 from utils.paths import runs_dir
 
 if TYPE_CHECKING:
-    from models.engine.sweep.local_executor import Room
+    from models.engine.sweep.local_executor import Resources
     from models.engine.sweep.plan import Job, Plan
 
 
@@ -58,12 +58,12 @@ def sweep(
     """Train models x recipes x splits x seeds as jobs side by side; the same command goes on where it stopped."""
     from models.engine.sweep import plan as sweep_plan
     from models.engine.sweep import run_transfer
-    from models.engine.sweep.local_executor import Room
+    from models.engine.sweep.local_executor import Resources
     from models.engine.tracking import tracker
 
     plan = replace(
         _plan(model, recipe, split, seed, set_, profile, dataset, file),
-        told=[*(["--devices", devices] if devices else []), *cli.tracking_options(tensorboard, mlflow)],
+        other_options=[*(["--devices", devices] if devices else []), *cli.tracking_options(tensorboard, mlflow)],
     )
     if address and engine is not Engine.RAY:
         raise LeukoBenchError(f"--address {address} is of a Ray cluster: give --engine ray with it.")
@@ -78,13 +78,13 @@ def sweep(
     words = f"{len(found)} jobs: {len(found) - len(waiting)} finished before, {len(waiting) - begun} to train"
     console.say(words + (f", {begun} to go on with" if begun else "") + f"; runs in {place}")
     if dry_run:
-        rows = [(job.ticket.label, _todo(job), job.run.id if job.run else None) for job in found]
+        rows = [(job.spec.label, _todo(job), job.run.id if job.run else None) for job in found]
         console.table("", ("job", "state", "run"), rows)
         return 0
     if waiting:
         if devices and not gpus and engine is Engine.LOCAL:
             jobs = jobs or 1  # which may have all cards of the machine
-        _train(found, place, Room(jobs, cpus, gpus, retries), engine, address)
+        _train(found, place, Resources(jobs, cpus, gpus, retries), engine, address)
     return _ended(found, place)
 
 
@@ -106,7 +106,7 @@ def _plan(
     return sweep_plan.Plan(*lists, held.get("set", ()), held.get("profile", ""), held.get("dataset", ""))
 
 
-def _train(found: "list[Job]", place: Path, room: "Room", engine: Engine, address: str) -> None:
+def _train(found: "list[Job]", place: Path, room: "Resources", engine: Engine, address: str) -> None:
     from guide.sweep_board import Board
     from models.engine.training.progress_bar import StopSignal
 
@@ -131,7 +131,7 @@ def _ended(found: "list[Job]", place: Path) -> int:
 
     failed = [job for job in found if job.state == sweep_plan.FAILED]
     for job in failed:
-        console.error(f"{job.ticket.label}: {job.reason}")
+        console.error(f"{job.spec.label}: {job.reason}")
     if failed:
         console.say(f"What failed jobs said: {place / sweep_plan.FOLDER}")
     stopped = any(job.state == sweep_plan.STOPPED for job in found)

@@ -42,12 +42,12 @@ class Board:
 
     def changed(self, job: "Job") -> None:
         """Show a job as it is now."""
-        self._latest.pop(job.ticket.key, None)
-        self._latest[job.ticket.key] = job
+        self._latest.pop(job.spec.key, None)
+        self._latest[job.spec.key] = job
         if self._live:
             self._live.update(self._table())
-        elif self._said.get(job.ticket.key) != (line := self._line(job)):
-            self._said[job.ticket.key] = line
+        elif self._said.get(job.spec.key) != (line := self._line(job)):
+            self._said[job.spec.key] = line
             say(line)
 
     def summary(self) -> str:
@@ -58,7 +58,7 @@ class Board:
     def _line(self, job: "Job") -> str:
         epoch = f", epoch {job.epoch}/{job.epochs}" if job.epoch else ""
         accuracy = f", {percent(job.accuracy)} %" if job.accuracy is not None else ""
-        return f"{job.ticket.label}: {job.state}{epoch}{accuracy}" + (f": {job.reason}" if job.reason else "")
+        return f"{job.spec.label}: {job.state}{epoch}{accuracy}" + (f": {job.reason}" if job.reason else "")
 
     def _table(self) -> "Table":
         from rich.table import Table
@@ -74,5 +74,5 @@ class Board:
             made.add_column(heading, justify=side)
         for job in shown:
             epoch = f"{job.epoch}/{job.epochs}" if job.epoch else MISSING
-            made.add_row(*map(Text, (job.ticket.label, job.state, epoch, percent(job.accuracy))))
+            made.add_row(*map(Text, (job.spec.label, job.state, epoch, percent(job.accuracy))))
         return made

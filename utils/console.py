@@ -5,6 +5,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -18,6 +19,7 @@ from utils.text import MISSING, NOTICE
 if TYPE_CHECKING:
     from rich.progress import Progress
 
+ERROR_FILE = "LEUKOBENCH_ERROR_FILE"  # variable: a file that receives the last error, for the process that reads it
 STOPPED = 130  # exit code of a command that Ctrl-C ended
 WIDTH = 80  # columns of the narrowest terminal that is served
 PIPE_WIDTH = 10_000  # characters: more than any table needs
@@ -34,8 +36,10 @@ def say(text: str = "", style: str = "") -> None:
 
 
 def error(text: str) -> None:
-    """Print "Error: ..." on stderr, red where there is colour; in a pipe it is one line."""
+    """Print "Error: ..." on stderr, in red where there is colour, on one line in a pipe; also write ERROR_FILE."""
     _stderr.print(Text(_one_line(f"Error: {text}"), style="red"), soft_wrap=not _stderr.is_terminal)
+    if path := os.environ.get(ERROR_FILE):
+        Path(path).write_text(_one_line(text), encoding="utf-8")
 
 
 def warn(text: str) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import models
-from utils.console import error, say
+from utils.console import ERROR_FILE, error, say
 from utils.paths import PROJECT
 from utils.runs.run_folder import Run
 
@@ -61,9 +61,19 @@ def train_quietly(name: str, options: Sequence[str], batch_size: int, log: Path,
     """
     status = _train(name, options, batch_size, log, watch)
     if status < 0:
-        with open(log, "a", encoding="utf-8") as handle:
-            handle.write(f"Error: The training was ended by {ended_by(status)}\n")
+        error_file(log).write_text(f"The training was ended by {ended_by(status)}", encoding="utf-8")
     return status
+
+
+def error_file(log: Path) -> Path:
+    """Return the file beside a log to which a process writes its last error."""
+    return log.with_suffix(".error")
+
+
+def error_of(log: Path) -> str:
+    """Return the last error of the process that wrote a log; "" if it reported none."""
+    path = error_file(log)
+    return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
 
 
 def _train(
@@ -98,10 +108,13 @@ def ended_by(status: int) -> str:
     return f"{signal.Signals(-status).name}.{hint}"
 
 
-def environment() -> dict[str, str]:
-    """Return the environment of a process that imports the project, wherever it is started."""
+def environment(log: Path | None = None) -> dict[str, str]:
+    """Return the environment of a process that imports the project; with a log, its errors go to `error_file` too."""
     path = os.pathsep.join(filter(None, [str(PROJECT), os.environ.get("PYTHONPATH")]))
-    return os.environ | {"PYTHONPATH": path}
+    if log is None:
+        return os.environ | {"PYTHONPATH": path}
+    error_file(log).unlink(missing_ok=True)
+    return os.environ | {"PYTHONPATH": path, ERROR_FILE: str(error_file(log).resolve())}
 
 
 def _run(
@@ -110,7 +123,7 @@ def _run(
     command = [sys.executable, *models.command(name, script), *options]
     with open(log, "ab") if log else nullcontext() as handle:
         output = {"stdout": handle, "stderr": subprocess.STDOUT} if log else {}
-        process = subprocess.Popen(command, env=environment(), **output)
+        process = subprocess.Popen(command, env=environment(log), **output)
     while True:
         try:
             return process.wait(1 if watch else None)

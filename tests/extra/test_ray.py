@@ -1,4 +1,4 @@
-"""Sweeps on a real Ray cluster of several nodes, on shared storage and not, with a worker killed in mid-run."""
+"""Sweeps on a real Ray cluster of several nodes, with and without shared storage, with a killed worker."""
 
 import os
 import shutil
@@ -65,7 +65,7 @@ def test_a_killed_worker_loses_nothing_on_shared_storage(home, tmp_path, cluster
     code, text = said(process)
     assert code == 0, text
     whole(tmp_path)
-    assert all(run.finished for run in before), "what was begun was gone on with"
+    assert all(run.finished for run in before), "unfinished runs were resumed"
     assert text.count(": waiting") == 1 and text.splitlines().count("3 finished.") == 1
     assert not list((tmp_path / sweep_plan.FOLDER).iterdir())
 
@@ -90,7 +90,7 @@ def test_a_killed_worker_loses_little_where_storage_is_not_shared(home, tmp_path
         assert all(root not in run.path.parents for run in run_folder.find_runs(place["LEUKOBENCH_RUNS"]))
 
 
-def test_a_worker_without_the_dataset_says_so_in_a_line(home, tmp_path, cluster):
+def test_a_worker_without_the_dataset_reports_it(home, tmp_path, cluster):
     elsewhere = {"LEUKOBENCH_DATA": str(tmp_path / "data"), "LEUKOBENCH_RUNS": str(tmp_path / "own")}
     code, text = said(sweep(tmp_path / "runs", cluster(elsewhere)))
     assert code == 1
@@ -98,14 +98,14 @@ def test_a_worker_without_the_dataset_says_so_in_a_line(home, tmp_path, cluster)
     assert sum(line.startswith("Error: cnn seed ") and reason in line for line in text.splitlines()) == len(SEEDS)
 
 
-def test_no_cluster_is_one_line(home, tmp_path):
+def test_a_missing_cluster_is_reported(home, tmp_path):
     code, text = said(sweep(tmp_path, "127.0.0.1:1"))
     assert code == 1
-    line = "There is no Ray cluster at '127.0.0.1:1' ([Errno 111] Connection refused). Start one with: ray start --head"
-    assert text.splitlines()[-1] == f"Error: {line}"
+    last = text.splitlines()[-1]
+    assert "'127.0.0.1:1'" in last and "Connection refused" in last and "ray start --head" in last
 
 
-def test_one_stop_ends_a_sweep_that_no_machine_can_take(home, tmp_path, cluster):
+def test_ctrl_c_ends_a_sweep_that_fits_no_machine(home, tmp_path, cluster):
     process = command(tmp_path, "--engine", "ray", "--address", cluster({}), "--cpus", "64")
     for line in process.stdout:
         if ": queued" in line:

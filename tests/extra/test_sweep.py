@@ -1,4 +1,4 @@
-"""Real sweeps on this machine: jobs side by side, stopped by Ctrl-C and by SIGKILL, two sweeps at once."""
+"""Real sweeps on this machine: parallel jobs, Ctrl-C, SIGKILL, and two sweeps at once."""
 
 import os
 import re
@@ -13,7 +13,7 @@ from utils.io import files
 from utils.runs import run_folder
 
 
-def test_two_jobs_side_by_side_and_never_again(home, tmp_path):
+def test_two_parallel_jobs_are_trained_once(home, tmp_path):
     code, text = said(command(tmp_path, "--jobs", "2", "--tensorboard"))
     assert code == 0, text
     assert all(list(run.path.rglob("events.out.tfevents.*")) for run in run_folder.find_runs(tmp_path))
@@ -27,7 +27,7 @@ def test_two_jobs_side_by_side_and_never_again(home, tmp_path):
     assert seeds_of(tmp_path) == ([1, 2], 2)
 
 
-def test_stopped_and_killed_it_goes_on_where_it_was(home, tmp_path):
+def test_resume_after_ctrl_c_and_sigkill(home, tmp_path):
     epochs = 60
     first = command(tmp_path, "--jobs", "1", epochs=epochs)
     wait_for(lambda: epochs_done(tmp_path))
@@ -39,23 +39,23 @@ def test_stopped_and_killed_it_goes_on_where_it_was(home, tmp_path):
 
     second = command(tmp_path, "--jobs", "1", epochs=epochs)
     wait_for(lambda: epochs_done(tmp_path).get(run, 0) > before)
-    second.send_signal(signal.SIGKILL)  # its job ends with it, and gives its locks back
+    second.send_signal(signal.SIGKILL)  # its job ends too and releases its locks
     second.wait()
     kept = epochs_done(tmp_path)[run]
 
-    both = [command(tmp_path, "--jobs", "1", epochs=epochs) for _ in range(2)]  # who has a job has it alone
+    both = [command(tmp_path, "--jobs", "1", epochs=epochs) for _ in range(2)]  # each job belongs to one sweep
     for code, text in map(said, both):
         assert code == 0, text
     assert seeds_of(tmp_path) == ([1, 2], 2)
     assert run.finished and len(run.history()) == epochs > kept
 
 
-def test_a_job_that_fails_says_why_and_the_others_go_on(home, tmp_path):
+def test_a_failed_job_reports_its_error_and_others_continue(home, tmp_path):
     code, text = said(command(tmp_path, "--dry-run", seeds=(1,)))
     assert code == 0 and "1 to train" in text
     (job,) = sweep_plan.jobs(Plan(["cnn"], seeds=[1], settings=[*TINY, "epochs=1", "patience=1"], dataset="tiny"))
     run = fake_run(tmp_path, "cnn", dataset="tiny", seed=1, settings=[*TINY, "epochs=1", "patience=1"], finished=False)
-    files.write_json(run.file(run_folder.ENVIRONMENT), run.environment() | {"manifest": job.ticket.manifest})
+    files.write_json(run.file(run_folder.ENVIRONMENT), run.environment() | {"manifest": job.spec.manifest})
     run.file(run_folder.HISTORY).write_text("epoch,phase\n")
     code, text = said(command(tmp_path))
     assert code == 1

@@ -1,4 +1,4 @@
-"""The sweep: what it plans and what it takes for done. Real ones: test_extra_sweep.py, test_extra_ray.py."""
+"""Sweeps: plans, state of jobs, transfer of runs. Real sweeps: tests/extra/test_sweep.py and test_ray.py."""
 
 import json
 import re
@@ -14,9 +14,9 @@ from guide import menu, sweep
 from guide.parameters import parameters
 from guide.questions import ask
 from guide.steps import STEPS
-from models.engine.sweep import local_executor, plan_file, ray_cluster, ray_worker, run_transfer
+from models.engine.sweep import local_executor, plan_file, ray_executor, ray_worker, run_transfer
 from models.engine.sweep import plan as sweep_plan
-from models.engine.sweep.local_executor import Room
+from models.engine.sweep.local_executor import Resources
 from models.engine.sweep.plan import Plan
 from models.engine.training.progress_bar import StopSignal
 from utils.errors import LeukoBenchError
@@ -32,90 +32,75 @@ def plan(**changes):
 
 
 def made(root, job, seed=42, manifest=""):
-    """Write a finished run of a job, as if it had been trained."""
+    """Write a finished run of a job without training."""
     run = fake_run(root, "cnn", dataset="tiny", seed=seed, settings=TINY, epochs=1)
-    files.write_json(
-        run.file(run_folder.ENVIRONMENT), run.environment() | {"manifest": manifest or job.ticket.manifest}
-    )
+    files.write_json(run.file(run_folder.ENVIRONMENT), run.environment() | {"manifest": manifest or job.spec.manifest})
     return run
 
 
-def test_a_plan_is_every_combination_and_all_folds(home):
+def test_a_plan_has_every_combination_and_all_folds(home):
     found = sweep_plan.jobs(plan(recipes=["none", "gray"], splits=["64/16/20", "kfold:2"], seeds=[1, 2]))
-    assert len({job.ticket.key for job in found}) == len(found) == 12
-    assert [job.ticket.label for job in found][:4] == [
-        "cnn seed 1", "cnn seed 2", "cnn kfold:2:1 seed 1", "cnn kfold:2:2 seed 1",
-    ]  # fmt: skip
-    assert found[-1].ticket.label == "cnn gray kfold:2:2 seed 2"
-    assert len({job.ticket.manifest for job in found}) == 3
+    assert len({job.spec.key for job in found}) == len(found) == 12
+    labels = [job.spec.label for job in found]
+    assert labels[:4] == ["cnn seed 1", "cnn seed 2", "cnn kfold:2:1 seed 1", "cnn kfold:2:2 seed 1"]
+    assert found[-1].spec.label == "cnn gray kfold:2:2 seed 2"
+    assert len({job.spec.manifest for job in found}) == 3
 
 
 @pytest.mark.parametrize(
-    ("changes", "line"),
+    ("changes", "fact"),
     [
-        (
-            {"seeds": [1, 1]},
-            "cnn seed 1 and cnn seed 1 are the same training. Name each model, recipe, split and seed once.",
-        ),
-        ({"models": ["cn"]}, "Unknown model 'cn'. Did you mean 'cnn'?"),
-        ({"recipes": ["grey"]}, "Unknown recipe 'grey'. Did you mean 'gray'?"),
-        ({"splits": ["kfold:x"]}, "Unknown split 'kfold:x'."),
-        ({"settings": [*TINY, "weights=nothere.h5"]}, "Field 'weights' received 'nothere.h5', which is no file."),
-        ({"dataset": "tyni"}, "There is no dataset 'tyni'. Did you mean 'tiny'?"),
+        ({"seeds": [1, 1]}, "cnn seed 1 and cnn seed 1 are the same"),
+        ({"models": ["cn"]}, "'cn'. Did you mean 'cnn'?"),
+        ({"recipes": ["grey"]}, "'grey'. Did you mean 'gray'?"),
+        ({"splits": ["kfold:x"]}, "'kfold:x'"),
+        ({"settings": [*TINY, "weights=nothere.h5"]}, "'weights' received 'nothere.h5'"),
+        ({"dataset": "tyni"}, "'tyni'. Did you mean 'tiny'?"),
     ],
-)  # fmt: skip
-def test_a_mistake_is_found_before_anything_is_trained(home, changes, line):
-    with pytest.raises(LeukoBenchError, match=re.escape(line)):
+)
+def test_errors_are_found_before_anything_is_trained(home, changes, fact):
+    with pytest.raises(LeukoBenchError, match=re.escape(fact)):
         sweep_plan.jobs(plan(**changes))
 
 
-def test_a_file_says_the_same_in_the_words_of_the_command_line(tmp_path):
+def test_a_plan_file_has_the_options_of_the_command_line(tmp_path):
     path = tmp_path / "sweep.yaml"
     path.write_text("model: [cnn, resnet18]\nrecipe: none\nseed: [1, 2]\nset:\n  epochs: 5\n  cosine: true\n")
-    assert plan_file.read(path) == {
-        "model": ["cnn", "resnet18"], "recipe": ["none"], "seed": [1, 2], "set": ["epochs=5", "cosine=true"],
-    }  # fmt: skip
+    lists = {"model": ["cnn", "resnet18"], "recipe": ["none"], "seed": [1, 2], "set": ["epochs=5", "cosine=true"]}
+    assert plan_file.read(path) == lists
 
 
 @pytest.mark.parametrize(
-    ("text", "line"),
+    ("text", "facts"),
     [
-        (
-            "modle: cnn",
-            "unknown word 'modle'. Did you mean 'model'? Valid: model, recipe, split, seed, set, profile, dataset.",
-        ),
-        ("seed: one", "'seed' takes a whole number, or several in a list; received 'one'."),
-        ("model: {a: 1}", "'model' takes a text, or several in a list; received {'a': 1}."),
-        ("profile: [a, b]", "'profile' takes one value; received 2."),
-        ("recipe: [null, gray]", "'recipe' takes a text, or several in a list; received None."),
-        ("set: {weights: null}", "'set' gives 'weights' no value. Write one, or leave the line out."),
+        ("modle: cnn", ("'modle'. Did you mean 'model'?", "model, recipe, split, seed, set, profile, dataset")),
+        ("seed: one", ("'seed' takes a whole number", "received 'one'")),
+        ("model: {a: 1}", ("'model' takes a text", "received {'a': 1}")),
+        ("profile: [a, b]", ("'profile' takes one value; received 2",)),
+        ("recipe: [null, gray]", ("'recipe' takes a text", "received None")),
+        ("set: {weights: null}", ("'set' gives 'weights' no value",)),
+        ("model: [cnn\nseed: 1\n", ("is not valid YAML (line 2)", "model: [cnn, resnet18]")),
+        ("seed: 2020-13-45", ("is not valid YAML", "model: [cnn, resnet18]")),
+        ("seed: 0x_", ("is not valid YAML",)),
     ],
-)  # fmt: skip
-def test_a_mistake_in_a_file_is_one_line(tmp_path, text, line):
+)
+def test_errors_in_a_plan_file(tmp_path, text, facts):
     path = tmp_path / "sweep.yaml"
     path.write_text(text)
     with pytest.raises(LeukoBenchError) as caught:
         plan_file.read(path)
-    assert str(caught.value) == f"{path}: {line}"
+    assert "\n" not in str(caught.value) and all(fact in str(caught.value) for fact in (str(path), *facts))
 
 
-@pytest.mark.parametrize("text", ["seed: 2020-13-45", "seed: 0x_", "a: " + "[" * 2000])
-def test_what_the_reader_of_yaml_trips_over_is_one_line(tmp_path, text):
+@pytest.mark.slow
+def test_deeply_nested_yaml(tmp_path):
     path = tmp_path / "sweep.yaml"
-    path.write_text(text)
-    with pytest.raises(LeukoBenchError, match=r"is no readable YAML\. Write lines such as: model: \[cnn, resnet18\]$"):
+    path.write_text("a: " + "[" * 2000)
+    with pytest.raises(LeukoBenchError, match="is not valid YAML"):
         plan_file.read(path)
 
 
-def test_what_is_no_yaml_says_so(tmp_path):
-    path = tmp_path / "sweep.yaml"
-    path.write_text("model: [cnn\nseed: 1\n")
-    with pytest.raises(LeukoBenchError) as caught:
-        plan_file.read(path)
-    assert str(caught.value) == f"{path} is no readable YAML (line 2). Write lines such as: model: [cnn, resnet18]"
-
-
-def test_done_is_what_has_the_configuration_and_the_manifest(home, tmp_path):
+def test_finished_and_unfinished_runs_are_found(home, tmp_path):
     (job,) = sweep_plan.jobs(plan(seeds=[42]))
     run = made(tmp_path, job)
     sweep_plan.look([job], tmp_path)
@@ -124,7 +109,7 @@ def test_done_is_what_has_the_configuration_and_the_manifest(home, tmp_path):
     run.file(run_folder.METRICS).unlink()
     (job,) = sweep_plan.jobs(plan(seeds=[42]))
     sweep_plan.look([job], tmp_path)
-    assert (job.state, job.run) == (sweep_plan.WAITING, run), "half-finished: gone on with"
+    assert (job.state, job.run) == (sweep_plan.WAITING, run), "unfinished: to be resumed"
 
 
 @pytest.mark.parametrize("change", [{"seed": 43}, {"manifest": "0" * 16}], ids=["seed", "manifest"])
@@ -135,42 +120,42 @@ def test_another_seed_or_manifest_is_another_job(home, tmp_path, change):
     assert (job.state, job.run) == (sweep_plan.WAITING, None)
 
 
-def test_a_run_from_before_a_field_was_known_is_done(home, tmp_path):
+def test_a_run_without_newer_fields_is_found(home, tmp_path):
     (job,) = sweep_plan.jobs(plan(seeds=[42]))
     run = made(tmp_path, job)
     said = run.config()
     del said["intervention"], said["offline"]
     files.write_json(run.file(run_folder.CONFIG), said)
-    run.path.rename(run.path.with_name(run.path.name[:-8] + "0123abcd"))  # as its configuration was named then
+    run.path.rename(run.path.with_name(run.path.name[:-8] + "0123abcd"))  # the hash of that time
     sweep_plan.look([job], tmp_path)
-    assert job.state == sweep_plan.BEFORE and sweep_plan.run_of(tmp_path, job.ticket) == job.run
+    assert job.state == sweep_plan.BEFORE and sweep_plan.run_of(tmp_path, job.spec) == job.run
 
 
-def test_of_two_unfinished_runs_the_farther_one_is_gone_on_with(home, tmp_path):
+def test_of_two_unfinished_runs_the_one_with_more_epochs_is_resumed(home, tmp_path):
     (job,) = sweep_plan.jobs(plan(seeds=[42]))
     far, near = made(tmp_path, job), made(tmp_path, job)
     lines = far.file(run_folder.HISTORY).read_text().splitlines()
     far.file(run_folder.HISTORY).write_text("\n".join([*lines, lines[-1]]) + "\n")
     for run in (far, near):
         run.file(run_folder.METRICS).unlink()
-    assert sweep_plan.run_of(tmp_path, job.ticket) == far
+    assert sweep_plan.run_of(tmp_path, job.spec) == far
 
 
-def test_failures_are_listed_also_where_the_table_cannot_be_made(home, tmp_path, capsys):
+def test_failures_are_listed_even_without_a_table(home, tmp_path, capsys):
     done = sweep_plan.jobs(plan(seeds=[42, 43]))
     for job in done:
-        job.run, job.state = made(tmp_path, job, job.ticket.split_seed), sweep_plan.BEFORE
+        job.run, job.state = made(tmp_path, job, job.spec.split_seed), sweep_plan.BEFORE
     done[0].run.file(run_folder.PREDICTIONS).unlink()
     (failed,) = sweep_plan.jobs(plan(seeds=[44]))
     failed.state, failed.reason = sweep_plan.FAILED, "The disk is full."
     with pytest.raises(LeukoBenchError, match=run_folder.PREDICTIONS):
         sweep._ended([*done, failed], tmp_path)
-    assert capsys.readouterr().err == "Error: cnn seed 44: The disk is full.\n"
+    assert "cnn seed 44: The disk is full." in capsys.readouterr().err
 
 
 def test_a_dry_run_makes_no_copies_of_images(home, monkeypatch):
     asked = []
-    monkeypatch.setattr(sweep_plan, "_copies", lambda *made: asked.append(made))  # which takes seconds
+    monkeypatch.setattr(sweep_plan, "_copies", lambda *made: asked.append(made))
     wanted = plan(settings=[*TINY, "offline.copies=1", "offline.augmentation.flips=true"])
     sweep_plan.jobs(wanted, copies=False)
     assert not asked
@@ -179,7 +164,7 @@ def test_a_dry_run_makes_no_copies_of_images(home, monkeypatch):
 
 
 @pytest.mark.parametrize(("worker", "kept"), [(1, 3), (3, 3), (5, 5)])
-def test_a_worker_goes_on_from_the_newer_state(home, tmp_path, worker, kept):
+def test_a_worker_resumes_the_newer_state(home, tmp_path, worker, kept):
     (job,) = sweep_plan.jobs(plan(seeds=[42]))
 
     def at(root, epochs):
@@ -192,7 +177,7 @@ def test_a_worker_goes_on_from_the_newer_state(home, tmp_path, worker, kept):
     own, sent = at(tmp_path / "own", worker), at(tmp_path / "runs", 3)
     content = run_transfer.pack(sent)
     assert run_transfer.progress(content) == (False, 3)
-    ray_worker._continue(job.ticket, tmp_path / "own", content)
+    ray_worker._continue(job.spec, tmp_path / "own", content)
     assert len(own.history()) == kept
 
 
@@ -202,7 +187,7 @@ def test_no_interruption_loses_a_run(tmp_path, monkeypatch):
 
     def interrupted(path, target):
         calls.append(path)
-        if len(calls) > 1:  # the old run is aside, the new one not yet there, and it cannot be put back either
+        if len(calls) > 1:  # the old run is moved, the new one missing, and moving back fails too
             raise OSError(28, "No space left on device") if len(calls) > 2 else KeyboardInterrupt
         return rename(path, target)
 
@@ -215,7 +200,7 @@ def test_no_interruption_loses_a_run(tmp_path, monkeypatch):
     assert run.finished and not list(staging.iterdir())
 
 
-def test_a_job_stopped_before_it_listened_is_stopped(home, tmp_path):
+def test_a_job_stopped_during_its_start_is_stopped(home, tmp_path):
     (job,) = sweep_plan.jobs(plan(seeds=[42]))
     stop = StopSignal()
 
@@ -223,19 +208,19 @@ def test_a_job_stopped_before_it_listened_is_stopped(home, tmp_path):
         if job.state == sweep_plan.RUNNING:
             stop.requested = True
 
-    local_executor.run([job], tmp_path, Room(jobs=1), changed, stop)
+    local_executor.run([job], tmp_path, Resources(jobs=1), changed, stop)
     assert (job.state, job.reason) == (sweep_plan.STOPPED, "")
     assert not list((tmp_path / sweep_plan.FOLDER).iterdir())
 
 
-def test_jobs_do_not_share_a_card_unless_told(monkeypatch):
+def test_jobs_do_not_share_a_gpu_by_default(monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
-    assert local_executor._shares(Room(), 8)[::2] == (2, ["0", "1"])
-    assert local_executor._shares(Room(jobs=3), 8)[::2] == (3, [])
-    assert local_executor._shares(Room(gpus=0.5), 8)[::2] == (4, ["0", "0", "1", "1"])
+    assert local_executor._shares(Resources(), 8)[::2] == (2, ["0", "1"])
+    assert local_executor._shares(Resources(jobs=3), 8)[::2] == (3, [])
+    assert local_executor._shares(Resources(gpus=0.5), 8)[::2] == (4, ["0", "0", "1", "1"])
 
 
-def test_the_menu_sweeps_without_a_recipe_beside_others(monkeypatch, tmp_path):
+def test_the_menu_offers_no_recipe_beside_others(monkeypatch, tmp_path):
     (step,) = (each for each in STEPS if each.command == "sweep")
     (recipe,) = (each for each in parameters(step.function) if each.name == "recipe")
     offered, _ = menu._offered(recipe, {}, tmp_path, step)
@@ -244,31 +229,29 @@ def test_the_menu_sweeps_without_a_recipe_beside_others(monkeypatch, tmp_path):
     assert ask(recipe, offered, lambda value: None) == ["none", "gray"]
 
 
-def test_trackers_are_handed_to_every_training_and_are_no_part_of_its_key(home):
-    (job,), (told,) = (sweep_plan.jobs(plan(told=words)) for words in ((), ("--tensorboard",)))
-    assert told.ticket.told == ("--tensorboard",) and told.ticket.key == job.ticket.key
-    assert sweep_plan.Ticket.of(json.loads(json.dumps(told.ticket.plain()))) == told.ticket
+def test_tracking_options_are_not_part_of_the_key(home):
+    (job,), (tracked,) = (sweep_plan.jobs(plan(other_options=options)) for options in ((), ("--tensorboard",)))
+    assert tracked.spec.other_options == ("--tensorboard",) and tracked.spec.key == job.spec.key
+    assert sweep_plan.JobSpec.from_dict(json.loads(json.dumps(tracked.spec.as_dict()))) == tracked.spec
 
 
-def test_what_went_wrong_in_a_task_of_ray_is_its_own_line():
+def test_errors_in_a_ray_task_are_shortened():
     class Wrapped(Exception):
         cause = LeukoBenchError("Cannot write /x: Permission denied.")
 
-    assert ray_cluster.reason(Wrapped("\x1b[36mray::_task()\x1b[39m (pid=1)\n  File ...")) == str(Wrapped.cause)
-    assert ray_cluster.reason(ValueError("\nOne.\nTwo.")) == "One."
-    assert ray_cluster.reason(ValueError()) == "ValueError"
+    assert ray_executor.reason(Wrapped("\x1b[36mray::_task()\x1b[39m (pid=1)\n  File ...")) == str(Wrapped.cause)
+    assert ray_executor.reason(ValueError("\nOne.\nTwo.")) == "One."
+    assert ray_executor.reason(ValueError()) == "ValueError"
 
 
-def test_a_job_that_fits_no_machine_is_said():
+def test_a_job_larger_than_every_machine_gives_a_warning():
     nodes = [{"Alive": True, "Resources": {"CPU": 2.0}}, {"Alive": False, "Resources": {"CPU": 64.0}}]
-    assert ray_cluster.too_large(nodes, 2, 0) == ""
-    assert ray_cluster.too_large(nodes, 64, 0) == (
-        "A job takes 64 cores and 0 GPUs, and no machine of the cluster has both (the most: 2 cores, 0 GPUs). The jobs "
-        "wait for one that has; Ctrl-C ends the sweep."
-    )
+    assert ray_executor.too_large(nodes, 2, 0) == ""
+    warning = ray_executor.too_large(nodes, 64, 0)
+    assert "64 cores and 0 GPUs" in warning and "2 cores, 0 GPUs" in warning
 
 
-def test_a_lock_goes_with_its_process(tmp_path):
+def test_a_lock_is_released_with_its_process(tmp_path):
     path = tmp_path / "job.train"
     code = (
         "import sys, time; from pathlib import Path; from utils.io import locks; held = locks.take(Path(sys.argv[1]))"
@@ -285,10 +268,10 @@ def test_a_lock_goes_with_its_process(tmp_path):
     assert not path.exists()
 
 
-def test_a_run_comes_back_whole_from_an_archive(tmp_path):
+def test_pack_and_unpack(tmp_path):
     sent = fake_run(tmp_path / "worker")
     content = run_transfer.pack(sent)
-    for _ in range(2):  # the second time in the place of the first
+    for _ in range(2):  # the second time replaces the first
         run_transfer.unpack(content, tmp_path / "runs", tmp_path / "runs" / sweep_plan.FOLDER)
         (run,) = run_folder.find_runs(tmp_path / "runs", finished=True)
         assert {p.name: p.read_bytes() for p in run.path.iterdir() if p.is_file()} == {

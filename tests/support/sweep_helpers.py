@@ -1,4 +1,4 @@
-"""What the tests of real sweeps share: the command on tiny jobs, and what it came to."""
+"""Helpers for tests of real sweeps: the command on tiny jobs, and its results."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""Which trainings an ablation of augmentation needs, and which of them lie in a folder of runs already."""
+"""The trainings of an ablation of augmentation, and the search for existing runs of them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,26 +13,26 @@ from utils.io import files
 from utils.runs import run_folder
 from utils.runs.run_folder import Run
 
-_MOVES = {"flips": True, "quarter_turns": True, "rotation": 15, "zoom": 0.1, "shift": 0.05}
-_COLOURS = {"brightness": 0.1, "contrast": 0.1, "colour": 0.1}
+_GEOMETRY = {"flips": True, "quarter_turns": True, "rotation": 15, "zoom": 0.1, "shift": 0.05}
+_COLOUR = {"brightness": 0.1, "contrast": 0.1, "colour": 0.1}
 SETTINGS = {
     "none": Augmentation(),
     "flips": Augmentation(flips=True),
-    "geometry": Augmentation(**_MOVES),
-    "colour": Augmentation(**_COLOURS),
-    "all": Augmentation(**_MOVES, **_COLOURS),
+    "geometry": Augmentation(**_GEOMETRY),
+    "colour": Augmentation(**_COLOUR),
+    "all": Augmentation(**_GEOMETRY, **_COLOUR),
 }
-DECIDED = ("augmentation", "offline")  # fields that the ablation itself sets
+DECIDED = ("augmentation", "offline")  # fields that the ablation sets
 
 
 @dataclass(frozen=True)
 class Arm:
-    """One training that is compared: a setting, and when its changes are made.
+    """One training of the comparison: a setting, applied before or during training.
 
     Attributes:
-        setting: a name of SETTINGS.
-        copies: of each training image, made before training; 0: the changes are drawn anew in every epoch.
-        config: what is trained.
+        setting: key of SETTINGS.
+        copies: augmented copies of each training image, made before training; 0 to augment in every epoch.
+        config: configuration to train.
     """
 
     setting: str
@@ -41,29 +41,27 @@ class Arm:
 
     @property
     def name(self) -> str:
-        """What a person calls it."""
+        """Name for messages."""
+        if self.setting == "none":
+            return f"none, seed {self.config.seed}"
         how = "made beforehand" if self.copies else "on the fly"
-        return f"{self.setting}, {how}, seed {self.config.seed}" if self.setting != "none" else self._plain
+        return f"{self.setting}, {how}, seed {self.config.seed}"
 
     @property
     def overrides(self) -> list[str]:
-        """The "field=value" texts that make this arm of any configuration."""
+        """The "field=value" texts that turn any configuration into this arm."""
         fields = self.config.model_dump(mode="json")
         return [f"{name}={files.compact(fields[name])}" for name in DECIDED]
-
-    @property
-    def _plain(self) -> str:
-        return f"none, seed {self.config.seed}"
 
 
 def arms(config: ModelConfig, settings: Sequence[str], seeds: Sequence[int], copies: int) -> list[Arm]:
     """Return every training of an ablation, all of the first seed before those of the next.
 
     Args:
-        config: what is trained but for augmentation and seed.
-        settings: names of SETTINGS.
-        seeds: each setting is trained once with each.
-        copies: of each training image for the arms whose changes are made beforehand; 0 leaves those arms away.
+        config: configuration without augmentation and seed.
+        settings: keys of SETTINGS.
+        seeds: each setting is trained once with each seed.
+        copies: copies of each training image in arms with augmentation before training; 0 for no such arms.
     """
     found = []
     for seed in dict.fromkeys(seeds):
@@ -81,8 +79,8 @@ def find(root: Path, arm: Arm, manifest: str = "", finished: bool | None = True)
 
     Args:
         root: folder of the runs.
-        arm: whose configuration the run must have; an empty dataset fits any.
-        manifest: hash of the manifest that the run must have been trained on; "" takes any.
+        arm: the configuration to find; an empty dataset matches any.
+        manifest: hash of the manifest of the run; "" matches any.
         finished: only finished (True) or unfinished (False) runs.
     """
     from models.engine.run_io.run_loader import config_of
@@ -92,19 +90,19 @@ def find(root: Path, arm: Arm, manifest: str = "", finished: bool | None = True)
             if manifest in ("", run.environment()["manifest"]) and _same(config_of(run), arm.config):
                 return run
         except LeukoBenchError:
-            continue  # damaged, or of another version: it is no run of this arm
+            continue  # damaged, or of another version
     return None
 
 
 def _same(found: ModelConfig, wanted: ModelConfig) -> bool:
-    """Say whether a run's configuration is the wanted one, apart from what training fills in."""
+    """Return whether a run's configuration is the wanted one, apart from values set during training."""
 
     def decided(config: ModelConfig) -> dict[str, Any]:
         fields = config.model_dump(mode="json")
         fields["variant"] = {k: v for k, v in fields["variant"].items() if k not in filled}
         return {name: value for name, value in fields.items() if name not in left}
 
-    left = {"classes", "batch_size"}  # which is halved where a GPU has too little memory
+    left = {"classes", "batch_size"}  # halved where a GPU has too little memory
     left |= set() if wanted.dataset else {"dataset"}
     filled = {"statistics"} if wanted.variant.reference else {"statistics", "reference"}
     return decided(found) == decided(wanted)

@@ -1,4 +1,4 @@
-"""Run the jobs of a sweep as processes of this machine, several side by side."""
+"""Run the jobs of a sweep as processes of this machine, several at a time."""
 
 import math
 import os
@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from models.engine.sweep.job_process import BUSY, JobProcess
 from models.engine.sweep.plan import ELSEWHERE, FAILED, FINISHED, FOLDER, RUNNING, STOPPED, WAITING, Job, run_of, update
@@ -19,16 +19,17 @@ from utils.errors import LeukoBenchError
 from utils.io import locks
 from utils.system import environment
 
-LOOK = 1.0  # seconds between two looks at the run folders
-AGAIN = 5.0  # seconds until a job that another sweep has is looked at again
-CORES = 2  # of a job, where nobody says how many
+LOOK = 1.0  # seconds between two reads of a run folder
+AGAIN = 5.0  # seconds until a job of another sweep is tried again
+CORES = 2  # default cores per job
 
 
 @dataclass(frozen=True)
-class Room:
-    """What a job may take: jobs at once (0: as many as fit), cores and GPUs of each (0: shared out), retries.
+class Resources:
+    """Limits of a sweep: concurrent jobs (0: as many as fit), cores and GPUs per job (0: shared evenly), retries.
 
-    Without jobs and GPUs, each job has a card of its own where there are any; with jobs alone every job sees them all.
+    With neither jobs nor GPUs given, each job gets a GPU of its own if there are any; with only jobs given, every job
+    sees all GPUs.
     """
 
     jobs: int = 0
@@ -37,81 +38,95 @@ class Room:
     retries: int = 1
 
 
-@dataclass
-class _Active:
-    job: Job
-    process: JobProcess
-    claim: BinaryIO
-    slot: int
-    looked: float = field(default=0.0)
+class Executor:
+    """The queue of a sweep, which subclasses run: starts waiting jobs while there is capacity, until all have ended.
 
-
-def run(jobs: Sequence[Job], root: Path, room: Room, changed: Callable[[Job], None], stop: StopSignal) -> None:
-    """Train the jobs that are waiting; their states say how each ended.
-
-    Args:
-        jobs: in the order in which they begin.
-        root: folder of the runs.
-        room: what a job may take.
-        changed: called with a job whenever its state, epoch or accuracy is another.
-        stop: once it is requested, jobs end after their step; a second Ctrl-C kills them.
-
-    Raises:
-        LeukoBenchError: there are not that many GPUs.
-        KeyboardInterrupt: the second Ctrl-C.
+    Attributes:
+        waiting: (time from which on it may start, job).
+        active: jobs that were started, as objects with `job` and `claim`.
     """
-    slots, threads, cards = _shares(room, sum(job.state == WAITING for job in jobs))
-    waiting = deque((0.0, job) for job in jobs if job.state == WAITING)
-    active: list[_Active] = []
-    told = False
-    try:
-        while waiting or active:
-            if stop.requested and not told:
-                told = True
-                for each in active:
-                    each.process.interrupt()
-                for _, job in waiting:
-                    job.state = STOPPED
-                    changed(job)
-                waiting.clear()
-            for _ in range(len(waiting)):
-                due, job = waiting.popleft()
-                if len(active) == slots or due > time.monotonic():
-                    waiting.append((due, job))
-                    continue
-                claim = claim_of(job, root)
-                if claim is None:
-                    _elsewhere(job, waiting, changed)
-                    continue
-                slot = min(set(range(slots)) - {each.slot for each in active})
-                job.state, job.tries = RUNNING, job.tries + 1
-                variables = {"CUDA_VISIBLE_DEVICES": cards[slot]} if cards else {}
-                active.append(_Active(job, JobProcess(job.ticket, root, threads, variables), claim, slot))
-                changed(job)
-            for each in list(active):
-                status = each.process.poll()
-                if status is None:
-                    _look(each, root, changed)
-                    continue
-                active.remove(each)
-                _ended(each, status, root, room, waiting, stop, changed)
-            time.sleep(0.1)
-    finally:
-        for each in active:  # after a second Ctrl-C, or a defect
-            each.process.kill()
-            each.process.tidy(False)
-            locks.drop(each.claim)
-            each.job.state = STOPPED
+
+    def __init__(
+        self, jobs: Sequence[Job], root: Path, resources: Resources, changed: Callable[[Job], None], stop: StopSignal
+    ) -> None:
+        self.root, self.resources, self.changed, self.stop = root, resources, changed, stop
+        self.waiting = deque((0.0, job) for job in jobs if job.state == WAITING)
+        self.active: list[Any] = []
+
+    def run(self) -> None:
+        """Run all jobs; Ctrl-C stops them after their step."""
+        stopping = False
+        try:
+            while self.waiting or self.active:
+                if self.stop.requested and not stopping:
+                    stopping = True
+                    self.stop_active()
+                    for _, job in self.waiting:
+                        self.set_state(job, STOPPED)
+                    self.waiting.clear()
+                self.start_waiting()
+                self.poll()
+        finally:
+            for each in self.active:  # after a second Ctrl-C, or a defect
+                self.kill(each)
+                locks.drop(each.claim)
+                each.job.state = STOPPED
+
+    def capacity(self) -> int:
+        """Return how many jobs may be active at once."""
+        raise NotImplementedError
+
+    def start(self, job: Job, claim: BinaryIO) -> None:
+        """Start a job, whose lock is `claim`."""
+        raise NotImplementedError
+
+    def poll(self) -> None:
+        """Wait a moment, and handle what active jobs report."""
+        raise NotImplementedError
+
+    def stop_active(self) -> None:
+        """Ask all active jobs to stop after their step."""
+        raise NotImplementedError
+
+    def kill(self, each: Any) -> None:
+        """End an active job at once."""
+        raise NotImplementedError
+
+    def start_waiting(self) -> None:
+        """Start waiting jobs up to the capacity; those that another sweep runs are tried again later."""
+        most = self.capacity()
+        for _ in range(len(self.waiting)):
+            due, job = self.waiting.popleft()
+            if len(self.active) >= most or due > time.monotonic():
+                self.waiting.append((due, job))
+            elif (claim := locks.take(self.root / FOLDER / f"{job.spec.key}.sweep")) is None:
+                self.try_later(job)
+            else:
+                self.start(job, claim)
+
+    def try_later(self, job: Job) -> None:
+        """Put back a job that another sweep runs."""
+        if job.state != ELSEWHERE:
+            self.set_state(job, ELSEWHERE)
+        self.waiting.append((time.monotonic() + AGAIN, job))
+
+    def retry(self, each: Any) -> bool:
+        """Put back a job whose process was killed, if it has retries left; return whether it had."""
+        if each.job.tries > self.resources.retries or self.stop.requested:
+            return False
+        self.set_state(each.job, WAITING)  # its finished epochs are kept
+        self.waiting.append((0.0, each.job))
+        return True
+
+    def set_state(self, job: Job, state: str) -> None:
+        """Change the state of a job and report it."""
+        job.state = state
+        self.changed(job)
 
 
-def claim_of(job: Job, root: Path) -> BinaryIO | None:
-    """Return the lock by which a sweep has a job; None where another sweep has it."""
-    return locks.take(root / FOLDER / f"{job.ticket.key}.sweep")
-
-
-def settled(job: Job, root: Path, status: int, reason: str) -> None:
+def set_result(job: Job, root: Path, status: int, reason: str) -> None:
     """Set the state of a job whose process ended, from its exit status and its run folder."""
-    found = run_of(root, job.ticket)
+    found = run_of(root, job.spec)
     if found:
         update(job, found)
     if status == 0 and found and found.finished:
@@ -119,70 +134,119 @@ def settled(job: Job, root: Path, status: int, reason: str) -> None:
     elif status == INTERRUPTED:
         job.state = STOPPED
     else:
-        job.state, job.reason = FAILED, reason if status else "It ended well, but left no finished run of its own."
+        job.state, job.reason = FAILED, reason if status else "Its process succeeded without a finished run."
 
 
-def _ended(
-    each: _Active, status: int, root: Path, room: Room, waiting: deque, stop: StopSignal, changed: Callable[[Job], None]
+@dataclass
+class _Active:
+    job: Job
+    claim: BinaryIO
+    process: JobProcess
+    slot: int
+    looked: float = field(default=0.0)
+
+
+class _LocalExecutor(Executor):
+    def __init__(
+        self, jobs: Sequence[Job], root: Path, resources: Resources, changed: Callable[[Job], None], stop: StopSignal
+    ) -> None:
+        super().__init__(jobs, root, resources, changed, stop)
+        self.slots, self.threads, self.cards = _shares(resources, len(self.waiting))
+
+    def capacity(self) -> int:
+        return self.slots
+
+    def start(self, job: Job, claim: BinaryIO) -> None:
+        slot = min(set(range(self.slots)) - {each.slot for each in self.active})
+        job.tries += 1
+        variables = {"CUDA_VISIBLE_DEVICES": self.cards[slot]} if self.cards else {}
+        self.active.append(_Active(job, claim, JobProcess(job.spec, self.root, self.threads, variables), slot))
+        self.set_state(job, RUNNING)
+
+    def poll(self) -> None:
+        for each in list(self.active):
+            status = each.process.poll()
+            if status is None:
+                self._read_progress(each)
+            else:
+                self._end(each, status)
+        time.sleep(0.1)
+
+    def stop_active(self) -> None:
+        for each in self.active:
+            each.process.interrupt()
+
+    def kill(self, each: _Active) -> None:
+        each.process.kill()
+        each.process.tidy(failed=False)
+
+    def _read_progress(self, each: _Active) -> None:
+        if time.monotonic() - each.looked < LOOK:
+            return
+        each.looked, before = time.monotonic(), each.job.epoch
+        found = each.job.run or run_of(self.root, each.job.spec, named=True)
+        if found:
+            update(each.job, found)
+        if each.job.epoch != before:
+            self.changed(each.job)
+
+    def _end(self, each: _Active, status: int) -> None:
+        self.active.remove(each)
+        job = each.job
+        if status == BUSY:
+            job.tries -= 1
+            self.try_later(job)
+        elif status >= 0 or not self.retry(each):  # a negative status is a signal
+            set_result(job, self.root, status, each.process.reason(status) if status else "")
+            if self.stop.requested and status < 0 and job.state == FAILED:  # interrupted before it handled signals
+                job.state, job.reason = STOPPED, ""
+            self.changed(job)
+        each.process.tidy(failed=job.state == FAILED)
+        locks.drop(each.claim)
+
+
+def run(
+    jobs: Sequence[Job], root: Path, resources: Resources, changed: Callable[[Job], None], stop: StopSignal
 ) -> None:
-    job = each.job
-    if status == BUSY:
-        job.tries -= 1
-        _elsewhere(job, waiting, changed)
-    elif status < 0 and job.tries <= room.retries and not stop.requested:
-        job.state = WAITING  # what it had finished is gone on with
-        waiting.append((0.0, job))
-        changed(job)
-    else:
-        settled(job, root, status, each.process.reason(status) if status else "")
-        if stop.requested and status < 0 and job.state == FAILED:  # it was still starting, and did not listen yet
-            job.state, job.reason = STOPPED, ""
-        changed(job)
-    each.process.tidy(job.state == FAILED)
-    locks.drop(each.claim)
+    """Train the waiting jobs; afterwards their states tell how each ended.
+
+    Args:
+        jobs: in the order of their start.
+        root: folder of the runs.
+        resources: limits of the sweep.
+        changed: called with a job whenever its state, epoch or accuracy has changed.
+        stop: once it is requested, jobs end after their step; a second Ctrl-C kills them.
+
+    Raises:
+        LeukoBenchError: there are not enough GPUs.
+        KeyboardInterrupt: Ctrl-C was pressed twice.
+    """
+    _LocalExecutor(jobs, root, resources, changed, stop).run()
 
 
-def _elsewhere(job: Job, waiting: deque, changed: Callable[[Job], None]) -> None:
-    if job.state != ELSEWHERE:
-        job.state = ELSEWHERE
-        changed(job)
-    waiting.append((time.monotonic() + AGAIN, job))
-
-
-def _look(each: _Active, root: Path, changed: Callable[[Job], None]) -> None:
-    if time.monotonic() - each.looked < LOOK:
-        return
-    each.looked, before = time.monotonic(), each.job.epoch
-    found = each.job.run or run_of(root, each.job.ticket, named=True)
-    if found:
-        update(each.job, found)
-    if each.job.epoch != before:
-        changed(each.job)
-
-
-def _shares(room: Room, count: int) -> tuple[int, int, list[str]]:
-    """Return how many jobs at once, threads of each (0: all), and the GPUs that each slot sees (none: all)."""
+def _shares(resources: Resources, count: int) -> tuple[int, int, list[str]]:
+    """Return the number of concurrent jobs, threads per job (0: all), and the GPUs of each slot (none: all)."""
     cores = environment.usable_cores()
-    slots = room.jobs or max(1, cores // (room.cpus or CORES))
+    slots = resources.jobs or max(1, cores // (resources.cpus or CORES))
     cards: list[str] = []
-    there = _gpus() if room.gpus or not room.jobs else []
-    each = room.gpus or float(bool(there))  # where nobody says how many, jobs do not share a card
+    there = _gpus() if resources.gpus or not resources.jobs else []
+    each = resources.gpus or float(bool(there))  # by default, jobs do not share a GPU
     if each:
         fitting = math.floor(len(there) / each)
         if not fitting:
             raise LeukoBenchError(f"--gpus {each:g} for each job, but this machine has {len(there)}. Ask for less.")
-        slots = min(room.jobs or fitting, fitting)
+        slots = min(resources.jobs or fitting, fitting)
         edges = [(math.floor(k * each), math.ceil((k + 1) * each)) for k in range(slots)]
         cards = [",".join(there[low:high]) for low, high in edges]
     slots = max(1, min(slots, count))
-    return slots, room.cpus or (max(1, cores // slots) if slots > 1 else 0), cards
+    return slots, resources.cpus or (max(1, cores // slots) if slots > 1 else 0), cards
 
 
 def _gpus() -> list[str]:
-    """Return the names of the GPUs that a process here may use, as CUDA_VISIBLE_DEVICES takes them."""
+    """Return the GPUs that a process may use, as values of CUDA_VISIBLE_DEVICES."""
     if "CUDA_VISIBLE_DEVICES" in os.environ:
         return [name for name in os.environ["CUDA_VISIBLE_DEVICES"].split(",") if name not in ("", "-1")]
     if not shutil.which("nvidia-smi"):
         return []
-    said = subprocess.run(["nvidia-smi", "--list-gpus"], capture_output=True, text=True, check=False).stdout
-    return [str(number) for number, line in enumerate(filter(None, said.splitlines())) if line.startswith("GPU")]
+    listed = subprocess.run(["nvidia-smi", "--list-gpus"], capture_output=True, text=True, check=False).stdout
+    return [str(number) for number, line in enumerate(filter(None, listed.splitlines())) if line.startswith("GPU")]

@@ -1,8 +1,8 @@
-"""A sweep: models x recipes x splits x seeds as jobs, each known by what it trains, wherever and whenever it is run.
+"""Plan of a sweep: models x recipes x splits x seeds as jobs, and their state, read from the run folders.
 
-A job's key is the hash of its configuration with that of its manifest. What was done is read from the run folders: a
-finished run of that key is never trained again, an unfinished one is gone on with. There is no other state. A field
-that a run's config.json does not know yet counts as its default, which is what that run was trained with.
+The key of a job is the hash of its configuration with that of its manifest. A finished run with that key is not trained
+again, an unfinished one is resumed; there is no other state. A field that is missing in the config.json of an older run
+has its default, with which that run was trained.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,44 +16,49 @@ import models
 from data import catalog
 from data.splitting import splits as splitting
 from models.engine.config.base import ModelConfig
-from models.engine.sweep.run_lookup import farthest, trained
 from utils.errors import LeukoBenchError
+from utils.runs import cache as run_cache
 from utils.runs import run_folder, split_spec
 from utils.runs.run_folder import Run
 
-FOLDER = ".sweep"  # below the root: locks, and what jobs say
+FOLDER = ".sweep"  # below the root: locks and logs of jobs
 PLAIN = "none"  # the recipe that changes nothing
 WAITING, QUEUED, RUNNING, ELSEWHERE = "waiting", "queued", "running", "in another sweep"
 BEFORE, FINISHED, FAILED, STOPPED = "finished before", "finished", "failed", "stopped"
-ENDED = (BEFORE, FINISHED, FAILED, STOPPED)
+# Modules that define the meaning of config.json, besides those of the model.
+FIELDS = (
+    *("models.engine.sweep.plan", "models.engine.run_io.run_loader", "models.engine.config.recipes"),
+    *("models.engine.config.base", "data.imaging.variants"),
+)
+FIELDS += ("data.loading.augmentation_config", "data.loading.offline_copies")
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What is to be trained: every combination of the lists; an empty one leaves it to the configuration."""
+    """What to train: every combination of the lists; an empty list leaves the value to the configuration."""
 
     models: Sequence[str]
     recipes: Sequence[str] = ()
     splits: Sequence[str] = ()
     seeds: Sequence[int] = ()
-    settings: Sequence[str] = ()  # "field=value", of every job
+    settings: Sequence[str] = ()  # "field=value", for every job
     profile: str = ""
     dataset: str = ""
-    told: Sequence[str] = ()  # options of every training that change no result: trackers, devices
+    other_options: Sequence[str] = ()  # options that do not change results: trackers, devices
 
 
 @dataclass(frozen=True)
-class Ticket:
-    """All that a process needs to know of a job, as plain values.
+class JobSpec:
+    """The description of a job that its process needs, as plain values.
 
     Attributes:
-        model: its name.
-        config: hash of the configuration, with all that the data fills in.
+        model: name of the model.
+        config: hash of the configuration, with all values that come from the data.
         manifest: hash of the split's manifest.
-        dataset, split, split_seed: what the split is made from.
-        options: of `python -m models.<model>.train`, without the root.
-        label: how a person reads it.
-        told: options of a training that is begun as of one that is gone on with, and no part of the key.
+        dataset, split, split_seed: source of the split.
+        options: of `python -m models.<model>.train` for a new run, without the root.
+        label: name for messages.
+        other_options: for new and resumed runs; not part of the key.
     """
 
     model: str
@@ -64,50 +69,52 @@ class Ticket:
     split_seed: int
     options: tuple[str, ...]
     label: str
-    told: tuple[str, ...] = ()
+    other_options: tuple[str, ...] = ()
 
     @property
     def key(self) -> str:
-        """Name of its files in FOLDER, and what no two jobs share."""
+        """Unique name of the job's files in FOLDER."""
         return f"{run_folder.folder_of(self.model)}-{self.config}-{self.manifest}"
 
-    def plain(self) -> dict[str, Any]:
-        """Return it as a dict for JSON; `of` brings it back."""
+    def as_dict(self) -> dict[str, Any]:
+        """Return the fields for JSON; see `from_dict`."""
         return asdict(self)
 
     @classmethod
-    def of(cls, plain: Mapping[str, Any]) -> Self:
-        """Return the ticket that `plain` gave, also where JSON made lists of its tuples."""
-        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in plain.items()})
+    def from_dict(cls, fields: Mapping[str, Any]) -> Self:
+        """Return the spec with the fields of `as_dict`, also after JSON has turned tuples into lists."""
+        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()})
 
 
 @dataclass
 class Job:
-    """A ticket and how far it is: state, finished epochs of so many, accuracy, and why it failed."""
+    """The state of a job: finished epochs / total epochs, accuracy, and the reason of a failure."""
 
-    ticket: Ticket
+    spec: JobSpec
     epochs: int
     state: str = WAITING
     epoch: int = 0
-    accuracy: float | None = None  # of validation while it runs, of the test images at the end; 0..1
+    accuracy: float | None = None  # 0..1, on validation images while it runs, on test images at the end
     reason: str = ""
     tries: int = 0
     run: Run | None = field(default=None, repr=False)
 
 
 def jobs(plan: Plan, copies: bool = True) -> list[Job]:
-    """Return a job for every combination, with its split laid out, so that jobs side by side do not make it at once.
+    """Return a job for every combination, and create the splits; parallel jobs would create them at once.
 
     Args:
-        plan: what is to be trained.
-        copies: also make the changed copies of training images that configurations ask for.
+        plan: what to train.
+        copies: also make the augmented copies of training images of the configurations.
 
     Raises:
         LeukoBenchError: a model, recipe, split, setting or dataset is unknown, a file of weights is missing, or two
-            combinations are the same.
+            combinations are equal.
     """
     combinations = product(plan.models, plan.recipes or ("",), plan.splits or ("",), plan.seeds or (None,))
-    wanted = [(_config(plan, *each), each) for each in combinations]  # every mistake is found before any image is read
+    wanted = [
+        (_config(plan, *each), each) for each in combinations
+    ]  # all settings are checked before any image is read
     made = [
         _job(plan, config.replace(split=split) if split != config.split else config, each, copies)
         for config, each in wanted
@@ -115,45 +122,45 @@ def jobs(plan: Plan, copies: bool = True) -> list[Job]:
     ]
     keys: dict[str, Job] = {}
     for job in made:
-        other = keys.setdefault(job.ticket.key, job)
+        other = keys.setdefault(job.spec.key, job)
         if other is not job:
             raise LeukoBenchError(
-                f"{job.ticket.label} and {other.ticket.label} are the same training. Name each model, recipe, split "
+                f"{job.spec.label} and {other.spec.label} are the same training. Name each model, recipe, split "
                 "and seed once."
             )
     return made
 
 
 def look(found: Sequence[Job], root: Path) -> None:
-    """Say of jobs which were finished before, and how far the others are."""
+    """Set the state of jobs from the run folders: finished before, or the epochs of unfinished runs."""
     runs: dict[tuple[str, ...], list[Run]] = {}
-    for model in {job.ticket.model for job in found}:
+    for model in {job.spec.model for job in found}:
         for run in run_folder.find_runs(root, model):
             runs.setdefault((model, *trained(run)), []).append(run)
     for job in found:
-        chosen = farthest(runs.get((job.ticket.model, job.ticket.config, job.ticket.manifest), []))
+        chosen = farthest(runs.get((job.spec.model, job.spec.config, job.spec.manifest), []))
         if chosen:
             update(job, chosen)
             job.state = BEFORE if chosen.finished else WAITING
 
 
-def run_of(root: Path, ticket: Ticket, named: bool = False) -> Run | None:
-    """Return the run of a job: a finished one, else the unfinished one with most epochs; None where it was not begun.
+def run_of(root: Path, spec: JobSpec, named: bool = False) -> Run | None:
+    """Return the run of a job: a finished one, else the unfinished one with most epochs, else None.
 
     Args:
         root: folder of the runs.
-        ticket: of the job.
-        named: look only at folders that bear the hash, as those that are made now do: cheap among thousands.
+        spec: of the job.
+        named: look only at folders with the hash in their name, which all new ones have: fast with thousands of runs.
     """
-    runs, wanted = run_folder.find_runs(root, ticket.model), (ticket.config, ticket.manifest)
-    found = farthest([run for run in runs if run.path.name.endswith(ticket.config[:8]) and trained(run) == wanted])
+    runs, wanted = run_folder.find_runs(root, spec.model), (spec.config, spec.manifest)
+    found = farthest([run for run in runs if run.path.name.endswith(spec.config[:8]) and trained(run) == wanted])
     if named or (found and found.finished):
         return found
     return farthest([run for run in runs if trained(run) == wanted])
 
 
 def update(job: Job, run: Run) -> None:
-    """Read from a run's folder how far its job is; a file that is just being made says nothing yet."""
+    """Update epochs and accuracy of a job from its run folder; incomplete files change nothing."""
     job.run = run
     try:
         rows = run.epochs()
@@ -177,8 +184,8 @@ def _config(plan: Plan, model: str, recipe: str, split: str, seed: int | None) -
     return config
 
 
-def _job(plan: Plan, config: ModelConfig, words: tuple[str, str, str, int | None], copies: bool) -> Job:
-    model, recipe, _, seed = words
+def _job(plan: Plan, config: ModelConfig, combination: tuple[str, str, str, int | None], copies: bool) -> Job:
+    model, recipe, _, seed = combination
     recipe = "" if recipe == PLAIN else recipe
     dataset = catalog.ensure_dataset(config.dataset)
     split = _split(dataset, config.split, config.split_seed)
@@ -192,13 +199,20 @@ def _job(plan: Plan, config: ModelConfig, words: tuple[str, str, str, int | None
     options = ["--dataset", dataset, "--split", config.split, "--profile", plan.profile, "--recipe", recipe]
     options += ["--seed", str(seed)] if seed is not None else []
     options += [part for each in plan.settings for part in ("--set", each)]
-    several = config.split if config.split != split_spec.DEFAULT else ""
-    label = " ".join(filter(None, (model, recipe, several, f"seed {config.seed}")))
-    ticket = Ticket(
-        model, whole.hash(), split.manifest.hash, dataset, config.split, config.split_seed, tuple(options), label,
-        tuple(plan.told),
-    )  # fmt: skip
-    return Job(ticket, sum(phase.epochs for phase in whole.phases()))
+    split_name = config.split if config.split != split_spec.DEFAULT else ""
+    label = " ".join(filter(None, (model, recipe, split_name, f"seed {config.seed}")))
+    spec = JobSpec(
+        model=model,
+        config=whole.hash(),
+        manifest=split.manifest.hash,
+        dataset=dataset,
+        split=config.split,
+        split_seed=config.split_seed,
+        options=tuple(options),
+        label=label,
+        other_options=tuple(plan.other_options),
+    )
+    return Job(spec, sum(phase.epochs for phase in whole.phases()))
 
 
 @cache
@@ -216,7 +230,46 @@ def _with_reference(variant: str, *made: Any) -> Any:
 
 @cache
 def _copies(offline: str, *made: Any) -> None:
-    """Make the copies of training images now: jobs side by side would all begin with it."""
+    """Make the copies of training images now, as parallel jobs would all make them."""
     from data.loading import offline_copies as copies
 
     copies.prepare(_split(*made), copies.Offline.model_validate_json(offline))
+
+
+def epochs_of(run: Run) -> int:
+    """Return the number of finished epochs of a run; 0 where its history cannot be read."""
+    try:
+        return len(run.epochs())
+    except LeukoBenchError:
+        return 0
+
+
+def farthest(runs: Sequence[Run]) -> Run | None:
+    """Return the finished one of runs, else the one with most epochs; None without runs."""
+    if len(runs) < 2:
+        return runs[0] if runs else None
+    return max(runs, key=lambda run: (run.finished, epochs_of(run), run.path.name))
+
+
+def trained(run: Run) -> tuple[str, str]:
+    """Return the hashes of a run's configuration, with the current fields, and of its manifest; "" if unreadable."""
+
+    def read() -> list[str]:
+        from models.engine.run_io import run_loader
+
+        return [run_loader.config_of(run).hash(), run.environment()["manifest"]]
+
+    try:
+        config, manifest = run_cache.kept(
+            run, "sweep", (run_folder.CONFIG, run_folder.ENVIRONMENT), read, _fields(run.model)
+        )
+    except LeukoBenchError:  # damaged or incomplete
+        return "", ""
+    return config, manifest
+
+
+@cache
+def _fields(model: str) -> str:
+    """Return a hash of the sources that define the fields of a model's configuration and their defaults."""
+    held = {each.__module__ for each in type(models.config_for(model)).__mro__}
+    return run_cache.code_of(*FIELDS, *sorted(name for name in held if name.startswith("models.")))

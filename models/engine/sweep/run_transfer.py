@@ -1,4 +1,4 @@
-"""Run folders on their way between machines: packed with what lies beside them, put into place whole."""
+"""Transfer run folders between machines: pack them with their manifest files, and unpack them atomically."""
 
 import io
 import shutil
@@ -11,30 +11,30 @@ from utils.io import locks
 from utils.runs import run_folder
 from utils.runs.run_folder import Run
 
-BESIDE = ("manifests", "reference")  # folders of the root with files named by the run's manifest
-NEW, OLD, HELD = "new", "old", "held"  # of a folder where a run is unpacked: it, what it replaces, the lock
+BESIDE = ("manifests", "reference")  # folders of the root with files of the run's manifest
+NEW, OLD, HELD = "new", "old", "held"  # in a staging folder: new run, replaced run, lock
 
 
 def pack(run: Run) -> bytes:
-    """Return a run's folder with its state, and its manifest's files beside it, as an archive of bytes."""
+    """Return a tar archive of a run folder and its manifest files."""
     named = run.environment()["manifest"]
-    files = [path for path in sorted(run.path.rglob("*")) if path.is_file() and not _passing(path)]
+    files = [path for path in sorted(run.path.rglob("*")) if path.is_file() and not _temporary(path)]
     files += [path for folder in BESIDE for path in sorted((run.root / folder).glob(f"{named}.*"))]
     buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w") as archive:  # weights do not get smaller
+    with tarfile.open(fileobj=buffer, mode="w") as archive:  # weights cannot be compressed
         for path in files:
             try:
                 archive.add(path, path.relative_to(run.root).as_posix(), recursive=False)
-            except FileNotFoundError:  # the checkpoint of the epoch before, which goes when the next one is there
+            except FileNotFoundError:  # the previous checkpoint, removed when the next one is complete
                 continue
     return buffer.getvalue()
 
 
 def progress(content: bytes) -> tuple[bool, int]:
-    """Return of an archive whether its run is finished, and how many epochs it has: the greater, the farther.
+    """Return whether the run of an archive is finished, and its epochs; larger tuples are further.
 
     Raises:
-        LeukoBenchError: it is no archive.
+        LeukoBenchError: the archive is damaged.
     """
     try:
         with tarfile.open(fileobj=io.BytesIO(content)) as archive:
@@ -47,15 +47,15 @@ def progress(content: bytes) -> tuple[bool, int]:
 
 
 def unpack(content: bytes, root: Path, staging: Path) -> None:
-    """Put the run of an archive below a root, in the place of an earlier state of the same run.
+    """Unpack the run of an archive below a root; replace an earlier state of the same run.
 
     Args:
-        content: as `pack` gave it.
+        content: archive by `pack`.
         root: folder of the runs.
-        staging: folder on the same file system, where it is unpacked first.
+        staging: folder on the same file system for the unpacking.
 
     Raises:
-        LeukoBenchError: it cannot be written; what was there before is there still.
+        LeukoBenchError: the run cannot be written; the earlier state is kept.
     """
     place = staging / f"incoming-{uuid.uuid4().hex}"
     try:
@@ -69,7 +69,7 @@ def unpack(content: bytes, root: Path, staging: Path) -> None:
 
 
 def restore(root: Path, staging: Path) -> None:
-    """Put back what an `unpack` that was killed had moved aside, and clear up after it; one under way is left alone."""
+    """Restore runs that a killed `unpack` had moved, and remove its files; running ones are not touched."""
     for place in sorted(staging.glob("incoming-*")):
         held = locks.take(place / HELD)
         if held:
@@ -96,7 +96,7 @@ def _place(content: bytes, root: Path, place: Path) -> None:
 
 
 def _clear(root: Path, place: Path) -> None:
-    """Put back what has no run in its place, then remove the folder; it stays where that does not work."""
+    """Move replaced runs back if their place is empty, then remove the staging folder, unless a move fails."""
     for old in run_folder.find_runs(place / OLD):
         target = root / old.path.relative_to(place / OLD)
         if not target.exists():
@@ -107,6 +107,6 @@ def _clear(root: Path, place: Path) -> None:
     shutil.rmtree(place, ignore_errors=True)
 
 
-def _passing(path: Path) -> bool:
-    """Say whether a file is on its way to its place, or a lock."""
+def _temporary(path: Path) -> bool:
+    """Return whether a file is temporary or a lock."""
     return path.name.startswith(".") or path.name == "lock"
