@@ -1,4 +1,4 @@
-"""New images get what evaluation would have given them; whatever is no image is named and stops nothing."""
+"""Predictions of new images equal those of the evaluation; unusable files are reported and skipped."""
 
 import shutil
 
@@ -25,7 +25,7 @@ SAMPLES = PROJECT / "docs" / "samples"
 
 @pytest.fixture
 def mixed(tmp_path):
-    """A folder with two images, two that are none, and what a search leaves out."""
+    """A folder with two images, two damaged files, and files that the search skips."""
     folder = tmp_path / "mixed"
     for name in ("b.png", "sub/A.PNG", "_masks/m.png", "sub/.hidden/h.png", ".h.png", "_x.png"):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -40,7 +40,7 @@ def relative(found, folder):
     return [path.relative_to(folder).as_posix() for path in found]
 
 
-def test_test_images_get_their_recorded_predictions(small_run):
+def test_predictions_equal_those_of_the_evaluation(small_run):
     recorded = small_run.predictions("test")
     table = predicting.predict_files(small_run, [raw_dir("tiny") / name for name in recorded["image"]])
     columns = ["probability", *recorded.columns[3:]]
@@ -72,7 +72,7 @@ def test_folders_are_searched_in_order_and_each_file_counts_once(mixed):
     assert relative(predicting.find_images([mixed / "notes.txt", mixed / "_x.png"]), mixed) == ["notes.txt", "_x.png"]
 
 
-def test_patterns_are_expanded_here_too(mixed):
+def test_patterns_are_expanded(mixed):
     assert relative(predicting.find_images([mixed / "**" / "*.[jP][pN]*"]), mixed) == ["sub/A.PNG", "sub/no.jpg"]
     assert relative(predicting.find_images([mixed / "s?b"]), mixed) == ["sub/A.PNG", "sub/no.jpg"]
     shutil.copy(SAMPLES / "pre.png", mixed / "[1].png")
@@ -80,20 +80,20 @@ def test_patterns_are_expanded_here_too(mixed):
 
 
 @pytest.mark.parametrize(
-    ("name", "words"),
+    ("name", "fact"),
     [
-        ("gone.png", r"^Nothing to predict: there is no .*gone\.png\. Give image files, folders, or patterns as "),
-        ("*.tif", r"^Nothing to predict: no file fits .*\*\.tif\."),
-        ("empty", r"empty holds no images, whose names end with \.jpg, "),
+        ("gone.png", r"there is no .*gone\.png\. Give image files, folders, or patterns"),
+        ("*.tif", r"no file .*\*\.tif\."),
+        ("empty", r"empty contains no images .*\.jpg, "),
     ],
 )
-def test_what_is_not_there_is_one_line(tmp_path, name, words):
+def test_missing_paths_are_reported(tmp_path, name, fact):
     (tmp_path / "empty").mkdir()
-    with pytest.raises(LeukoBenchError, match=words):
+    with pytest.raises(LeukoBenchError, match=fact):
         predicting.find_images([tmp_path / name])
 
 
-def test_bad_files_lie_between_batches_without_moving_an_answer(small_run, tmp_path):
+def test_damaged_files_do_not_shift_predictions(small_run, tmp_path):
     rng = np.random.default_rng(3)
     for number in range(predicting.BATCH + 6):
         pixels = rng.integers(0, 256, (40, 40, 3), np.uint8)
@@ -104,21 +104,21 @@ def test_bad_files_lie_between_batches_without_moving_an_answer(small_run, tmp_p
     answers = list(predicting.predict_each(small_run, found))
     assert [answer.path for answer in answers] == [path.as_posix() for path in found]
     assert [number for number, answer in enumerate(answers) if answer.problem] == [0, 9, 33]
-    assert answers[9].problem == f"{found[9]} cannot be used: zero bytes. Give an image such as a JPEG or PNG."
+    assert str(found[9]) in answers[9].problem and "zero bytes" in answers[9].problem
     for number in (1, 10, 34, 37):
         (alone,) = predicting.predict_each(small_run, [found[number]])
         np.testing.assert_allclose(answers[number].probabilities, alone.probabilities, atol=1e-6)
 
 
-def test_a_table_leaves_out_what_is_no_image(small_run, mixed, capsys):
+def test_a_table_has_no_rows_for_other_files(small_run, mixed, capsys):
     table = predicting.predict_files(small_run, [mixed])
     assert [path.rpartition("/")[2] for path in table["path"]] == ["b.png", "A.PNG"]
     assert [line.split(" ")[0] for line in capsys.readouterr().err.splitlines()] == ["Note:", "Note:"]
-    with pytest.raises(LeukoBenchError, match=r"^None of the 1 files could be read as an image\.$"):
+    with pytest.raises(LeukoBenchError, match="None of the 1 files"):
         predicting.predict_files(small_run, mixed / "notes.txt")
 
 
-def test_the_command_writes_what_the_function_returns(small_run, mixed, tmp_path, capsys):
+def test_command_writes_the_table(small_run, mixed, tmp_path, capsys):
     target = tmp_path / "new" / "answers.csv"
     arguments = ["predict", str(small_run.path), str(mixed), str(SAMPLES / "*.png"), "--output", str(target)]
     assert main(arguments) == 0
@@ -134,7 +134,7 @@ def test_the_command_writes_what_the_function_returns(small_run, mixed, tmp_path
     assert all(name.rpartition("/")[2] in shown.out for name in expected["path"])
 
 
-def test_csv_on_stdout_is_nothing_but_csv(small_run, mixed, capsys):
+def test_csv_on_stdout(small_run, mixed, capsys):
     assert command.predict(str(small_run.path), [SAMPLES / "pro.png", mixed / "cut.png"], command.Path("-")) == 0
     shown = capsys.readouterr()
     head, row = shown.out.splitlines()
@@ -151,11 +151,11 @@ def test_a_long_table_shows_its_first_rows(small_run, capsys):
     assert shown.count(".png") == 20
 
 
-def test_where_nothing_can_be_read_nothing_is_written(small_run, mixed, tmp_path, capsys):
+def test_no_file_is_written_without_images(small_run, mixed, tmp_path, capsys):
     target = tmp_path / "answers.csv"
     paths = [mixed / "cut.png", mixed / "notes.txt"]
     assert console.run_safely(lambda: command.predict(str(small_run.path), paths, target)) == 1
-    assert capsys.readouterr().err.endswith("Error: None of the 2 files could be read as an image.\n")
+    assert "None of the 2 files" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == [mixed]
 
 
@@ -163,7 +163,7 @@ def test_heatmaps_are_drawn_on_sheets(small_run, tmp_path, monkeypatch, capsys):
     path = tmp_path / "runs" / small_run.model / small_run.path.name
     shutil.copytree(small_run.path, path)
     monkeypatch.setattr(command, "SHEET", 2)
-    # The notebook of predictions draws real ones.
+    # A notebook draws real heatmaps.
     answers = np.full((2, 4), 0.25)
     monkeypatch.setattr(
         explainer, "explain_images", lambda _, paths: (np.ones((len(paths), 32, 32)), answers[: len(paths)])

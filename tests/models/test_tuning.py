@@ -1,4 +1,4 @@
-"""The search of settings and the files of settings: one real search, and fast ones with made-up trainings."""
+"""Hyperparameter search and settings files: one real search, and fast ones with simulated trainings."""
 
 import json
 import os
@@ -24,7 +24,7 @@ HEADER = (
 
 
 class Trainings:
-    """Stand-in for `launching.train_quietly`: writes what a training leaves; `statuses` are exit codes in turn."""
+    """Replacement of `launcher.train_quietly` that writes the files of a training; `statuses` are its exit codes."""
 
     def __init__(self, *statuses):
         self.statuses, self.options = list(statuses), []
@@ -34,7 +34,7 @@ class Trainings:
         status = self.statuses.pop(0) if self.statuses else 0
         watch()
         if status not in (0, STOPPED):
-            log.write_text("Training\nError: first\nError: The loss became nan at step 3.\n")
+            launcher.error_file(log).write_text("The loss became nan at step 3.")
             return status
         if "--config" in options:
             path = Path(options[options.index("--config") + 1])
@@ -45,7 +45,7 @@ class Trainings:
             run = run_folder.Run(Path(options[options.index("--resume") + 1]))
             wanted = json.loads(run.file(run_folder.CONFIG).read_text())
         rate, dropout = wanted["learning_rate"], wanted["dropout"]
-        accuracy = round(0.5 + 0.4 * (0.7 - dropout), 1)  # in steps, so that some are equal
+        accuracy = round(0.5 + 0.4 * (0.7 - dropout), 1)  # rounded, so that some are equal
         row = [1, "train", rate, 2.0, 0.0, 1.0, 0.5, 1 + rate, accuracy]
         files.write_text(run.file(run_folder.HISTORY), files.csv_text(HEADER, [row]))
         files.write_text(run.file(run_folder.WEIGHTS), "weights")
@@ -54,7 +54,7 @@ class Trainings:
 
 @pytest.fixture
 def study(home, tmp_path, monkeypatch):
-    """Open a study of cnn below tmp_path/<folder>; trainings are made up, with these exit codes."""
+    """Open a study of cnn below tmp_path/<folder> with simulated trainings of these exit codes."""
 
     def opened(*statuses, folder="runs", settings=(), **values):
         trainings = Trainings(*statuses)
@@ -65,7 +65,8 @@ def study(home, tmp_path, monkeypatch):
     return opened
 
 
-def test_a_real_search_goes_on_and_its_best_settings_train(guide, home, tmp_path):
+@pytest.mark.slow
+def test_a_real_search_is_continued(guide, home, tmp_path):
     options = ["tune", "cnn", "--dataset", "tiny", "--epochs", "1", "--root", str(tmp_path)]
     options += [part for each in SMALL for part in ("--set", each)]
     first = guide(*options, "--trials", "1")
@@ -86,8 +87,8 @@ def test_a_real_search_goes_on_and_its_best_settings_train(guide, home, tmp_path
         ("1", "finished", "1"),
         ("2", "finished", "1"),
     ]
-    assert float(rows[0]["learning_rate"]) == 0.001  # the model's own settings come first
-    # Of the test images nothing is there, and what compares runs does not see the trials.
+    assert float(rows[0]["learning_rate"]) == 0.001  # the first trial has the model's own settings
+    # No file depends on test images, and trials are not compared with other runs.
     names = {path.name for path in folder.rglob("*")}
     assert "history.csv" in names
     assert not names & {"predictions.csv", "metrics.json", "running.pid"}
@@ -98,7 +99,8 @@ def test_a_real_search_goes_on_and_its_best_settings_train(guide, home, tmp_path
     assert models.config_for("cnn", settings=settings_file.settings(folder / "best.json", "cnn")).filters == (4, 4, 4)
 
 
-def test_a_search_that_goes_on_equals_one_without_a_break(study):
+@pytest.mark.slow
+def test_a_continued_search_equals_one_without_interruption(study):
     whole, _ = study(folder="a")
     assert whole.search(9)
     parts, _ = study(STOPPED, folder="b")
@@ -106,7 +108,7 @@ def test_a_search_that_goes_on_equals_one_without_a_break(study):
     for trials in (3, 9, 9):
         parts, trainings = study(folder="b")
         assert parts.search(trials)
-    assert not trainings.options  # the last search had nothing to do
+    assert not trainings.options  # nothing was left for the last search
     assert whole.rows() == parts.rows()
     assert (whole.path / "best.json").read_bytes() == (parts.path / "best.json").read_bytes()
     assert whole.path.name == parts.path.name
@@ -119,7 +121,7 @@ def test_a_search_that_goes_on_equals_one_without_a_break(study):
     assert kept == [best[0]["trial"]]
 
 
-def test_failed_trials_are_kept_and_the_search_goes_on(study):
+def test_the_search_continues_after_failed_trials(study):
     found, _ = study(1, -9, 0, 1)
     assert found.search(4)
     rows = found.rows()
@@ -131,15 +133,15 @@ def test_failed_trials_are_kept_and_the_search_goes_on(study):
     assert len(trainings.options) == 1
 
 
-def test_a_search_without_hope_ends(study):
+def test_a_search_with_failures_only_ends(study):
     found, trainings = study(1, 1, 1, 1)
-    with pytest.raises(LeukoBenchError, match=r"^3 trials failed and none ended well: The loss became nan at step 3.$"):
+    with pytest.raises(LeukoBenchError, match=r"^3 trials failed .*: The loss became nan at step 3.$"):
         found.search(20)
     assert len(trainings.options) == 3
     assert not (found.path / "best.json").exists()
 
 
-def test_a_trial_that_was_cut_off_goes_on(study):
+def test_an_interrupted_trial_is_resumed(study):
     found, trainings = study(0, STOPPED)
     assert not found.search(3)
     assert [row["state"] for row in found.rows()] == ["finished", "cut off"]
@@ -151,13 +153,13 @@ def test_a_trial_that_was_cut_off_goes_on(study):
     assert [row["state"] for row in again.rows()] == ["finished"] * 3
 
 
-def test_no_trial_begins_after_the_time(study):
+def test_no_trial_starts_after_the_time_limit(study):
     found, trainings = study()
     assert found.search(20, minutes=1e-9)
     assert not trainings.options
 
 
-def test_one_process_at_a_time(study):
+def test_only_one_process_uses_a_study(study):
     found, _ = study()
     parent = os.getppid()
     files.write_text(found.path / "running.pid", f"{parent}\n")
@@ -170,18 +172,14 @@ def test_one_process_at_a_time(study):
     assert not (found.path / "running.pid").exists()
 
 
-def test_a_damaged_database_is_one_line(study):
+def test_a_damaged_database_is_reported(study):
     found, _ = study()
     (found.path / "study.db").write_text("no database, but long enough to be looked at" * 40)
-    with pytest.raises(LeukoBenchError) as problem:
+    with pytest.raises(LeukoBenchError, match=rf"{re.escape(str(found.path))}/study\.db .*not a database.*--root"):
         found.search(1)
-    assert str(problem.value) == (
-        f"Cannot use {found.path / 'study.db'} (file is not a database). Remove it to search anew, or choose another "
-        "folder with --root."
-    )
 
 
-def test_other_data_or_settings_are_another_search(study):
+def test_other_data_or_settings_are_another_study(study):
     paths = [study()[0].path, study(settings=["batch_size=8"])[0].path, study(settings=["dropout=0.1"])[0].path]
     paths += [study(split="70/10/20")[0].path, study(seed=7)[0].path]
     assert len(set(paths)) == 5
@@ -203,34 +201,28 @@ def test_every_model_can_be_searched(name):
             assert each.low <= each.default <= each.high
 
 
-def test_what_is_set_is_not_searched():
+def test_fields_of_the_user_are_not_searched():
     config = models.config_for("cnn")
     assert [each.name for each in search_space.dimensions(config, ["dropout=0.2", "augmentation.flips=true"])] == [
         "learning_rate", "dense", "weight_decay",
     ]  # fmt: skip
     assert 0 not in next(each for each in search_space.dimensions(config) if each.name == "dense").choices
     held = ["learning_rate=1e-3", "dropout=0", "dense=8", "weight_decay=0", "augmentation.flips=true"]
-    with pytest.raises(LeukoBenchError) as problem:
+    with pytest.raises(LeukoBenchError, match="learning_rate, dropout, dense, weight_decay, augmentation"):
         search_space.dimensions(config, held)
-    assert str(problem.value) == (
-        "There is nothing left to search: --set gives learning_rate, dropout, dense, weight_decay, augmentation. "
-        "Leave one of them out."
-    )
 
 
-def test_the_strength_of_the_augmentation():
+def test_strength_of_the_augmentation():
     assert not search_space.augmentation(0).active
     half, whole = search_space.augmentation(0.5), search_space.augmentation(1)
     assert half.flips and half.quarter_turns
     assert (whole.rotation, whole.zoom, whole.shift, whole.contrast) == (30, 0.2, 0.1, 0.3)
     assert (half.rotation, half.brightness, half.colour) == (15, 0.1, 0.1)
-    with pytest.raises(
-        LeukoBenchError, match=r"^The strength of the augmentation is a number from 0 to 1; received 2.$"
-    ):
+    with pytest.raises(LeukoBenchError, match="from 0 to 1; received 2"):
         search_space.augmentation(2)
 
 
-def test_numbers_are_written_in_few_digits():
+def test_rounding_of_drawn_values():
     assert Dimension("learning_rate", 1e-5, 1e-2, log=True).rounded(0.00031415926) == 0.000314
     assert Dimension(STRENGTH, 0, 1).rounded(0.30000000000000004) == 0.3
 
@@ -257,7 +249,7 @@ def test_fewer_epochs_keep_both_phases():
         ('{"dropout": null}', "{path}: Field 'dropout' received None"),
     ],
 )
-def test_a_wrong_file_of_settings_is_one_line(guide, tmp_path, text, words):
+def test_errors_in_a_settings_file(guide, tmp_path, text, words):
     path = tmp_path / "s.json"
     if text is not None:
         path.write_text(text)
@@ -267,7 +259,7 @@ def test_a_wrong_file_of_settings_is_one_line(guide, tmp_path, text, words):
     assert "\n" not in str(problem.value)
 
 
-def test_a_file_lies_under_set_and_over_the_profile(tmp_path):
+def test_precedence_of_a_settings_file(tmp_path):
     path = tmp_path / "s.json"
     files.write_json(path, {"epochs": 3, "augmentation": {"zoom": 0.2}, "weights": "none", "image_size": 48})
     texts = [*settings_file.settings(path, "cnn", "demo"), "image_size=32"]
@@ -276,7 +268,7 @@ def test_a_file_lies_under_set_and_over_the_profile(tmp_path):
     assert config.augmentation.flips  # of the profile
 
 
-def test_a_runs_own_settings_are_a_file(tmp_path):
+def test_the_configuration_of_a_run_is_a_settings_file(tmp_path):
     config = models.config_for("resnet50", settings=["freeze=always", "variant=clahe"], classes=("a", "b"))
     path = tmp_path / "config.json"
     said = {"initialisation": config.initialisation, "flavour": list(config.flavour)}
@@ -287,7 +279,7 @@ def test_a_runs_own_settings_are_a_file(tmp_path):
     assert list(json.loads(path.read_text())) == ["model", "variant", "freeze"]
 
 
-def test_train_hands_the_file_on(home, tmp_path, monkeypatch):
+def test_train_passes_the_settings_file_on(home, tmp_path, monkeypatch):
     from guide import train
 
     calls = []
@@ -307,14 +299,13 @@ def test_train_hands_the_file_on(home, tmp_path, monkeypatch):
         train.train(["cnn", "resnet50"], config=path)
 
 
-def test_a_training_that_dies_says_so_in_its_file(tmp_path, monkeypatch):
+def test_a_killed_training_leaves_its_reason(tmp_path, monkeypatch):
     monkeypatch.setattr(
         models, "command", lambda *_: ["-c", "import os, sys; print(sys.argv[1:]); os.kill(os.getpid(), 9)"]
     )
     log, seen = tmp_path / "output.txt", []
     assert launcher.train_quietly("cnn", ["--x"], 32, log, lambda: seen.append(1)) == -9
-    lines = log.read_text().splitlines()
-    assert lines[-1] == "Error: The training was ended by SIGKILL. The system was probably out of memory."
+    assert "SIGKILL" in launcher.error_of(log) and "out of memory" in launcher.error_of(log)
     monkeypatch.setattr(models, "command", lambda *_: ["-c", "import sys; print(sys.argv[1:]); sys.exit(75)"])
     assert launcher.train_quietly("cnn", ["--x"], 4, log, lambda: None) == launcher.OUT_OF_GPU_MEMORY
     assert log.read_text().splitlines()[-1] == "['--x', '--set', 'batch_size=1']"
@@ -338,7 +329,7 @@ def test_figure(tmp_path):
     assert first == second
 
 
-def test_the_menu_asks_for_trials():
+def test_the_menu_has_the_parameters():
     from guide.parameters import parameters
     from guide.tune import tune
 

@@ -1,4 +1,4 @@
-"""Runs kept open to answer again and again: one model each for probabilities and heatmaps, within a memory budget."""
+"""Cache of opened runs for the web page: models for probabilities and heatmaps, within a memory budget."""
 
 import gc
 from collections import OrderedDict
@@ -28,20 +28,21 @@ PARAMETER_BYTES = 4
 
 
 class Served:
-    """A run that answers: by an export, or by its model with logits as output, compiled for any number of images."""
+    """An opened run: an export, or its model with logits as output, compiled for any batch size."""
 
     def __init__(self, run: Run, export: str = "") -> None:
-        """Open a run and answer a blank image, so that the next one need not wait.
+        """Open a run and predict a blank image, so that the first request does not wait for the compilation.
 
         Args:
-            run: with weights.
-            export: name of the export that gives its probabilities; "" for Keras. Heatmaps come from Keras, which is
-                then opened with the first of them.
+            run: has weights.
+            export: name of the export to predict with; "" for Keras. Heatmaps always use Keras, whose model is then
+                opened with the first one.
 
         Raises:
             LeukoBenchError: weights, config.json or the export are missing or damaged, or the export is stale.
         """
         import tensorflow as tf
+        from scipy.special import softmax
 
         self.config, self._run, self._weights = config_of(run), run, 0
         side = self.config.image_size
@@ -49,15 +50,15 @@ class Served:
             self._probabilities = runtimes.open_export(run, export).predict
             self._weights = export_store.size(export_store.folder(run, export), export.rpartition("-")[0])
         else:
-            taken = tf.TensorSpec((None, side, side, 3), tf.float32)
+            signature = tf.TensorSpec((None, side, side, 3), tf.float32)
             model = self.model
-            logits = tf.function(lambda pixels: model(pixels, training=False), input_signature=[taken])
-            self._probabilities = lambda pixels: explainer.softmax(logits(pixels).numpy())
+            logits = tf.function(lambda pixels: model(pixels, training=False), input_signature=[signature])
+            self._probabilities = lambda pixels: softmax(logits(pixels).numpy(), axis=1)
         self._probabilities(np.zeros((1, side, side, 3), np.float32))
 
     @cached_property
     def model(self) -> "keras.Model":
-        """The model in Keras, with logits as output."""
+        """The Keras model, with logits as output."""
         return open_model(self._run, logits=True)
 
     @property
@@ -67,7 +68,7 @@ class Served:
         return self._weights + keras_too
 
     def predict(self, images: Sequence["tf.Tensor"]) -> np.ndarray:
-        """Return (n, classes) probabilities of decoded images, uint8 RGB of any size, as evaluation gives them."""
+        """Return (n, classes) probabilities of decoded images, uint8 RGB of any size, equal to those of the evaluation."""
         parts = []
         for start in range(0, len(images), BATCH):
             pixels = np.stack([self._prepared(image) for image in images[start : start + BATCH]])
@@ -76,32 +77,34 @@ class Served:
         return np.concatenate(parts)
 
     def explain(self, image: "tf.Tensor", method: str) -> tuple[np.ndarray, np.ndarray]:
-        """Return a (size, size) heatmap in 0..1 for the class that the model says, and its (classes,) probabilities.
+        """Return a (size, size) heatmap in 0..1 for the predicted class, and (classes,) probabilities.
 
         Raises:
             LeukoBenchError: the method does not fit the model.
         """
+        from scipy.special import softmax
+
         method = method or self.config.heatmap_method
         check_method(method, self.model)
         maps, logits = explainer.explain_pixels(
             self.model, self._prepared(image)[None], method, self.config.heatmap_layer
         )
-        return maps[0], explainer.softmax(logits)[0]
+        return maps[0], softmax(logits, axis=1)[0]
 
     def _prepared(self, image: "tf.Tensor") -> np.ndarray:
         return tf_loader.prepared(image, self.config.image_size, self.config.variant).numpy()
 
 
 class Shelf:
-    """Opened runs, the least recently used ones closed where there are too many."""
+    """Opened runs; the least recently used ones are closed at the limits."""
 
     def __init__(self, most: int, memory_mb: int, export: str = "") -> None:
-        """Make an empty shelf.
+        """Create an empty cache.
 
         Args:
-            most: runs that stay open.
-            memory_mb: size of all their weights; one run alone may be larger.
-            export: name of the export that answers for the runs that have it; "" for Keras always.
+            most: maximum number of open runs.
+            memory_mb: maximum size of their weights; a single run may be larger.
+            export: name of the export to use for the runs that have it; "" for Keras.
         """
         self._export = export
         keras_backend.need_tensorflow("Serving runs")
@@ -109,7 +112,7 @@ class Shelf:
         self._open: OrderedDict[tuple, Served] = OrderedDict()
 
     def get(self, run: Run) -> Served:
-        """Return an opened run; one whose weights or export were written anew is opened anew.
+        """Return an opened run; it is opened again if its weights or its export have changed.
 
         Raises:
             LeukoBenchError: weights, config.json or the export are missing or damaged, or the export is stale.
@@ -129,12 +132,12 @@ class Shelf:
         return self._open[key]
 
     def _close(self, most: int) -> None:
-        """Close the least recently used runs until no more than so many are open and their weights fit."""
+        """Close the least recently used runs until at most this number is open and the weights fit."""
         before = len(self._open)
         while len(self._open) > max(most, 1) or (len(self._open) > 1 and self.bytes > self._bytes):
             self._open.popitem(last=False)
         if len(self._open) < before:
-            gc.collect()  # models hold themselves in circles
+            gc.collect()  # models contain reference cycles
 
     @property
     def bytes(self) -> int:
@@ -143,7 +146,7 @@ class Shelf:
 
 
 def decode(image: Image) -> "tf.Tensor":
-    """Decode an image as training did: (h, w, 3) uint8 RGB.
+    """Decode an image as for training: (h, w, 3) uint8 RGB.
 
     Raises:
         LeukoBenchError: TensorFlow cannot decode the file.

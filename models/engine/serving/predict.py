@@ -1,4 +1,4 @@
-"""Predict any image files with a run: files, folders and patterns, as a stream in bounded memory."""
+"""Predict image files, folders and patterns with a run, as a stream in bounded memory."""
 
 import glob
 import os
@@ -27,14 +27,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a run says of one image.
+    """The prediction for one image file.
 
     Attributes:
         path: of the file, with forward slashes.
-        predicted: class of the highest probability; "" where the file could not be read.
-        probability: that one, in 0..1.
-        probabilities: (classes,) of all, in the run's class order.
-        problem: why the file could not be read; "" where it could.
+        predicted: class of the highest probability; "" if the file could not be read.
+        probability: the highest probability, in 0..1.
+        probabilities: (classes,) in the run's class order.
+        problem: why the file could not be read; "" if it was read.
     """
 
     path: str
@@ -44,12 +44,12 @@ class Prediction:
     problem: str = ""
 
     def row(self) -> list[str]:
-        """Return the cells below `columns`; nine digits bring every float32 back exactly."""
+        """Return the cells of `columns`; nine digits represent every float32 exactly."""
         return [self.path, self.predicted, *(f"{value:.9g}" for value in (self.probability, *self.probabilities))]
 
 
 def columns(classes: Sequence[str]) -> list[str]:
-    """Return the heads of a table of predictions."""
+    """Return the column names of a table of predictions."""
     return ["path", "predicted", "probability", *(f"p_{name}" for name in classes)]
 
 
@@ -57,67 +57,67 @@ def find_images(paths: Iterable[Path | str]) -> list[Path]:
     """List the files to predict, each once, in the order of `paths` and sorted within a folder or pattern.
 
     Args:
-        paths: files, whatever their name; folders, of which every image below counts except in folders and files
-            whose names begin with "." or "_" (masks and quarantine of a dataset); patterns with * ? [...] and **,
-            for terminals that leave them to the program.
+        paths: files of any name; folders, searched for images except in folders and files whose names begin with "."
+            or "_" (masks and quarantine of a dataset); patterns with * ? [...] and **, for shells that do not expand
+            them.
 
     Raises:
-        LeukoBenchError: there is nothing of that name, a folder holds no images, or one may not be read.
+        LeukoBenchError: a path does not exist, a folder contains no images, or cannot be read.
     """
     found: dict[str, Path] = {}
     for given in map(Path, paths):
         place = given.expanduser()
-        # Path.glob takes no absolute pattern.
+        # Path.glob does not support absolute patterns.
         hits = [place] if place.exists() else sorted(map(Path, glob.glob(str(place), recursive=True)))  # noqa: PTH207
         if not hits:
-            what = "no file fits" if glob.has_magic(str(place)) else "there is no"
+            what = "no file matches" if glob.has_magic(str(place)) else "there is no"
             raise LeukoBenchError(
                 f"Nothing to predict: {what} {given}. Give image files, folders, or patterns as 'a/*.png'."
             )
         for hit in hits:
             below = _below(hit) if hit.is_dir() else [hit]
             if not below and hit == place:
-                raise LeukoBenchError(f"{hit} holds no images, whose names end with {', '.join(SUFFIXES[:6])}, ...")
+                raise LeukoBenchError(f"{hit} contains no images with names ending with {', '.join(SUFFIXES[:6])}, ...")
             for path in below:
                 found.setdefault(os.path.normcase(os.path.realpath(path)), path)
     return list(found.values())
 
 
 def predict_each(run: Run, paths: Iterable[Path | str], export: str = "") -> Iterator[Prediction]:
-    """Predict images one batch after another, decoded as training decoded them, in the variant of the run.
+    """Predict images in batches, decoded as for training and in the variant of the run.
 
     Args:
-        run: whose weights are there.
+        run: has weights.
         paths: files; see `find_images` for folders and patterns.
-        export: name of an export that shall answer, "onnx-int8"; "" for Keras.
+        export: name of an export to predict with, as "onnx-int8"; "" for Keras.
 
     Yields:
-        One Prediction a file; where a file is no image that can be used, one that says why.
+        One Prediction per file; for an unusable file, with its `problem`.
 
     Raises:
         LeukoBenchError: weights or config.json are missing or damaged, or the export is missing, stale or damaged.
     """
     config = config_of(run)
-    answer = runtimes.open_export(run, export).predict if export else open_model(run).predict_on_batch
+    infer = runtimes.open_export(run, export).predict if export else open_model(run).predict_on_batch
     for chunk in _chunks(map(Path, paths), config):
         readable = [pixels for _, pixels, _ in chunk if pixels is not None]
         outputs = iter(())
         if readable:
             with keras_backend.enough_memory(f"Predicting with {run.model}", ELSEWHERE):
-                outputs = iter(answer(np.stack(readable).astype(np.float32)))
+                outputs = iter(infer(np.stack(readable).astype(np.float32)))
         for path, _, problem in chunk:
-            yield Prediction(_text(path), problem=problem) if problem else _answer(path, next(outputs), config)
+            yield Prediction(_text(path), problem=problem) if problem else _prediction(path, next(outputs), config)
 
 
 def predict_files(run: Run, paths: Path | str | Iterable[Path | str]) -> "pd.DataFrame":
     """Predict files, folders and patterns into a table: path, predicted, probability, p_<Class>, ...
 
     Args:
-        run: whose weights are there.
+        run: has weights.
         paths: one or several; see `find_images`.
 
     Raises:
-        LeukoBenchError: there is nothing of that name, no file is an image, or the weights are missing.
+        LeukoBenchError: a path does not exist, no file is an image, or the weights are missing.
     """
     import pandas as pd
 
@@ -135,7 +135,7 @@ def predict_files(run: Run, paths: Path | str | Iterable[Path | str]) -> "pd.Dat
 
 def _below(folder: Path) -> list[Path]:
     def unreadable(error: OSError) -> None:
-        raise LeukoBenchError(f"Cannot read {error.filename}: {error.strerror}. Make it readable for you.") from None
+        raise LeukoBenchError(f"Cannot read {error.filename}: {error.strerror}. Change its permissions.") from None
 
     hidden = (".", "_")
     found = []
@@ -148,7 +148,7 @@ def _below(folder: Path) -> list[Path]:
 
 
 def _chunks(paths: Iterable[Path], config: "ModelConfig") -> Iterator[list[tuple[Path, np.ndarray | None, str]]]:
-    """Yield files with their pixels or the reason why there are none: BATCH images at a time, as evaluation does."""
+    """Yield batches of files with their pixels, or the reason for missing pixels; BATCH images each, as in evaluation."""
     chunk, images = [], 0
     for path in paths:
         chunk.append((path, *_load(path, config)))
@@ -161,21 +161,23 @@ def _chunks(paths: Iterable[Path], config: "ModelConfig") -> Iterator[list[tuple
 
 
 def _load(path: Path, config: "ModelConfig") -> tuple[np.ndarray | None, str]:
-    """Return the pixels of a file and "", or None and why there are none."""
+    """Return the pixels of a file and "", or None and the reason."""
     try:
         return explainer.load_image(path, config.image_size, config.variant), ""
     except LeukoBenchError as problem:
         return None, str(problem)
-    except tf_loader.decoding_errors() as problem:  # what Pillow forgives and the decoder of the training does not
+    except (
+        tf_loader.decoding_errors()
+    ) as problem:  # Pillow decodes some files that the decoder of the training does not
         reason = " ".join(getattr(problem, "message", str(problem)).split())[:120]
         return None, f"{path} cannot be decoded ({reason})."
 
 
-def _answer(path: Path, values: np.ndarray, config: "ModelConfig") -> Prediction:
+def _prediction(path: Path, values: np.ndarray, config: "ModelConfig") -> Prediction:
     best = int(values.argmax())
     return Prediction(_text(path), config.classes[best], float(values[best]), tuple(map(float, values)))
 
 
 def _text(path: Path) -> str:
-    """Return a path as UTF-8 can write it, whatever bytes the file system took for a name."""
+    """Return a path as valid UTF-8 text, even if its name is not."""
     return path.as_posix().encode("utf-8", "backslashreplace").decode()

@@ -1,7 +1,7 @@
-"""Search a model's settings with Optuna: a study in a folder, which goes on where it stopped.
+"""Hyperparameter search with Optuna: a study in a folder, which can be continued.
 
-The search is TPE (Bergstra et al. 2011, Algorithms for Hyper-Parameter Optimization). A trial is judged by its best
-validation accuracy and never evaluated, so the test images take no part in the choice.
+The search is TPE (Bergstra et al. 2011, Algorithms for Hyper-Parameter Optimization). Trials are compared by their best
+validation accuracy and are not evaluated, so the test images have no influence on the choice.
 """
 
 import hashlib
@@ -24,11 +24,11 @@ from utils.runs import run_folder
 if TYPE_CHECKING:
     import optuna
 
-FOLDER = "tuning"  # below the folder of the runs; what lies there is never compared
+FOLDER = "tuning"  # below the folder of the runs; its runs are not compared
 TRIALS, BEST, DATABASE, ABOUT, LOCK = "trials.csv", "best.json", "study.db", "study.json", "running.pid"
-RANDOM_TRIALS = 8  # before TPE has enough to learn from
-ENOUGH_TO_WEIGH = 8  # finished trials that importances need
-HOPELESS = 3  # failures in a row, with nothing finished, that end a search
+RANDOM_TRIALS = 8  # before TPE is used
+MIN_FOR_IMPORTANCES = 8  # finished trials
+MAX_FAILURES = 3  # failures in a row, with no finished trial, that end a search
 FINISHED, FAILED, CUT_OFF = "finished", "failed", "cut off"
 
 
@@ -38,9 +38,9 @@ class Study:
 
     Attributes:
         path: <root>/tuning/<model>/<dataset>-<key>/; the key is a hash of the data, the settings and the search space.
-        whole: the configuration that is to be improved.
+        whole: the configuration to improve.
         short: the same with the epochs of a trial.
-        space: what is searched.
+        space: dimensions of the search.
     """
 
     path: Path
@@ -49,13 +49,13 @@ class Study:
     space: tuple[Dimension, ...]
 
     def search(self, trials: int, minutes: float = 0) -> bool:
-        """Run trials until there are `trials` in all; none begins once so many minutes have passed (0: no limit).
+        """Run trials until there are `trials` in total; start none after this number of minutes (0: no limit).
 
         Returns:
-            False after Ctrl-C; the trial that was under way goes on with the next search.
+            False after Ctrl-C; the next search resumes the unfinished trial.
 
         Raises:
-            LeukoBenchError: another process is at this study, it is damaged, or the first trials all fail.
+            LeukoBenchError: another process uses this study, it is damaged, or the first trials all fail.
         """
         end = monotonic() + minutes * 60 if minutes else float("inf")
         failures = 0
@@ -67,7 +67,7 @@ class Study:
                 if not cut_off and (len(begun) >= trials or monotonic() >= end):
                     return True
                 number, drawn = (cut_off[0].number, cut_off[0].params) if cut_off else self._draw(study, len(begun))
-                if len(drawn) < len(self.space):  # killed while it was drawn
+                if len(drawn) < len(self.space):  # killed while values were drawn
                     _tell(study, number, {})
                     continue
                 most = max(trials, number + 1)
@@ -77,15 +77,15 @@ class Study:
                     return False
                 result = self.trial(number).result() if status == 0 else {}
                 _tell(study, number, result)
-                rows = self._keep(study)
+                rows = self._write(study)
                 say(f"  {number + 1:>3}/{most}  {self._line(rows[number])}")
                 failures = 0 if result else failures + 1
-                if failures >= HOPELESS and not finished(rows):
-                    raise LeukoBenchError(f"{failures} trials failed and none ended well: {rows[number]['reason']}")
+                if failures >= MAX_FAILURES and not finished(rows):
+                    raise LeukoBenchError(f"{failures} trials failed and none finished: {rows[number]['reason']}")
 
     def rows(self) -> list[dict[str, Any]]:
-        """Return the trials so far, in their order: one dict each, the columns of trials.csv."""
-        return self._keep(self._open())
+        """Return all trials in order, as dicts with the columns of trials.csv."""
+        return self._write(self._open())
 
     def trial(self, number: int) -> TrialFolder:
         """Return the folder of a trial, counted from 0."""
@@ -94,21 +94,21 @@ class Study:
     def importances(self) -> dict[str, float]:
         """Return the share of the accuracy's variance that each setting explains (fANOVA, Hutter et al. 2014).
 
-        Empty with fewer than 8 finished trials, or where all of them are equally good.
+        Empty with fewer than 8 finished trials, or if all have the same score.
         """
         from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 
         study = self._open()
         done = [trial for trial in study.get_trials(deepcopy=False) if trial.state.name == "COMPLETE"]
-        if len(done) < ENOUGH_TO_WEIGH or len({trial.value for trial in done}) < 2:
+        if len(done) < MIN_FOR_IMPORTANCES or len({trial.value for trial in done}) < 2:
             return {}
         found = get_param_importances(study, evaluator=FanovaImportanceEvaluator(seed=self.whole.seed))
         return {name: float(share) for name, share in found.items()}
 
     def _open(self) -> "optuna.Study":
-        """Open the study's database, or make it with the model's own settings as the first trial.
+        """Open the study's database, or create it with the model's own settings as the first trial.
 
-        An augmentation of its own has no strength in the search space: there that is drawn.
+        Values without a default, as the strength of the model's own augmentation, are drawn.
         """
         import optuna
         from sqlalchemy.engine import URL
@@ -124,14 +124,14 @@ class Study:
         except (SQLAlchemyError, optuna.exceptions.OptunaError, RuntimeError) as problem:
             reason = str(problem.__cause__ or problem).splitlines()[0]
             raise LeukoBenchError(
-                f"Cannot use {path} ({reason}). Remove it to search anew, or choose another folder with --root."
+                f"Cannot use {path} ({reason}). Remove it to start again, or choose another folder with --root."
             ) from None
         return study
 
     def _draw(self, study: "optuna.Study", number: int) -> tuple[int, dict[str, float]]:
         import optuna
 
-        # Seeded for each trial: a search that goes on draws what it would have drawn without a break.
+        # Seeded for each trial: a continued search draws the same values as one without interruption.
         digest = hashlib.sha256(f"{self.whole.seed}/{number}".encode()).digest()
         seed = int.from_bytes(digest[:4], "big")
         study.sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=RANDOM_TRIALS)
@@ -140,8 +140,8 @@ class Study:
             each.suggest(trial)
         return trial.number, trial.params
 
-    def _keep(self, study: "optuna.Study") -> list[dict[str, Any]]:
-        """Write trials.csv and best.json, drop all weights but the best trial's, and return the rows."""
+    def _write(self, study: "optuna.Study") -> list[dict[str, Any]]:
+        """Write trials.csv and best.json, remove the weights of all but the best trial, and return the rows."""
         trials = [trial for trial in study.get_trials(deepcopy=False) if trial.state.name != "WAITING"]
         rows = [self._row(trial) for trial in trials]
         if rows:
@@ -158,7 +158,7 @@ class Study:
     def _row(self, trial: "optuna.trial.FrozenTrial") -> dict[str, Any]:
         state = {"COMPLETE": FINISHED, "RUNNING": CUT_OFF}.get(trial.state.name, FAILED)
         folder = self.trial(trial.number)
-        result = folder.result() if state == FINISHED else {}  # nothing where its files are gone
+        result = folder.result() if state == FINISHED else {}  # {} if its files were removed
         numbers = {name: result.get(name) for name in ("val_accuracy", "val_loss", "epochs", "seconds")}
         values = {e.name: e.rounded(trial.params[e.name]) if e.name in trial.params else None for e in self.space}
         reason = folder.reason() if state == FAILED else ""
@@ -173,16 +173,16 @@ class Study:
 
 
 def open_study(config: ModelConfig, settings: Sequence[str], epochs: int, root: Path) -> Study:
-    """Return the search for a configuration: the one that was begun before where data and settings are the same.
+    """Return the study of a configuration: an existing one if data and settings are the same.
 
     Args:
-        config: what is to be improved.
-        settings: "field=value" texts that a person has set: those fields are not searched.
-        epochs: at most so many a trial; 0 for as many as the configuration has.
+        config: the configuration to improve.
+        settings: "field=value" texts of the user; these fields are not searched.
+        epochs: maximum epochs of a trial; 0 for those of the configuration.
         root: folder of the runs.
 
     Raises:
-        LeukoBenchError: the data cannot be had, or nothing is left to search.
+        LeukoBenchError: the data are missing, or nothing is left to search.
     """
     from models.engine.training import trainer
 
@@ -203,13 +203,13 @@ def open_study(config: ModelConfig, settings: Sequence[str], epochs: int, root: 
 
 
 def finished(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the rows of trials that ended well, best first: by validation accuracy, then loss, then order."""
+    """Return the rows of finished trials, best first: by validation accuracy, loss, then order."""
     done = [row for row in rows if row["val_accuracy"] is not None]
     return sorted(done, key=lambda row: (-row["val_accuracy"], row["val_loss"], row["trial"]))
 
 
 def _tell(study: "optuna.Study", number: int, result: Mapping[str, float]) -> None:
-    """Tell Optuna what a trial reached: the accuracy, and below any step of it the loss, which tells equals apart."""
+    """Report a trial to Optuna: its accuracy, with the loss as a tie-break below the resolution of the accuracy."""
     import optuna
 
     if result:

@@ -1,4 +1,4 @@
-"""One trial of `tune`: a folder with its settings, what its training said, and its run."""
+"""The folder of one trial of `tune`: settings, log and run."""
 
 import shutil
 from collections.abc import Mapping
@@ -21,32 +21,32 @@ LOG = "output.txt"
 
 @dataclass(frozen=True)
 class TrialFolder:
-    """The folder of a trial: config.json, output.txt, and below it the run, as below any root."""
+    """The folder of a trial: config.json, output.txt and the run, as in any folder of runs."""
 
     path: Path
 
     @property
     def run(self) -> Run | None:
-        """The run, where the training came so far as to open one."""
+        """The run; None if the training ended before it was created."""
         return next(iter(run_folder.find_runs(self.path)), None)
 
     def train(self, config: ModelConfig, settings: Mapping[str, Any], title: str) -> int:
-        """Train without evaluation, or go on after the last finished epoch; return the exit status.
+        """Train without evaluation, or resume after the last finished epoch; return the exit status.
 
         Args:
-            config: gives model and batch size.
-            settings: fields, as `--config` takes them.
-            title: shown on a terminal while it trains.
+            config: source of the model and batch size.
+            settings: fields for `--config`.
+            title: shown on a terminal during training.
         """
-        begun = self.run
+        earlier = self.run
         options = ["--no-evaluate"]
-        if begun and begun.file(run_folder.HISTORY).is_file():
-            options += ["--resume", str(begun.path.resolve())]
+        if earlier and earlier.file(run_folder.HISTORY).is_file():
+            options += ["--resume", str(earlier.path.resolve())]
         else:
-            shutil.rmtree(self.path, ignore_errors=True)  # cut off before its first epoch ended
-            given = self.path / run_folder.CONFIG
-            files.write_json(given, dict(settings))
-            options += ["--config", str(given.resolve()), "--root", str(self.path.resolve())]
+            shutil.rmtree(self.path, ignore_errors=True)  # interrupted before its first epoch ended
+            path = self.path / run_folder.CONFIG
+            files.write_json(path, dict(settings))
+            options += ["--config", str(path.resolve()), "--root", str(self.path.resolve())]
         status = console.status(title) if console.is_terminal else nullcontext()
 
         def watch() -> None:
@@ -57,7 +57,7 @@ class TrialFolder:
             return launcher.train_quietly(config.model, options, config.batch_size, self.path / LOG, watch)
 
     def result(self) -> dict[str, float]:
-        """Return what the best epoch reached and what it cost; nothing where there is no finished epoch."""
+        """Return scores of the best epoch and the costs; {} without a finished epoch."""
         rows = self._history()
         if not rows:
             return {}
@@ -66,14 +66,12 @@ class TrialFolder:
         return {"val_accuracy": best["val_accuracy"], "val_loss": best["val_loss"]} | costs
 
     def reason(self) -> str:
-        """Return the last error that the training printed."""
-        path = self.path / LOG
-        text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
-        errors = [line for line in text.splitlines() if line.startswith("Error: ")]
-        return errors[-1].removeprefix("Error: ") if errors else f"no reason was given; see {path}"
+        """Return the last error of the training."""
+        log = self.path / LOG
+        return launcher.error_of(log) or f"no error message; see {log}"
 
     def drop_weights(self) -> None:
-        """Remove what takes space and no later step needs."""
+        """Remove weights and checkpoints, which no later step needs."""
         if run := self.run:
             run.file(run_folder.WEIGHTS).unlink(missing_ok=True)
             shutil.rmtree(run.file(run_folder.STATE), ignore_errors=True)
@@ -81,5 +79,5 @@ class TrialFolder:
     def _history(self) -> list[dict[str, Any]]:
         try:
             return self.run.history() if self.run else []
-        except LeukoBenchError:  # none yet, or damaged
+        except LeukoBenchError:  # missing or damaged
             return []
