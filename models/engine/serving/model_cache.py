@@ -68,7 +68,7 @@ class Served:
         return self._weights + keras_too
 
     def predict(self, images: Sequence["tf.Tensor"]) -> np.ndarray:
-        """Return (n, classes) probabilities of decoded images, uint8 RGB of any size, equal to those of the evaluation."""
+        """Return (n, classes) probabilities of decoded images, uint8 RGB of any size, as in the evaluation."""
         parts = []
         for start in range(0, len(images), BATCH):
             pixels = np.stack([self._prepared(image) for image in images[start : start + BATCH]])

@@ -148,7 +148,7 @@ def _below(folder: Path) -> list[Path]:
 
 
 def _chunks(paths: Iterable[Path], config: "ModelConfig") -> Iterator[list[tuple[Path, np.ndarray | None, str]]]:
-    """Yield batches of files with their pixels, or the reason for missing pixels; BATCH images each, as in evaluation."""
+    """Yield files with pixels, or with the reason for missing ones, in batches of BATCH images as in evaluation."""
     chunk, images = [], 0
     for path in paths:
         chunk.append((path, *_load(path, config)))
