@@ -1,6 +1,6 @@
-"""The classes of the ALL dataset: names, the folder names of both public releases, published counts, citation.
+"""Facts of the ALL dataset: class names, folder names of both public releases, published counts, citation.
 
-The only place where classes are written down. Everything else reads them from the manifest.
+The only place that names classes; everything else reads them from the manifest.
 """
 
 import re
@@ -8,7 +8,7 @@ import re
 HANDLE = "mehradaria/leukemia"  # on Kaggle
 NAME = "ALL_dataset"
 PUBLISHED = {"Benign": 504, "Early": 985, "Pre": 963, "Pro": 804}
-PATIENTS = 89  # as published; which images are whose is not
+PATIENTS = 89  # as published, without the patient of each image
 CITATION = (
     "Aria, Ghaderzadeh, Bashash, Abolghasemi, Asadi, Hosseini: Acute Lymphoblastic Leukemia (ALL) image dataset. "
     "Kaggle 2021, doi 10.34740/KAGGLE/DSV/2175623. "
@@ -16,7 +16,7 @@ CITATION = (
     "peripheral blood smear images. Int. J. Intelligent Systems 2022, doi 10.1002/int.22753."
 )
 
-# What is left of a folder's name without case, brackets, "malignant" and anything but letters and digits.
+# Class by folder name in lower case, without "malignant" and without anything but letters and digits.
 _ALIASES = {
     "benign": "Benign",
     "hematogones": "Benign",
@@ -30,7 +30,7 @@ _ALIASES = {
 
 
 def canonical(folder: str) -> str | None:
-    """Return the class that a folder's name means in either release, or None.
+    """Return the class that a folder name of either release stands for, or None.
 
     "[Malignant] early Pre-B", "EARLY" and "Early" are all "Early".
     """
@@ -38,7 +38,7 @@ def canonical(folder: str) -> str | None:
 
 
 def published_difference(counts: dict[str, int]) -> str | None:
-    """Say how counts by class differ from the published ones; None where they agree or the classes are others."""
+    """Describe how counts by class differ from the published ones; None where they agree or the classes differ."""
     if set(counts) != set(PUBLISHED) or counts == PUBLISHED:
         return None
     parts = [f"{name} {counts[name]} of {PUBLISHED[name]}" for name in PUBLISHED if counts[name] != PUBLISHED[name]]

@@ -1,4 +1,4 @@
-"""The manifest: which image, with which label, is in which subset. The one definition of a split."""
+"""The manifest, the definition of a split: every image with its label, subset and group."""
 
 import hashlib
 from collections import Counter
@@ -21,7 +21,7 @@ class Row:
         image: path below the dataset's folder, with forward slashes ("Benign/WBC-Benign-001.jpg").
         label: class name, which is the image's folder.
         split: "train", "val", "test", or "" before splitting.
-        group: patient or slide the image comes from; "" where unknown.
+        group: patient or slide of the image; "" where unknown.
         sha256: hash of the file's bytes, 64 hex digits.
     """
 
@@ -50,7 +50,7 @@ class Manifest:
 
     @cached_property
     def test_identity(self) -> str:
-        """Hash of (image sha256, label) over the test rows: runs with the same one can be ranked together."""
+        """Hash of (image sha256, label) over the test rows: runs with equal hashes can be ranked together."""
         rows = sorted(f"{row.sha256},{row.label}" for row in self.subset("test"))
         return hashlib.sha256("\n".join(rows).encode()).hexdigest()[:16]
 
@@ -64,12 +64,12 @@ class Manifest:
         return {name: [row for row in rows if row.label == name] for name in self.classes}
 
     def counts(self) -> dict[str, dict[str, int]]:
-        """Return images by subset and class: {"train": {"Benign": 322, ...}, ...}."""
+        """Count images by subset and class: {"train": {"Benign": 322, ...}, ...}."""
         tally = Counter((row.split, row.label) for row in self.rows)
         return {s: {c: tally[s, c] for c in self.classes} for s in sorted({row.split for row in self.rows})}
 
     def text(self) -> str:
-        """Return the manifest as CSV text, rows sorted by image: the same content is the same text."""
+        """Return the manifest as CSV text, rows sorted by image, so that equal content gives equal text."""
         ordered = sorted(self.rows, key=lambda row: row.image)
         return files.csv_text(COLUMNS, ((r.image, r.label, r.split, r.group, r.sha256) for r in ordered))
 
@@ -86,10 +86,10 @@ def read(path: Path) -> Manifest:
     """
     rows = files.read_csv(path, COLUMNS)
     if not rows:
-        raise LeukoBenchError(f"{path} lists no images. Make it again: python run_guide.py data split")
+        raise LeukoBenchError(f"{path} lists no images. Create it again: python run_guide.py data split")
     return from_rows([Row(*(row[name] or "" for name in COLUMNS)) for row in rows])
 
 
 def from_rows(rows: Sequence[Row]) -> Manifest:
-    """Make a manifest of rows in any order."""
+    """Create a manifest from rows in any order."""
     return Manifest(tuple(sorted(rows, key=lambda row: row.image)))

@@ -1,20 +1,21 @@
-"""Which class each file of a source has, judged by the folders it lies in, and how it is called in the dataset."""
+"""Derive the class of each image from its folders, and its file name in the dataset."""
 
 import re
 from collections.abc import Sequence
+from itertools import chain, count
 from pathlib import Path
 
 from data import all_dataset
 from data.datasets.source_reader import Entry
 from utils.errors import LeukoBenchError
 
-# Folders that divide a dataset in another way than by class.
+# Folders of subsets, which are no classes.
 _SUBSETS = {"train", "training", "val", "valid", "validation", "test", "testing"}
 _UNPRINTABLE = r"[\x00-\x1f\x7f\ud800-\udfff]"
 
 
 def without_segmented(entries: Sequence[Entry]) -> list[Entry]:
-    """Drop the segmented copies of images where the originals are there too."""
+    """Drop the segmented copies of images where the originals are present."""
     if any("original" in _lower(entry) for entry in entries):
         return [entry for entry in entries if "segmented" not in _lower(entry)]
     return list(entries)
@@ -23,16 +24,16 @@ def without_segmented(entries: Sequence[Entry]) -> list[Entry]:
 def label(
     entries: Sequence[Entry], path: Path, as_is: bool, refused: Sequence[tuple[str, str]] = ()
 ) -> list[tuple[str, Entry]]:
-    """Give each image its class by the folders it lies in; drop those without one.
+    """Pair each image with its class, from the names of its folders; images without a class are dropped.
 
     Args:
         entries: the images.
-        path: what holds them, for the errors.
-        as_is: take the folders' own names.
-        refused: (name, reason) of what could not be opened, which may be why a class is missing.
+        path: of the source, for error messages.
+        as_is: use the folders' own names as classes.
+        refused: (name, reason) of unreadable files and folders, which may explain a missing class.
 
     Raises:
-        LeukoBenchError: the classes are not there.
+        LeukoBenchError: a class is missing, or there are fewer than two.
     """
     if not entries:
         raise LeukoBenchError(f"{path} holds no images that can be read. Give a folder or zip with class folders.")
@@ -61,7 +62,7 @@ def _lower(entry: Entry) -> set[str]:
 
 
 def _by_alias(entries: Sequence[Entry]) -> list[tuple[str, Entry]]:
-    """Take the deepest folder whose name means a class."""
+    """Label each image by its deepest folder that names a class."""
     labelled = []
     for entry in entries:
         label = next((name for name in map(all_dataset.canonical, reversed(entry.parts[:-1])) if name), None)
@@ -71,7 +72,7 @@ def _by_alias(entries: Sequence[Entry]) -> list[tuple[str, Entry]]:
 
 
 def _by_top_folder(entries: Sequence[Entry]) -> list[tuple[str, Entry]]:
-    """Take the first level of folders that are more than one and no subsets such as train/ and test/."""
+    """Label images by the first level that has several folders other than subsets such as train/ and test/."""
     depth = 0
     while True:
         level = {entry.parts[depth] for entry in entries if len(entry.parts) > depth + 1}
@@ -82,17 +83,13 @@ def _by_top_folder(entries: Sequence[Entry]) -> list[tuple[str, Entry]]:
 
 
 def unique_name(label: str, entry: Entry, name: str, taken: set[str]) -> str:
-    """Return "<Class>/<file>", with the folders above in front of the name, or a number behind, where it is taken."""
+    """Return "<Class>/<file>"; a taken name gets its folders as a prefix, or a number as a suffix."""
     name = re.sub(_UNPRINTABLE, "_", name)
     stem, _, suffix = name.rpartition(".")
     between = [part for part in entry.parts[:-1] if all_dataset.canonical(part) is None and part != label]
-    candidates = [f"{label}/{name}"] + [f"{label}/{'-'.join([*between, stem])}.{suffix}"] * bool(between)
-    number = 2
-    # Names that differ in case alone are one file on Windows and macOS.
-    while candidates[0].lower() in taken:
-        candidates.pop(0)
-        if not candidates:
-            candidates = [f"{label}/{stem}-{number}.{suffix}"]
-            number += 1
-    taken.add(candidates[0].lower())
-    return candidates[0]
+    prefixed = f"{label}/{'-'.join([*between, stem])}.{suffix}"
+    numbered = (f"{label}/{stem}-{number}.{suffix}" for number in count(2))
+    # Compared in lower case: names that differ in case alone are one file on Windows and macOS.
+    free = next(each for each in chain((f"{label}/{name}", prefixed), numbered) if each.lower() not in taken)
+    taken.add(free.lower())
+    return free

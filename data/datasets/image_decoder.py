@@ -1,35 +1,51 @@
-"""Decode one image file whatever it holds: what is good stays, what can be made plain RGB is, the rest is refused.
+"""Decode one image file to plain RGB: 8-bit sRGB, upright, which every loader reads alike; refuse what is ambiguous.
 
-Plain means what the input pipeline reads without a doubt: 8-bit RGB, upright, as JPEG or PNG.
+Images of other colour modes, depths and formats are converted where their values are known.
 """
 
 import io
-import re
 import stat
 import warnings
 from dataclasses import dataclass
 from functools import cache
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from data.datasets.image_modes import BadImage, NotAnImage, TooManyPixels, to_rgb, to_srgb
 from utils.errors import LeukoBenchError
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-# Names that promise an image. The last ones are here so that such files are named in the quarantine, not overlooked.
+# File names of images. Those of the second line cannot be decoded, but must appear in the quarantine.
 SUFFIXES = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".dib", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm"),
     *(".jp2", ".heic", ".heif", ".avif", ".dcm", ".svs"),
 )
-# Pillow is asked for these alone: others run foreign programs (EPS) or are no pictures.
+# The formats that Pillow may try: others start foreign programs (EPS) or are no photographs.
 FORMATS = ("JPEG", "PNG", "BMP", "DIB", "GIF", "TIFF", "WEBP", "PPM", "JPEG2000")
-PLAIN = {"JPEG": ".jpg", "MPO": ".jpg", "PNG": ".png"}  # MPO: a camera's JPEG with a preview behind it
-PLAIN_SUFFIXES = (".jpg", ".jpeg", ".png")  # names that Keras reads; it decodes by content
+PLAIN = {"JPEG": ".jpg", "MPO": ".jpg", "PNG": ".png"}  # MPO: a camera's JPEG with a preview appended
+PLAIN_SUFFIXES = (".jpg", ".jpeg", ".png")  # names that Keras lists; it decodes by content
 MAX_PIXELS = 50_000_000  # decoded: 150 MB
 MAX_BYTES = 64_000_000
-_MARK = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
+SRGB_TOLERANCE = 3  # levels of 255: the sRGB profiles of several makers differ by less
+_MODE_NAMES = {"L": "grey", "1": "black and white", "P": "palette", "CMYK": "CMYK", "YCbCr": "YCbCr", "LAB": "LAB"}
+_WITH_ALPHA = ("RGBA", "LA", "PA", "La", "RGBa")
+
+
+class BadImage(Exception):
+    """The reason why a file cannot be used, in words that follow a colon."""
+
+
+class NotAnImage(BadImage):
+    """The bytes are in no known image format."""
+
+
+class TooManyPixels(BadImage):
+    """The image is larger than allowed, so that its pixels were not decoded."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"more than {limit / 10**6:g} million pixels (decompression bomb)")
 
 
 @dataclass(frozen=True)
@@ -39,7 +55,7 @@ class Picture:
     Attributes:
         image: Pillow image, mode RGB, upright.
         format: Pillow's name of the format.
-        changes: what had to be changed ("grey made RGB"); empty where the file can stay as it is.
+        changes: conversions that were needed ("grey made RGB"); empty where the file can stay as it is.
     """
 
     image: "Image"
@@ -47,14 +63,14 @@ class Picture:
     changes: tuple[str, ...]
 
     def name(self, name: str) -> str:
-        """Return a file name with the suffix that the file will need."""
+        """Return a file name with the suffix that the file needs."""
         stem, dot, suffix = name.rpartition(".")
         if self.changes:
             return f"{stem}.png"
         return name if f"{dot}{suffix}".lower() in PLAIN_SUFFIXES else stem + PLAIN[self.format]
 
     def png(self) -> bytes:
-        """Return the pixels as a PNG file without metadata."""
+        """Encode the pixels as a PNG file without metadata."""
         buffer = io.BytesIO()
         self.image.save(buffer, "PNG")
         return buffer.getvalue()
@@ -65,10 +81,10 @@ def decode(content: bytes, most_pixels: int = MAX_PIXELS) -> Picture:
 
     Args:
         content: the file.
-        most_pixels: width times height above which it is refused before any pixel is decoded.
+        most_pixels: largest width times height; a larger image is refused before any pixel is decoded.
 
     Raises:
-        BadImage: the bytes are no image, are cut off, hold several frames or a range of values that cannot be known.
+        BadImage: the bytes are no image, are truncated or damaged, hold several frames, or values of unknown range.
     """
     from PIL import Image, UnidentifiedImageError
 
@@ -85,14 +101,14 @@ def decode(content: bytes, most_pixels: int = MAX_PIXELS) -> Picture:
     except UnidentifiedImageError:
         raise NotAnImage("not an image") from None
     except Image.DecompressionBombError:
-        raise TooManyPixels(_too_many(most_pixels)) from None
-    except Exception as error:  # decoders fail with any class: SyntaxError, struct.error, IndexError ...
+        raise TooManyPixels(most_pixels) from None
+    except Exception as error:  # decoders raise anything: SyntaxError, struct.error, IndexError ...
         text = " ".join(str(error).split())[:80] or type(error).__name__
         raise BadImage("truncated" if "truncated" in text.lower() else f"cannot be decoded ({text})") from None
 
 
 def read_safely(path: Path, root: Path) -> bytes:
-    """Read one image file without being led out of `root` or into something endless; at most MAX_BYTES + 1 bytes.
+    """Read an image file below `root`, at most MAX_BYTES + 1 bytes, without following links out of it.
 
     Raises:
         BadImage: a link out of the root, a special file, or no permission.
@@ -116,7 +132,7 @@ def open_picture(path: Path) -> Picture:
     """Open an image file as an upright 8-bit RGB picture.
 
     Raises:
-        LeukoBenchError: the file is missing or no image that can be used.
+        LeukoBenchError: the file is missing or cannot be used.
     """
     try:
         with open(path, "rb") as handle:
@@ -130,65 +146,111 @@ def open_picture(path: Path) -> Picture:
 
 
 def open_rgb(path: Path) -> "Image":
-    """Open an image file as an upright 8-bit RGB Pillow image; fails as `open_picture` does."""
+    """Open an image file as an upright 8-bit RGB Pillow image; raises the errors of `open_picture`."""
     return open_picture(path).image
 
 
 @cache
 def _silence_pillow() -> None:
-    """Let Pillow not warn of oddities that are judged here; once, as filters belong to all threads."""
+    """Switch off Pillow's warnings, whose causes are handled here; once, as warning filters belong to all threads."""
     warnings.filterwarnings("ignore", module=r"PIL\b")
-
-
-def _too_many(pixels: int) -> str:
-    return f"more than {pixels / 10**6:g} million pixels (decompression bomb)"
 
 
 def _plain(image: "Image", content: bytes, most_pixels: int) -> Picture:
     from PIL import ImageOps
 
     if image.width * image.height > most_pixels:
-        raise TooManyPixels(_too_many(most_pixels))
+        raise TooManyPixels(most_pixels)
     kind = image.format
     if kind != "MPO" and getattr(image, "n_frames", 1) > 1:
         raise BadImage(f"{image.n_frames} frames (animated, or several pages)")
     deep = any(";16" in str(tile.args) for tile in image.tile) or image.mode.startswith("I;16")
     image.load()
-    # Pillow is content once it has the last row, TensorFlow reads on to the end mark.
-    if kind in PLAIN and not (_png_ends(content) if kind == "PNG" else _jpeg_ends(content)):
-        raise BadImage("truncated")
+    if kind in PLAIN:
+        _check_end(kind, content)
     changes = [] if kind in PLAIN else [f"{kind} made PNG"]
     upright = ImageOps.exif_transpose(image)
     if image.getexif().get(0x0112, 1) not in (0, 1):
         changes.append("turned upright")
-    rgb, change = to_rgb(upright, deep)
+    rgb, change = _to_rgb(upright, deep)
     changes += [change] if change else []
     profile = image.info.get("icc_profile")
-    if profile and image.mode in ("RGB", "RGBA", "P"):  # profiles of CMYK and grey are about other values
-        rgb, change = to_srgb(rgb, profile)
+    if profile and image.mode in ("RGB", "RGBA", "P"):  # profiles of CMYK and grey refer to other values
+        rgb, change = _to_srgb(rgb, profile)
         changes += [change] if change else []
     return Picture(rgb, kind, tuple(changes))
 
 
-def _png_ends(content: bytes) -> bool:
-    """Say whether a PNG has its last chunk."""
-    return b"IEND\xaeB`\x82" in content
+def _check_end(kind: str, content: bytes) -> None:
+    """Refuse a JPEG or PNG that lacks its end: Pillow stops at the last row, TensorFlow reads to the end marker."""
+    if kind == "PNG":
+        if b"IEND\xaeB`\x82" not in content:
+            raise BadImage("truncated")
+        return
+    import simplejpeg
+
+    try:
+        simplejpeg.decode_jpeg(content, "GRAY", min_height=1, min_width=1, strict=True)  # at an eighth of the size
+    except ValueError as error:
+        raise BadImage("truncated" if "Premature end" in str(error) else f"damaged JPEG data ({error})") from None
 
 
-def _jpeg_ends(content: bytes) -> bool:
-    """Walk the segments of a JPEG and say whether they lead to its end mark (ITU-T T.81, annex B)."""
-    at = 2
-    while at + 1 < len(content) and content[at] == 0xFF:
-        marker = content[at + 1]
-        if marker == 0xD9:
-            return True
-        if marker == 0xFF:  # fill byte
-            at += 1
-            continue
-        if marker not in (0x01, *range(0xD0, 0xD8)):
-            at += int.from_bytes(content[at + 2 : at + 4], "big")
-        at += 2
-        if marker == 0xDA:  # coded pixels follow, to the next mark that is no escape and no restart
-            following = _MARK.search(content, at)
-            at = following.start() if following else len(content)
-    return False
+def _to_rgb(image: "Image", deep: bool) -> tuple["Image", str]:
+    """Convert an image to mode RGB; return it and the conversion in words, "" for none.
+
+    Args:
+        image: in any mode.
+        deep: whether the file holds 16 bits per value.
+    """
+    from PIL import Image
+
+    mode = image.mode
+    if mode.startswith("I;16"):
+        _require_known_white(image.getextrema()[1], 65535)
+        # Pillow's own conversion clips at 255 instead of scaling.
+        import numpy as np
+
+        grey = np.rint(np.asarray(image).astype(np.float32) / 257).astype(np.uint8)
+        return Image.fromarray(grey).convert("RGB"), "16-bit grey made 8-bit RGB"
+    if mode in ("I", "F"):
+        raise BadImage("32-bit values, whose white level is unknown")
+    if mode in _WITH_ALPHA or "transparency" in image.info:
+        image = image.convert("RGBA")
+        opaque = image.getchannel("A").getextrema()[0] == 255
+        white = Image.new("RGBA", image.size, (255, 255, 255, 255))
+        rgb = image.convert("RGB") if opaque else Image.alpha_composite(white, image).convert("RGB")
+        change = "alpha removed" if opaque else "transparent parts made white"
+    elif mode == "RGB":
+        rgb, change = image, "16-bit made 8-bit" if deep else ""
+    elif mode in _MODE_NAMES:
+        return image.convert("RGB"), f"{_MODE_NAMES[mode]} made RGB"
+    else:
+        raise BadImage(f"colour mode {mode}")
+    if deep:
+        _require_known_white(max(high for _, high in rgb.getextrema()), 255)
+    return rgb, change
+
+
+def _require_known_white(highest: float, full: int) -> None:
+    """Refuse 16-bit images that use less than half of the range: 10- or 12-bit cameras, which would come out black."""
+    if highest <= full // 2:
+        raise BadImage("16-bit values that use less than half of the range, so the white level is unknown")
+
+
+def _to_srgb(image: "Image", profile: bytes) -> tuple["Image", str]:
+    """Convert an RGB image from a colour profile to sRGB; return it and the conversion in words, "" for none.
+
+    An sRGB profile and an unreadable one change nothing: browsers, too, take such images as sRGB.
+    """
+    from PIL import Image, ImageCms
+
+    try:
+        transform = ImageCms.buildTransform(
+            ImageCms.ImageCmsProfile(io.BytesIO(profile)), ImageCms.createProfile("sRGB"), "RGB", "RGB"
+        )
+        corners = bytes(level for colour in product(range(0, 256, 51), repeat=3) for level in colour)
+        colours = Image.frombytes("RGB", (6, 36), corners)
+        change = max(abs(a - b) for a, b in zip(transform.apply(colours).tobytes(), corners, strict=True))
+        return (transform.apply(image), "colour profile made sRGB") if change > SRGB_TOLERANCE else (image, "")
+    except (ImageCms.PyCMSError, OSError, ValueError):
+        return image, ""

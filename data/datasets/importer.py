@@ -1,4 +1,4 @@
-"""Bring a dataset in: from a folder or a zip archive into data/raw/<name>/, whole or not at all."""
+"""Import a dataset from a folder or a zip archive into data/raw/<name>/, completely or not at all."""
 
 import hashlib
 import json
@@ -16,23 +16,23 @@ from utils.errors import LeukoBenchError
 from utils.io import atomic_folder, files
 from utils.paths import raw_dir
 
-_KEPT_BYTES = 256_000_000  # of broken files; a bomb must not fill the disk
+_KEPT_BYTES = 256_000_000  # of unusable files in quarantine: a bomb must not fill the disk
 
 
 @dataclass
 class Imported:
-    """What an import brought.
+    """The result of an import.
 
     Attributes:
         name: of the dataset.
         path: its folder.
         index: its images.
-        converted: (name, what was changed).
+        converted: (name, conversion).
         quarantined: (name in the source, reason).
-        ignored: files without an image's name.
-        outside: images that lie in no class folder.
-        segmented: images left out because the originals are there too.
-        grouped: images that have a group.
+        ignored: number of files that are not named like images.
+        outside: number of images in no class folder.
+        segmented: number of segmented copies left out because the originals are there.
+        grouped: number of images with a group.
     """
 
     name: str
@@ -53,18 +53,18 @@ def import_dataset(
     groups: Path | None = None,
     progress: Progress = lambda done, total: None,
 ) -> Imported:
-    """Import a folder or zip with one folder for each class.
+    """Import a folder or zip with one folder per class.
 
     Args:
         path: folder or zip of either release of the ALL dataset, in any case and nesting.
-        name: of the new dataset; "" takes the name of the path.
-        as_is: take any dataset, under the class names of its own folders.
-        groups: CSV with columns image,group, the image as a path below `path`, as "<Class>/<file>" or as a file name.
+        name: of the new dataset; "": the name of the path.
+        as_is: accept any dataset, with the names of its folders as classes.
+        groups: CSV with columns image,group; images as paths below `path`, as "<Class>/<file>" or as file names.
         progress: called with (done, total).
 
     Raises:
-        LeukoBenchError: nothing usable is there, an image lies under two classes, the name is taken, or the folder
-            cannot be written. Nothing is left behind.
+        LeukoBenchError: there is no usable image, an image is labelled with two classes, the name is taken, or the
+            folder cannot be written. Nothing is left behind.
     """
     path = Path(path).expanduser()
     if not name:
@@ -92,10 +92,10 @@ def import_dataset(
 
 
 def refuse_taken(name: str) -> None:
-    """Refuse a name that a dataset has already.
+    """Refuse the name of an existing dataset.
 
     Raises:
-        LeukoBenchError: says how to go on.
+        LeukoBenchError: the name is taken.
     """
     if raw_dir(name).exists():
         raise LeukoBenchError(
@@ -110,7 +110,7 @@ def _copy(
     result: Imported,
     progress: Progress,
 ) -> None:
-    """Write every usable image, unchanged where it can stay as it is, and put the others into quarantine."""
+    """Write every usable image, converted only where needed, and quarantine the others."""
     taken: set[str] = set()
     first_seen: dict[str, tuple[str, str]] = {}
     kept_bytes = 0
@@ -125,13 +125,10 @@ def _copy(
             result.quarantined.append((entry.name, str(reason)))
             kept_bytes += len(content)
             if content and kept_bytes <= _KEPT_BYTES:
-                place = (
-                    folder
-                    / integrity_check.QUARANTINE_FOLDER
-                    / class_folders.unique_name(label, entry, entry.parts[-1], taken)
-                )
-                place.parent.mkdir(parents=True, exist_ok=True)
-                place.write_bytes(content)
+                name = class_folders.unique_name(label, entry, entry.parts[-1], taken)
+                target = folder / integrity_check.QUARANTINE_FOLDER / name
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.write_bytes(content)
         else:
             image = class_folders.unique_name(label, entry, picture.name(entry.parts[-1]), taken)
             if picture.changes:
@@ -141,7 +138,7 @@ def _copy(
             other_label, other = first_seen.setdefault(digest, (label, entry.name))
             if other_label != label:
                 raise LeukoBenchError(
-                    f"The same image lies under two classes: {other} and {entry.name}. "
+                    f"The same image is labelled with two classes: {other} and {entry.name}. "
                     "Remove one of them and import again."
                 )
             (folder / label).mkdir(exist_ok=True)
@@ -167,7 +164,7 @@ def _read_groups(path: Path | None) -> dict[str, str]:
     """Read a CSV of groups.
 
     Raises:
-        LeukoBenchError: it is damaged, or an image stands in it twice with different groups.
+        LeukoBenchError: it is damaged, or gives an image two groups.
     """
     table: dict[str, str] = {}
     for row in files.read_csv(path, ("image", "group")) if path else ():

@@ -1,4 +1,4 @@
-"""The index of a dataset: every image with the hash of its bytes, so that nothing has to be read twice."""
+"""The index of a dataset: name, hash and size of every image, so that files need not be read again."""
 
 import os
 from collections import defaultdict
@@ -43,12 +43,12 @@ def about(folder: Path) -> dict[str, Any]:
     path = folder / DATASET
     found = files.read_json(path)
     if not isinstance(found, dict) or not isinstance(found.get("images"), dict):
-        raise LeukoBenchError(f"{path} is damaged, it says no counts. Delete {folder} and bring the dataset in again.")
+        raise LeukoBenchError(f"{path} is damaged: it lacks the counts of images. Delete {folder} and import it again.")
     return found
 
 
 def count(rows: Iterable[Indexed]) -> dict[str, int]:
-    """Return images by class, classes in sorted order."""
+    """Count images by class, classes in sorted order."""
     counts: dict[str, int] = defaultdict(int)
     for row in rows:
         counts[row.label] += 1
@@ -56,7 +56,7 @@ def count(rows: Iterable[Indexed]) -> dict[str, int]:
 
 
 def duplicates(rows: Iterable[Indexed]) -> list[list[str]]:
-    """Return the groups of images that are the same file byte for byte, in image order."""
+    """Return the sets of byte-identical images, in image order."""
     same: dict[str, list[str]] = defaultdict(list)
     for row in sorted(rows, key=attrgetter("image")):
         same[row.sha256].append(row.image)
@@ -64,14 +64,14 @@ def duplicates(rows: Iterable[Indexed]) -> list[list[str]]:
 
 
 def refuse_conflicts(rows: Iterable[Indexed], remedy: str) -> None:
-    """Refuse duplicates that lie under two classes.
+    """Refuse identical images that are labelled with two classes.
 
     Args:
         rows: the images.
-        remedy: last sentence of the error.
+        remedy: last sentence of the error: what to do.
 
     Raises:
-        LeukoBenchError: names two files that are one image.
+        LeukoBenchError: there are such images; names the first two.
     """
     conflicts = []
     for names in duplicates(rows):
@@ -81,7 +81,7 @@ def refuse_conflicts(rows: Iterable[Indexed], remedy: str) -> None:
     if conflicts:
         more = f" ({len(conflicts)} such images)" if len(conflicts) > 1 else ""
         raise LeukoBenchError(
-            f"The same image lies under two classes: {conflicts[0][0]} and {conflicts[0][1]}{more}. {remedy}"
+            f"The same image is labelled with two classes: {conflicts[0][0]} and {conflicts[0][1]}{more}. {remedy}"
         )
 
 
@@ -113,11 +113,11 @@ def read(folder: Path) -> list[Indexed]:
 
 
 def listing(folder: Path) -> dict[str, Path]:
-    """Return the files with an image's name in the class folders of a dataset, by "<Class>/<file>"."""
+    """List the files in the class folders of a dataset that are named like images, by "<Class>/<file>"."""
     found = {}
     for place in sorted(folder.iterdir()):
         if place.is_dir() and not place.is_symlink() and not place.name.startswith(("_", ".")):
-            for name in sorted(os.listdir(place)):  # noqa: PTH208  # names sort ten times faster than paths
+            for name in sorted(os.listdir(place)):  # noqa: PTH208  # ten times faster than sorting paths
                 if not name.startswith(".") and os.path.splitext(name)[1].lower() in image_decoder.SUFFIXES:  # noqa: PTH122
                     found[f"{place.name}/{name}"] = place / name
     return found

@@ -1,4 +1,4 @@
-"""Check a dataset: every image decoded and hashed, broken ones moved to quarantine, the index written anew."""
+"""Check a dataset: decode and hash every image, quarantine unusable ones, rewrite the index."""
 
 import hashlib
 from collections.abc import Callable
@@ -20,12 +20,12 @@ Progress = Callable[[int, int], None]
 
 @dataclass
 class Report:
-    """What a check found.
+    """The result of a check.
 
     Attributes:
-        index: the images that are whole now.
-        missing, changed, added: names, compared with the index before; all empty where there was none.
-        converted: names after conversion, with what was changed.
+        index: the usable images.
+        missing, changed, added: names, compared with the previous index; empty where there was none.
+        converted: (name after the conversion, conversion).
         quarantined: (file, reason).
     """
 
@@ -38,24 +38,24 @@ class Report:
 
 
 def current_index(dataset: str) -> list[Indexed]:
-    """Return the index of a dataset after a cheap look (names and sizes) that it still describes the folder.
+    """Return the index of a dataset after comparing it with the folder by names and sizes.
 
-    A dataset without an index, as synthetic smears are at first, is decoded once and gets one.
+    A dataset without an index, such as new synthetic smears, is checked once and gets one.
 
     Raises:
-        LeukoBenchError: files were removed, added or changed since, or are broken.
+        LeukoBenchError: files were removed, added or changed since, or cannot be used.
     """
     folder = raw_dir(dataset)
-    way_on = f"Look into it with: python run_guide.py data check {dataset}"
+    remedy = f"Run: python run_guide.py data check {dataset}"
     if not (folder / index.INDEX).exists():
         report = check(dataset)
         if report.quarantined:
             file, reason = report.quarantined[0]
             raise LeukoBenchError(
                 f"Dataset '{dataset}' had {len(report.quarantined)} unusable files, now in quarantine "
-                f"(first: {file}: {reason}). Run the command again to go on without them."
+                f"(first: {file}: {reason}). Run the command again to continue without them."
             )
-        index.refuse_conflicts(report.index, way_on)
+        index.refuse_conflicts(report.index, remedy)
         return report.index
     rows = index.read(folder)
     try:
@@ -70,13 +70,13 @@ def current_index(dataset: str) -> list[Indexed]:
     }
     parts = [f"{len(names)} {what} ({names[0]})" for what, names in differing.items() if names]
     if parts:
-        raise LeukoBenchError(f"The images of '{dataset}' are not those of its index: {', '.join(parts)}. {way_on}")
-    index.refuse_conflicts(rows, way_on)
+        raise LeukoBenchError(f"The images of '{dataset}' differ from its index: {', '.join(parts)}. {remedy}")
+    index.refuse_conflicts(rows, remedy)
     return rows
 
 
 def check(dataset: str, progress: Progress = lambda done, total: None) -> Report:
-    """Decode and hash every image of a dataset again; convert, quarantine, and write the index anew.
+    """Decode and hash every image of a dataset; convert or quarantine files where needed, and rewrite the index.
 
     Args:
         dataset: name of a folder below data/raw.
@@ -119,7 +119,7 @@ def check(dataset: str, progress: Progress = lambda done, total: None) -> Report
                     report.changed.append(name)
             progress(done, len(found))
         report.missing = sorted(known.keys() - found.keys())
-        _settle(folder, about, found, renamed, report)
+        _write(folder, about, found, renamed, report)
     except OSError as error:
         raise LeukoBenchError(
             f"Cannot check {folder}: {error.strerror or error}. Make it readable and writable for you."
@@ -128,7 +128,7 @@ def check(dataset: str, progress: Progress = lambda done, total: None) -> Report
 
 
 def _free_name(name: str, picture: image_decoder.Picture, taken: set[str]) -> str:
-    """Name the file that takes the place of an image: its own name where that can stay."""
+    """Return the name of an image's file after the check: its own where the suffix is right."""
     final = picture.name(name)
     stem, _, suffix = final.rpartition(".")
     number = 2
@@ -137,10 +137,10 @@ def _free_name(name: str, picture: image_decoder.Picture, taken: set[str]) -> st
     return final
 
 
-def _settle(
+def _write(
     folder: Path, about: dict[str, Any], found: dict[str, Path], renamed: dict[str, str], report: Report
 ) -> None:
-    """Write what was found: the list of quarantined files first, then move them, then the index."""
+    """Write the result: first the list of quarantined files, then move these, then the index."""
     report.index.sort()
     if report.quarantined:
         path = folder / QUARANTINE

@@ -8,9 +8,9 @@ from data.datasets import importer
 from data.datasets.integrity_check import Progress
 from utils.errors import LeukoBenchError
 
-_PATIENCE = (5, 15)  # seconds: to connect, to wait for an answer
+_TIMEOUT = (5, 15)  # seconds: to connect, to answer
 _BY_HAND = (
-    f"Fetch https://www.kaggle.com/datasets/{all_dataset.HANDLE} by hand, then: python run_guide.py data import PATH"
+    f"Download https://www.kaggle.com/datasets/{all_dataset.HANDLE} by hand, then: python run_guide.py data import PATH"
 )
 
 
@@ -18,25 +18,25 @@ def download(name: str = all_dataset.NAME, progress: Progress = lambda done, tot
     """Download the ALL dataset with kagglehub (kept in its cache) and import it.
 
     Raises:
-        LeukoBenchError: the network or Kaggle refuses; the line says why and how to import by hand.
+        LeukoBenchError: the network or Kaggle fails; the message says why and how to import by hand.
     """
     importer.refuse_taken(name)
     try:
         import requests
 
-        # kagglehub's own first request has no time limit.
-        requests.head("https://api.kaggle.com", timeout=_PATIENCE)
+        # kagglehub's own first request has no timeout.
+        requests.head("https://api.kaggle.com", timeout=_TIMEOUT)
         import kagglehub
 
         logging.getLogger("kagglehub").setLevel(logging.ERROR)
         folder = kagglehub.dataset_download(all_dataset.HANDLE)
-    except Exception as error:  # requests, kagglehub, zip and disk errors alike: all have one way on
+    except Exception as error:  # requests, kagglehub, zip and disk errors alike: the remedy is the same
         raise LeukoBenchError(f"Cannot download {all_dataset.HANDLE}: {_reason(error)}. {_BY_HAND}") from error
     return importer.import_dataset(Path(folder), name, progress=progress)
 
 
 def _reason(error: Exception) -> str:
-    """Say in a few words why a download failed."""
+    """Return in a few words why a download failed."""
     import requests
 
     status = getattr(getattr(error, "response", None), "status_code", None)

@@ -1,4 +1,4 @@
-"""The files of a folder or a zip archive as a list of entries that can be read safely."""
+"""List the files of a folder or a zip archive as entries that can be read safely."""
 
 import lzma
 import os
@@ -40,12 +40,12 @@ class Entry:
 
 @dataclass(frozen=True)
 class Source:
-    """What a folder or archive holds.
+    """The content of a folder or archive.
 
     Attributes:
         title: name of the folder or archive, without suffix.
-        entries: files with an image's name, in sorted order.
-        refused: (name, reason) of what is never opened.
+        entries: files named like images, in sorted order.
+        refused: (name, reason) of files that are never opened.
         ignored: number of other files.
     """
 
@@ -60,7 +60,7 @@ def open_source(path: Path) -> Iterator[Source]:
     """Open a folder or a zip archive; an archive stays open within the block.
 
     Raises:
-        LeukoBenchError: the path is missing, unreadable, or neither of the two.
+        LeukoBenchError: the path is missing, unreadable, or neither a folder nor a zip archive.
     """
     path = Path(path).expanduser()
     try:
@@ -68,11 +68,11 @@ def open_source(path: Path) -> Iterator[Source]:
             yield _folder(path.resolve())
             return
         if not path.exists():
-            raise LeukoBenchError(f"There is no {path}. Give a folder or a zip with one folder for each class.")
+            raise LeukoBenchError(f"There is no {path}. Give a folder or a zip with one folder per class.")
         if not zipfile.is_zipfile(path):
             with open(path, "rb"):
                 pass
-            raise LeukoBenchError(f"{path} is neither a folder nor a whole zip. Give one of these.")
+            raise LeukoBenchError(f"{path} is neither a folder nor a complete zip. Give one of these.")
         with zipfile.ZipFile(path) as archive:
             yield _archive(path, archive)
     except PermissionError as error:
@@ -80,7 +80,7 @@ def open_source(path: Path) -> Iterator[Source]:
             raise
         raise LeukoBenchError(f"Cannot read {path}: permission denied. Make it readable for you.") from None
     except zipfile.BadZipFile as error:
-        raise LeukoBenchError(f"{path} is a damaged zip ({error}). Fetch it again.") from None
+        raise LeukoBenchError(f"{path} is a damaged zip ({error}). Download it again.") from None
 
 
 def _folder(root: Path) -> Source:
@@ -100,7 +100,7 @@ def _folder(root: Path) -> Source:
                 refused.append(((here / folder).relative_to(root).as_posix(), "symbolic link to a folder"))
         for name in sorted(names):
             path = here / name
-            if _promises_image(name):
+            if _named_like_image(name):
                 parts = path.relative_to(root).parts
                 entries.append(Entry(parts, lambda path=path: image_decoder.read_safely(path, root)))
             else:
@@ -115,7 +115,7 @@ def _archive(path: Path, archive: zipfile.ZipFile) -> Source:
         parts = tuple(part for part in name.split("/") if part not in ("", "."))
         if info.is_dir() or not parts:
             continue
-        if any(part.startswith((".", "_")) and part != ".." for part in parts) or not _promises_image(parts[-1]):
+        if any(part.startswith((".", "_")) and part != ".." for part in parts) or not _named_like_image(parts[-1]):
             ignored += 1
         elif name.startswith("/") or ".." in parts or ":" in parts[0]:
             refused.append((name, "path out of the archive"))
@@ -133,15 +133,15 @@ def _archive(path: Path, archive: zipfile.ZipFile) -> Source:
 def _unpack(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
     try:
         with archive.open(info) as handle:
-            return handle.read(image_decoder.MAX_BYTES + 1)  # whatever size the archive claims
+            return handle.read(image_decoder.MAX_BYTES + 1)  # whatever size the archive states
     except _DAMAGED as error:
         raise BadImage(f"damaged in the archive ({' '.join(str(error).split())[:60]})") from None
 
 
 def _ordered(entries: list[Entry]) -> list[Entry]:
-    """Sort entries, those of upper folders first: these keep their names where names are taken twice."""
+    """Sort entries, upper folders first: these keep their names where a name occurs twice."""
     return sorted(entries, key=lambda entry: (len(entry.parts), entry.parts))
 
 
-def _promises_image(name: str) -> bool:
+def _named_like_image(name: str) -> bool:
     return not name.startswith(".") and name.lower().endswith(image_decoder.SUFFIXES)

@@ -1,4 +1,4 @@
-"""What a dataset is made of: sizes, bytes, formats and mean colours of its images, and the same by class."""
+"""Statistics of a dataset and its classes: image sizes, bytes, formats and mean colours."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,15 +12,15 @@ from utils.paths import raw_dir
 from utils.runs import run_folder
 
 Progress = Callable[[int, int], None]
-SIDE = 32  # pixels to which an image is reduced before its colours are averaged, which changes no mean
+SIDE = 32  # pixels to which an image is reduced before averaging, which keeps the mean
 CHANNELS = ("red", "green", "blue", "brightness")
-# Of red, green and blue in the luma of ITU-R BT.601, which is what makes a picture grey.
+# Weights of red, green and blue in the luma of ITU-R BT.601.
 LUMA = (0.299, 0.587, 0.114)
 
 
 @dataclass(frozen=True)
 class Measured:
-    """One image of a dataset: its file and its mean red, green, blue and brightness, each in 0-255."""
+    """Statistics of one image: its file, and its mean red, green, blue and brightness in 0-255."""
 
     image: str
     format: str
@@ -39,7 +39,7 @@ class Measured:
 
 
 def measure(dataset: str, progress: Progress = lambda done, total: None) -> list[Measured]:
-    """Read every image of a dataset at reduced size and return what it is like, in image order.
+    """Measure every image of a dataset at reduced size, in image order.
 
     Raises:
         LeukoBenchError: images were changed since the dataset was indexed, or one cannot be read.
@@ -55,15 +55,15 @@ def measure(dataset: str, progress: Progress = lambda done, total: None) -> list
 
 
 def summary(measured: Sequence[Measured], manifest: Manifest | None = None) -> list[dict[str, Any]]:
-    """Return a row a class and one over all ("all"), ready for a CSV file.
+    """Summarise the images of each class and of all ("all"), one row each, for a CSV file.
 
     Args:
-        measured: as `measure` returns it.
-        manifest: of a split, for the images in each subset.
+        measured: see `measure`.
+        manifest: of a split, for the counts of its subsets.
 
     Returns:
         Columns class, train, val, test, images, share (0..1), width_min ... height_max, bytes_min, bytes_median,
-        bytes_max, formats, and mean and sd of CHANNELS (0-255; over the images, each of which is one mean).
+        bytes_max, formats, and mean and sd of CHANNELS (0-255, over the images' means).
     """
     subsets = {row.image: row.split for row in manifest.rows} if manifest else {}
     labels = sorted({image.label for image in measured})
@@ -96,12 +96,10 @@ def _colour(dataset: str, image: str) -> tuple[str, tuple[float, float, float]]:
     try:
         with Image.open(path) as picture:
             kind = picture.format or ""
-            picture.draft("RGB", (SIDE, SIDE))  # a JPEG is decoded at a fraction of its size, which is much faster
+            picture.draft("RGB", (SIDE, SIDE))  # decodes a JPEG at a fraction of its size, much faster
             small = picture.convert("RGB")
             small = small.resize((SIDE, SIDE), Image.Resampling.BOX)
     except (OSError, ValueError) as error:
-        raise LeukoBenchError(
-            f"Cannot read {path}: {error}. Look into it with: python run_guide.py data check {dataset}"
-        ) from None
+        raise LeukoBenchError(f"Cannot read {path}: {error}. Run: python run_guide.py data check {dataset}") from None
     red, green, blue = np.asarray(small, np.float64).mean(axis=(0, 1)).tolist()
     return kind, (red, green, blue)

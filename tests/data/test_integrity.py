@@ -6,11 +6,12 @@ import zlib
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageCms
 
 from data.datasets import image_decoder, index, integrity_check
 from data.synthetic import generator as synthetic
 from utils.errors import LeukoBenchError
+from utils.io.files import read_json
 
 
 def smear(seed=0, size=(40, 32)):
@@ -74,42 +75,24 @@ CONVERTED = {
     "webp": (lambda: encoded(smear(), "WEBP", lossless=True), "WEBP made PNG"),
     "gif": (lambda: encoded(smear(), "GIF"), "GIF made PNG, palette made RGB"),
 }
+TRUNCATED, BOMB = "truncated", "more than 50 million pixels (decompression bomb)"
 BAD = {
     "zero bytes": (lambda: b"", "zero bytes"),
     "text": (lambda: b"this is no image", "not an image"),
     "html": (lambda: b"<html>" + b"x" * 5000, "not an image"),
-    "cut jpeg": (lambda: encoded(smear(), "JPEG")[:-300], "truncated"),
-    "jpeg without its end": (lambda: encoded(smear(), "JPEG")[:-2], "truncated"),
-    "cut png": (lambda: encoded(smear())[:-900], "truncated"),
-    "png without its end": (lambda: encoded(smear())[:-12], "truncated"),
-    "bomb": (
-        lambda: png_of_size(12_000, 12_000),
-        "more than 50 million pixels (decompression bomb)",
-    ),
-    "huge bomb": (
-        lambda: png_of_size(100_000, 100_000),
-        "more than 50 million pixels (decompression bomb)",
-    ),
-    "animated gif": (
-        lambda: encoded(smear(), "GIF", save_all=True, append_images=[smear(1)]),
-        "2 frames (animated, or several pages)",
-    ),
-    "animated png": (
-        lambda: encoded(smear(), save_all=True, append_images=[smear(1), smear(2)]),
-        "3 frames (animated, or several pages)",
-    ),
-    "pages": (
-        lambda: encoded(smear(), "TIFF", save_all=True, append_images=[smear(1)]),
-        "2 frames (animated, or several pages)",
-    ),
-    "12-bit": (
-        lambda: encoded(deep(4095)),
-        "16-bit values that use less than half of the range, so the white level is unknown",
-    ),
-    "32-bit": (
-        lambda: encoded(deep(65535).convert("I"), "TIFF"),
-        "32-bit values, whose white level is unknown",
-    ),
+    "cut jpeg": (lambda: encoded(smear(), "JPEG")[:-300], TRUNCATED),
+    "jpeg without its end": (lambda: encoded(smear(), "JPEG")[:-2], TRUNCATED),
+    "progressive jpeg without its end": (lambda: encoded(smear(), "JPEG", progressive=True)[:-2], TRUNCATED),
+    "cmyk jpeg without its end": (lambda: encoded(smear().convert("CMYK"), "JPEG")[:-2], TRUNCATED),
+    "cut png": (lambda: encoded(smear())[:-900], TRUNCATED),
+    "png without its end": (lambda: encoded(smear())[:-12], TRUNCATED),
+    "bomb": (lambda: png_of_size(12_000, 12_000), BOMB),
+    "huge bomb": (lambda: png_of_size(100_000, 100_000), BOMB),
+    "animated gif": (lambda: encoded(smear(), "GIF", save_all=True, append_images=[smear(1)]), "2 frames"),
+    "animated png": (lambda: encoded(smear(), save_all=True, append_images=[smear(1), smear(2)]), "3 frames"),
+    "pages": (lambda: encoded(smear(), "TIFF", save_all=True, append_images=[smear(1)]), "2 frames"),
+    "12-bit": (lambda: encoded(deep(4095)), "16-bit values that use less than half of the range"),
+    "32-bit": (lambda: encoded(deep(65535).convert("I"), "TIFF"), "32-bit values"),
 }
 
 
@@ -120,7 +103,7 @@ def test_good_files_stay_as_they_are(kind):
 
 
 @pytest.mark.parametrize("kind", CONVERTED)
-def test_what_can_be_made_plain_is(kind):
+def test_other_formats_are_converted(kind):
     make, change = CONVERTED[kind]
     picture = image_decoder.decode(make())
     assert ", ".join(picture.changes) == change
@@ -139,11 +122,42 @@ def test_conversion_keeps_the_pixels():
 
 
 @pytest.mark.parametrize("kind", BAD)
-def test_what_cannot_is_refused_with_a_reason(kind):
+def test_unusable_files_are_refused_with_a_reason(kind):
     make, reason = BAD[kind]
     with pytest.raises(image_decoder.BadImage) as error:
         image_decoder.decode(make())
-    assert str(error.value) == reason
+    assert str(error.value).startswith(reason)
+    types = {"not an image": image_decoder.NotAnImage, BOMB: image_decoder.TooManyPixels}
+    assert type(error.value) is types.get(reason, image_decoder.BadImage)
+
+
+SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+SWAPPED = SRGB.replace(b"rXYZ", b"none", 1).replace(b"gXYZ", b"rXYZ", 1).replace(b"none", b"gXYZ", 1)
+LAB = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()
+RED = (200, 20, 30)
+
+
+def with_profile(kind, profile):
+    """Decode a red image with a colour profile; return the changes and the colour of a pixel."""
+    options = {"quality": 95} if kind == "JPEG" else {}
+    decoded = image_decoder.decode(encoded(Image.new("RGB", (16, 16), RED), kind, icc_profile=profile, **options))
+    return decoded.changes, np.asarray(decoded.image)[8, 8].astype(int)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
+def test_a_colour_profile_is_applied(kind):
+    """A profile whose red and green primaries are swapped shows red pixels in green."""
+    changes, seen = with_profile(kind, SWAPPED)
+    assert changes == ("colour profile made sRGB",)
+    assert abs(seen - (20, 200, 30)).max() <= 4
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
+@pytest.mark.parametrize("profile", [SRGB, LAB, b"no profile", SRGB[:200]], ids=["srgb", "lab", "garbage", "cut"])
+def test_an_srgb_or_unreadable_profile_changes_nothing(kind, profile):
+    changes, seen = with_profile(kind, profile)
+    assert changes == ()
+    assert abs(seen - RED).max() <= 4
 
 
 def test_random_damage_never_raises_anything_else():
@@ -160,20 +174,17 @@ def test_random_damage_never_raises_anything_else():
                 assert str(reason)
 
 
-def test_open_rgb_says_what_is_wrong(tmp_path):
+def test_open_rgb_reports_the_file_and_the_reason(tmp_path):
     path = tmp_path / "x.jpg"
-    with pytest.raises(LeukoBenchError) as error:
+    with pytest.raises(LeukoBenchError, match=f"no image {path}"):
         image_decoder.open_rgb(path)
-    assert str(error.value) == f"There is no image {path}."
     path.write_bytes(b"")
-    with pytest.raises(LeukoBenchError) as error:
+    with pytest.raises(LeukoBenchError, match=f"{path} cannot be used: zero bytes"):
         image_decoder.open_rgb(path)
-    assert str(error.value) == f"{path} cannot be used: zero bytes. Give an image such as a JPEG or PNG."
     path.write_bytes(CONVERTED["cmyk"][0]())
     assert image_decoder.open_rgb(path).mode == "RGB"
-    with pytest.raises(LeukoBenchError) as error:
+    with pytest.raises(LeukoBenchError, match=f"{tmp_path}: Is a directory"):
         image_decoder.open_rgb(tmp_path)
-    assert str(error.value) == f"Cannot read the image {tmp_path}: Is a directory."
 
 
 @pytest.fixture
@@ -225,9 +236,8 @@ def test_checking_finds_missing_new_changed_and_broken_files(folder):
         "Pro/pipe.png": "not a regular file",
     }
     assert outside.exists()
-    assert sorted(path.name for path in (folder / "_quarantine/Pro").iterdir()) == [
-        "link.png", "nothing.png", "pipe.png",
-    ]  # fmt: skip
+    names = sorted(path.name for path in (folder / "_quarantine/Pro").iterdir())
+    assert names == ["link.png", "nothing.png", "pipe.png"]
     assert index.read(folder) == report.index
     assert {"Pro/new.png", "Pro/photo.jpg"} < {row.image for row in report.index}
     assert not (folder / "Pro/new.tif").exists() and not (folder / "Pro/photo.jpe").exists()
@@ -235,8 +245,6 @@ def test_checking_finds_missing_new_changed_and_broken_files(folder):
     assert len(quarantine(folder)) == 4
     counts = index.count(report.index)
     assert index.count(integrity_check.current_index("smears")) == counts
-    from utils.io.files import read_json
-
     assert read_json(folder / "dataset.json")["images"] == counts
 
 
@@ -261,45 +269,34 @@ def test_equal_images_are_reported_and_refused_under_two_classes(folder):
     index.refuse_conflicts(rows, "")
     (folder / "Pro/copy.png").write_bytes((folder / first.image).read_bytes())
     integrity_check.check("smears")
-    with pytest.raises(LeukoBenchError) as error:
+    with pytest.raises(LeukoBenchError, match=rf"{first.image} and Pro/copy\.png\. .*data check smears"):
         integrity_check.current_index("smears")
-    assert str(error.value) == (
-        f"The same image lies under two classes: {first.image} and Pro/copy.png. "
-        "Look into it with: python run_guide.py data check smears"
-    )
 
 
-def test_a_damaged_index_says_how_to_make_it_again(folder):
+def test_a_damaged_index_names_the_command_that_repairs_it(folder):
     (folder / "index.csv").write_text("image,sha256,width,height,bytes\na,b,c,d,e\n")
-    with pytest.raises(LeukoBenchError) as error:
+    with pytest.raises(LeukoBenchError, match=rf"{folder / 'index.csv'} is damaged\. .*data check smears"):
         integrity_check.current_index("smears")
-    assert str(error.value) == (
-        f"{folder / 'index.csv'} is damaged. Delete it and run: python run_guide.py data check smears"
-    )
     (folder / "index.csv").unlink()
     assert len(integrity_check.current_index("smears")) == 8
 
 
-def test_a_dataset_without_an_index_that_holds_broken_files_says_so_once(folder):
+def test_broken_files_of_a_dataset_without_an_index_are_reported_once(folder):
     (folder / "index.csv").unlink()
     name = sorted(path.name for path in (folder / "Pre").iterdir())[0]
     (folder / "Pre" / name).write_bytes(b"")
-    with pytest.raises(LeukoBenchError) as error:
+    with pytest.raises(LeukoBenchError, match=rf"1 unusable .*Pre/{name}: zero bytes"):
         integrity_check.current_index("smears")
-    assert str(error.value) == (
-        f"Dataset 'smears' had 1 unusable files, now in quarantine (first: Pre/{name}: zero bytes). "
-        "Run the command again to go on without them."
-    )
     assert len(integrity_check.current_index("smears")) == 7
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"images": 3}'])
-def test_a_damaged_description_is_one_line_and_nothing_is_moved(tmp_path, monkeypatch, text):
+def test_a_damaged_description_is_an_error_and_moves_nothing(tmp_path, monkeypatch, text):
     monkeypatch.setenv("LEUKOBENCH_DATA", str(tmp_path))
     folder = synthetic.make("x", 1, 32, 1)
     (folder / "dataset.json").write_text(text)
     (folder / "Pro" / "broken.png").write_bytes(b"")
-    with pytest.raises(LeukoBenchError, match=r"dataset\.json is damaged, it "):
+    with pytest.raises(LeukoBenchError, match=r"dataset\.json is damaged"):
         integrity_check.check("x")
     assert (folder / "Pro" / "broken.png").exists()
     assert not (folder / "index.csv").exists()

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from data import manifest
@@ -26,15 +28,11 @@ def test_the_hash_does_not_depend_on_the_order_of_rows():
 
 @pytest.mark.parametrize("field", ["image", "label", "split", "group", "sha256"])
 def test_the_hash_depends_on_every_column(field):
-    from dataclasses import replace
-
     changed = [replace(ROWS[0], **{field: "other"}), *ROWS[1:]]
     assert manifest.from_rows(changed).hash != manifest.from_rows(ROWS).hash
 
 
 def test_the_test_identity_depends_on_content_and_label_of_the_test_images_alone():
-    from dataclasses import replace
-
     identity = manifest.from_rows(ROWS).test_identity
     assert manifest.from_rows([replace(ROWS[0], image="b/other.png"), *ROWS[1:]]).test_identity == identity
     assert manifest.from_rows([ROWS[0], replace(ROWS[1], sha256="44"), ROWS[2]]).test_identity == identity
@@ -46,18 +44,17 @@ def test_counts_list_every_class_in_every_subset():
     assert manifest.from_rows(ROWS).counts() == {"test": {"a": 1, "b": 1}, "train": {"a": 1, "b": 0}}
 
 
-def test_a_missing_or_incomplete_manifest_is_one_line(tmp_path):
+@pytest.mark.parametrize(
+    ("content", "facts"),
+    [
+        (None, "There is no {}"),
+        ("image,label\n", "{} has columns image, label; it needs image, label, split, group, sha256"),
+        ("image,label,split,group,sha256\n", "{} lists no images. .*python run_guide.py data split"),
+    ],
+)
+def test_a_missing_or_incomplete_manifest_is_refused(tmp_path, content, facts):
     path = tmp_path / "m.csv"
-    for content, message in (
-        (None, f"There is no {path}."),
-        ("image,label\n", f"{path} has columns image, label; it needs image, label, split, group, sha256."),
-        (
-            "image,label,split,group,sha256\n",
-            f"{path} lists no images. Make it again: python run_guide.py data split",
-        ),
-    ):
-        if content is not None:
-            path.write_text(content)
-        with pytest.raises(LeukoBenchError) as error:
-            manifest.read(path)
-        assert str(error.value) == message
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(LeukoBenchError, match=facts.format(path)):
+        manifest.read(path)
