@@ -16,8 +16,8 @@ from benchmarks.program import Options, alternate, entry
 from benchmarks.results import Claim, Column, Result, Sheet, ratios, spread
 from data import catalog
 from data.datasets import importer, integrity_check
-from data.loading import tf_loader
 from data.loading.augmentation_config import Augmentation
+from data.loading.pipeline import loader
 from models.engine.backend import keras_backend
 from models.engine.config.base import ModelConfig
 from models.engine.layers import backbone
@@ -147,11 +147,11 @@ def _plain(config: ModelConfig) -> tuple[float, np.ndarray, float]:
     backbone.prepare_phase(model, config.phases()[0], pretrained=False)
     frozen = backbone.with_frozen_base(model)
     frozen.compile(keras.optimizers.Adam(config.learning_rate), "categorical_crossentropy", metrics=["accuracy"])
-    validation = tf_loader.fixed_batches(val, config.batch_size)
+    validation = loader().fixed_batches(val, config.batch_size)
     best, weights, loss = (-1.0, 0.0), model.get_weights(), 0.0
     for epoch in range(1, config.epochs + 1):
         seed_dropout(model, config.seed, epoch)
-        batches = tf_loader.training_batches(train, config.batch_size, config.augmentation, config.seed, epoch)
+        batches = loader().training_batches(train, config.batch_size, config.augmentation, config.seed, epoch)
         history = frozen.fit(batches, epochs=1, verbose=0, validation_data=validation).history
         reached = history["val_accuracy"][0], -history["val_loss"][0]
         if reached > best:

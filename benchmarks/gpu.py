@@ -19,6 +19,8 @@ from benchmarks.results import Claim, Column, Plot, Result, Series, Sheet, Sprea
 from data import all_dataset, catalog
 from data.imaging.variants import Variant
 from data.loading import tf_loader
+from data.loading.image_set import Images
+from data.loading.pipeline import loader
 from data.splitting import splits
 from data.synthetic import generator as synthetic
 from models.engine.backend import keras_backend
@@ -31,7 +33,6 @@ from utils.runs.run_folder import APPLICATION
 if TYPE_CHECKING:
     import keras
 
-    from data.loading.tf_loader import Images
     from models.engine.config.base import ModelConfig
 
 LABELS = tuple(sorted(all_dataset.PUBLISHED))
@@ -98,7 +99,7 @@ def _row(name: str, policy: str, peak: Spread, scale: Scale, options: Options) -
         model = models.build(config)
     model.compile(keras.optimizers.Adam(1e-4), "categorical_crossentropy", metrics=["accuracy"])
     images = training_images(config, scale.images, scale.batch, options)
-    batch = [np.asarray(part) for part in next(iter(tf_loader.fixed_batches(images, scale.batch)))]
+    batch = [np.asarray(part) for part in next(iter(loader().fixed_batches(images, scale.batch)))]
     training = _rate(
         lambda steps: model.fit(_repeated(batch, steps), steps_per_epoch=steps, verbose=0, shuffle=False), scale
     )
@@ -126,13 +127,13 @@ def _row(name: str, policy: str, peak: Spread, scale: Scale, options: Options) -
     return row
 
 
-def training_images(config: "ModelConfig", wanted: int, batch: int, options: Options) -> "Images":
+def training_images(config: "ModelConfig", wanted: int, batch: int, options: Options) -> Images:
     """Return whole batches of training images in memory, of the dataset or synthetic ones."""
     count = max(1, wanted // batch) * batch
     name = options.dataset or (all_dataset.NAME if all_dataset.NAME in catalog.datasets() else "")
     if name and not options.quick:
         split = splits.prepare_split(name, config.split, config.split_seed)
-        read = tf_loader.read(split.path, "train", split.manifest.classes, config.image_size, 10**12, config.variant)
+        read = loader().read(split.path, "train", split.manifest.classes, config.image_size, 10**12, config.variant)
         names, labels, pixels, kinds = read.names, read.labels, np.asarray(read.pixels), read.classes
     else:
         drawn = [_smear(LABELS[k % len(LABELS)], k, config.image_size) for k in range(DRAWN)]
@@ -140,13 +141,11 @@ def training_images(config: "ModelConfig", wanted: int, batch: int, options: Opt
         pixels = np.stack(drawn)
     index = np.resize(np.arange(len(labels)), count)
     held = pixels[index]
-    if tf_loader.without_tensorflow():
+    if keras_backend.backend() == "jax":
         import keras
 
         held = keras.ops.convert_to_tensor(held)  # on the device, as data/loading/array_loader.py does
-    return tf_loader.Images(
-        [names[k] for k in index], labels[index], kinds, config.image_size, [""] * count, Variant(), held
-    )
+    return Images([names[k] for k in index], labels[index], kinds, config.image_size, [""] * count, Variant(), held)
 
 
 def _smear(label: str, number: int, size: int) -> np.ndarray:
@@ -159,10 +158,10 @@ def _repeated(batch: Sequence[np.ndarray], steps: int) -> Any:
     import keras
 
     parts = tuple(keras.ops.convert_to_tensor(part) for part in batch)
-    if not tf_loader.without_tensorflow():
+    if keras_backend.backend() == "tensorflow":
         import tensorflow as tf
 
-        return tf_loader.untuned(tf.data.Dataset.from_tensors(parts).repeat(steps).prefetch(2))
+        return tf_loader.without_autotuning(tf.data.Dataset.from_tensors(parts).repeat(steps).prefetch(2))
 
     def repeat() -> Iterator[tuple[Any, ...]]:
         return (parts for _ in range(steps))
@@ -204,7 +203,7 @@ def _rate(call: Callable[[int], object], scale: Scale) -> Spread:
 
 
 def _epoch(
-    model: "keras.Model", config: "ModelConfig", images: "Images", scale: Scale, ready: float
+    model: "keras.Model", config: "ModelConfig", images: Images, scale: Scale, ready: float
 ) -> tuple[float, float]:
     """Return the seconds of one epoch with the real input, and the share of it that waits for input in %.
 
@@ -215,7 +214,7 @@ def _epoch(
         callback = progress_bar.step_callback(bar, stop, "learning_rate", keras_backend.look_every())
         for epoch in (1, 2):  # the first epoch compiles
             start = perf_counter()
-            batches = tf_loader.training_batches(images, scale.batch, config.augmentation, config.seed, epoch)
+            batches = loader().training_batches(images, scale.batch, config.augmentation, config.seed, epoch)
             bar.begin(epoch, steps)
             model.fit(batches, verbose=0, shuffle=False, callbacks=[callback])
             seconds = perf_counter() - start

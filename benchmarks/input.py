@@ -21,7 +21,8 @@ from data import catalog
 from data.datasets import image_decoder
 from data.loading import tf_loader
 from data.loading.augmentation_config import Augmentation
-from data.loading.tf_loader import Images
+from data.loading.image_set import Images
+from data.loading.pipeline import loader
 from data.splitting import splits
 from models.engine.backend import keras_backend
 from models.engine.config.base import ModelConfig
@@ -97,7 +98,7 @@ def measure(options: Options) -> Result:
         f"The training images of {dataset}, split {splits.DEFAULT}, seed 42, random weights. Waiting: the "
         "time until the next batch is available (TensorFlow's profiler calls it input-bound), including the set-up of "
         "the epoch's input. Used by input: the time of an epoch with the real input that is saved when the same number "
-        "of steps repeats one batch in memory; both are timed in turn. Decoding: `tf_loader.read` over links to the "
+        "of steps repeats one batch in memory; both are timed in turn. Decoding: `loader().read` over links to the "
         f"training images as JPEG, compared with libjpeg-turbo (simplejpeg) in {usable_cores()} threads. Memory: one "
         f"epoch of a one-layer model at {SIDE} px, cache_mb={CACHE_MB}, over links to images, each number of images "
         "in a process of its own; TensorFlow's own memory is included.",
@@ -153,20 +154,20 @@ def _shares(name: str, split: splits.SplitFolder, options: Options) -> list[dict
     trained = _compiled(config)
     batch, size = config.batch_size, config.image_size
     steps, repetitions = options.pick(BATCHES[name], (2, 1))
-    held = tf_loader.read(split.path, "train", config.classes, size, 10**10)
+    held = loader().read(split.path, "train", config.classes, size, 10**10)
     some = held if len(held) <= batch * steps else _first(held, batch * steps)
     steps = -(-len(some) // batch)
     kinds = {"memory": some, "files": dataclasses.replace(some, pixels=None)}
-    ready = next(iter(tf_loader.training_batches(some, batch, config.augmentation, 42, 1)))
+    ready = next(iter(loader().training_batches(some, batch, config.augmentation, 42, 1)))
 
     def epoch(source: Images) -> "tf.data.Dataset":
-        return tf_loader.training_batches(source, batch, config.augmentation, 42, 1)
+        return loader().training_batches(source, batch, config.augmentation, 42, 1)
 
     def fit(batches: "tf.data.Dataset") -> None:
         trained.fit(batches, epochs=1, verbose=0, shuffle=False)
 
     def steps_alone() -> None:
-        fit(tf_loader.untuned(tf.data.Dataset.from_tensors(ready).repeat(steps)))
+        fit(tf_loader.without_autotuning(tf.data.Dataset.from_tensors(ready).repeat(steps)))
 
     whole: dict[str, list[float]] = {kind: [] for kind in kinds}
 
@@ -249,7 +250,7 @@ def _rates(folder: Path, classes: Sequence[str], size: int, repetitions: int) ->
     import simplejpeg
 
     paths = [str(path) for path in sorted((folder / "train").glob("*/*"))]
-    own = tf_loader.opened(Path(paths[0])).shape[0]
+    own = loader().open(Path(paths[0])).shape[0]
 
     def limit() -> None:
         with ThreadPoolExecutor(usable_cores()) as pool:
@@ -261,11 +262,11 @@ def _rates(folder: Path, classes: Sequence[str], size: int, repetitions: int) ->
             simplejpeg.decode_jpeg(handle.read(), "RGB", fastdct=True)  # the transform that TensorFlow uses
 
     def ours() -> None:
-        tf_loader.read(folder, "train", classes, size or own, 10**10)
+        loader().read(folder, "train", classes, size or own, 10**10)
 
     ours()
-    seconds = alternate({"libjpeg-turbo alone": limit, "tf_loader.read": ours}, repetitions)
-    fast, slow = seconds["libjpeg-turbo alone"], seconds["tf_loader.read"]
+    seconds = alternate({"libjpeg-turbo alone": limit, "loader().read": ours}, repetitions)
+    fast, slow = seconds["libjpeg-turbo alone"], seconds["loader().read"]
     ratio: Spread = spread([100 * one / other for one, other in zip(fast, slow, strict=True)])
     to = f"resized to {size} px" if size else f"{own} px, their own size"
     rates = {"ours": len(paths) / spread(slow).median, "limit": len(paths) / spread(fast).median}
@@ -310,11 +311,11 @@ def print_epoch_memory(folder: str) -> None:
     import keras
 
     classes = sorted(place.name for place in Path(folder, "train").iterdir())
-    images = tf_loader.read(Path(folder), "train", classes, SIDE, CACHE_MB * 1_000_000)
+    images = loader().read(Path(folder), "train", classes, SIDE, CACHE_MB * 1_000_000)
     layers = [keras.Input((SIDE, SIDE, 3)), keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(len(classes))]
     model = keras.Sequential(layers)
     model.compile("adam", keras.losses.CategoricalCrossentropy(from_logits=True))
-    model.fit(tf_loader.training_batches(images, BATCH, CHANGES, 42, 1), epochs=1, verbose=0)
+    model.fit(loader().training_batches(images, BATCH, CHANGES, 42, 1), epochs=1, verbose=0)
     print(environment.peak_memory_mb())
 
 

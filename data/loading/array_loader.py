@@ -1,30 +1,35 @@
-"""The batches of `data.pipeline` without TensorFlow: same order, same draws, changes computed where Keras computes.
+"""Images and batches without TensorFlow: the same order, draws and bytes, changed where Keras computes.
 
-An augmented pixel may differ in its last digits. With JAX, images that fit into the memory budget lie on the device,
-and a batch of them is taken and changed there by one compiled function: nothing but indices and draws travels.
+An augmented pixel may differ in its last digits from TensorFlow's. With JAX, images that fit into the memory budget lie
+on the device, and one compiled function takes and changes a batch there: only indices and drawn numbers are copied.
 """
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from data.datasets.image_decoder import PLAIN_SUFFIXES
+from data.imaging.variants import Variant
 from data.loading import augment, domain_randomization, numpy_decoder
 from data.loading.augmentation_config import Augmentation, Intervention
 from data.loading.domain_randomization import Material
-from data.loading.tf_loader import Images
+from data.loading.image_set import Images, Loader, unreadable
+from utils.system.environment import usable_cores
 
 if TYPE_CHECKING:
     import jax
     import keras
 
-NOTHING = Augmentation()
+NO_CHANGE = Augmentation()
 
 
 class Place:
-    """Where arrays go: on one device, Keras moves them itself."""
+    """Where the arrays of a batch are put: on one device, Keras moves them itself."""
 
     def __call__(self, values: Any) -> Any:
         """Return an array of a batch where it is used."""
@@ -35,83 +40,138 @@ class Place:
         return values
 
 
-def fixed_batches(images: Images, batch_size: int) -> "keras.utils.PyDataset":
-    """Return batches (float32 pixels in 0-255, one-hot labels) in the order of `images.names`."""
-    order = np.arange(len(images))
-    nothing = np.zeros((len(order), len(augment.DRAWS)), np.float32)
-    return _batches(images, batch_size, order, nothing, NOTHING)
+class ArrayLoader(Loader):
+    """Reads images with NumPy and makes batches as arrays of the backend."""
+
+    decoding_errors = (OSError, ValueError, SyntaxError)
+
+    def open(self, path: Path | str) -> np.ndarray:
+        """Decode one image file as training does, at its own size: (h, w, 3) uint8 RGB."""
+        return numpy_decoder.open_image(path)
+
+    def prepare(self, image: np.ndarray, size: int, variant: Variant) -> np.ndarray:
+        """Apply a variant to (h, w, 3) uint8 RGB at its own size, then resize it to (size, size, 3) uint8."""
+        return numpy_decoder.prepare(image, size, variant)
+
+    def fixed_batches(self, images: Images, batch_size: int) -> "keras.utils.PyDataset":
+        """Return batches (float32 pixels in 0-255, one-hot labels) in the order of `images.names`."""
+        no_draws = np.zeros((len(images), len(augment.DRAWS)), np.float32)
+        return self._batches(images, batch_size, np.arange(len(images)), no_draws, NO_CHANGE)
+
+    def training_batches(
+        self,
+        images: Images,
+        batch_size: int,
+        augmentation: Augmentation,
+        seed: int,
+        epoch: int,
+        intervention: Intervention = Intervention(),  # noqa: B008  # frozen
+        material: Material | None = None,
+        shuffle: bool = True,
+    ) -> "keras.utils.PyDataset":
+        """Return one epoch of shuffled, augmented batches; see `Loader.training_batches`."""
+        order = augment.shuffled(len(images), seed, epoch) if shuffle else np.arange(len(images))
+        draws = augment.epoch_draws(len(images), seed, epoch)[order]
+        if not intervention.active:
+            return self._batches(images, batch_size, order, draws, augmentation)
+        cached = None if images.pixels is None else np.asarray(images.pixels)
+
+        def intervened(index: np.ndarray) -> np.ndarray:
+            pixels = self._decode_some(images, index) if cached is None else cached[index]
+            return domain_randomization.intervene_batch(pixels, index, material, intervention, seed, epoch)
+
+        return self._batches(images, batch_size, order, draws, augmentation, intervened)
+
+    def feature_batches(
+        self, features: np.ndarray, images: Images, batch_size: int, order: np.ndarray
+    ) -> "keras.utils.PyDataset":
+        """Return batches ((b, ...) float32 features, one-hot labels) in the given order of images."""
+        one_hot = np.eye(images.classes, dtype=np.float32)
+
+        def batch(part: slice, place: Place) -> tuple[Any, Any]:
+            index = order[part]
+            return place(features[index]), place(one_hot[images.labels[index]])
+
+        return _batches_class()(len(order), batch_size, batch)
+
+    def _batches(
+        self,
+        images: Images,
+        batch_size: int,
+        order: np.ndarray,
+        draws: np.ndarray,
+        augmentation: Augmentation,
+        pixels_of: Callable[[np.ndarray], np.ndarray] | None = None,
+    ) -> "keras.utils.PyDataset":
+        """Return batches of images, taken and changed where they lie.
+
+        Args:
+            images: of the subset.
+            batch_size: images per batch.
+            order: (n,) index of each image.
+            draws: (n, len(DRAWS)), in that order.
+            augmentation: what is changed.
+            pixels_of: indices to (b, size, size, 3) uint8, where the images themselves are not used.
+        """
+        transforms = augment.affine(draws, augmentation, images.size)
+        one_hot = np.eye(images.classes, dtype=np.float32)
+        step = _step(augmentation)
+
+        def batch(part: slice, place: Place) -> tuple[Any, Any]:
+            index = order[part]
+            numbers = place(draws[part]), place(transforms[part])
+            if pixels_of:
+                pixels = step(place(pixels_of(index)), None, *numbers)
+            elif images.pixels is None:
+                pixels = step(place(self._decode_some(images, index)), None, *numbers)
+            else:
+                pixels = step(place.whole(images.pixels), place(index), *numbers)
+            return place(pixels), place(one_hot[images.labels[index]])
+
+        return _batches_class()(len(order), batch_size, batch)
+
+    def _listed(self, folders: Sequence[Path], classes: Sequence[str], size: int) -> tuple[list[str], None]:
+        del size
+        return [path for folder in folders for path in _files(folder, classes)], None
+
+    def _decoded(self, images: Images) -> "jax.Array":
+        import keras
+
+        return keras.ops.convert_to_tensor(self._decode_some(images, np.arange(len(images))))
+
+    def _decode_some(self, images: Images, index: np.ndarray) -> np.ndarray:
+        """Decode some of the images in parallel: (len(index), size, size, 3) uint8."""
+        store = np.empty((len(index), images.size, images.size, 3), np.uint8)
+        with ThreadPoolExecutor(usable_cores()) as pool:
+            each = pool.map(lambda k: self.decode(images.paths[k], images.size, images.variant), index)
+            for position, pixels in enumerate(each):
+                store[position] = pixels
+        return store
+
+    def _changed(
+        self, pixels: np.ndarray, draws: np.ndarray, transform: np.ndarray, augmentation: Augmentation
+    ) -> np.ndarray:
+        import keras
+
+        batch = augment.change(pixels[None].astype(np.float32), draws[None], transform, augmentation)
+        return numpy_decoder.to_uint8(keras.ops.convert_to_numpy(batch)[0])
 
 
-def training_batches(
-    images: Images,
-    batch_size: int,
-    augmentation: Augmentation,
-    seed: int,
-    epoch: int,
-    intervention: Intervention,
-    material: Material | None,
-    shuffle: bool,
-) -> "keras.utils.PyDataset":
-    """Return one epoch of shuffled, augmented batches; see `pipeline.training_batches`."""
-    order = augment.shuffled(len(images), seed, epoch) if shuffle else np.arange(len(images))
-    draws = augment.epoch_draws(len(images), seed, epoch)[order]
-    if not intervention.active:
-        return _batches(images, batch_size, order, draws, augmentation)
-    held = None if images.pixels is None else np.asarray(images.pixels)
+def _files(folder: Path, classes: Sequence[str]) -> list[str]:
+    """Return the images of a folder in the order of Keras: class by class, names sorted.
 
-    def intervened(index: np.ndarray) -> np.ndarray:
-        pairs = zip(numpy_decoder.decoded(images, index) if held is None else held[index], index, strict=True)
-        return np.stack([domain_randomization.intervene(*pair, material, intervention, seed, epoch) for pair in pairs])
-
-    return _batches(images, batch_size, order, draws, augmentation, intervened)
-
-
-def feature_batches(
-    features: np.ndarray, images: Images, batch_size: int, order: np.ndarray
-) -> "keras.utils.PyDataset":
-    """Return batches (features, one-hot labels) in the given order of images."""
-    eye = np.eye(images.classes, dtype=np.float32)
-
-    def batch(part: slice, place: Place) -> tuple[Any, Any]:
-        index = order[part]
-        return place(features[index]), place(eye[images.labels[index]])
-
-    return _batches_class()(len(order), batch_size, batch)
-
-
-def _batches(
-    images: Images,
-    batch_size: int,
-    order: np.ndarray,
-    draws: np.ndarray,
-    augmentation: Augmentation,
-    pixels_of: Callable[[np.ndarray], np.ndarray] | None = None,
-) -> "keras.utils.PyDataset":
-    """Return batches of images, taken where they lie and changed there.
-
-    Args:
-        images: of the subset.
-        batch_size: images a batch.
-        order: (n,) index of each image.
-        draws: (n, len(DRAWS)), in that order.
-        augmentation: what is changed.
-        pixels_of: index to (b, size, size, 3) uint8, where they do not come from the images as they are.
+    Raises:
+        LeukoBenchError: a class has no folder, or the folder holds no images.
     """
-    transforms = augment.affine(draws, augmentation, images.size)
-    eye = np.eye(images.classes, dtype=np.float32)
-    step = _step(augmentation)
-
-    def batch(part: slice, place: Place) -> tuple[Any, Any]:
-        index = order[part]
-        numbers = place(draws[part]), place(transforms[part])
-        if pixels_of is None and images.pixels is not None:
-            pixels = step(place.whole(images.pixels), place(index), *numbers)
-        else:
-            taken = (pixels_of or (lambda wanted: numpy_decoder.decoded(images, wanted)))(index)
-            pixels = step(place(taken), None, *numbers)
-        return place(pixels), place(eye[images.labels[index]])
-
-    return _batches_class()(len(order), batch_size, batch)
+    found = []
+    for name in classes:
+        if not (folder / name).is_dir():
+            raise unreadable(folder, f"no folder {name}")
+        for place, _, files in sorted(os.walk(folder / name, followlinks=True)):
+            found += [str(Path(place, file)) for file in sorted(files) if file.lower().endswith(PLAIN_SUFFIXES)]
+    if not found:
+        raise unreadable(folder, "no images")
+    return found
 
 
 @cache
@@ -128,11 +188,11 @@ def _step(augmentation: Augmentation) -> Callable[..., Any]:
 
 @cache
 def _batches_class() -> "type[keras.utils.PyDataset]":
-    """Return `Batches`, made here because its parent is Keras'."""
+    """Return the class `Batches`, defined here because its base class is Keras'."""
     import keras
 
     class Batches(keras.utils.PyDataset):
-        """Batches in order; while one is used, a thread makes the next. Keras' own threads begin an epoch twice."""
+        """Batches in order; a thread makes the next while one is used. Keras' own threads begin an epoch twice."""
 
         def __init__(self, count: int, batch_size: int, batch: Callable[[slice, Place], tuple[Any, Any]]) -> None:
             super().__init__(workers=1)  # in the thread that asks

@@ -1,37 +1,38 @@
-"""Random interventions on a training image: what goes with the class but is not the cell is drawn anew.
+"""Random changes of stain and background in training images (domain randomization).
 
-The label stays, so a model cannot lean on a stain or a background: they say nothing of the class any more.
+The label stays, so that stain and background no longer predict the class and a model cannot rely on them.
 """
 
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 import numpy as np
 
 from data.datasets import image_decoder
 from data.imaging import color_ops, scene_ops, stain_normalization
+from data.imaging.variants import Variant
 from data.loading.augmentation_config import Intervention
 from utils.system.environment import usable_cores
 
-if TYPE_CHECKING:
-    from data.loading.tf_loader import Images
+Prepare = Callable[[np.ndarray, int, Variant], np.ndarray]
 
-APART = 1 << 62  # added to the seed, so that no other numbers of a run are the same
-BRIGHTER = 0.5  # of an exposure's strength: twice the light makes a smear's background white, half of it loses nothing
-MOST_PATCHES = 5  # that are erased in an image
-OWN = 0.7  # share of the patches with a colour of the image
-PATCH = (0.02, 0.1)  # sides of a patch, as shares of the image's
+SEED_OFFSET = 1 << 62  # added to the seed, so that no other random numbers of a run are the same
+BRIGHTER = 0.5  # share of an exposure's strength for more light: twice the light turns a smear's background white
+MAX_PATCHES = 5  # erased in one image
+OWN_COLOUR = 0.7  # share of the patches with a colour of the image
+PATCH = (0.02, 0.1)  # sides of a patch, as shares of the image's side
 
 
 @dataclass(frozen=True)
 class Material:
-    """What interventions take from the training images, measured once, before the first epoch.
+    """What interventions take from the training images, measured once before the first epoch.
 
     Attributes:
         colours: (n, 6) means and deviations in LAB; empty without a stain swap.
         cells: (n, size, size, 1) uint8, the share of nucleated cells in a pixel; empty without a background swap.
-        scenes: (n, size, size, 3) uint8, the images with their nucleated cells taken out; empty likewise.
+        scenes: (n, size, size, 3) uint8, the images without their nucleated cells; empty likewise.
     """
 
     colours: np.ndarray
@@ -39,19 +40,50 @@ class Material:
     scenes: np.ndarray
 
     @classmethod
-    def of(cls, training: "Images", settings: Intervention) -> Self:
-        """Measure the training images, those in memory at their size, cells and scenes at the pictures' own."""
-        nothing = np.empty((0,), np.uint8)
-        colours, cells, scenes = nothing, nothing, nothing
+    def of(
+        cls,
+        paths: Sequence[str],
+        images: Iterable[np.ndarray],
+        settings: Intervention,
+        size: int,
+        variant: Variant,
+        prepare: Prepare,
+    ) -> Self:
+        """Measure the training images: colours at the size of training, cells and scenes at the pictures' own size.
+
+        Args:
+            paths: (n,) files of the training images.
+            images: the same n images as the model gets them, (size, size, 3) uint8.
+            settings: the changes that will take something from them.
+            size: side in pixels of what the model gets.
+            variant: applied to the training images.
+            prepare: applies a variant to a picture and resizes it, as `Loader.prepare`.
+        """
+        colours = cells = scenes = np.empty((0,), np.uint8)
         if settings.stain_swap:
-            colours = np.array([stain_normalization.reinhard_statistics(pixels) for pixels in training.each()])
+            colours = np.array([stain_normalization.reinhard_statistics(pixels) for pixels in images])
         if settings.background_swap:
-            cells = np.empty((len(training), training.size, training.size, 1), np.uint8)
-            scenes = np.empty((len(training), training.size, training.size, 3), np.uint8)
+            cells = np.empty((len(paths), size, size, 1), np.uint8)
+            scenes = np.empty((len(paths), size, size, 3), np.uint8)
+
+            def separated(path: str) -> tuple[np.ndarray, np.ndarray]:
+                share, scene = _cells_and_scene(path)
+                return prepare(np.repeat(share[..., None], 3, 2), size, Variant())[..., :1], prepare(
+                    scene, size, variant
+                )
+
             with ThreadPoolExecutor(usable_cores()) as pool:
-                for place, pair in enumerate(pool.map(lambda path: _taken_apart(path, training), training.paths)):
-                    cells[place], scenes[place] = pair
+                for position, pair in enumerate(pool.map(separated, paths)):
+                    cells[position], scenes[position] = pair
         return cls(colours, cells, scenes)
+
+
+def intervene_batch(
+    pixels: np.ndarray, index: np.ndarray, material: Material, settings: Intervention, seed: int, epoch: int
+) -> np.ndarray:
+    """Change (b, size, size, 3) uint8 training images with the given (b,) indices; see `intervene`."""
+    pairs = zip(pixels, index, strict=True)
+    return np.stack([intervene(image, k, material, settings, seed, epoch) for image, k in pairs])
 
 
 def intervene(
@@ -69,7 +101,7 @@ def intervene(
     Returns:
         (size, size, 3) uint8 RGB.
     """
-    random = np.random.Generator(np.random.Philox(key=[seed + APART, epoch], counter=[0, 0, 0, index]))
+    random = np.random.Generator(np.random.Philox(key=[seed + SEED_OFFSET, epoch], counter=[0, 0, 0, index]))
     if random.random() < settings.background_swap:
         scene = material.scenes[random.integers(len(material.scenes))]
         share = material.cells[index] / np.float32(255)
@@ -90,19 +122,12 @@ def intervene(
     return image
 
 
-def _taken_apart(path: str, training: "Images") -> tuple[np.ndarray, np.ndarray]:
-    """Return where the nucleated cells of an image are, and the image without them, at the size of training."""
-    from data.imaging.variants import Variant
-    from data.loading.tf_loader import prepared
-
+def _cells_and_scene(path: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return the share of nucleated cells in each pixel (h, w) uint8, and the (h, w, 3) image without those cells."""
     picture = np.asarray(image_decoder.open_rgb(path))
     share = (255 * scene_ops.cell_share(picture)).astype(np.uint8)
-    # By content, so that a file's name does not matter.
-    empty = scene_ops.remove_cells(picture, np.random.default_rng(int(picture.sum())))
-    return (
-        np.asarray(prepared(np.repeat(share[..., None], 3, 2), training.size, Variant()))[..., :1],
-        np.asarray(prepared(empty, training.size, training.variant)),
-    )
+    # Seeded by content, so that a file's name does not matter.
+    return share, scene_ops.remove_cells(picture, np.random.default_rng(int(picture.sum())))
 
 
 def _mixed(image: np.ndarray, shares: np.ndarray) -> np.ndarray:
@@ -125,13 +150,13 @@ def _jittered(image: np.ndarray, scale: np.ndarray, shift: np.ndarray) -> np.nda
 
 
 def _erased(image: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """Cover up to MOST_PATCHES small rectangles, each with a colour of the image, darker or lighter, or with any."""
+    """Cover up to MAX_PATCHES small rectangles, each with a colour of the image, darker or lighter, or with any."""
     image = image.copy()
     side = len(image)
-    for _ in range(random.integers(1, MOST_PATCHES + 1)):
+    for _ in range(random.integers(1, MAX_PATCHES + 1)):
         height, width = np.maximum(1, np.rint(random.uniform(*PATCH, 2) * side)).astype(int)
         top, left = random.integers(side - height + 1), random.integers(side - width + 1)
         own = image[tuple(random.integers(side, size=2))] * random.uniform(0, 1.2)
-        colour = own if random.random() < OWN else random.uniform(0, 255, 3)
+        colour = own if random.random() < OWN_COLOUR else random.uniform(0, 255, 3)
         image[top : top + height, left : left + width] = np.minimum(np.rint(colour), 255)
     return image

@@ -158,7 +158,7 @@ def _make(
     folder: Path,
     progress: Callable[[int, int], None] | None,
 ) -> None:
-    from data.loading import tf_loader
+    from data.loading.pipeline import loader
 
     for label in split.manifest.classes:  # also one without copies: readers want a folder for every class
         (folder / "train" / label).mkdir(parents=True)
@@ -166,7 +166,7 @@ def _make(
     for row, copies in groupby(plan, key=lambda copy: copy.row):
         pixels = _pixels(split.path / "train" / row.image)
         for copy in copies:
-            changed = tf_loader.augmented(pixels, draws(offline, row, copy.number), offline.augmentation)
+            changed = loader().augment(pixels, draws(offline, row, copy.number), offline.augmentation)
             content = _png(changed)
             (folder / "train" / copy.file).write_bytes(content)
             record.append((copy.file, row.image, copy.number, len(content), _sha256(content)))
@@ -176,10 +176,10 @@ def _make(
 
 
 def _pixels(path: Path) -> "np.ndarray":
-    from data.loading import tf_loader
+    from data.loading.pipeline import loader
 
     try:
-        return tf_loader.opened(path)
+        return loader().open(path)
     except Exception as error:  # TensorFlow has its own kinds
         raise LeukoBenchError(
             f"{path} cannot be read ({' '.join(str(error).split())[:120]}). Look with: python run_guide.py data check"

@@ -5,9 +5,9 @@ import pytest
 
 from data.imaging import nucleus_masks, stain_normalization
 from data.loading import augment as augmentation
-from data.loading import domain_randomization, tf_loader
+from data.loading import domain_randomization
 from data.loading.augmentation_config import Augmentation, Intervention
-from data.loading.domain_randomization import Material
+from data.loading.pipeline import loader
 from data.splitting import splits
 
 CLASSES = ("Benign", "Early", "Pre", "Pro")
@@ -16,14 +16,14 @@ CLASSES = ("Benign", "Early", "Pre", "Pro")
 @pytest.fixture(scope="module")
 def training(home):
     split = splits.prepare_split("tiny")
-    return tf_loader.read(split.path, "train", CLASSES, 48, 10**8)
+    return loader().read(split.path, "train", CLASSES, 48, 10**8)
 
 
 def one_epoch(training, intervention, epoch=1, seed=3):
     """Return images in 0-255 and labels, in the order of `training`."""
-    material = Material.of(training, intervention) if intervention.active else None
+    material = loader().material(training, intervention)
     batches = list(
-        tf_loader.training_batches(training, 16, Augmentation(), seed, epoch, intervention, material),
+        loader().training_batches(training, 16, Augmentation(), seed, epoch, intervention, material),
     )
     order = augmentation.shuffled(len(training), seed, epoch).argsort()
     return tuple(np.concatenate([part.numpy() for part in parts])[order] for parts in zip(*batches, strict=True))
@@ -53,7 +53,7 @@ def test_a_probability_leaves_its_share_of_the_images_alone(training):
 
 def test_a_stain_swap_gives_an_image_the_colours_of_another_training_image(training):
     swapped, _ = one_epoch(training, Intervention(stain_swap=1))
-    colours = np.array([stain_normalization.reinhard_statistics(image) for image in training.each()])
+    colours = np.array([stain_normalization.reinhard_statistics(image) for image in loader().each(training)])
     reached = np.array([stain_normalization.reinhard_statistics(image.astype(np.uint8)) for image in swapped])
     distances = np.abs(reached[:, None, :3] - colours[None, :, :3]).max(axis=2)
     assert np.median(distances.min(axis=1)) < 1, "in LAB; clipping at white may move a mean"
@@ -87,7 +87,7 @@ def test_a_background_swap_keeps_the_cells_and_nothing_else(home):
 
     synthetic.make("scenes", images_per_class=8, size=96, patients=2, seed=11)
     split = splits.prepare_split("scenes")
-    training = tf_loader.read(split.path, "train", CLASSES, 96, 10**8)
+    training = loader().read(split.path, "train", CLASSES, 96, 10**8)
     plain, _ = one_epoch(training, Intervention())
     swapped, _ = one_epoch(training, Intervention(background_swap=1))
     inside, outside = [], []
@@ -101,9 +101,9 @@ def test_a_background_swap_keeps_the_cells_and_nothing_else(home):
 
 def test_no_intervention_needs_no_material_and_changes_nothing(training):
     assert not Intervention().active
-    empty = Material.of(training, Intervention(grey=1))
+    empty = loader().material(training, Intervention(grey=1))
     assert empty.colours.size == empty.cells.size == empty.scenes.size == 0
-    image = next(training.each())
+    image = next(loader().each(training))
     assert np.array_equal(domain_randomization.intervene(image, 0, empty, Intervention(), seed=1, epoch=1), image)
 
 

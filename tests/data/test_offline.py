@@ -10,9 +10,10 @@ import pytest
 
 from data import manifest as manifests
 from data.loading import augment as augmentation
-from data.loading import offline_copies, tf_loader
+from data.loading import offline_copies
 from data.loading.augmentation_config import Augmentation
 from data.loading.offline_copies import Offline
+from data.loading.pipeline import loader
 from data.splitting import splits
 from data.splitting.splits import SplitFolder
 from utils.errors import LeukoBenchError
@@ -54,7 +55,7 @@ def test_copies_are_of_training_images_alone_and_the_split_stays_as_it_was(split
     assert contents(split.path) == before
     again = splits.prepare_split("tiny").manifest
     assert (again.hash, again.test_identity) == (table.hash, table.test_identity)
-    read = tf_loader.read(split.path, "train", table.classes, 32, 10**9, copies=folder / "train")
+    read = loader().read(split.path, "train", table.classes, 32, 10**9, copies=folder / "train")
     assert len(read) == 3 * len(table.subset("train"))
     assert read.names[-len(made) :] == expected
     np.testing.assert_array_equal(read.labels[-len(made) :], [table.classes.index(label) for _, label in made])
@@ -187,15 +188,15 @@ def test_a_damaged_image_and_no_change_are_one_line_each(few, tmp_path):
 
 
 def test_a_copy_is_changed_as_on_the_fly(split):
-    images = tf_loader.read(split.path, "train", split.manifest.classes, 48, budget=10**9)
+    images = loader().read(split.path, "train", split.manifest.classes, 48, budget=10**9)
     change = Augmentation(
         flips=True, quarter_turns=True, rotation=20, zoom=0.2, shift=0.1, brightness=0.1, contrast=0.2, colour=0.2
     )
-    [(pixels, _)] = tf_loader.training_batches(images, len(images), change, 3, 1)
+    [(pixels, _)] = loader().training_batches(images, len(images), change, 3, 1)
     order = augmentation.shuffled(len(images), 3, 1)
     drawn = np.random.Generator(np.random.Philox(key=[3, 3])).random((len(images), len(augmentation.DRAWS)), np.float32)
     for position, index in list(enumerate(order))[:12]:
-        copy = tf_loader.augmented(images.pixels[index], drawn[index], change)
+        copy = loader().augment(images.pixels[index], drawn[index], change)
         assert np.abs(copy - pixels[position].numpy()).max() <= 0.51  # half a level: files hold whole ones
 
 
@@ -205,12 +206,12 @@ def test_images_that_are_not_square_keep_every_pixel():
     seen = set()
     for _ in range(40):
         draws = random.random(len(augmentation.DRAWS), np.float32)
-        turned = tf_loader.augmented(pixels, draws, Augmentation(flips=True, quarter_turns=True))
+        turned = loader().augment(pixels, draws, Augmentation(flips=True, quarter_turns=True))
         ways = [np.rot90(side, turn) for side in (pixels, pixels[:, ::-1]) for turn in range(4)]
         found = [way for way, candidate in enumerate(ways) if np.array_equal(candidate, turned)]
         assert len(found) == 1
         seen.add(found[0])
-        moved = tf_loader.augmented(pixels, draws, Augmentation(rotation=30, zoom=0.2, shift=0.1))
+        moved = loader().augment(pixels, draws, Augmentation(rotation=30, zoom=0.2, shift=0.1))
         assert moved.shape == pixels.shape and moved.dtype == np.uint8
         assert abs(moved.mean() - pixels.mean()) < 12  # filled with its own reflection, not with black
     assert seen == set(range(8))

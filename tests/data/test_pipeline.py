@@ -7,8 +7,11 @@ import pytest
 from PIL import Image
 
 from data.imaging.variants import Variant
-from data.loading import augment, tf_loader
+from data.loading import augment, numpy_decoder
+from data.loading.array_loader import ArrayLoader
 from data.loading.augmentation_config import Augmentation, Intervention
+from data.loading.image_set import Images
+from data.loading.pipeline import loader
 from utils.errors import LeukoBenchError
 
 CLASSES = ("a", "b")
@@ -26,18 +29,18 @@ def folder(tmp_path):
 
 
 def epoch(images, augmentation=Augmentation(), seed=1, number=1, size=4):  # noqa: B008
-    batches = list(tf_loader.training_batches(images, size, augmentation, seed, number))
+    batches = list(loader().training_batches(images, size, augmentation, seed, number))
     return np.concatenate([x for x, _ in batches]), np.concatenate([y for _, y in batches])
 
 
 def test_decoding_again_each_epoch_gives_what_the_cache_gives(folder):
-    cached = tf_loader.read(folder, "train", CLASSES, 32, budget=10**9)
-    streamed = tf_loader.read(folder, "train", CLASSES, 32, budget=10 * 32 * 32 * 3 - 1)
+    cached = loader().read(folder, "train", CLASSES, 32, budget=10**9)
+    streamed = loader().read(folder, "train", CLASSES, 32, budget=10 * 32 * 32 * 3 - 1)
     assert cached.pixels is not None and streamed.pixels is None
     strong = Augmentation(flips=True, rotation=20, colour=0.2)
     for a, b in zip(epoch(cached, strong), epoch(streamed, strong), strict=True):
         np.testing.assert_array_equal(a, b)
-    one = tf_loader.decode(cached.paths[3], 32)
+    one = loader().decode(cached.paths[3], 32)
     np.testing.assert_array_equal(one, cached.pixels[3])
 
 
@@ -48,7 +51,7 @@ def test_images_of_the_right_size_come_through_as_they_are(tmp_path):
     for name, picture in pictures.items():
         (tmp_path / "train" / name).parent.mkdir(parents=True)
         Image.fromarray(picture).save(tmp_path / "train" / name)
-    images = tf_loader.read(tmp_path, "train", CLASSES, 32, budget=10**9)
+    images = loader().read(tmp_path, "train", CLASSES, 32, budget=10**9)
     np.testing.assert_array_equal(images.pixels[0], noise)
     np.testing.assert_array_equal(images.pixels[1], np.zeros((32, 32, 3)))
 
@@ -56,12 +59,12 @@ def test_images_of_the_right_size_come_through_as_they_are(tmp_path):
 def test_batches_hold_no_second_copy_of_the_images(tmp_path):
     pixels = np.ones((1500, 224, 224, 3), np.uint8)  # 226 MB
     names, labels = [f"a/{number}.png" for number in range(len(pixels))], np.zeros(len(pixels), int)
-    images = tf_loader.Images(names, labels, 2, 224, [], Variant(), pixels)
-    few = tf_loader.Images(names[:8], labels[:8], 2, 224, [], Variant(), pixels[:8])
+    images = Images(names, labels, 2, 224, [], Variant(), pixels)
+    few = Images(names[:8], labels[:8], 2, 224, [], Variant(), pixels[:8])
     change = Augmentation(flips=True, zoom=0.1)
     for batches in (
-        lambda of: tf_loader.training_batches(of, 4, change, 1, 1),
-        lambda of: tf_loader.fixed_batches(of, 4),
+        lambda of: loader().training_batches(of, 4, change, 1, 1),
+        lambda of: loader().fixed_batches(of, 4),
     ):
         next(iter(batches(few)))
         before = psutil.Process().memory_info().rss
@@ -72,9 +75,9 @@ def test_batches_hold_no_second_copy_of_the_images(tmp_path):
 
 @pytest.mark.parametrize("intervention", [Intervention(), Intervention(grey=1.0)])
 def test_images_go_with_their_last_batch(folder, intervention):
-    images = tf_loader.read(folder, "train", CLASSES, 32, budget=10**9)
+    images = loader().read(folder, "train", CLASSES, 32, budget=10**9)
     pixels = weakref.ref(images.pixels)
-    batches = tf_loader.training_batches(images, 4, Augmentation(flips=True), 1, 1, intervention)
+    batches = loader().training_batches(images, 4, Augmentation(flips=True), 1, 1, intervention)
     del images
     assert len(list(batches)) == 3  # which hold what they are made of
     del batches
@@ -82,31 +85,9 @@ def test_images_go_with_their_last_batch(folder, intervention):
     assert pixels() is None
 
 
-def test_small_images_that_are_enlarged_are_resized_a_few_at_a_time(tmp_path, monkeypatch):
-    import tensorflow as tf
-
-    sizes, resize = [], tf.image.resize
-
-    def seen(images, *arguments, **named):
-        made = resize(images, *arguments, **named)
-        if tf.executing_eagerly():  # not where Keras lists the files, and would read them too
-            sizes.append(made.numpy().nbytes)
-        return made
-
-    for label in CLASSES:
-        (tmp_path / "train" / label).mkdir(parents=True)
-        for number in range(20):
-            Image.new("RGB", (8, 8), (number, 99, 0)).save(tmp_path / "train" / label / f"{number}.jpg")
-    monkeypatch.setattr(tf_loader, "TOGETHER", 4 * 64 * 64 * 3 * 4)
-    monkeypatch.setattr(tf.image, "resize", seen)
-    read = tf_loader.read(tmp_path, "train", CLASSES, 64, budget=10**9)
-    assert read.pixels.shape == (len(CLASSES) * 20, 64, 64, 3)
-    assert len(sizes) == len(read) / 4 and max(sizes) <= tf_loader.TOGETHER
-
-
 @pytest.mark.parametrize("size", [32, 33])
 def test_flips_and_quarter_turns_by_numpy_are_those_of_keras(folder, size):
-    images = tf_loader.read(folder, "train", CLASSES, size, budget=10**9)
+    images = loader().read(folder, "train", CLASSES, size, budget=10**9)
     change = Augmentation(flips=True, quarter_turns=True, brightness=0.1)
     order = augment.shuffled(10, 1, 3)
     draws = augment.epoch_draws(10, 1, 3)[order]
@@ -118,18 +99,18 @@ def test_flips_and_quarter_turns_by_numpy_are_those_of_keras(folder, size):
 
 
 def test_names_labels_and_pixels_belong_together(folder):
-    images = tf_loader.read(folder, "train", CLASSES, 40, budget=10**9)
+    images = loader().read(folder, "train", CLASSES, 40, budget=10**9)
     assert images.names == [f"{c}/{n}.png" for c in CLASSES for n in range(5)]
     pixels, labels = epoch(images)
     order = augment.shuffled(10, 1, 1)
     np.testing.assert_array_equal(pixels, images.pixels[order])
     np.testing.assert_array_equal(labels.argmax(1), images.labels[order])
-    fixed = np.concatenate([x for x, _ in tf_loader.fixed_batches(images, 3)])
+    fixed = np.concatenate([x for x, _ in loader().fixed_batches(images, 3)])
     np.testing.assert_array_equal(fixed, images.pixels)
 
 
 def test_an_epoch_is_a_function_of_seed_and_epoch_alone(folder):
-    images = tf_loader.read(folder, "train", CLASSES, 32, budget=10**9)
+    images = loader().read(folder, "train", CLASSES, 32, budget=10**9)
     strong = Augmentation(flips=True, quarter_turns=True, zoom=0.2, shift=0.1, brightness=0.2, contrast=0.3, colour=0.3)
     first = epoch(images, strong)[0]
     np.testing.assert_array_equal(first, epoch(images, strong)[0])
@@ -140,7 +121,7 @@ def test_an_epoch_is_a_function_of_seed_and_epoch_alone(folder):
 
 
 def test_flips_and_quarter_turns_move_whole_pixels(folder):
-    images = tf_loader.read(folder, "train", CLASSES, 32, budget=10**9)
+    images = loader().read(folder, "train", CLASSES, 32, budget=10**9)
     seen = set()
     for number in range(1, 9):
         order = augment.shuffled(10, 1, number)
@@ -159,7 +140,7 @@ def test_flips_and_quarter_turns_move_whole_pixels(folder):
     [("rotation", 30), ("zoom", 0.3), ("shift", 0.2), ("brightness", 0.3), ("contrast", 0.5), ("colour", 0.4)],
 )
 def test_each_augmentation_changes_pixels_and_stays_in_range(folder, name, strength):
-    images = tf_loader.read(folder, "train", CLASSES, 32, budget=10**9)
+    images = loader().read(folder, "train", CLASSES, 32, budget=10**9)
     changed = epoch(images, Augmentation(**{name: strength}))[0]
     plain = epoch(images)[0]
     assert changed.min() >= 0 and changed.max() <= 255
@@ -170,7 +151,7 @@ def test_each_augmentation_changes_pixels_and_stays_in_range(folder, name, stren
 def test_brightness_adds_at_most_its_share_and_the_same_everywhere(folder):
     place = folder / "train" / "a" / "flat.png"
     Image.new("RGB", (32, 32), (128, 128, 128)).save(place)
-    images = tf_loader.read(folder, "train", CLASSES, 32, budget=10**9)
+    images = loader().read(folder, "train", CLASSES, 32, budget=10**9)
     index = images.names.index("a/flat.png")
     added = []
     for number in range(1, 40):
@@ -183,14 +164,12 @@ def test_brightness_adds_at_most_its_share_and_the_same_everywhere(folder):
 
 def test_a_subset_without_images_is_one_line(tmp_path):
     with pytest.raises(LeukoBenchError, match=r"cannot be read .* Remove .* and run it again\.$"):
-        tf_loader.read(tmp_path, "val", CLASSES, 32, budget=10**9)
+        loader().read(tmp_path, "val", CLASSES, 32, budget=10**9)
 
 
-@pytest.mark.parametrize("size", [40, 28])
-def test_jpegs_are_decoded_as_tensorflow_does_whatever_lies_beside_them(tmp_path, size, monkeypatch):
-    import tensorflow as tf
-
-    monkeypatch.setattr(tf_loader, "TOGETHER", 2 * 40 * 40 * 3)  # several turns
+@pytest.fixture
+def mixed(tmp_path):
+    """A training folder with JPEGs and PNGs of several sizes, qualities and colour modes."""
     rng = np.random.default_rng(2)
     place = tmp_path / "train" / "a"
     place.mkdir(parents=True)
@@ -201,10 +180,46 @@ def test_jpegs_are_decoded_as_tensorflow_does_whatever_lies_beside_them(tmp_path
     picture.save(place / "other.png")
     picture.convert("L").save(place / "pale.jpg")
     picture.resize((48, 40)).save(place / "wide.jpg", quality=80)
-    read = tf_loader.read(tmp_path, "train", CLASSES, size, budget=10**9)
-    for path, pixels in zip(read.paths, read.pixels, strict=True):
+    for subsampling in (0, 1, 2):
+        for quality in (40, 95):
+            picture.resize((113, 91)).save(
+                place / f"{subsampling}-{quality}.jpg", quality=quality, subsampling=subsampling
+            )
+    return tmp_path
+
+
+@pytest.mark.parametrize("size", [40, 28, 97])
+def test_keras_tensorflow_and_numpy_decode_to_the_same_bytes(mixed, size):
+    import tensorflow as tf
+
+    read = loader().read(mixed, "train", CLASSES, size, budget=10**9)
+    assert len(read) == 10
+    streamed = loader().read(mixed, "train", CLASSES, size, budget=0)
+    again = np.concatenate([pixels for pixels, _ in loader().fixed_batches(streamed, 2)])
+    arrays = ArrayLoader()
+    assert arrays._listed([mixed / "train"], CLASSES, size)[0] == read.paths
+    for path, pixels, decoded in zip(read.paths, read.pixels, again, strict=True):
         image = tf.io.decode_image(tf.io.read_file(path), channels=3)
         np.testing.assert_array_equal(pixels, tf.round(tf.image.resize(image, (size, size))).numpy(), path)
+        np.testing.assert_array_equal(decoded, pixels, path)
+        np.testing.assert_array_equal(loader().decode(path, size), pixels, path)
+        np.testing.assert_array_equal(arrays.open(path), image, path)
+        np.testing.assert_array_equal(arrays.decode(path, size), pixels, path)
+
+
+@pytest.mark.parametrize("shape", [(224, 224, 112), (48, 48, 32), (40, 53, 97), (301, 200, 64), (30, 31, 31)])
+def test_numpy_resizes_to_the_values_of_tensorflow(shape):
+    import tensorflow as tf
+
+    height, width, size = shape
+    image = np.random.default_rng(1).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    np.testing.assert_array_equal(numpy_decoder.resize(image, size), tf.image.resize(image, (size, size)))
+
+
+def test_a_cut_image_is_an_error_of_the_decoder(mixed):
+    place = mixed / "train" / "a"
     (place / "cut.jpg").write_bytes((place / "fitting.jpg").read_bytes()[:300])
-    with pytest.raises(tf.errors.InvalidArgumentError):
-        tf_loader.read(tmp_path, "train", CLASSES, size, budget=10**9)
+    with pytest.raises(loader().decoding_errors):
+        loader().read(mixed, "train", CLASSES, 28, budget=10**9)
+    with pytest.raises(ArrayLoader.decoding_errors):
+        ArrayLoader().open(place / "cut.jpg")

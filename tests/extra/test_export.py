@@ -15,7 +15,7 @@ import models
 from benchmarks import inference, page
 from benchmarks.results import Result
 from data.imaging.variants import Variant
-from data.loading import tf_loader
+from data.loading.pipeline import loader
 from guide.app import main
 from models.engine.export import converters, exporter, quantization, runtimes, validation
 from models.engine.export import store as export_store
@@ -305,9 +305,7 @@ def test_every_kind_of_layer_is_converted(tmp_path, name):
     model = models.build(config, initial_weights=False)
     kernel, bias = model.layers[-1].get_weights()
     model.layers[-1].set_weights([np.random.default_rng(0).normal(0, 3, kernel.shape), bias])
-    pixels = np.stack(
-        [tf_loader.decode(str(path), config.image_size).numpy() for path in sorted(SAMPLES.glob("*.png"))]
-    )
+    pixels = np.stack([loader().decode(str(path), config.image_size) for path in sorted(SAMPLES.glob("*.png"))])
     pixels = pixels.astype(np.float32)
     expected = model.predict_on_batch(pixels)
     function = converters.frozen(model)

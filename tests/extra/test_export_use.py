@@ -12,7 +12,7 @@ from export_bounds import loose_bounds
 from PIL import Image
 from starlette.testclient import TestClient
 
-from data.loading import tf_loader
+from data.loading.pipeline import loader
 from data.ood import reference_distribution
 from guide.app import main
 from models.engine.export import exporter, validation
@@ -103,7 +103,7 @@ def test_a_stale_export_is_rejected_by_the_web_page(run):
 
     exporter.export(exporter.Source(run), "onnx", "float32")
     shelf = Shelf(2, 1000, "onnx-float32")
-    image = tf_loader.opened(SAMPLES / "pro.png")
+    image = loader().open(SAMPLES / "pro.png")
     first = shelf.get(run).predict([image])
     assert shelf.get(run) is shelf.get(run)
     path = export_store.description(run, "onnx-float32")

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data.loading import numpy_decoder, tf_loader
+from data.loading.pipeline import loader
 from utils.paths import PROJECT
 from utils.runs import run_folder
 
@@ -134,40 +134,14 @@ def test_predictions_of_given_weights_agree_with_tensorflow(small_run, home, gui
     assert counts[1] == pytest.approx(counts[0], rel=0.1)
 
 
-def test_a_jpeg_is_decoded_to_the_bytes_of_tensorflow(tmp_path):
-    rng = np.random.default_rng(0)
-    coarse = Image.fromarray(rng.integers(0, 256, (9, 11, 3), dtype=np.uint8)).resize(
-        (113, 91), Image.Resampling.BICUBIC
-    )
-    for subsampling in (0, 1, 2):
-        for quality in (40, 75, 95):
-            path = tmp_path / f"{subsampling}-{quality}.jpg"
-            coarse.save(path, quality=quality, subsampling=subsampling)
-            np.testing.assert_array_equal(numpy_decoder.opened(path), tf_loader.opened(path))
-    coarse.save(tmp_path / "plain.png")
-    np.testing.assert_array_equal(
-        numpy_decoder.opened(tmp_path / "plain.png"), tf_loader.opened(tmp_path / "plain.png")
-    )
-
-
-@pytest.mark.parametrize("shape", [(224, 224, 112), (48, 48, 32), (40, 53, 97), (301, 200, 64), (30, 31, 31)])
-def test_an_image_is_resized_to_the_values_of_tensorflow(shape):
-    import tensorflow as tf
-
-    height, width, size = shape
-    image = np.random.default_rng(1).integers(0, 256, (height, width, 3), dtype=np.uint8)
-    np.testing.assert_array_equal(numpy_decoder.resized(image, size), tf.image.resize(image, (size, size)))
-
-
 BATCHES = """
 import numpy as np
 from pathlib import Path
-from data.loading import tf_loader
+from data.loading.pipeline import loader
 from data.loading.augmentation_config import Augmentation, Intervention
-from data.loading.domain_randomization import Material
 from tests.extra import test_jax
 
-images = tf_loader.read(Path(FOLDER), "train", CLASSES, 32, BUDGET)
+images = loader().read(Path(FOLDER), "train", CLASSES, 32, BUDGET)
 assert (images.pixels is None) == (BUDGET == 0)
 print(test_jax.epoch_as_json(images))
 """
@@ -176,24 +150,23 @@ print(test_jax.epoch_as_json(images))
 def epoch_as_json(images):
     """Two epochs of strongly changed batches, as text between processes."""
     from data.loading.augmentation_config import Augmentation, Intervention
-    from data.loading.domain_randomization import Material
 
     light = {"brightness": 0.2, "contrast": 0.3, "colour": 0.3}
     strong = Augmentation(flips=True, quarter_turns=True, rotation=20, zoom=0.2, shift=0.1, **light)
     turned = Augmentation(flips=True, quarter_turns=True)
     swap = Intervention(stain_swap=0.5, erasing=0.5)
-    material = Material.of(images, swap)
+    material = loader().material(images, swap)
     said = {"names": images.names, "labels": [int(k) for k in images.labels]}
     for name, changes in {
         "strong": (strong, 3, 2),
         "turned": (turned, 3, 1),
         "swap": (turned, 3, 1, swap, material),
     }.items():
-        batches = list(tf_loader.training_batches(images, 5, *changes))
+        batches = list(loader().training_batches(images, 5, *changes))
         said[name] = np.concatenate([np.asarray(x) for x, _ in batches]).round(3).tolist()
         said[f"{name} labels"] = np.concatenate([np.asarray(y) for _, y in batches]).tolist()
         said[f"{name} sizes"] = [len(x) for x, _ in batches]
-    said["fixed"] = np.concatenate([np.asarray(x) for x, _ in tf_loader.fixed_batches(images, 4)]).tolist()
+    said["fixed"] = np.concatenate([np.asarray(x) for x, _ in loader().fixed_batches(images, 4)]).tolist()
     return json.dumps(said)
 
 
@@ -207,7 +180,7 @@ def test_batches_are_those_of_tensorflow(budget, tmp_path, jax):
             picture.save(tmp_path / "train" / name / f"{number}.{'jpg' if number % 2 else 'png'}")
     settings = f"FOLDER, CLASSES, BUDGET = {str(tmp_path)!r}, ('a', 'b'), {budget}\n"
     found = json.loads(python(settings + BATCHES, jax))
-    expected = json.loads(epoch_as_json(tf_loader.read(tmp_path, "train", ("a", "b"), 32, budget)))
+    expected = json.loads(epoch_as_json(loader().read(tmp_path, "train", ("a", "b"), 32, budget)))
     assert found.keys() == expected.keys()
     for name, value in expected.items():
         if name == "strong":  # the last digits of a bilinear mixture

@@ -10,7 +10,7 @@ import models
 from benchmarks import gpu, page, results, runs
 from benchmarks.program import Options, alternate
 from benchmarks.results import Claim, Column, Plot, Result, Series, Sheet
-from data.loading import tf_loader
+from data.loading.pipeline import loader
 from guide import bench
 from guide.app import main
 from utils.errors import LeukoBenchError
@@ -95,7 +95,7 @@ def test_performance_page_is_up_to_date():
 @pytest.mark.slow
 def test_device_benchmark_makes_batches_as_training_does():
     images = gpu.training_images(models.config_for("cnn", image_size=32), 9, 4, Options(quick=True))
-    assert [pixels.shape for pixels, _ in tf_loader.fixed_batches(images, 4)] == [(4, 32, 32, 3)] * 2
+    assert [pixels.shape for pixels, _ in loader().fixed_batches(images, 4)] == [(4, 32, 32, 3)] * 2
 
 
 def test_command_lists_benchmarks_and_rejects_unknown_names(capsys):

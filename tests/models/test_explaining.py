@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 import models
-from data.loading import tf_loader
+from data.loading.pipeline import loader
 from guide import faithfulness as command
 from models.engine.backend import keras_backend
 from models.engine.explain import explainer, faithfulness
@@ -72,7 +72,7 @@ def test_foreign_images_get_the_probabilities_that_evaluation_gave(patched):
 def test_a_jpeg_is_decoded_as_in_training(patched, tmp_path):
     rng = np.random.default_rng(0)
     Image.fromarray(rng.integers(0, 256, (90, 70, 3), dtype=np.uint8)).save(tmp_path / "a.jpg", quality=80)
-    expected = tf_loader.decode(str(tmp_path / "a.jpg"), SIDE).numpy()
+    expected = loader().decode(str(tmp_path / "a.jpg"), SIDE)
     np.testing.assert_array_equal(explainer.load_image(tmp_path / "a.jpg", SIDE), expected)
     Image.open(tmp_path / "a.jpg").convert("L").save(tmp_path / "grey.png")
     assert explainer.load_image(tmp_path / "grey.png", SIDE).shape == (SIDE, SIDE, 3)

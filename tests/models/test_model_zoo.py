@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import models
-from data.loading import tf_loader
+from data.loading.pipeline import loader
 from models.engine.backend import keras_backend
 from models.engine.explain import cam, explainer
 from models.engine.run_io import run_loader
@@ -89,7 +89,7 @@ def test_frozen_features_give_what_ordinary_training_gives(home, monkeypatch):
     )
     ordinary = train_eagerly(config, home / "ordinary")
     folder, classes = run_loader.split_of(reused).path, reused.config()["classes"]
-    images = tf_loader.read(folder, "test", classes, 32, 10**9)
+    images = loader().read(folder, "test", classes, 32, 10**9)
     a, b = (run_loader.predict(run_loader.open_model(run), images) for run in (reused, ordinary))
     np.testing.assert_allclose(a, b, atol=1e-4)
     assert np.ptp(a, axis=0).max() > 1e-3, "a head that learned nothing would agree as well"

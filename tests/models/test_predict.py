@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from data.loading import tf_loader
+from data.loading.pipeline import loader
 from guide import predict as command
 from guide.app import main
 from models.engine.explain import explainer
@@ -57,7 +57,7 @@ def test_the_variant_of_the_run_is_applied(small_run, tmp_path):
     files.write_json(run.file(run_folder.CONFIG), run.config() | {"variant": {"name": "gray"}})
     table = predicting.predict_files(run, SAMPLES)
     variant = run_loader.config_of(run).variant
-    pixels = np.stack([tf_loader.decode(name, 32, variant).numpy() for name in table["path"]]).astype(np.float32)
+    pixels = np.stack([loader().decode(name, 32, variant) for name in table["path"]]).astype(np.float32)
     expected = run_loader.open_model(run).predict_on_batch(pixels)
     np.testing.assert_allclose(table.filter(like="p_"), expected, atol=1e-5)
     plain = predicting.predict_files(small_run, SAMPLES)

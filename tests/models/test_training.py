@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import models
-from data.loading import tf_loader
+from data.loading.pipeline import loader
 from models.engine import launcher
 from models.engine.backend import keras_backend
 from models.engine.explain import explainer
@@ -389,10 +389,10 @@ def test_a_variant_is_what_training_and_evaluation_see_and_names_its_reference(h
     again = trainer.train(tiny(variant={"name": "reinhard", "reference": config.variant.reference}, epochs=1), tmp_path)
     assert run_loader.config_of(again).variant == config.variant
     seen = run_loader.read(config, split, "test")
-    plain = tf_loader.read(split.path, "test", config.classes, 32, 10**9)
+    plain = loader().read(split.path, "test", config.classes, 32, 10**9)
     assert seen.names == plain.names and not np.array_equal(seen.pixels, plain.pixels)
     streamed = run_loader.read(config.replace(cache_mb=0), split, "test")
-    cached, decoded = (next(iter(tf_loader.fixed_batches(each, 4)))[0].numpy() for each in (seen, streamed))
+    cached, decoded = (next(iter(loader().fixed_batches(each, 4)))[0].numpy() for each in (seen, streamed))
     np.testing.assert_array_equal(cached, decoded)
     for name in ("Pro/no.png", seen.names[0]):  # a test image as reference would shape the training
         line = rf"^Field 'variant\.reference' received '{name}', which is no training image of this split\."

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from data.loading import tf_loader
+from data.loading.pipeline import loader
 from models.engine.backend import jax_backend, keras_backend
 from models.engine.training import schedule
 from utils.errors import LeukoBenchError
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import keras
     import tensorflow as tf
 
-    from data.loading.tf_loader import Images
+    from data.loading.image_set import Images
 
 BATCHES = (1, 8, 32)
 COUNTERS = {"tensorflow": "tf.profiler", "jax": "jax cost analysis"}
@@ -101,7 +101,7 @@ def speed(predict: Callable[[np.ndarray], object], images: "Images") -> dict[str
     Returns:
         latency_ms_p50 / _p95 at batch 1 (milliseconds), throughput by batch (images a second), warmup, iterations.
     """
-    batch, _ = next(iter(tf_loader.fixed_batches(images, max(BATCHES))))
+    batch, _ = next(iter(loader().fixed_batches(images, max(BATCHES))))
     pixels = np.resize(np.asarray(batch), (max(BATCHES), *batch.shape[1:]))
     seconds = {size: timing.repeat(lambda n=size: predict(pixels[:n])) for size in BATCHES}
     return {

@@ -10,7 +10,7 @@ import numpy as np
 
 from data.datasets import image_decoder as image_files
 from data.imaging.variants import Variant
-from data.loading import tf_loader
+from data.loading.pipeline import loader
 from data.manifest import Manifest
 from models.engine.backend import keras_backend
 from models.engine.explain.cam import BATCH, check_layer, check_method, heatmaps
@@ -107,7 +107,7 @@ def read_test(run: Run, names: Sequence[str]) -> np.ndarray:
     """
     config, folder = config_of(run), split_of(run).path / "test"
     keras_backend.start()
-    return np.stack([np.asarray(tf_loader.decode(str(folder / n), config.image_size, config.variant)) for n in names])
+    return np.stack([loader().decode(str(folder / n), config.image_size, config.variant) for n in names])
 
 
 def explain_images(run: Run, paths: Sequence[Path], method: str = "") -> tuple[np.ndarray, np.ndarray]:
@@ -157,5 +157,5 @@ def load_image(path: Path, size: int, variant: Variant = Variant()) -> np.ndarra
     keras_backend.start()
     picture = image_files.open_picture(path)
     if not picture.changes:  # the same decoder as in training: JPEG decoders differ in the last bit
-        return np.asarray(tf_loader.decode(str(path), size, variant))
-    return np.asarray(tf_loader.prepared(np.asarray(picture.image), size, variant))
+        return loader().decode(str(path), size, variant)
+    return loader().prepare(np.asarray(picture.image), size, variant)

@@ -23,7 +23,7 @@ from utils.system import environment
 if TYPE_CHECKING:
     import keras
 
-    from data.loading.tf_loader import Images
+    from data.loading.image_set import Images
 
 PACKAGES = {
     "onnx": ("tf2onnx", "onnx", "onnxruntime", "tensorflow", "keras"),

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from data.loading import tf_loader
+from data.loading.pipeline import loader
 from data.manifest import Manifest, Row
 from data.splitting.splits import SplitFolder
 from models.engine.config.base import ModelConfig
@@ -28,7 +28,7 @@ def calibration_rows(manifest: Manifest, count: int = CALIBRATION) -> list[Row]:
 def calibration_pixels(split: SplitFolder, config: ModelConfig) -> np.ndarray:
     """Return (n, size, size, 3) float32 RGB in 0-255 of the calibration images, as the model receives them."""
     paths = [str(split.path / "train" / row.image) for row in calibration_rows(split.manifest)]
-    pixels = [np.asarray(tf_loader.decode(path, config.image_size, config.variant)) for path in paths]
+    pixels = [loader().decode(path, config.image_size, config.variant) for path in paths]
     return np.stack(pixels).astype(np.float32)
 
 

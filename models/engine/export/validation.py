@@ -20,7 +20,7 @@ from utils.runs.run_folder import Run
 from utils.system import environment
 
 if TYPE_CHECKING:
-    from data.loading.tf_loader import Images
+    from data.loading.image_set import Images
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from data.loading import tf_loader
+from data.loading.pipeline import loader
 from models.engine.backend import keras_backend
 from models.engine.run_io.run_loader import ELSEWHERE, config_of, open_model
 from utils.runs.ood_file import ENERGY, FEATURES, PROBABILITY
@@ -26,9 +26,7 @@ class Subject:
     def outputs(self, pictures: Sequence[np.ndarray], pool: ThreadPoolExecutor) -> tuple[np.ndarray, np.ndarray]:
         """Return logits (n, classes) and features (n, d) of pictures of any size, in the run's variant and size."""
         size, variant = self.config.image_size, self.config.variant
-        pixels = np.stack(
-            list(pool.map(lambda picture: np.asarray(tf_loader.prepared(picture, size, variant)), pictures))
-        )
+        pixels = np.stack(list(pool.map(lambda picture: loader().prepare(picture, size, variant), pictures)))
         with keras_backend.enough_memory(f"Predicting with {self._model.name}", ELSEWHERE):
             return tuple(map(np.asarray, self._model.predict_on_batch(pixels.astype(np.float32))))
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from data.imaging.variants import Variant
-from data.loading import tf_loader
+from data.loading.pipeline import loader
 from data.manifest import Row
 from data.perturbations import registry as perturbations
 from data.perturbations.registry import OTHER, Change
@@ -177,8 +177,8 @@ class Pictures:
         self.rows = [by_name[name] for name in names]
         self.classes = split.manifest.classes
         self.donors = Donors(split)
-        size = tf_loader.opened(self.donors.path(self.rows[0])).nbytes
-        self._opened: Callable[[Path], np.ndarray] = lru_cache(max(1, MEMORY // size))(tf_loader.opened)
+        size = loader().open(self.donors.path(self.rows[0])).nbytes
+        self._opened: Callable[[Path], np.ndarray] = lru_cache(max(1, MEMORY // size))(loader().open)
         self._reference = lru_cache(self.donors.reference)
 
     def of(self, change: Change) -> list[Row]:
@@ -212,7 +212,7 @@ def _apply(
         for k, subject in enumerate(subjects):
             key = subject.config.image_size, subject.config.variant
             if key not in seen:
-                prepared = pool.map(lambda image, key=key: np.asarray(tf_loader.prepared(image, *key)), changed)
+                prepared = pool.map(lambda image, key=key: loader().prepare(image, *key), changed)
                 seen[key] = np.stack(list(prepared))
             probabilities[k].append(subject.predict(seen[key]))
             shown[k] += [p for row, p in zip(batch, seen[key], strict=True) if row.image in explained]

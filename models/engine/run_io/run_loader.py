@@ -8,7 +8,7 @@ import numpy as np
 
 import models
 from data import catalog, manifest
-from data.loading import tf_loader
+from data.loading.pipeline import loader
 from data.ood import reference_distribution
 from data.splitting import splits
 from models.engine.backend import keras_backend
@@ -25,7 +25,7 @@ from utils.runs.run_folder import Run
 if TYPE_CHECKING:
     import keras
 
-    from data.loading.tf_loader import Images
+    from data.loading.image_set import Images
 
 ELSEWHERE = "Close what else uses the GPU, or use the CPU: set CUDA_VISIBLE_DEVICES=-1 and run it again."
 BATCH = 32  # images a step while predicting; fixed, so that predictions do not depend on the training batch
@@ -113,7 +113,7 @@ def evaluate(run: Run) -> Run:
 def read(config: ModelConfig, split: splits.SplitFolder, subset: str) -> "Images":
     """Read a subset of a run's split as its configuration says."""
     budget = config.cache_mb * 1_000_000
-    return tf_loader.read(split.path, subset, config.classes, config.image_size, budget, config.variant)
+    return loader().read(split.path, subset, config.classes, config.image_size, budget, config.variant)
 
 
 def predicted(
@@ -137,5 +137,5 @@ def predict(model: "keras.Model", images: "Images") -> np.ndarray:
 
 def outputs(call: Callable[[Any], np.ndarray], images: "Images") -> np.ndarray:
     """Return (n, classes) float32 of a call that answers a batch, in the order of `images.names`."""
-    found = [call(pixels) for pixels, _ in tf_loader.fixed_batches(images, BATCH)]
+    found = [call(pixels) for pixels, _ in loader().fixed_batches(images, BATCH)]
     return np.concatenate(found) if found else np.empty((0, images.classes), np.float32)

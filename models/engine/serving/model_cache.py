@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from data.loading import tf_loader
+from data.loading.pipeline import loader
 from models.engine.backend import keras_backend
 from models.engine.explain import explainer
 from models.engine.explain.cam import check_method
@@ -92,7 +92,7 @@ class Served:
         return maps[0], softmax(logits, axis=1)[0]
 
     def _prepared(self, image: "tf.Tensor") -> np.ndarray:
-        return tf_loader.prepared(image, self.config.image_size, self.config.variant).numpy()
+        return loader().prepare(image, self.config.image_size, self.config.variant)
 
 
 class Shelf:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from data.datasets.image_decoder import SUFFIXES
-from data.loading import tf_loader
+from data.loading.pipeline import loader
 from models.engine.backend import keras_backend
 from models.engine.explain import explainer
 from models.engine.export import runtimes
@@ -167,7 +167,7 @@ def _load(path: Path, config: "ModelConfig") -> tuple[np.ndarray | None, str]:
     except LeukoBenchError as problem:
         return None, str(problem)
     except (
-        tf_loader.decoding_errors()
+        loader().decoding_errors
     ) as problem:  # Pillow decodes some files that the decoder of the training does not
         reason = " ".join(getattr(problem, "message", str(problem)).split())[:120]
         return None, f"{path} cannot be decoded ({reason})."

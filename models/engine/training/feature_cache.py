@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from data.imaging.variants import Variant
-from data.loading import tf_loader
 from data.loading.augmentation_config import Augmentation, Intervention
 from data.loading.domain_randomization import Material
+from data.loading.pipeline import loader
 from models.engine.backend import keras_backend
 from utils.errors import LeukoBenchError
 from utils.io import files
@@ -20,9 +20,8 @@ from utils.paths import features_dir
 
 if TYPE_CHECKING:
     import keras
-    import tensorflow as tf
 
-    from data.loading.tf_loader import Images
+    from data.loading.image_set import Images
 
 
 # Augmentation, seed, epoch, intervention and its material, as `pipeline.training_batches` takes them.
@@ -105,8 +104,8 @@ def extract(
     # Written as a stream: on a full disk, a file that is mapped for writing would end the process with a signal.
     with files.atomic(path) as temporary, open(temporary, "wb") as store:
         np.lib.format.write_array_header_1_0(store, {"descr": "<f4", "fortran_order": False, "shape": shape})
-        batches = tf_loader.training_batches(images, BATCH, *changes, shuffle=False) if changes else None
-        for pixels, _ in batches or tf_loader.fixed_batches(images, BATCH):
+        batches = loader().training_batches(images, BATCH, *changes, shuffle=False) if changes else None
+        for pixels, _ in batches or loader().fixed_batches(images, BATCH):
             store.write(base.predict_on_batch(pixels)[: len(pixels)].astype("<f4").tobytes())  # once, not by device
             after_step()
     files.write_json(path.with_suffix(".json"), {"seconds": perf_counter() - start})
@@ -128,29 +127,3 @@ def found(path: Path, shape: tuple[int, ...]) -> np.ndarray | None:
     except (OSError, ValueError, EOFError):
         return None
     return kept if kept.shape == shape and kept.dtype == np.float32 else None
-
-
-def batches(
-    features: np.ndarray, images: "Images", batch_size: int, order: np.ndarray
-) -> "tf.data.Dataset | keras.utils.PyDataset":
-    """Return batches (features, one-hot labels) in the given order of images."""
-    if tf_loader.without_tensorflow():
-        from data.loading import array_loader
-
-        return array_loader.feature_batches(features, images, batch_size, order)
-    import tensorflow as tf
-
-    eye = np.eye(images.classes, dtype=np.float32)
-
-    def generate() -> "tf.data.Dataset":
-        for start in range(0, len(order), batch_size):
-            index = order[start : start + batch_size]
-            yield features[index], eye[images.labels[index]]
-
-    signature = (
-        tf.TensorSpec((None, *features.shape[1:]), tf.float32),
-        tf.TensorSpec((None, images.classes), tf.float32),
-    )
-    steps = -(-len(order) // batch_size)
-    dataset = tf.data.Dataset.from_generator(generate, output_signature=signature)
-    return tf_loader.untuned(dataset.apply(tf.data.experimental.assert_cardinality(steps)).prefetch(2))

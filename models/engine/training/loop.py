@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from data.loading import augment as augmentation
-from data.loading import tf_loader
-from data.loading.domain_randomization import Material
+from data.loading.pipeline import loader
 from models.engine.backend import keras_backend
 from models.engine.backend.distribution import Devices
 from models.engine.config.base import ModelConfig, Phase
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
     import keras
     import tensorflow as tf
 
-    from data.loading.tf_loader import Images
+    from data.loading.image_set import Images
 
 HISTORY_COLUMNS = (
     "epoch", "phase", "learning_rate", "seconds", "feature_seconds", "loss", "accuracy", "val_loss", "val_accuracy",
@@ -148,13 +147,13 @@ class _Pixels:
     def __init__(self, session: Session, frozen: bool) -> None:
         self._session = session
         self.model = backbone.with_frozen_base(session.model) if frozen else session.model
-        self.validation = tf_loader.fixed_batches(session.validation, session.config.batch_size)
-        self._material = _material(session)
+        self.validation = loader().fixed_batches(session.validation, session.config.batch_size)
+        self._material = loader().material(session.training, session.config.intervention)
 
     def epoch(self, number: int) -> "tf.data.Dataset | keras.utils.PyDataset":
         config = self._session.config
         changes = config.augmentation, config.seed, number, config.intervention, self._material
-        return tf_loader.training_batches(self._session.training, config.batch_size, *changes)
+        return loader().training_batches(self._session.training, config.batch_size, *changes)
 
 
 class _Features:
@@ -166,7 +165,7 @@ class _Features:
         place = feature_cache.place(base, config.variant)
         changes: list[feature_cache.Changes | None] = [None]
         if session.varied:
-            material = _material(session)
+            material = loader().material(session.training, config.intervention)
             views = range(1, min(config.feature_views, phase.epochs) + 1)
             changes = [(config.augmentation, config.seed, view, config.intervention, material) for view in views]
         known_as = {id(images): feature_cache.identity(images) for images in (session.training, session.validation)}
@@ -183,18 +182,13 @@ class _Features:
         cost = {"features": int(np.prod(shape)), "seconds": self.seconds}
         files.write_json(session.run.file(run_folder.FEATURES), cost)
         order = np.arange(len(session.validation))
-        self.validation = feature_cache.batches(validation, session.validation, config.batch_size, order)
+        self.validation = loader().feature_batches(validation, session.validation, config.batch_size, order)
 
     def epoch(self, number: int) -> "tf.data.Dataset | keras.utils.PyDataset":
         images, config = self._session.training, self._session.config
         order = augmentation.shuffled(len(images), config.seed, number)
         view = self._views[(number - 1) % len(self._views)]  # with as many views as epochs, just what each epoch draws
-        return feature_cache.batches(view, images, config.batch_size, order)
-
-
-def _material(session: Session) -> Material | None:
-    intervention = session.config.intervention
-    return Material.of(session.training, intervention) if intervention.active else None
+        return loader().feature_batches(view, images, config.batch_size, order)
 
 
 def history_of(run: Run) -> list[dict[str, Any]]:

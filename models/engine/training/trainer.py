@@ -13,7 +13,8 @@ from data import catalog
 from data.datasets import image_decoder
 from data.imaging import variants
 from data.imaging.variants import Variant
-from data.loading import offline_copies, tf_loader
+from data.loading import offline_copies
+from data.loading.pipeline import loader
 from data.splitting import splits
 from models.engine.backend import keras_backend
 from models.engine.backend.distribution import choose
@@ -35,6 +36,7 @@ from utils.system import environment
 if TYPE_CHECKING:
     import keras
 
+    from data.loading.image_set import Images
     from data.manifest import Manifest
 
 
@@ -151,7 +153,7 @@ def _check_backend(recorded: dict[str, Any]) -> None:
         )
 
 
-def _pixels(config: ModelConfig, split: splits.SplitFolder) -> "tuple[tf_loader.Images, tf_loader.Images]":
+def _pixels(config: ModelConfig, split: splits.SplitFolder) -> "tuple[Images, Images]":
     """Read training images, with their copies, and validation images; in memory where the budget allows both."""
     copies, made = None, 0
     if config.offline.active:
@@ -164,7 +166,7 @@ def _pixels(config: ModelConfig, split: splits.SplitFolder) -> "tuple[tf_loader.
     if count * config.image_size**2 * 3 > budget:
         budget = 0
     given = config.classes, config.image_size, budget, config.variant
-    return tf_loader.read(split.path, "train", *given, copies), tf_loader.read(split.path, "val", *given)
+    return loader().read(split.path, "train", *given, copies), loader().read(split.path, "val", *given)
 
 
 def _check_initial_weights(config: ModelConfig) -> None:
