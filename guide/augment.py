@@ -29,7 +29,8 @@ def augment(
     from data.loading.offline_copies import Offline
     from data.splitting import splits
     from models.engine.backend import keras_backend
-    from models.engine.config.base import ModelConfig, build_config
+    from models.engine.config.base import ModelConfig
+    from models.engine.config.overrides import build_config
 
     asked = {"copies": copies, "balance": balance, "seed": seed}
     given = {key: value for key, value in asked.items() if value != Offline.model_fields[key].default}

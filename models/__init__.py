@@ -31,7 +31,7 @@ def config_for(name: str, profile: str = "", settings: Sequence[str] = (), **val
     Raises:
         LeukoBenchError: unknown model, profile or field, or a wrong value.
     """
-    from models.engine.config.base import build_config
+    from models.engine.config.overrides import build_config
 
     return build_config(_module(name, "config").Config, profile, settings, **{"model": name, **values})
 

@@ -90,11 +90,11 @@ def small_backbone(monkeypatch, tmp_path):
 def small_run(home):
     """Train and evaluate a tiny network once: a finished run below a root of its own. Copy it to change its files."""
     import models
-    from models.engine.run_io import run_loader
+    from models.engine.evaluation import evaluator
     from models.engine.training import trainer
 
     fields = {"dataset": "tiny", "image_size": 32, "filters": (4, 8, 8), "dense": 8, "epochs": 1, "batch_size": 8}
-    return run_loader.evaluate(trainer.train(models.config_for("cnn", **fields), home / "small-runs"))
+    return evaluator.evaluate(trainer.train(models.config_for("cnn", **fields), home / "small-runs"))
 
 
 @pytest.fixture

@@ -132,9 +132,9 @@ def given(values: dict[str, object]) -> dict[str, object]:
 
 
 def _evaluate(run: run_folder.Run) -> None:
-    from models.engine.run_io import run_loader
+    from models.engine.evaluation import evaluator
 
-    summary = run_loader.evaluate(run).metrics()["test"]
+    summary = evaluator.evaluate(run).metrics()["test"]
     say(f"  test accuracy {summary['accuracy']:.4f} on {summary['images']} images")
     say(f"  {run.path}")
 

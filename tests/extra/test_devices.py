@@ -24,7 +24,7 @@ if os.environ["KERAS_BACKEND"] == "tensorflow":
 import numpy as np
 import models
 from models.engine.backend import distribution
-from models.engine.run_io import run_loader
+from models.engine.evaluation import evaluator
 from models.engine.backend import keras_backend
 from models.engine.training import trainer
 from utils.errors import LeukoBenchError
@@ -34,7 +34,7 @@ FIELDS |= {"filters": (4, 8, 8), "dense": 8, "dropout": 0.0, "class_weights": Tr
 
 def trained(name, wanted, **fields):
     run = trainer.train(models.config_for("cnn", **FIELDS | fields), Path(ROOT, name), devices=wanted)
-    run_loader.evaluate(run)
+    evaluator.evaluate(run)
     return str(run.path)
 
 found = {"errors": []}

@@ -17,6 +17,7 @@ from benchmarks.results import Result
 from data.imaging.variants import Variant
 from data.loading.pipeline import loader
 from guide.app import main
+from models.engine.evaluation import evaluator
 from models.engine.export import converters, exporter, quantization, runtimes, validation
 from models.engine.export import store as export_store
 from models.engine.export.validation import BOUNDS
@@ -267,7 +268,7 @@ def test_a_killed_export_leaves_nothing(run):
 
 def test_an_export_uses_the_variant_of_the_run(run):
     files.write_json(run.file(run_folder.CONFIG), run.config() | {"variant": {"name": "gray"}})
-    run_loader.evaluate(run)
+    evaluator.evaluate(run)
     held = exporter.export(exporter.Source(run), "onnx", "float32")
     assert Variant.model_validate(held["variant"]) == Variant(name="gray")
     found = predict.find_images([SAMPLES])

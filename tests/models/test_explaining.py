@@ -8,6 +8,7 @@ import models
 from data.loading.pipeline import loader
 from guide import faithfulness as command
 from models.engine.backend import keras_backend
+from models.engine.evaluation import evaluator
 from models.engine.explain import explainer, faithfulness
 from models.engine.run_io import run_loader
 from models.engine.training import trainer
@@ -42,7 +43,7 @@ def patched(home, guide):
     done = guide("data", "import", str(folder), "--as-is", "--name", "patched")
     assert done.returncode == 0, done.stderr
     config = models.config_for("cnn", dataset="patched", image_size=SIDE, filters=(16, 32, 64), dense=64, epochs=40)
-    return run_loader.evaluate(trainer.train(config, home / "patched-runs"))
+    return evaluator.evaluate(trainer.train(config, home / "patched-runs"))
 
 
 def test_half_of_the_heatmap_lies_on_the_corner_the_classes_differ_in(patched):

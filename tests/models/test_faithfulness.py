@@ -11,6 +11,7 @@ from data.manifest import Row, from_rows
 from data.synthetic import generator as synthetic
 from guide import faithfulness as command
 from models.engine.backend import keras_backend
+from models.engine.evaluation import evaluator
 from models.engine.explain import cam, deletion_insertion, faithfulness, pointing_game, sanity_check
 from models.engine.explain import road as road_imputation
 from models.engine.explain.faithfulness import Score
@@ -226,7 +227,7 @@ def cornered(home):
         nuclei.save(mask)
     fields = {"filters": (8, 16), "dense": 16, "batch_size": 16, "learning_rate": 3e-3, "heatmap_layer": "conv2"}
     config = models.config_for("cnn", dataset="cornered", image_size=48, epochs=15, **fields)
-    return run_loader.evaluate(trainer.train(config, home / "cornered-runs"))
+    return evaluator.evaluate(trainer.train(config, home / "cornered-runs"))
 
 
 @pytest.mark.slow

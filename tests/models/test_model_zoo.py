@@ -8,6 +8,7 @@ import pytest
 import models
 from data.loading.pipeline import loader
 from models.engine.backend import keras_backend
+from models.engine.evaluation import evaluator
 from models.engine.explain import cam, explainer
 from models.engine.run_io import run_loader
 from models.engine.training import loop as training_loop
@@ -48,7 +49,7 @@ def large_runs(home) -> dict[str, Run]:
             fields = {"dataset": "tiny", "weights": "none", "epochs": 1, "batch_size": 52}
             smallest = max(32, type(models.config_for(name)).SMALLEST)
             config = models.config_for(name, profile, image_size=smallest, augmentation={}, **fields)
-            runs[name] = run_loader.evaluate(train_eagerly(config, home / "large"))
+            runs[name] = evaluator.evaluate(train_eagerly(config, home / "large"))
     return runs
 
 

@@ -11,6 +11,7 @@ from models.engine.layers import backbone
 from models.engine.layers import head as model_head
 from models.engine.training import schedule, trainer
 from utils.errors import LeukoBenchError
+from utils.runs.history import best_epoch
 
 CLASSES = ("Benign", "Early", "Pre", "Pro")
 
@@ -227,7 +228,7 @@ def test_schedule_moves_on_after_the_epochs_or_the_patience_of_a_phase():
 
 def test_best_epoch_breaks_ties_by_loss_then_by_time():
     rows = [row(1, "t", 0.9, 0.5), row(2, "t", 0.9, 0.4), row(3, "t", 0.9, 0.4), row(4, "t", 0.8, 0.1)]
-    assert schedule.best_epoch(rows)["epoch"] == 2
+    assert best_epoch(rows)["epoch"] == 2
 
 
 @pytest.mark.parametrize(

@@ -14,15 +14,17 @@ import models
 from data.loading.pipeline import loader
 from models.engine import launcher
 from models.engine.backend import keras_backend
+from models.engine.evaluation import evaluator
 from models.engine.explain import explainer
 from models.engine.layers import backbone  # fmt: skip
 from models.engine.run_io import checkpoint, run_loader
 from models.engine.training import loop as training_loop
-from models.engine.training import progress_bar, schedule, trainer
+from models.engine.training import progress_bar, trainer
 from utils import heatmap_methods
 from utils.errors import LeukoBenchError
 from utils.paths import PROJECT
 from utils.runs import run_folder
+from utils.runs.history import best_epoch
 
 TINY = ("--dataset", "tiny", "--set", "image_size=32", "--set", "filters=[4,8,8]", "--set", "dense=8")
 
@@ -85,7 +87,7 @@ def test_a_run_folder_is_whole(uninterrupted):
     assert all(rows[r.image]["label"] == r.label and rows[r.image]["split"] == r.split for r in table.itertuples())
     timing, environment = run.timing(), run.environment()
     assert timing["training"]["seconds"] == pytest.approx(sum(r["seconds"] for r in run.history()))
-    assert timing["training"]["best_epoch"] == schedule.best_epoch(run.history())["epoch"]
+    assert timing["training"]["best_epoch"] == best_epoch(run.history())["epoch"]
     assert timing["training"]["peak_memory_mb"] > timing["training"]["import_memory_mb"] > 100
     assert set(timing["inference"]["throughput"]) == {"1", "8", "32"}
     assert timing["inference"]["latency_ms_p95"] >= timing["inference"]["latency_ms_p50"] > 0
@@ -104,7 +106,7 @@ def test_parameters_and_flops_are_those_of_the_network(uninterrupted):
 
 def test_best_epoch_is_what_the_weights_predict(uninterrupted):
     run, _ = uninterrupted
-    best = schedule.best_epoch(run.history())
+    best = best_epoch(run.history())
     table = run.predictions("val")
     predicted = table.filter(like="p_").to_numpy().argmax(1)
     labels = [run.config()["classes"].index(label) for label in table["label"]]
@@ -140,7 +142,7 @@ def test_a_resume_in_either_phase_equals_the_uninterrupted_run(
     home, small_backbone, monkeypatch, tmp_path, precision, augmented, cuts
 ):
     config = small_backbone.replace(precision=precision, augmentation={"flips": augmented})
-    straight = run_loader.evaluate(trainer.train(config, tmp_path / "straight"))
+    straight = evaluator.evaluate(trainer.train(config, tmp_path / "straight"))
     assert [row["phase"] for row in straight.history()] == 3 * ["head"] + 3 * ["fine-tune"]
     finish = training_loop.Session._finish_epoch
     for cut in cuts:
@@ -156,7 +158,7 @@ def test_a_resume_in_either_phase_equals_the_uninterrupted_run(
         monkeypatch.setattr(training_loop.Session, "_finish_epoch", finish)
         run = only_run(tmp_path / f"cut{cut}")
         trainer.train(run_loader.config_of(run), run.root, run)
-        run_loader.evaluate(run)
+        evaluator.evaluate(run)
         assert without_seconds(run) == without_seconds(straight)
         assert run.file("predictions.csv").read_bytes() == straight.file("predictions.csv").read_bytes()
         saved = run.timing()["training"]["feature_reuse_saved_seconds"]
@@ -165,7 +167,7 @@ def test_a_resume_in_either_phase_equals_the_uninterrupted_run(
 
 def test_a_frozen_base_trains_in_inference_mode_and_counts_as_not_trainable(home, small_backbone, tmp_path):
     config = small_backbone.replace(freeze="always", epochs=2, augmentation={"flips": True})
-    run = run_loader.evaluate(trainer.train(config, tmp_path))
+    run = evaluator.evaluate(trainer.train(config, tmp_path))
     assert {row["phase"] for row in run.history()} == {"head"}
     measured = run.timing()["inference"]
     head = (6 * 8 + 8) + (8 * 4 + 4)
@@ -265,7 +267,7 @@ def test_a_finished_training_is_only_evaluated_and_a_finished_run_left_alone(uni
 
 def test_another_seed_is_another_result_on_the_same_test_images(uninterrupted, home):
     straight, _ = uninterrupted
-    run = run_loader.evaluate(trainer.train(tiny(seed=43), home / "seed43"))
+    run = evaluator.evaluate(trainer.train(tiny(seed=43), home / "seed43"))
     assert run.environment()["test_identity"] == straight.environment()["test_identity"]
     assert run.file("predictions.csv").read_bytes() != straight.file("predictions.csv").read_bytes()
 
@@ -320,7 +322,7 @@ def test_a_model_that_fails_does_not_stop_the_next(uninterrupted, home, guide):
 
 @pytest.mark.parametrize("precision", ["float32", "mixed_float16", "mixed_bfloat16"])
 def test_every_precision_trains_reloads_in_float32_and_explains(home, precision):
-    run = run_loader.evaluate(trainer.train(tiny(precision=precision, epochs=1), home / precision))
+    run = evaluator.evaluate(trainer.train(tiny(precision=precision, epochs=1), home / precision))
     assert run.environment()["precision"] == precision
     model = run_loader.open_model(run)
     assert {layer.compute_dtype for layer in model.layers} == {"float32"}
@@ -381,7 +383,7 @@ def test_weight_decay_shrinks_weights(home, tmp_path):
 
 
 def test_a_variant_is_what_training_and_evaluation_see_and_names_its_reference(home, tmp_path):
-    run = run_loader.evaluate(trainer.train(tiny(variant="reinhard", epochs=1), tmp_path))
+    run = evaluator.evaluate(trainer.train(tiny(variant="reinhard", epochs=1), tmp_path))
     config, split = run_loader.config_of(run), run_loader.split_of(run)
     rows = {row.image: row.split for row in split.manifest.rows}
     assert rows[config.variant.reference] == "train" and len(config.variant.statistics) == 6

@@ -29,6 +29,7 @@ def runs(home, small_run):
     from data.auditing import shortcut_baselines
     from data.synthetic import generator as synthetic
     from models.engine.config import recipes
+    from models.engine.evaluation import evaluator
     from models.engine.explain import explainer, faithfulness
     from models.engine.robustness import stress_test
     from models.engine.run_io import run_loader
@@ -41,7 +42,7 @@ def runs(home, small_run):
 
     def trained(epochs, recipe=""):
         config = models.config_for("cnn", settings=recipes.settings(recipe), epochs=epochs, **fields)
-        return run_loader.evaluate(trainer.train(config, root))
+        return evaluator.evaluate(trainer.train(config, root))
 
     plain, swapped = trained(25), trained(14, "stain_swap")
     stress_test.stress([plain, swapped], ["grey", "stain swap", "blur"], heatmaps=0)

@@ -10,7 +10,8 @@ import numpy as np
 
 import models
 from data import manifest as manifests
-from models.engine.config.base import BackboneConfig, ModelConfig, build_config
+from models.engine.config.base import BackboneConfig, ModelConfig
+from models.engine.config.overrides import build_config
 from utils import paths
 from utils.io import files
 from utils.runs import run_folder, split_spec

@@ -1,19 +1,16 @@
-"""ModelConfig: everything that decides what a training run does, in one frozen object."""
+"""The fields of a configuration: everything that decides what a training run does, in one frozen object."""
 
 import hashlib
-import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from data.imaging.variants import Variant
 from data.loading.augmentation_config import Augmentation, Intervention
 from data.loading.offline_copies import Offline
-from models.engine.config import recipes
-from utils.errors import LeukoBenchError, nearest
+from models.engine.config.overrides import validated
 from utils.io import files
 from utils.runs import split_spec
 from utils.runs.run_folder import RANDOM_FEATURES
@@ -21,14 +18,14 @@ from utils.runs.run_folder import RANDOM_FEATURES
 
 @dataclass(frozen=True)
 class Phase:
-    """A stretch of epochs with one learning rate and one state of the base."""
+    """Consecutive epochs with one learning rate and the base either frozen or trained."""
 
     name: str
     epochs: int
     learning_rate: float
     base_frozen: bool
     class_weights: bool
-    rate_field: str = "learning_rate"  # the field that the rate came from
+    rate_field: str = "learning_rate"  # the field that sets the rate
 
 
 class ModelConfig(BaseModel):
@@ -37,7 +34,7 @@ class ModelConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), coerce_numbers_to_str=True)
 
     PROFILES: ClassVar[dict[str, dict[str, Any]]] = {}  # named sets of overrides, such as "demo"
-    SMALLEST: ClassVar[int] = 16  # side in pixels below which the graph has nothing left of an image
+    SMALLEST: ClassVar[int] = 16  # smallest side in pixels that the graph accepts
 
     model: str = ""  # name of the model's folder
     dataset: str = ""  # folder below data/raw; empty: the only one there, or synthetic smears where there is none
@@ -46,50 +43,50 @@ class ModelConfig(BaseModel):
     seed: int = Field(42, ge=0, lt=2**31)  # initial weights, order, augmentation, dropout
     classes: tuple[str, ...] = ()  # class names in probability order; filled in from the manifest
     image_size: int = Field(224, ge=16, le=1024)  # side in pixels that images are resized to
-    variant: Variant = Variant()  # what is done to every image before the model sees it, in training and ever after
+    variant: Variant = Variant()  # applied to every image before the model, in training, evaluation and serving
     batch_size: int = Field(32, ge=1, le=4096)
     epochs: int = Field(20, ge=1, le=10_000)  # at most this many, over all phases
     learning_rate: float = Field(1e-3, gt=0, le=10)  # Adam
     weight_decay: float = Field(0.0, ge=0, lt=1)  # decoupled from the gradient (Loshchilov and Hutter 2019)
-    rate_drop_every: int = Field(0, ge=0)  # epochs of a phase after which its rate is multiplied by rate_drop; 0: never
+    rate_drop_every: int = Field(0, ge=0)  # multiply the rate by rate_drop after this many epochs of a phase; 0: never
     rate_drop: float = Field(0.1, gt=0, le=1)
-    warmup_epochs: int = Field(0, ge=0)  # epochs of a phase in which its rate rises to its full value
-    cosine: bool = False  # then let it fall along half a cosine (Loshchilov and Hutter 2017), never below a hundredth
+    warmup_epochs: int = Field(0, ge=0)  # epochs at the start of a phase in which the rate rises to its full value
+    cosine: bool = False  # cosine decay after warm-up (Loshchilov and Hutter 2017), down to a hundredth of the rate
     patience: int = Field(10, ge=1)  # epochs without a better validation accuracy before stopping
     dense: int = Field(0, ge=0)  # units of the head's hidden layer; 0: none
     dropout: float = Field(0.5, ge=0, lt=1)
     weights: str = "none"  # initial weights: "imagenet", "none" or a file
-    class_weights: bool = False  # weigh classes by inverse frequency in the loss
+    class_weights: bool = False  # weight classes by inverse frequency in the loss
     label_smoothing: float = Field(0.0, ge=0, lt=1)  # share of the label spread over all classes (Szegedy et al. 2016)
-    recipe: str = ""  # name of the settings of models.recipes that it was made with; "" for none
+    recipe: str = ""  # name of the training recipe (engine/config/recipes.py); "" for none
     augmentation: Augmentation = Augmentation()
-    intervention: Intervention = Intervention()  # changes of stain and background, so that they tell nothing
-    offline: Offline = Offline()  # copies of training images made beforehand
+    intervention: Intervention = Intervention()  # random changes of stain and background
+    offline: Offline = Offline()  # augmented copies of training images, made before training
     precision: Literal["auto", "float32", "mixed_float16", "mixed_bfloat16"] = "auto"
     cache_mb: int = Field(400, ge=0)  # keep decoded images in memory below this many megabytes
-    heatmap_layer: str = ""  # layer whose activations a heatmap reads; empty: the last one with rows and columns
-    heatmap_method: str = "gradcam"  # what `explain` draws unless it is told otherwise
+    heatmap_layer: str = ""  # layer whose activations a heatmap uses; empty: the last one with rows and columns
+    heatmap_method: str = "gradcam"  # default method of `explain`
 
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
-        """Keep the bounds of a field whose default a model changes: `image_size: int = 128` stays within them."""
+        """Keep the bounds of a field whose default a model changes, as with `image_size: int = 128`."""
         parents = [parent for parent in cls.__mro__[1:] if issubclass(parent, ModelConfig)]
-        bare = [name for name, field in cls.model_fields.items() if not field.metadata]
-        for name in bare:
-            held = next((p.model_fields[name].metadata for p in parents if name in p.model_fields), [])
-            cls.model_fields[name].metadata = list(held)
+        without_bounds = [name for name, field in cls.model_fields.items() if not field.metadata]
+        for name in without_bounds:
+            bounds = next((p.model_fields[name].metadata for p in parents if name in p.model_fields), [])
+            cls.model_fields[name].metadata = list(bounds)
         cls.model_rebuild(force=True)
 
     @property
     def initialisation(self) -> str:
-        """Where the weights start, as every table says it."""
+        """The initial weights as tables name them: "random", "ImageNet" or "file NAME"."""
         if self.weights == "none":
             return "random"
         return "ImageNet" if self.weights == "imagenet" else f"file {Path(self.weights).name}"
 
     @property
     def flavour(self) -> tuple[str, ...]:
-        """What tells a run of this configuration from the model's plain one, in words for every table."""
+        """How this configuration differs from the model's default one, in words for tables."""
         variant = () if self.variant.name == "rgb" else (self.variant.label,)
         return variant if not self.recipe or self.recipe in variant else (self.recipe, *variant)
 
@@ -106,135 +103,59 @@ class ModelConfig(BaseModel):
         return (Phase("train", self.epochs, self.learning_rate, False, self.class_weights),)
 
     def hash(self) -> str:
-        """Return 16 hex digits that name this configuration."""
+        """Return 16 hex digits that identify this configuration."""
         return hashlib.sha256(files.compact(self.model_dump(mode="json")).encode()).hexdigest()[:16]
 
     def replace(self, **changes: Any) -> Self:
-        """Return a checked copy with other values.
+        """Return a validated copy with other values.
 
         Raises:
             LeukoBenchError: a name or value is wrong.
         """
-        return _validated(type(self), self.model_dump() | changes)
+        return validated(type(self), self.model_dump() | changes)
 
 
 class BackboneConfig(ModelConfig):
-    """A model with a backbone that can start from pre-trained weights and be frozen."""
+    """Configuration of a model with a backbone that can start from pre-trained weights and be frozen."""
 
     SMALLEST: ClassVar[int] = 32
 
     weights: str = "imagenet"
-    freeze: Literal["auto", "always", "never"] = "auto"  # auto: pre-trained weights are frozen, for head_epochs if any
-    head_epochs: int = Field(0, ge=0)  # under auto: epochs with the frozen base before it is unfrozen; 0: it never is
-    feature_views: int = Field(0, ge=0, le=10_000)  # changed copies of an image whose frozen features are kept; 0: none
-    fine_tune_learning_rate: float = Field(1e-4, gt=0, le=10)  # while the whole network learns; else learning_rate
+    freeze: Literal["auto", "always", "never"] = "auto"  # auto: freeze pre-trained weights, for head_epochs if set
+    head_epochs: int = Field(0, ge=0)  # with auto: epochs before the base is unfrozen; 0: it stays frozen
+    feature_views: int = Field(0, ge=0, le=10_000)  # augmented views whose frozen features are cached; 0: none
+    fine_tune_learning_rate: float = Field(1e-4, gt=0, le=10)  # while the whole network trains
     fine_tune_class_weights: bool = False  # class weights in the phase that follows head_epochs
 
     @property
     def initialisation(self) -> str:
-        """Where the weights start; a base that is random and frozen gives random features."""
-        start = super().initialisation
-        return RANDOM_FEATURES if start == "random" and self.freeze == "always" else start
+        """The initial weights as tables name them; a random, frozen base gives "random features"."""
+        initial = super().initialisation
+        return RANDOM_FEATURES if initial == "random" and self.freeze == "always" else initial
 
     @property
     def flavour(self) -> tuple[str, ...]:
-        """The variant, and whether the base is only an extractor of features where the model's own is trained."""
+        """The variant, and "frozen" where the base only extracts features although by default the model trains it."""
         if self.initialisation == RANDOM_FEATURES:
             return (*super().flavour, RANDOM_FEATURES)
-        usual = type(self).model_construct(model=self.model)
-        return super().flavour + (("frozen",) if self._frozen() and not usual._frozen() else ())
+        default = type(self).model_construct(model=self.model)
+        return super().flavour + (("frozen",) if self._frozen() and not default._frozen() else ())
 
     def _frozen(self) -> bool:
-        """Return whether the base never learns."""
+        """Say whether the base is frozen in every phase."""
         return all(phase.base_frozen for phase in self.phases())
 
     def phases(self) -> tuple[Phase, ...]:
         """Return one phase (always frozen, or never) or two: the head first, then the whole network."""
-        weigh = self.class_weights or self.fine_tune_class_weights
-        whole = "fine_tune_learning_rate"
         if self.freeze == "never" or (self.freeze == "auto" and self.weights == "none"):
-            return (Phase("train", self.epochs, self.fine_tune_learning_rate, False, weigh, whole),)
-        two = self.freeze == "auto" and 0 < self.head_epochs < self.epochs
-        first = self.head_epochs if two else self.epochs
-        head = Phase("head", first, self.learning_rate, True, self.class_weights)
-        if not two:
-            return (head,)
-        return (head, Phase("fine-tune", self.epochs - first, self.fine_tune_learning_rate, False, weigh, whole))
+            return (self._whole_network("train", self.epochs),)
+        if self.freeze == "auto" and 0 < self.head_epochs < self.epochs:
+            return self._head(self.head_epochs), self._whole_network("fine-tune", self.epochs - self.head_epochs)
+        return (self._head(self.epochs),)
 
+    def _head(self, epochs: int) -> Phase:
+        return Phase("head", epochs, self.learning_rate, True, self.class_weights)
 
-def build_config(cls: type[ModelConfig], profile: str = "", settings: Sequence[str] = (), **values: Any) -> ModelConfig:
-    """Make a config: defaults, a profile, a recipe, "field=value" settings, values, each over the one before.
-
-    The recipe is named by the settings, the values or the profile: `recipe=stain_swap`.
-
-    Raises:
-        LeukoBenchError: an unknown profile, field or a wrong value; the line names it and the nearest valid name.
-    """
-    if profile and profile not in cls.PROFILES:
-        raise LeukoBenchError(
-            f"Unknown profile '{profile}'.{nearest(profile, cls.PROFILES)} "
-            f"Profiles of this model: {', '.join(cls.PROFILES) or 'none'}."
-        )
-    fields: dict[str, Any] = dict(cls.PROFILES.get(profile, {}))
-    recipe = values.get("recipe", _last("recipe", settings) or fields.get("recipe", ""))
-    for setting in (*recipes.settings(recipe), *settings):
-        name, equals, text = setting.partition("=")
-        if not equals or not name.strip():
-            raise LeukoBenchError(f"--set takes field=value; received '{setting}'.")
-        outer, dot, inner = name.strip().partition(".")
-        value = _parsed(text.strip())
-        if dot:  # one entry of a nested object: the others stay as set before, or as the model's default has them
-            *between, last = inner.split(".")
-            held = merged = _plain(
-                fields.get(outer, cls.model_fields[outer].default if outer in cls.model_fields else {})
-            )
-            for step in between:
-                held[step] = held = _plain(held.get(step, {}))
-            held[last] = value
-            value = merged
-        fields[outer] = value
-    config = _validated(cls, fields | values)
-    if settings:  # those of a new run: what a finished one was made with stands in its config.json
-        recipes.check(config)
-    return config
-
-
-def _last(field: str, settings: Sequence[str]) -> str:
-    """Return the text that settings give a field; "" where they do not."""
-    pairs = [setting.partition("=") for setting in settings]
-    return next((str(_parsed(text.strip())) for name, _, text in reversed(pairs) if name.strip() == field), "")
-
-
-def _plain(value: Any) -> dict[str, Any]:
-    """Return a nested object as a dict of its own; a text is the name of one, as `variant=clahe`."""
-    if isinstance(value, BaseModel):
-        return value.model_dump()
-    return dict(value) if isinstance(value, dict) else {"name": value} if isinstance(value, str) else {}
-
-
-def _parsed(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError:
-        return {"True": True, "False": False}.get(text, text)
-
-
-def _validated(cls: type[ModelConfig], fields: dict[str, Any]) -> ModelConfig:
-    try:
-        return cls.model_validate(fields)
-    except ValidationError as error:
-        first = error.errors()[0]
-        name = ".".join(str(part) for part in first["loc"])
-        if not name:  # fields that do not fit each other
-            raise LeukoBenchError(f"{first['msg'].removeprefix('Value error, ')}.") from None
-        if first["type"] == "extra_forbidden":
-            holder: Any = cls
-            for outer in first["loc"][:-1]:
-                holder = holder.model_fields[outer].annotation
-            valid = list(holder.model_fields)
-            raise LeukoBenchError(
-                f"Unknown field '{name}' (received {first['input']!r}).{nearest(str(first['loc'][-1]), valid)} "
-                f"Valid fields: {', '.join(valid)}."
-            ) from None
-        reason = first["msg"].removeprefix("Value error, ")
-        raise LeukoBenchError(f"Field '{name}' received {first['input']!r}: {reason}.") from None
+    def _whole_network(self, name: str, epochs: int) -> Phase:
+        weighted = self.class_weights or self.fine_tune_class_weights
+        return Phase(name, epochs, self.fine_tune_learning_rate, False, weighted, "fine_tune_learning_rate")

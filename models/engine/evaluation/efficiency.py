@@ -11,10 +11,10 @@ import numpy as np
 
 from data.loading.pipeline import loader
 from models.engine.backend import jax_backend, keras_backend
-from models.engine.training import schedule
 from utils.errors import LeukoBenchError
 from utils.io import files
 from utils.runs import run_folder
+from utils.runs.history import best_epoch
 from utils.runs.run_folder import Run
 from utils.system import environment, timing
 
@@ -48,7 +48,7 @@ def training(
         here: whether this process trained, so that its memory belongs to the training.
         extraction: what one pass over the frozen base cost and gave, {"features", "seconds"}, where there was one.
     """
-    best = int(schedule.best_epoch(history)["epoch"])
+    best = int(best_epoch(history)["epoch"])
     once = [row["feature_seconds"] for row in history]
     phases = {row["phase"] for row in history if row["feature_seconds"]}
     reused = sum(row["phase"] in phases for row in history)

@@ -14,7 +14,7 @@ from data.loading.pipeline import loader
 from data.manifest import Manifest
 from models.engine.backend import keras_backend
 from models.engine.explain.cam import BATCH, check_layer, check_method, heatmaps
-from models.engine.run_io.run_loader import ELSEWHERE, config_of, open_model, split_of
+from models.engine.run_io.run_loader import OUT_OF_MEMORY_ADVICE, config_of, open_model, split_of
 from utils.io import files
 from utils.runs import run_folder
 from utils.runs.run_folder import Run
@@ -144,7 +144,7 @@ def explain_pixels(model: "keras.Model", pixels: np.ndarray, method: str, layer:
     logits = np.concatenate(
         [model.predict_on_batch(pixels[i : i + BATCH].astype(np.float32)) for i in range(0, len(pixels), BATCH)]
     )
-    with keras_backend.enough_memory(f"Explaining {model.name}", ELSEWHERE):
+    with keras_backend.enough_memory(f"Explaining {model.name}", OUT_OF_MEMORY_ADVICE):
         return heatmaps(model, pixels, logits.argmax(1), method, layer), logits
 
 

@@ -13,7 +13,7 @@ from models.engine.explain import deletion_insertion, pointing_game, sanity_chec
 from models.engine.explain import road as road_imputation
 from models.engine.explain.cam import BATCH, check_method, heatmaps, methods_of
 from models.engine.explain.explainer import read_test
-from models.engine.run_io.run_loader import ELSEWHERE, config_of, open_model, split_of
+from models.engine.run_io.run_loader import OUT_OF_MEMORY_ADVICE, config_of, open_model, split_of
 from utils.console import say
 from utils.io import files
 from utils.runs.faithfulness_file import BASELINES, CURVES, CURVES_HEADER, FILE, HEADER, RANDOM
@@ -105,7 +105,7 @@ def measure(run: Run, images: int = 100, methods: Sequence[str] = (), seed: int 
     names = sample(split_of(run).manifest, images)
     pixels = read_test(run, names).astype(np.float32)
     masks = nucleus_masks(config.dataset, names, config.image_size)
-    with keras_backend.enough_memory(f"Explaining {model.name}", ELSEWHERE):
+    with keras_backend.enough_memory(f"Explaining {model.name}", OUT_OF_MEMORY_ADVICE):
         targets = np.array([model.predict_on_batch(image[None])[0].argmax() for image in pixels])
 
         def explain(method: str, count: int) -> np.ndarray:

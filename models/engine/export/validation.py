@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from models.engine.backend import keras_backend
-from models.engine.evaluation import efficiency
+from models.engine.evaluation import efficiency, evaluator
 from models.engine.export import runtimes
 from models.engine.export import store as export_store
 from models.engine.export.runtimes import Runtime
@@ -133,7 +133,9 @@ def evaluate(run: Run, name: str) -> dict[str, dict]:
     start = perf_counter()
     opened = runtimes.open_export(run, name)
     load_seconds = perf_counter() - start
-    header, rows, images = run_loader.predicted(config, split, lambda asked: run_loader.outputs(opened.predict, asked))
+    header, rows, images = evaluator.prediction_rows(
+        config, split, lambda each: run_loader.outputs(opened.predict, each)
+    )
     table = pd.DataFrame(rows, columns=header).astype(dict.fromkeys(header[3:], float))
     found = {subset: predictions.summary(table[table["split"] == subset]) for subset in ("val", "test")}
     timed = {"load_seconds": load_seconds} | efficiency.speed(opened.predict, images)

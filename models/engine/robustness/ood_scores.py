@@ -7,7 +7,7 @@ import numpy as np
 
 from data.loading.pipeline import loader
 from models.engine.backend import keras_backend
-from models.engine.run_io.run_loader import ELSEWHERE, config_of, open_model
+from models.engine.run_io.run_loader import OUT_OF_MEMORY_ADVICE, config_of, open_model
 from utils.runs.ood_file import ENERGY, FEATURES, PROBABILITY
 from utils.runs.run_folder import Run
 
@@ -27,7 +27,7 @@ class Subject:
         """Return logits (n, classes) and features (n, d) of pictures of any size, in the run's variant and size."""
         size, variant = self.config.image_size, self.config.variant
         pixels = np.stack(list(pool.map(lambda picture: loader().prepare(picture, size, variant), pictures)))
-        with keras_backend.enough_memory(f"Predicting with {self._model.name}", ELSEWHERE):
+        with keras_backend.enough_memory(f"Predicting with {self._model.name}", OUT_OF_MEMORY_ADVICE):
             return tuple(map(np.asarray, self._model.predict_on_batch(pixels.astype(np.float32))))
 
     def learn(self, features: np.ndarray, labels: np.ndarray) -> None:

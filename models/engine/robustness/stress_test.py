@@ -20,7 +20,7 @@ from models.engine.backend import keras_backend
 from models.engine.explain.cam import heatmaps
 from models.engine.explain.faithfulness import number_cell, sample
 from models.engine.explain.sanity_check import similarity
-from models.engine.run_io.run_loader import BATCH, ELSEWHERE, config_of, open_model, split_of
+from models.engine.run_io.run_loader import BATCH, OUT_OF_MEMORY_ADVICE, config_of, open_model, split_of
 from utils.console import progress, say
 from utils.io import files
 from utils.metrics import calibration
@@ -91,7 +91,7 @@ class Subject:
         """Return probabilities (n, classes) of (n, size, size, 3) uint8."""
         from scipy.special import softmax
 
-        with keras_backend.enough_memory(f"Predicting with {self.model.name}", ELSEWHERE):
+        with keras_backend.enough_memory(f"Predicting with {self.model.name}", OUT_OF_MEMORY_ADVICE):
             return softmax(self.model.predict_on_batch(pixels.astype(np.float32)), axis=1)
 
     def record(
@@ -162,7 +162,7 @@ class Subject:
             return None
         names = [row.image for row in rows[: len(shown)]]
         targets = [self._unchanged[name] for name in names]
-        with keras_backend.enough_memory(f"Explaining {self.model.name}", ELSEWHERE):
+        with keras_backend.enough_memory(f"Explaining {self.model.name}", OUT_OF_MEMORY_ADVICE):
             found = heatmaps(self.model, shown, targets, self.config.heatmap_method, self.config.heatmap_layer)
         if change is UNCHANGED:
             self._maps = dict(zip(names, found, strict=True))

@@ -1,7 +1,6 @@
-"""Evaluate a trained run: predictions, timing, metrics. Also the one way to open its model."""
+"""Open a trained run: its configuration, split, model and outputs. Every command that uses a model opens it here."""
 
 from collections.abc import Callable
-from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,16 +8,11 @@ import numpy as np
 import models
 from data import catalog, manifest
 from data.loading.pipeline import loader
-from data.ood import reference_distribution
 from data.splitting import splits
 from models.engine.backend import keras_backend
 from models.engine.config.base import ModelConfig
-from models.engine.evaluation import efficiency
-from models.engine.layers import backbone
 from models.engine.run_io import checkpoint
 from utils.errors import LeukoBenchError
-from utils.io import files
-from utils.metrics import predictions
 from utils.runs import run_folder
 from utils.runs.run_folder import Run
 
@@ -27,8 +21,11 @@ if TYPE_CHECKING:
 
     from data.loading.image_set import Images
 
-ELSEWHERE = "Close what else uses the GPU, or use the CPU: set CUDA_VISIBLE_DEVICES=-1 and run it again."
-BATCH = 32  # images a step while predicting; fixed, so that predictions do not depend on the training batch
+OUT_OF_MEMORY_ADVICE = (
+    "Close other programs that use the GPU, or use the CPU: set CUDA_VISIBLE_DEVICES=-1 and run it again."
+)
+BATCH = 32  # images per step while predicting; fixed, so that predictions do not depend on the training batch
+DERIVED = ("initialisation", "flavour")  # in config.json for readers without Keras; the other fields decide them
 
 
 def config_of(run: Run) -> ModelConfig:
@@ -37,9 +34,7 @@ def config_of(run: Run) -> ModelConfig:
     Raises:
         LeukoBenchError: config.json is missing or damaged, or the model is not in this checkout.
     """
-    fields = run.config()
-    for said in ("initialisation", "flavour"):  # which the fields decide
-        fields.pop(said, None)
+    fields = {name: value for name, value in run.config().items() if name not in DERIVED}
     return models.config_for(fields.pop("model"), **fields)
 
 
@@ -48,7 +43,7 @@ def open_model(run: Run, logits: bool = False) -> "keras.Model":
 
     Args:
         run: with config.json and model.weights.h5.
-        logits: leave the softmax away, for heatmaps.
+        logits: leave out the softmax, for heatmaps.
 
     Raises:
         LeukoBenchError: the weights are missing or do not fit.
@@ -62,18 +57,18 @@ def open_model(run: Run, logits: bool = False) -> "keras.Model":
 
 
 def split_of(run: Run) -> splits.SplitFolder:
-    """Return the split folder that a run was trained on, from the manifest beside the runs where it was kept.
+    """Return the split folder that a run was trained on, from its stored manifest where there is one.
 
     Raises:
-        LeukoBenchError: the dataset is missing, or is not the one of the run's manifest any more.
+        LeukoBenchError: the dataset is missing or has changed since the run's manifest was written.
     """
     config, expected = run.config(), run.environment()["manifest"]
-    made = catalog.ensure_dataset(config["dataset"]), config["split"], config["split_seed"]
+    dataset, spec, seed = catalog.ensure_dataset(config["dataset"]), config["split"], config["split_seed"]
     if run.manifest_path().is_file():
-        kept = manifest.read(run.manifest_path())
-        if kept.hash == expected:
-            return splits.restore_split(made[0], kept, *made[1:])
-    split = splits.prepare_split(*made)
+        stored = manifest.read(run.manifest_path())
+        if stored.hash == expected:
+            return splits.restore_split(dataset, stored, spec, seed)
+    split = splits.prepare_split(dataset, spec, seed)
     if split.manifest.hash != expected:
         raise LeukoBenchError(
             f"Run {run.id} was made on manifest {expected}, the dataset '{config['dataset']}' now gives "
@@ -82,60 +77,19 @@ def split_of(run: Run) -> splits.SplitFolder:
     return split
 
 
-def evaluate(run: Run) -> Run:
-    """Write predictions.csv, the inference half of timing.json, the split's reference, and metrics.json last.
-
-    Raises:
-        LeukoBenchError: weights or data are missing or do not fit the run.
-    """
-    keras_backend.start()
-    config, history = config_of(run), run.history()
-    split = split_of(run)
-    start = perf_counter()
-    model = open_model(run)
-    load_seconds = perf_counter() - start
-    header, rows, images = predicted(config, split, lambda images: predict(model, images))
-    files.write_text(run.file(run_folder.PREDICTIONS), files.csv_text(header, rows))
-    # What is trainable is what the last phase of training learned.
-    backbone.prepare_phase(model, config.phases()[-1], config.weights != "none")
-    with keras_backend.enough_memory(f"Timing {model.name}", ELSEWHERE):
-        measured = efficiency.inference(model, images, run.file(run_folder.WEIGHTS))
-    inference = {"load_seconds": load_seconds} | measured
-    costs = efficiency.kept_timing(run).get("training") or efficiency.training(history, {}, here=False)
-    files.write_json(run.file(run_folder.TIMING), {"training": costs, "inference": inference})
-    reference_distribution.ensure(run.root, split)  # for the web page, which refuses what is no smear
-    table = run.predictions()
-    summary = {subset: predictions.summary(table[table["split"] == subset]) for subset in ("val", "test")}
-    files.write_json(run.file(run_folder.METRICS), summary)
-    return run
-
-
 def read(config: ModelConfig, split: splits.SplitFolder, subset: str) -> "Images":
-    """Read a subset of a run's split as its configuration says."""
+    """Read a subset of a run's split at the size and in the variant of its configuration."""
     budget = config.cache_mb * 1_000_000
     return loader().read(split.path, subset, config.classes, config.image_size, budget, config.variant)
 
 
-def predicted(
-    config: ModelConfig, split: splits.SplitFolder, answer: Callable[["Images"], np.ndarray]
-) -> "tuple[list[str], list[list[str]], Images]":
-    """Return columns and rows of predictions.csv for what answers a subset with (n, classes), and the test images."""
-    rows, images = [], None
-    for subset in ("val", "test"):
-        images = read(config, split, subset)
-        for name, label, values in zip(images.names, images.labels, answer(images), strict=True):
-            # Nine digits bring every float32 back exactly.
-            rows.append([name, subset, config.classes[label], *(f"{value:.9g}" for value in values)])
-    return ["image", "split", "label", *(f"p_{name}" for name in config.classes)], rows, images
-
-
 def predict(model: "keras.Model", images: "Images") -> np.ndarray:
     """Return (n, classes) float32 outputs in the order of `images.names`."""
-    with keras_backend.enough_memory(f"Predicting with {model.name}", ELSEWHERE):
+    with keras_backend.enough_memory(f"Predicting with {model.name}", OUT_OF_MEMORY_ADVICE):
         return outputs(model.predict_on_batch, images)
 
 
 def outputs(call: Callable[[Any], np.ndarray], images: "Images") -> np.ndarray:
-    """Return (n, classes) float32 of a call that answers a batch, in the order of `images.names`."""
+    """Return (n, classes) float32 of a call that takes one batch of pixels, in the order of `images.names`."""
     found = [call(pixels) for pixels, _ in loader().fixed_batches(images, BATCH)]
     return np.concatenate(found) if found else np.empty((0, images.classes), np.float32)

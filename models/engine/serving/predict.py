@@ -14,7 +14,7 @@ from data.loading.pipeline import loader
 from models.engine.backend import keras_backend
 from models.engine.explain import explainer
 from models.engine.export import runtimes
-from models.engine.run_io.run_loader import BATCH, ELSEWHERE, config_of, open_model
+from models.engine.run_io.run_loader import BATCH, OUT_OF_MEMORY_ADVICE, config_of, open_model
 from utils.console import warn
 from utils.errors import LeukoBenchError
 from utils.runs.run_folder import Run
@@ -103,7 +103,7 @@ def predict_each(run: Run, paths: Iterable[Path | str], export: str = "") -> Ite
         readable = [pixels for _, pixels, _ in chunk if pixels is not None]
         outputs = iter(())
         if readable:
-            with keras_backend.enough_memory(f"Predicting with {run.model}", ELSEWHERE):
+            with keras_backend.enough_memory(f"Predicting with {run.model}", OUT_OF_MEMORY_ADVICE):
                 outputs = iter(infer(np.stack(readable).astype(np.float32)))
         for path, _, problem in chunk:
             yield Prediction(_text(path), problem=problem) if problem else _prediction(path, next(outputs), config)
@@ -166,9 +166,7 @@ def _load(path: Path, config: "ModelConfig") -> tuple[np.ndarray | None, str]:
         return explainer.load_image(path, config.image_size, config.variant), ""
     except LeukoBenchError as problem:
         return None, str(problem)
-    except (
-        loader().decoding_errors
-    ) as problem:  # Pillow decodes some files that the decoder of the training does not
+    except loader().decoding_errors as problem:  # Pillow decodes some files that the decoder of the training does not
         reason = " ".join(getattr(problem, "message", str(problem)).split())[:120]
         return None, f"{path} cannot be decoded ({reason})."
 

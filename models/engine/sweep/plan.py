@@ -28,7 +28,7 @@ BEFORE, FINISHED, FAILED, STOPPED = "finished before", "finished", "failed", "st
 # Modules that define the meaning of config.json, besides those of the model.
 FIELDS = (
     *("models.engine.sweep.plan", "models.engine.run_io.run_loader", "models.engine.config.recipes"),
-    *("models.engine.config.base", "data.imaging.variants"),
+    *("models.engine.config.base", "models.engine.config.overrides", "data.imaging.variants"),
 )
 FIELDS += ("data.loading.augmentation_config", "data.loading.offline_copies")
 

@@ -21,6 +21,7 @@ from utils.console import say
 from utils.errors import LeukoBenchError
 from utils.io import files
 from utils.runs import run_folder
+from utils.runs.history import best_epoch
 from utils.runs.run_folder import Run
 
 if TYPE_CHECKING:
@@ -127,7 +128,7 @@ class Session:
                 f"of the best finished epoch are kept. {progress_bar.steadier(phase.rate_field)}"
             )
         history = [*self.history, row]
-        if schedule.best_epoch(history) is row:
+        if best_epoch(history) is row:
             checkpoint.save(self.model, self.run.file(run_folder.WEIGHTS))
         checkpoint.save_state(trained, self._checkpoint(row["epoch"]))
         rows = ([r[name] for name in HISTORY_COLUMNS] for r in history)

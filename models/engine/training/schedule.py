@@ -1,22 +1,16 @@
-"""What a history says: which epoch is best, and what comes next. Recomputed from history.csv, so a resume agrees."""
+"""Learning rate and phase of the next epoch, computed from history.csv alone, so that a resumed run agrees."""
 
 from collections.abc import Sequence
 from math import cos, pi
-from typing import Any
 
 from models.engine.config.base import ModelConfig, Phase
+from utils.runs.history import Row, best_epoch
 
-Row = dict[str, Any]
-LOWEST = 0.01  # share of a phase's rate that a cosine ends at
-
-
-def best_epoch(history: Sequence[Row]) -> Row:
-    """Return the row with the highest validation accuracy; of equals the lowest validation loss, then the earliest."""
-    return max(history, key=lambda row: (row["val_accuracy"], -row["val_loss"], -row["epoch"]))
+LOWEST = 0.01  # share of a phase's rate at the end of the cosine decay
 
 
 def rate(history: Sequence[Row], phase: Phase, config: ModelConfig) -> float:
-    """Return the rate of the next epoch of a phase: warming up, then falling in steps or along half a cosine."""
+    """Return the learning rate of the next epoch of a phase: warm-up, then steps or half a cosine."""
     passed = sum(row["phase"] == phase.name for row in history)
     value = phase.learning_rate
     if config.rate_drop_every:
@@ -30,7 +24,7 @@ def rate(history: Sequence[Row], phase: Phase, config: ModelConfig) -> float:
 
 
 def next_phase(history: Sequence[Row], phases: Sequence[Phase], patience: int) -> Phase | None:
-    """Return the phase of the next epoch, or None when training is over.
+    """Return the phase of the next epoch; None when training is over.
 
     A phase ends after its epochs, or when `patience` epochs have passed without a better validation accuracy in it.
     """

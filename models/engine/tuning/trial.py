@@ -9,11 +9,11 @@ from typing import Any
 
 from models.engine import launcher
 from models.engine.config.base import ModelConfig
-from models.engine.training import schedule
 from utils.console import console
 from utils.errors import LeukoBenchError
 from utils.io import files
 from utils.runs import run_folder
+from utils.runs.history import best_epoch
 from utils.runs.run_folder import Run
 
 LOG = "output.txt"
@@ -61,7 +61,7 @@ class TrialFolder:
         rows = self._history()
         if not rows:
             return {}
-        best = schedule.best_epoch(rows)
+        best = best_epoch(rows)
         costs = {"epochs": len(rows), "seconds": sum(row["seconds"] for row in rows)}
         return {"val_accuracy": best["val_accuracy"], "val_loss": best["val_loss"]} | costs
 
