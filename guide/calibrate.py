@@ -29,7 +29,8 @@ def calibrate(
     found = [calibration_file.measure(run, errors) for run in chosen]
     records = [run_records.measure(run) for run in chosen]
     names = comparison.labels(records)
-    show_tables(calibration_tables.tables_of([names[run] for run in chosen], found))
+    rows = [{"name": names[run]} | calibration_tables.columns(held) for run, held in zip(chosen, found, strict=True)]
+    show_tables(calibration_tables.tables(rows))
     console.say()
     for run, record, measured in zip(chosen, records, found, strict=True):
         files.write_json(run.file(calibration_file.FILE), measured)

@@ -47,9 +47,9 @@ def compare(
     comparisons = group(_records(runs, place, all_seeds))
     _check_baseline(comparisons, baseline)
     for comparison, folder in _folders(comparisons, place):
-        shown = comparison_views.views(comparison, baseline)
-        show_comparison(comparison, shown, wanted, len(comparisons) > 1)
-        written = comparison_views.write(comparison, folder, baseline, shown)
+        found = comparison_views.results(comparison, baseline)
+        show_comparison(comparison, comparison_views.shown(found), wanted, len(comparisons) > 1)
+        written = comparison_views.write(comparison, folder, found)
         if published_claims.concerns(comparison):
             written += published_claims.write(folder)
         else:

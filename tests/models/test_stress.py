@@ -144,7 +144,7 @@ def test_flip_rate(tmp_path):
 
 def test_tables_come_from_the_files_alone(tmp_path):
     run = fake_runs.fake_run(tmp_path, "cnn", accuracy=0.9)
-    assert stress_file.read(run) == [] and stress_tables.comparison([("cnn", run)]) == []
+    assert stress_file.read(run) == [] and stress_tables.comparison(stress_tables.headlines([("cnn", run)])) == []
     assert stress_file.flip_rate([]) is stress_file.swap_accuracy([]) is stress_file.margin(run) is None
     fake_runs.write_stress(run, {"grey": 0.4, "stain swap": 0.3, "blur": 0.7, "cells removed": 0.25}, flip_rate=0.5)
     rows = stress_file.read(run)
@@ -157,7 +157,7 @@ def test_tables_come_from_the_files_alone(tmp_path):
         "Shortcut margin +5.0 points: an accuracy of 90.0 % is 5.0 points above what 'colour hist"
     )
     assert said[1].startswith("Stain flip rate 50.0 %") and "from 90.0 % to 30.0 %" in said[1]
-    first, second = stress_tables.comparison([("cnn", run)])
+    first, second = stress_tables.comparison(stress_tables.headlines([("cnn", run)]))
     assert first.rows == [["cnn", "90.0", "40.0", "30.0", "50.0", "+5.0", "colour histogram"]]
     assert [row[0] for row in second.rows] == ["unchanged", "grey", "stain swap", "blur", "cells removed"]
     files.write_text(run.file(stress_file.FILE), run.file(stress_file.FILE).read_text().replace("0.02", "x"))

@@ -14,7 +14,7 @@ from models.engine.tuning import study as tuning_study
 from models.engine.tuning.search_space import STRENGTH, Dimension
 from utils.console import STOPPED
 from utils.errors import LeukoBenchError
-from utils.io import files
+from utils.io import files, locks
 from utils.runs import run_folder
 
 SMALL = ["image_size=32", "filters=[4,4,4]"]
@@ -161,15 +161,13 @@ def test_no_trial_starts_after_the_time_limit(study):
 
 def test_only_one_process_uses_a_study(study):
     found, _ = study()
-    parent = os.getppid()
-    files.write_text(found.path / "running.pid", f"{parent}\n")
-    with pytest.raises(
-        LeukoBenchError, match=f"^Process {parent} is at work in {re.escape(str(found.path))} already. "
-    ):
+    path = found.path / "running.pid"
+    held = locks.take(path)
+    with pytest.raises(LeukoBenchError, match=f"Process {os.getpid()} is at work in {re.escape(str(found.path))}"):
         found.search(1)
-    files.write_text(found.path / "running.pid", "999999999\n")  # of a process that was killed
+    held.close()  # as after a process that was killed
     assert found.search(1)
-    assert not (found.path / "running.pid").exists()
+    assert not path.exists()
 
 
 def test_a_damaged_database_is_reported(study):

@@ -211,7 +211,7 @@ def test_times_of_different_machines_are_not_averaged(tmp_path):
     comparison = compare_models.compare(runs)[0]
     assert comparison.seeds[0]["training_seconds_mean"] is None
     assert comparison.seeds[0]["accuracy_mean"] is not None
-    assert [row[1] for row in cost_tables.machines(comparison)[0].rows] == [
+    assert [row[1] for row in cost_tables.machines(comparison.rows)[0].rows] == [
         f"Example CPU @ 2.60GHz, {threads} threads, float32" for threads in (row["threads"] for row in comparison.rows)
     ]
 

@@ -108,7 +108,7 @@ def test_baseline_that_leads_is_held_against_the_next(tmp_path):
     (comparison,) = compare_models.compare(runs)
     (row,) = baseline_vs_best.records(comparison)
     assert (row["baseline"], row["best"], row["mcnemar_p"]) == ("cnn", "b", 1.0)
-    assert baseline_vs_best.tables(comparison)[0].title == "Baseline, which leads, against the next"
+    assert baseline_vs_best.tables([row])[0].title == "Baseline, which leads, against the next"
     (row,) = baseline_vs_best.records(comparison, "a")
     assert (row["baseline"], row["best"]) == ("a", "cnn")
 
@@ -156,7 +156,7 @@ def test_extractors_stand_beside_the_same_model_trained_whole(tmp_path, capsys):
     assert row["frozen_val_accuracy"] == max(e["val_accuracy"] for e in tuned.history()[:2])
     row = rows[other.id]
     assert (row["frozen_accuracy"], row["whole_run"], row["difference"]) == (0.75, None, None)
-    (table,) = frozen_backbones.tables(comparison)
+    (table,) = frozen_backbones.tables(frozen_backbones.records(comparison))
     commands.compare(figures=False, tables="extractors,baseline", baseline="vgg16 (frozen)", root=tmp_path)
     assert SOFT not in capsys.readouterr().out
     assert "+15.00" in next(cells for cells in table.rows if cells[0] == "resnet18\n(frozen)")
@@ -185,7 +185,7 @@ def test_hyperparameters_say_what_was_used(tmp_path):
     assert (row["variant"], row["class_weights"]) == ("clahe (clip 2, 8 x 8 tiles)", "fine-tuning")
     row = rows[light.id]
     assert (row["optimiser"], row["rate_head"], row["base"], row["offline"]) == ("Adam", None, "trained", "none")
-    for table in hyperparameters.tables(comparison):
+    for table in hyperparameters.tables(hyperparameters.records(comparison)):
         assert {cells[0] for cells in table.rows} == {"vgg\n(clahe)", "cnn"}
 
 

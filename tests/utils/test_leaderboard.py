@@ -10,7 +10,7 @@ from guide.leaderboard import leaderboard as command
 from utils.errors import LeukoBenchError
 from utils.io import files
 from utils.paths import PROJECT
-from utils.runs import leaderboard
+from utils.runs import leaderboard, split_spec
 from utils.runs.stress_file import CONTROL
 from utils.tables import leaderboard as leaderboard_tables
 from utils.tables import recipes as recipes_tables
@@ -77,18 +77,21 @@ def test_folds_join_the_split_of_their_shares_and_the_later_of_equal_runs_counts
 @pytest.mark.parametrize(
     ("split", "shares"),
     [
-        *(("64/16/20", "64/16/20"), ("64 / 16 / 20 %", "64/16/20"), ("90/10", "72/18/10"), ("kfold:10:3", "72/18/10")),
-        *(("grouped", "64/16/20"), ("grouped:70/10/20", "70/10/20"), ("grouped-kfold:5:2", "64/16/20")),
+        ("64/16/20", "64/16/20"),
+        ("64 / 16 / 20 %", "64/16/20"),
+        ("90/10", "72/18/10"),
+        ("kfold:10:3", "72/18/10"),
+        ("KFOLD:7:1", "68.6/17.1/14.3"),
+        ("Grouped", "64/16/20"),
+        (" grouped:70/10/20", "70/10/20"),
+        ("grouped-kfold:5:2", "64/16/20"),
+        ("", "64/16/20"),
     ],
 )
-def test_shares_of_every_split(split, shares):
-    from utils.runs import split_spec
-
-    scheme = split_spec.parse(split)
-    assert leaderboard.shares(split) == shares
-    train, val, test = map(float, shares.split("/"))
-    assert test == pytest.approx(100 * scheme.test) and val / (train + val) == pytest.approx(float(scheme.val))
-    assert (leaderboard.side(split) == leaderboard.GROUPED) == scheme.grouped
+def test_shares_and_kind_of_every_split(split, shares):
+    scheme = split_spec.of_run({"split": split})
+    assert scheme.shares == shares
+    assert scheme.kind == ("grouped" if "grouped" in split.lower() else "random")
 
 
 def test_settings_that_decide_keep_rows_apart_and_names_tell_them(tmp_path):
@@ -182,11 +185,6 @@ def test_what_a_row_trained_on_is_marked(root):
     (cells,) = (row for row in leaderboard_tables.shown(found)[0].rows if row[-1].startswith("99"))
     assert cells[-1] == "99.00*" and "*" not in cells[-2]
     assert "It trained on such a change." in leaderboard_tables.sentences(found)[2]
-
-
-def test_capitals_in_a_split_are_the_same_split():
-    assert leaderboard.side("Grouped") == leaderboard.side(" grouped:70/10/20") == "grouped"
-    assert leaderboard.shares("KFOLD:5:1") == leaderboard.shares("Grouped") == "64/16/20"
 
 
 def test_the_command_writes_the_same_bytes_twice_without_images_and_without_keras(root, tmp_path, capsys, guide):

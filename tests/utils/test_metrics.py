@@ -118,33 +118,3 @@ def test_cell_lists_the_worst_first():
 def test_cell_of_right_answers_lists_the_least_certain_first_and_ties_by_image():
     rows = [("Pre", 0.1, 0.0, 0.9), ("Pre", 0.3, 0.1, 0.6), ("Pre", 0.1, 0.0, 0.9)]
     assert list(predictions.cell(table(rows), "Pre", "Pre")["image"]) == ["Pre/1.png", "Pre/0.png", "Pre/2.png"]
-
-
-@pytest.mark.parametrize("seed", range(12))
-def test_every_score_is_that_of_scikit_learn_to_the_bit(seed):
-    import numpy as np
-    from sklearn import metrics as reference
-
-    from utils.metrics import scores
-
-    random = np.random.default_rng(seed)
-    classes, images = int(random.integers(2, 6)), int(random.integers(8, 80))
-    shares = random.dirichlet(np.full(classes, 0.4), images)
-    shares = np.maximum(shares.round(int(random.integers(1, 6))), 0.001)  # with equal ones among them
-    shares /= shares.sum(axis=1, keepdims=True)
-    truth = np.r_[:classes, random.integers(0, classes, images - classes)]
-    predicted, labels = shares.argmax(axis=1), range(classes)
-    matrix = scores.confusion(truth, predicted, classes)
-    assert (matrix == reference.confusion_matrix(truth, predicted, labels=labels)).all()
-    of_classes = reference.precision_recall_fscore_support(truth, predicted, labels=labels, zero_division=0)
-    ours = scores.precision_recall_f1(matrix)
-    assert all((one == other).all() for one, other in zip(ours, of_classes[:3], strict=True))
-    for kind, weights in (("macro", None), ("weighted", matrix.sum(axis=1))):
-        averages = reference.precision_recall_fscore_support(
-            truth, predicted, labels=labels, average=kind, zero_division=0
-        )
-        assert [scores.averaged(one, weights) for one in ours] == list(averages[:3])
-    for label in labels:
-        area = reference.roc_auc_score(truth == label, shares[:, label])
-        assert scores.area_under_roc(truth == label, shares[:, label]) == area
-    assert scores.log_loss(truth, shares) == reference.log_loss(truth, shares, labels=labels)

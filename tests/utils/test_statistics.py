@@ -25,6 +25,14 @@ def read(path):
         return list(csv.DictReader(handle))
 
 
+def intervals_table(comparison):
+    return significance_tables.intervals_table(significance_tables.intervals(comparison))
+
+
+def pairs_table(comparison):
+    return significance_tables.pairs_table(significance_tables.pairs(comparison))
+
+
 def in_groups(random, groups, size, mean, spread):
     """Draw hits of images in groups that go right or wrong together: each group has a share of its own."""
     shares = random.beta(mean * spread, (1 - mean) * spread, groups)
@@ -101,11 +109,11 @@ def test_holm_worked_by_hand():
 
 def test_letters_worked_by_hand():
     # A best to D worst; A differs from C and D, B from D: A-B, B-C and C-D cannot be told apart.
-    sets = statistics.tellable([(0, 2), (0, 3), (1, 3)], 4)
+    sets = statistics.homogeneous_sets([(0, 2), (0, 3), (1, 3)], 4)
     assert sets == [[0, 1], [1, 2], [2, 3]]
     assert statistics.letters(sets, 4) == ["a", "ab", "bc", "c"]
-    assert statistics.tellable([], 3) == [[0, 1, 2]]
-    assert statistics.tellable([(0, 1), (0, 2), (1, 2)], 3) == [[0], [1], [2]]
+    assert statistics.homogeneous_sets([], 3) == [[0, 1, 2]]
+    assert statistics.homogeneous_sets([(0, 1), (0, 2), (1, 2)], 3) == [[0], [1], [2]]
     assert statistics.letters([[k] for k in range(54)], 54)[-3:] == ["Z", "(53)", "(54)"]
 
 
@@ -113,7 +121,7 @@ def test_letters_worked_by_hand():
 def test_two_models_share_a_letter_exactly_when_they_are_not_told_apart(seed):
     random, count = np.random.default_rng(seed), 8
     apart = [pair for pair in itertools.combinations(range(count), 2) if random.random() < 0.4]
-    sets = [set(part) for part in statistics.tellable(apart, count)]
+    sets = [set(part) for part in statistics.homogeneous_sets(apart, count)]
     for i, j in itertools.combinations(range(count), 2):
         assert any({i, j} <= part for part in sets) == ((i, j) not in apart)
     for part in sets:  # none can take one more model
@@ -180,20 +188,23 @@ def test_compare_shows_who_can_be_told_apart(tmp_path, capsys):
 
 def test_a_single_run_has_intervals_and_no_pairs(tmp_path):
     (comparison,) = compare_models.compare([answer(fake_run(tmp_path), set())])
-    assert significance_tables.standings(comparison) == [] and significance_tables.pairs_table(comparison) == []
+    assert significance_tables.standings(comparison) == [] and pairs_table(comparison) == []
     (row,) = significance_tables.intervals(comparison)
     assert (row["cluster_low"], row["cluster_high"]) == statistics.wilson(5, 5)
     assert row["auc_ovr_macro"] == 1 and row["auc_low"] is row["auc_high"] is None
-    assert significance_tables.intervals_table(comparison).rows[0][-2:] == ["1.0000", MISSING]
+    assert intervals_table(comparison).rows[0][-2:] == [
+        "1.0000",
+        MISSING,
+    ]
 
 
 def test_the_table_says_where_groups_are_few(tmp_path, monkeypatch):
     (comparison,) = compare_models.compare([answer(fake_run(tmp_path), {1})])
     few = "95 % intervals, over 5 groups of the manifest (so few make the interval over groups too narrow)"
-    assert significance_tables.intervals_table(comparison).title == few
+    assert intervals_table(comparison).title == few
     monkeypatch.setattr(image_groups, "of_images", lambda run, images: ([f"g{k % 20}" for k in range(40)], "groups"))
     (again,) = compare_models.compare(comparison.runs)  # what is computed from a comparison is kept with it
-    assert significance_tables.intervals_table(again).title == "95 % intervals, over 20 groups"
+    assert intervals_table(again).title == "95 % intervals, over 20 groups"
 
 
 def test_one_group_leaves_dashes_and_empty_cells(tmp_path, monkeypatch):
@@ -208,8 +219,8 @@ def test_one_group_leaves_dashes_and_empty_cells(tmp_path, monkeypatch):
         assert row["cluster_low"] == row["cluster_high"] == row.get("auc_low", "") == ""
     assert [row["letters"] for row in rows["significance"]] == ["a", "a", "b"]
     (comparison,) = compare_models.compare(runs)
-    assert significance_tables.intervals_table(comparison).title == "95 % intervals, over 1 group"
-    assert {row[-1] for table in significance_tables.pairs_table(comparison) for row in table.rows} == {MISSING}
+    assert intervals_table(comparison).title == "95 % intervals, over 1 group"
+    assert {row[-1] for table in pairs_table(comparison) for row in table.rows} == {MISSING}
     assert significance.draw(significance_tables.standings(comparison), "made up").axes
 
 

@@ -1,7 +1,12 @@
-"""One process at a time in a folder, or at a job."""
+"""Locks between processes. The operating system holds them, so that a lock ends with its process, even after SIGKILL.
+
+The package filelock does the same since version 4; earlier versions let two processes hold a lock whose file was just
+removed, as `drop` does.
+"""
 
 import errno
 import os
+import platform
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -9,44 +14,20 @@ from pathlib import Path
 from typing import BinaryIO
 
 from utils.errors import LeukoBenchError
-from utils.io import files
-
-
-@contextmanager
-def alone(path: Path) -> Iterator[None]:
-    """Keep a file with this process's number while the block runs; one that a killed process left is taken over.
-
-    Raises:
-        LeukoBenchError: another process that runs has the file.
-    """
-    import psutil
-
-    text = path.read_text(encoding="utf-8", errors="replace").strip() if path.is_file() else ""
-    if text.isdecimal() and int(text) != os.getpid() and psutil.pid_exists(int(text)):
-        raise LeukoBenchError(
-            f"Process {text} is at work in {path.parent} already. Wait for it; where it does something else, "
-            f"remove {path}."
-        )
-    files.write_text(path, f"{os.getpid()}\n")
-    try:
-        yield
-    finally:
-        path.unlink(missing_ok=True)
 
 
 def take(path: Path) -> BinaryIO | None:
-    """Take the lock of a file and return it, open; None where another process has it.
+    """Take the lock of a file without waiting and return the open file; None if another process holds it.
 
-    The system holds it until the file is closed, or the process ends, however it ends: nothing is left to clear up. On
-    NFS the server holds it.
+    The file names machine and process of the holder. Closing it releases the lock. On NFS the server holds the lock.
 
     Raises:
-        LeukoBenchError: the file cannot be made, or its file system has no locks.
+        LeukoBenchError: the file cannot be written, or its file system has no locks.
     """
     while True:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            handle = open(path, "a+b")  # noqa: SIM115  # it stays open as long as the lock is held
+            handle = open(path, "a+b")  # noqa: SIM115  # open as long as the lock is held
         except OSError as problem:
             raise LeukoBenchError(
                 f"Cannot write {path}: {problem.strerror}. Choose a folder you may write to."
@@ -66,14 +47,21 @@ def take(path: Path) -> BinaryIO | None:
             ) from None
         handle.close()  # another process has removed the file since it was opened
     handle.truncate(0)
-    handle.write(f"{os.uname().nodename if hasattr(os, 'uname') else ''} {os.getpid()}\n".encode())
+    handle.write(f"{platform.node()} {os.getpid()}\n".encode())
     handle.flush()
     return handle
 
 
+def drop(handle: BinaryIO) -> None:
+    """Release a lock and remove its file."""
+    with suppress(OSError):  # Windows keeps a file that is open
+        Path(handle.name).unlink()
+    handle.close()
+
+
 @contextmanager
 def waited(path: Path) -> Iterator[None]:
-    """Hold the lock of a file while the block runs, once whoever has it gives it back.
+    """Hold the lock of a file during the block; wait for it first.
 
     Raises:
         LeukoBenchError: as `take`.
@@ -86,11 +74,21 @@ def waited(path: Path) -> Iterator[None]:
         held.close()
 
 
-def drop(handle: BinaryIO) -> None:
-    """Give a lock back and remove its file."""
-    with suppress(OSError):  # Windows keeps a file that is open
-        Path(handle.name).unlink()
-    handle.close()
+@contextmanager
+def alone(path: Path) -> Iterator[None]:
+    """Hold the lock of a file during the block.
+
+    Raises:
+        LeukoBenchError: another process holds it, which the line names; or as `take`.
+    """
+    held = take(path)
+    if held is None:
+        holder = path.read_text(encoding="utf-8", errors="replace").rpartition(" ")[2].strip()
+        raise LeukoBenchError(f"Process {holder} is at work in {path.parent} already. Wait for it or stop it.")
+    try:
+        yield
+    finally:
+        drop(held)
 
 
 def _lock(handle: BinaryIO) -> None:

@@ -1,1 +1,1 @@
-"""Metrics and statistics from predictions: scores, calibration, intervals, significance tests."""
+"""Metrics of predictions: scores, calibration, conformal sets, selective prediction, significance, DeLong."""

@@ -1,4 +1,4 @@
-"""How far probabilities can be taken at their word: reliability, calibration errors, a temperature that mends them."""
+"""Calibration metrics and temperature scaling."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -11,14 +11,14 @@ if TYPE_CHECKING:
     import pandas as pd
 
 BINS = 15  # as Guo et al. (2017)
-SMALLEST = 1e-12  # in place of a probability of 0, which has no logarithm; below what a float32 softmax resolves
-HOTTEST = 100.0  # temperatures are sought in 1/HOTTEST..HOTTEST: beyond, an answer is certain or a guess to any digit
-ALIKE = 6  # decimals: confidences equal so far are one; float32 knows no more, and rounding must not sort the images
+SMALLEST = 1e-12  # replaces a probability of 0 in logarithms; below the resolution of a float32 softmax
+HOTTEST = 100.0  # temperatures are searched in 1/HOTTEST..HOTTEST
+ALIKE = 6  # decimals of float32; confidences equal in these share a bin, so that rounding does not order images
 
 
 @dataclass(frozen=True)
 class Bin:
-    """One bin of a reliability diagram: its images, their mean confidence and the share named rightly, both in 0..1."""
+    """One bin of a reliability diagram: number of images, mean confidence and accuracy, both in 0..1."""
 
     images: int
     confidence: float
@@ -26,15 +26,15 @@ class Bin:
 
 
 def reliability(probabilities: "np.ndarray", labels: "np.ndarray", bins: int = BINS) -> list[Bin]:
-    """Group images by confidence (their highest probability) into bins of equally many, the least certain first.
+    """Group images by confidence (highest probability) into equal-mass bins, lowest confidence first.
 
-    Equal confidences always share a bin, so that the order of the images changes nothing; bins left empty by that are
-    dropped (Nguyen & O'Connor 2015; Nixon et al. 2019).
+    Equal confidences always share a bin, so that the order of the images does not matter; empty bins are dropped
+    (Nguyen & O'Connor 2015; Nixon et al. 2019).
 
     Args:
         probabilities: (images, classes), rows that sum to 1.
         labels: (images,) indices of the true classes.
-        bins: the most bins there may be.
+        bins: highest number of bins.
 
     Raises:
         LeukoBenchError: no images.
@@ -58,18 +58,17 @@ def reliability(probabilities: "np.ndarray", labels: "np.ndarray", bins: int = B
 def ece(probabilities: "np.ndarray", labels: "np.ndarray", bins: int = BINS) -> float:
     """Return the expected calibration error with equal-mass bins, in 0..1: mean |accuracy - confidence| over images.
 
-    Naeini et al. (2015) and Guo et al. (2017) have bins of equal width, most of which hold nobody where a model is sure
-    of nearly everything; bins of equally many images are those of Nguyen & O'Connor (2015). Arguments and errors as
-    `reliability`.
+    Naeini et al. (2015) and Guo et al. (2017) use bins of equal width, most of which are empty for a confident model;
+    equal-mass bins follow Nguyen & O'Connor (2015). Arguments and errors as `reliability`.
     """
     found = reliability(probabilities, labels, bins)
     return sum(each.images * abs(each.accuracy - each.confidence) for each in found) / len(labels)
 
 
 def brier(probabilities: "np.ndarray", labels: "np.ndarray") -> float:
-    """Return the Brier score over all classes, 0..2: mean squared distance to the true class's 1 and others' 0.
+    """Return the Brier score, 0..2: mean over images of the squared distance to the one-hot label, summed over classes.
 
-    Brier (1950), with the sum over the classes as he has it.
+    Brier (1950). scikit-learn's `brier_score_loss` takes several classes only from version 1.7 on.
     """
     import numpy as np
 
@@ -77,14 +76,14 @@ def brier(probabilities: "np.ndarray", labels: "np.ndarray") -> float:
 
 
 def log_loss(probabilities: "np.ndarray", labels: "np.ndarray") -> float:
-    """Return the mean negative log-probability of the true class in nats, probabilities held at 1e-12 and above."""
+    """Return the mean negative log-probability of the true class in nats, probabilities clipped to 1e-12 and above."""
     return float(-_logarithms(probabilities)[range(len(labels)), labels].mean())
 
 
 def scaled(probabilities: "np.ndarray", temperature: float) -> "np.ndarray":
     """Return softmax(log p / T): probabilities (images, classes) at another temperature, float64.
 
-    log p are the logits but for a constant a row, which a softmax does not see.
+    log p equals the logits up to a constant per row, which the softmax cancels.
     """
     from scipy.special import softmax
 
@@ -94,8 +93,8 @@ def scaled(probabilities: "np.ndarray", temperature: float) -> "np.ndarray":
 def fit_temperature(probabilities: "np.ndarray", labels: "np.ndarray") -> float:
     """Return the temperature T of least log loss on these images (Guo et al. 2017), within 0.01..100.
 
-    T above 1 says that the model was too sure, below 1 not sure enough. Fit it on validation images, never on those
-    that it is judged by. Where every image is named rightly the loss falls without end, and T ends near 0.01.
+    T above 1: the model is overconfident; below 1: underconfident. Fit it on validation images, never on test images.
+    If every image is classified correctly, the loss has no minimum and T ends near 0.01.
 
     Raises:
         LeukoBenchError: no images.

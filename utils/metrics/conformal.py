@@ -1,4 +1,4 @@
-"""Sets of classes that hold the true one with a promised probability: split conformal prediction, by MAPIE."""
+"""Split conformal prediction by MAPIE: sets of classes that hold the true one with a given probability."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -7,7 +7,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 LEVELS = (0.90, 0.95)
-FEWEST = 20  # validation images: with fewer no threshold can promise 95 %, as (n + 1) * 0.95 is more than n
+FEWEST = 20  # validation images; with fewer, (n + 1) * 0.95 is more than n and no threshold reaches 95 %
 
 
 @dataclass(frozen=True)
@@ -15,9 +15,9 @@ class Sets:
     """Prediction sets at one level.
 
     Attributes:
-        level: promised coverage.
+        level: wanted coverage.
         members: (images, classes) bool, whether a class is in the set of an image; a set may be empty.
-        threshold: 1 - p above which a class is left out.
+        threshold: highest 1 - p of a member.
     """
 
     level: float
@@ -25,10 +25,10 @@ class Sets:
     threshold: float
 
     def measured(self, labels: "np.ndarray", classes: list[str]) -> dict[str, Any]:
-        """Return what the sets hold, as values for JSON: threshold, coverage, mean_size, empty, single, per_class.
+        """Return the measured properties as values for JSON: threshold, coverage, mean_size, empty, single, per_class.
 
-        All but threshold and mean_size are shares of the images in 0..1; per_class is the coverage of each class, None
-        for one without images.
+        coverage, empty and single are shares of the images in 0..1; per_class is the coverage of each class, None for
+        a class without images.
         """
         held, sizes = self.members[range(len(labels)), labels], self.members.sum(axis=1)
         found = [held[labels == k] for k in range(len(classes))]
@@ -43,15 +43,16 @@ class Sets:
 
 
 def sets(validation: "np.ndarray", truth: "np.ndarray", probabilities: "np.ndarray") -> list[Sets]:
-    """Return the prediction sets of images at every one of LEVELS; none with fewer than FEWEST validation images.
+    """Return prediction sets at each of LEVELS; [] with fewer than FEWEST validation images.
 
-    A class is in the set where 1 - p is at most the threshold that covers the promised share of validation images (LAC:
-    Sadinle, Lei & Wasserman 2019). The promise holds on average over images exchangeable with those of validation.
+    A class is in the set if 1 - p is at most the threshold that covers the wanted share of validation images (LAC:
+    Sadinle, Lei & Wasserman 2019). The coverage is guaranteed on average, for images exchangeable with the validation
+    images.
 
     Args:
-        validation: (n, classes) probabilities by which the thresholds are chosen.
+        validation: (n, classes) probabilities that the thresholds are fitted on.
         truth: (n,) indices of their true classes.
-        probabilities: (images, classes) of the images that want sets.
+        probabilities: (images, classes) of the images to make sets for.
     """
     import warnings
 
@@ -63,16 +64,18 @@ def sets(validation: "np.ndarray", truth: "np.ndarray", probabilities: "np.ndarr
         return []
     validation, probabilities = (p / p.sum(axis=1, keepdims=True) for p in (validation, probabilities))
     score = LACConformityScore()
-    maker = SplitConformalClassifier(_given(validation.shape[1]), list(LEVELS), score, prefit=True)
+    classifier = SplitConformalClassifier(_given(validation.shape[1]), list(LEVELS), score, prefit=True)
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*conformalization dataset has less labels")  # coverage is over all
-        _, members = maker.conformalize(validation, truth).predict_set(probabilities)
+        warnings.filterwarnings(
+            "ignore", message=".*conformalization dataset has less labels"
+        )  # coverage is over all classes
+        _, members = classifier.conformalize(validation, truth).predict_set(probabilities)
     levels = zip(LEVELS, np.moveaxis(members, 2, 0), score.quantiles_, strict=True)
     return [Sets(level, inside, float(limit)) for level, inside, limit in levels]
 
 
 def _given(classes: int) -> Any:
-    """Return what MAPIE takes for a fitted classifier: its images are their own probabilities."""
+    """Return a fitted classifier for MAPIE whose inputs are the probabilities themselves."""
     import numpy as np
     from sklearn.base import BaseEstimator, ClassifierMixin
 
@@ -82,7 +85,7 @@ def _given(classes: int) -> Any:
         def __sklearn_is_fitted__(self) -> bool:
             return True
 
-        def fit(self, images: Any, labels: Any) -> Any:  # MAPIE asks for the method, and calls it nowhere
+        def fit(self, images: Any, labels: Any) -> Any:  # required by MAPIE, never called
             return self
 
         def predict(self, images: np.ndarray) -> np.ndarray:

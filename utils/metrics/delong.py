@@ -1,4 +1,4 @@
-"""How sure an area under the ROC curve is: DeLong's variance, for the mean over classes and for groups of images."""
+"""Confidence intervals and tests of areas under the ROC curve: DeLong's variance, over classes and groups of images."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,15 +9,15 @@ from utils.metrics.significance import LEVEL
 if TYPE_CHECKING:
     import numpy as np
 
-ROUNDING = 1e-12  # a standard error or a difference below it is none
+ROUNDING = 1e-12  # a standard error or difference below it counts as 0
 
 
 @dataclass(frozen=True)
 class Area:
-    """A macro AUC in 0..1, the mean of each class against the rest.
+    """A macro AUC in 0..1: the mean of each class against the rest.
 
     Attributes:
-        shares: (images, classes) what each image adds to the area's error through each class against the rest.
+        shares: (images, classes) contribution of each image to the error of the area, for each class against the rest.
         labels: (images,) indices of the true classes.
     """
 
@@ -34,7 +34,7 @@ def macro(probabilities: "np.ndarray", labels: "np.ndarray") -> Area | None:
         labels: (images,) indices of the true classes.
 
     Returns:
-        None where a class has fewer than two images, or fewer than two others: no variance can be had from one.
+        None if a class has fewer than two images, or fewer than two others: there is no variance then.
     """
     import numpy as np
     from scipy.stats import rankdata
@@ -49,7 +49,7 @@ def macro(probabilities: "np.ndarray", labels: "np.ndarray") -> Area | None:
         score = probabilities[:, k]
         ranks, own = rankdata(score), np.empty(len(score))
         own[here], own[~here] = rankdata(score[here]), rankdata(score[~here])
-        # Of each image: the share of the other side that lies on the right side of it, a tie counting a half.
+        # For each image: share of the other side that is ranked correctly against it; a tie counts a half.
         placed = np.where(here, (ranks - own) / outside, 1 - (ranks - own) / inside)
         value = float(placed[here].mean())
         shares[:, k] = (placed - value) / np.where(here, inside, outside) / classes
@@ -60,14 +60,14 @@ def macro(probabilities: "np.ndarray", labels: "np.ndarray") -> Area | None:
 def difference(
     first: Area, second: Area, groups: Sequence[str]
 ) -> tuple[float, float | None, float | None, float | None]:
-    """Return the difference of two AUCs on the same images, its 95 % interval, and p of no difference (two-sided).
+    """Return the difference of two AUCs on the same images, its 95 % interval, and the two-sided p of no difference.
 
-    Variance over groups of images after Obuchowski (1997), with Student's t of one degree of freedom less than groups.
-    One group for each image gives DeLong's variance.
+    Variance over groups of images after Obuchowski (1997), with Student's t and groups - 1 degrees of freedom. One
+    group per image gives DeLong's variance.
 
     Returns:
-        Interval and p are None where a class, or the rest, lies in fewer than two groups, and where two areas differ
-        but the images show no spread. Without spread and without difference p is 1.
+        Interval and p are None if a class, or the rest, is in fewer than two groups, and if the areas differ without
+        any spread. p is 1 without spread and without difference.
     """
     from scipy.stats import t
 
@@ -82,9 +82,9 @@ def difference(
 
 
 def interval(area: Area, groups: Sequence[str]) -> tuple[float, float] | tuple[None, None]:
-    """Return the 95 % interval of an AUC, kept within 0..1; groups and None as in `difference`.
+    """Return the 95 % interval of an AUC, clipped to 0..1; groups and None as in `difference`.
 
-    A perfect ranking, and one where all are tied, shows no spread and has no interval.
+    A perfect ranking, or one of ties only, has no spread and no interval.
     """
     from scipy.stats import t
 
@@ -96,9 +96,9 @@ def interval(area: Area, groups: Sequence[str]) -> tuple[float, float] | tuple[N
 
 
 def _error(shares: "np.ndarray", labels: "np.ndarray", groups: Sequence[str]) -> float | None:
-    """Return the standard error: images of one group add up before they are squared.
+    """Return the standard error: contributions are summed within a group before they are squared.
 
-    Obuchowski's factor I / (I - 1) is taken for each class and for its rest, with the I groups that hold images of it.
+    Obuchowski's factor I / (I - 1) is applied to each class and its rest, with the I groups that have images of it.
     """
     import numpy as np
 

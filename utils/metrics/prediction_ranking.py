@@ -1,4 +1,4 @@
-"""Images of a table of predictions by how they came out: surest right, surest wrong, least sure."""
+"""Ranking of predicted images: most confident right, most confident wrong, least confident."""
 
 from typing import TYPE_CHECKING
 
@@ -12,27 +12,25 @@ OUTCOMES = ("right", "wrong", "unsure", "all")
 
 
 def ranked(table: "pd.DataFrame", outcome: str = "all", label: str = "") -> "pd.DataFrame":
-    """Return the images of an outcome, the most telling first.
+    """Return the images of an outcome in order.
 
     Args:
-        table: predictions, as for `metrics.summary`.
-        outcome: "right" and "wrong", surest first; "unsure": every image, the smallest margin between the two highest
-            probabilities first; "all": every image, in the order of their names.
+        table: predictions, as for `predictions.summary`.
+        outcome: "right" and "wrong": most confident first; "unsure": every image, smallest margin between the two
+            highest probabilities first; "all": every image, by name.
         label: only images of this class; "" for all.
 
     Returns:
-        Columns image, split, label, predicted, p_<Class>, probability (of the predicted class) and margin; equal ones
-        in image order.
+        Columns image, split, label, predicted, p_<Class>, probability (of the predicted class) and margin; ties in
+        image order.
 
     Raises:
-        LeukoBenchError: there is no such outcome, or the table is none of predictions.
+        LeukoBenchError: unknown outcome, or invalid predictions.
     """
     import numpy as np
 
     if outcome not in OUTCOMES:
-        raise LeukoBenchError(
-            f"There is no outcome '{outcome}'.{nearest(outcome, OUTCOMES)} Valid: {', '.join(OUTCOMES)}."
-        )
+        raise LeukoBenchError(f"Unknown outcome '{outcome}'.{nearest(outcome, OUTCOMES)} Valid: {', '.join(OUTCOMES)}.")
     names, _, probabilities = predictions.arrays(table)
     ordered = np.sort(probabilities, axis=1)
     found = table.assign(

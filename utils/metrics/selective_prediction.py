@@ -1,4 +1,4 @@
-"""Answering only where the model is sure: risk against coverage, and the confidence from which to answer."""
+"""Selective prediction: risk against coverage, and the confidence threshold for a wanted error rate."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -6,18 +6,18 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import numpy as np
 
-WANTED = 0.01  # share of the given answers that may be wrong, unless another one is asked for
+WANTED = 0.01  # default of the highest share of wrong answers among the given ones
 
 
 @dataclass(frozen=True)
 class Curve:
-    """Risk against coverage, the surest answers first.
+    """Risk-coverage curve, highest confidence first.
 
     Attributes:
-        thresholds: (steps,) confidences, falling; every image at or above one is answered.
-        coverage: (steps,) share of the images answered, rising to 1.
-        risk: (steps,) share of those answers that is wrong.
-        aurc: area under the curve, 0..1, lower is better: the mean risk over all numbers of answered images.
+        thresholds: (steps,) confidences, falling; images at or above a threshold are answered.
+        coverage: (steps,) share of answered images, rising to 1.
+        risk: (steps,) share of wrong answers among them.
+        aurc: area under the curve, 0..1, lower is better.
     """
 
     thresholds: "np.ndarray"
@@ -27,9 +27,9 @@ class Curve:
 
 
 def curve(probabilities: "np.ndarray", labels: "np.ndarray") -> Curve:
-    """Return the risk-coverage curve of a model by its highest probability (Geifman & El-Yaniv 2017).
+    """Return the risk-coverage curve of a model; confidence is the highest probability (Geifman & El-Yaniv 2017).
 
-    Images of equal confidence are answered together: nothing tells which of them to answer first.
+    Images of equal confidence are answered together.
 
     Args:
         probabilities: (images, classes).
@@ -45,9 +45,9 @@ def curve(probabilities: "np.ndarray", labels: "np.ndarray") -> Curve:
 
 
 def threshold(found: Curve, wanted: float = WANTED) -> float | None:
-    """Return the lowest confidence from which at most the wanted share of answers is wrong; None where there is none.
+    """Return the lowest threshold with at most the wanted share of wrong answers; None if there is none.
 
-    Choose it on validation images: on those that it was chosen by, it looks better than it is.
+    Choose it on validation images and measure it on others: on the same images the result is optimistic.
     """
     import numpy as np
 
@@ -56,7 +56,7 @@ def threshold(found: Curve, wanted: float = WANTED) -> float | None:
 
 
 def realised(probabilities: "np.ndarray", labels: "np.ndarray", least: float | None) -> tuple[float, float | None]:
-    """Return coverage, and the share of wrong answers at or above a confidence; None where no answer is given."""
+    """Return coverage and share of wrong answers at a threshold; the share is None if no image is answered."""
     import numpy as np
 
     answered = np.zeros(len(labels), bool) if least is None else probabilities.max(axis=1) >= least

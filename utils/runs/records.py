@@ -11,8 +11,9 @@ from utils.errors import LeukoBenchError
 from utils.io import files
 from utils.metrics import predictions
 from utils.runs import cache as run_cache
-from utils.runs import run_folder
+from utils.runs import run_folder, split_spec
 from utils.runs.run_folder import Run
+from utils.runs.split_spec import Scheme
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,8 +25,8 @@ MADE_FROM = (
 )  # a record, beside the manifest
 Stamp = tuple[int, int] | None  # of a file, as run_index.stamp
 MODULES = (  # whose code decides what a record holds
-    *(f"utils.runs.{name}" for name in ("records", "cache", "run_folder")),
-    *(f"utils.metrics.{name}" for name in ("predictions", "scores", "significance")),
+    *(f"utils.runs.{name}" for name in ("records", "cache", "run_folder", "split_spec")),
+    *(f"utils.metrics.{name}" for name in ("predictions", "significance")),
     "utils.io.files",
 )
 
@@ -48,6 +49,11 @@ class Record:
     label: str
     recipe: str = field(repr=False)
     unchecked: Path | None = None
+
+    @property
+    def split(self) -> Scheme:
+        """The parsed split."""
+        return split_spec.of_run(self.row)
 
 
 def measure(run: Run) -> Record:
@@ -144,6 +150,7 @@ def _code() -> str:
 def _measured(run: Run) -> dict[str, Any]:
     config, environment, history, timing = run.config(), run.environment(), run.history(), run.timing()
     training, inference = timing["training"], timing["inference"]
+    split_spec.of_run(config)  # refuses an invalid split
     if not history:
         raise LeukoBenchError(
             f"{run.file(run_folder.HISTORY)} holds no epoch. Train the run again.", path=run.file(run_folder.HISTORY)

@@ -1,27 +1,30 @@
-"""A split as text: "64/16/20", "90/10", "grouped", "grouped:70/10/20", "kfold:5:1", "grouped-kfold:5:1"."""
+"""Parser of split texts: "64/16/20", "90/10", "grouped", "grouped:70/10/20", "kfold:5:1", "grouped-kfold:5:1"."""
 
 import re
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 from itertools import pairwise
 from math import ceil
+from typing import Any
 
 from utils.errors import LeukoBenchError
 
 DEFAULT = "64/16/20"  # train/val/test in percent
-GROUPED = "grouped"  # with the default's shares
-VALIDATION = Fraction(1, 5)  # share of what is not test where a split does not say it
+RANDOM, GROUPED = "random", "grouped"  # kinds of split; "grouped" alone has the default shares
+KINDS = (RANDOM, GROUPED)
+VALIDATION = Fraction(1, 5)  # validation share of the non-test images if a split does not give it
 
 
 @dataclass(frozen=True)
 class Scheme:
-    """A split as text, understood.
+    """A parsed split.
 
     Attributes:
         test: share of all images; val: share of the others (0..1).
-        folds, fold: number of folds and the one that is the test set, from 1; (0, 0) where there are none.
+        folds, fold: number of folds and the test fold, from 1; (0, 0) without folds.
         slug: text for folder names ("64-16-20", "grouped-kfold5-1").
-        grouped: whether the images of a group stay in one subset.
+        grouped: whether all images of a group are in one subset.
     """
 
     test: Fraction
@@ -31,15 +34,27 @@ class Scheme:
     slug: str
     grouped: bool = False
 
+    @property
+    def kind(self) -> str:
+        """GROUPED if groups stay in one subset, else RANDOM."""
+        return GROUPED if self.grouped else RANDOM
 
+    @property
+    def shares(self) -> str:
+        """Percent of train/val/test, whatever the kind of split: "grouped-kfold:5:2" has "64/16/20"."""
+        rest = 1 - self.test
+        return "/".join(_percent(share) for share in (rest * (1 - self.val), rest * self.val, self.test))
+
+
+@lru_cache(maxsize=1000)
 def parse(text: str) -> Scheme:
-    """Read one split.
+    """Parse one split.
 
     "64/16/20" is train/val/test; of "90/10" a fifth of the 90 becomes val; "kfold:5:1" tests on fold 1 of 5. "grouped",
     "grouped:70/10/20" and "grouped-kfold:5:1" keep groups in one subset.
 
     Raises:
-        LeukoBenchError: the text is none of these, or is all folds at once.
+        LeukoBenchError: the text is none of these, or names all folds at once.
     """
     words = re.sub(r"\s|%", "", text.lower())
     grouped = words.startswith(GROUPED)
@@ -71,10 +86,10 @@ def parse(text: str) -> Scheme:
 
 
 def expand(text: str) -> list[str]:
-    """Return the splits that a text names: "kfold:5" is the five from "kfold:5:1" to "kfold:5:5", any other is itself.
+    """Return the splits that a text names: "kfold:5" gives "kfold:5:1" to "kfold:5:5", other splits themselves.
 
     Raises:
-        LeukoBenchError: the text is no split.
+        LeukoBenchError: invalid split.
     """
     words = re.sub(r"\s|%", "", text.lower())
     match = re.fullmatch(rf"(?:{GROUPED}-)?kfold:(\d{{1,4}})", words)
@@ -85,7 +100,7 @@ def expand(text: str) -> list[str]:
 
 
 def apportion(totals: dict[str, int], share: Fraction) -> dict[str, int]:
-    """Return a share of each class, exact in sum: the share of all rounded up, then largest remainders."""
+    """Return a share of each class by largest remainders; their sum is the share of all images, rounded up."""
     wanted = ceil(share * sum(totals.values()))
     counts = {label: int(share * total) for label, total in totals.items()}
     by_remainder = sorted(totals, key=lambda label: (counts[label] - share * totals[label], label))
@@ -95,10 +110,24 @@ def apportion(totals: dict[str, int], share: Fraction) -> dict[str, int]:
 
 
 def fold_sizes(total: int, folds: int) -> list[int]:
-    """Return the images of each fold, which differ by one at most."""
+    """Return the number of images of each fold; they differ by at most one."""
     edges = [total * k // folds for k in range(folds + 1)]
     return [high - low for low, high in pairwise(edges)]
 
 
+def of_run(config: dict[str, Any]) -> Scheme:
+    """Return the split of a run's config.json; runs of old versions have no such field and used the default.
+
+    Raises:
+        LeukoBenchError: invalid split.
+    """
+    return parse(str(config.get("split") or DEFAULT))
+
+
 def _number(share: Fraction) -> str:
     return f"{float(share):g}"
+
+
+def _percent(share: Fraction) -> str:
+    exact = share * 100
+    return f"{float(exact):g}" if (exact * 10**6).denominator == 1 else f"{float(exact):.3g}"

@@ -1,5 +1,6 @@
-"""The baseline against the best: how much better, on how many images, at what price."""
+"""Table of the baseline against the best run: accuracy, recalls, discordant images, cost."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from utils.metrics import significance
@@ -14,9 +15,9 @@ DEFAULT = "cnn"
 
 
 def find(comparison: Comparison, name: str) -> int | None:
-    """Return the place of the baseline in a comparison: by its name in the tables, its label or its run.
+    """Return the index of the baseline in a comparison: by its name in the tables, its label or its run.
 
-    Of several (seeds) the one with the lowest seed; None where there is none.
+    Of several seeds, the lowest; None if there is no match.
     """
     pairs = list(enumerate(zip(comparison.runs, comparison.rows, strict=True)))
     tests = (
@@ -32,11 +33,11 @@ def find(comparison: Comparison, name: str) -> int | None:
 
 
 def records(comparison: Comparison, name: str = DEFAULT) -> list[dict[str, Any]]:
-    """Return the columns of baseline.csv as one dict in a list; empty without a baseline or without another run.
+    """Return the columns of baseline.csv as one dict in a list; [] without a baseline or without another run.
 
-    The best is the first of the ranking, or the second where the baseline leads. p is that of McNemar's exact test: if
-    both were equally good, the images that only one of them names rightly would be a coin's throws (McNemar 1947). The
-    best was chosen by these same images, which flatters it. Ratios of seconds only where both ran on one machine.
+    The best is the first of the ranking, or the second if the baseline is first. p is of McNemar's exact test (McNemar
+    1947). The best was selected on these images, so its advantage is overestimated. Ratios of seconds are None for
+    different machines.
     """
     place = find(comparison, name)
     if place is None or len(comparison.runs) < 2:
@@ -59,19 +60,18 @@ def records(comparison: Comparison, name: str = DEFAULT) -> list[dict[str, Any]]
     return [row]
 
 
-def tables(comparison: Comparison, name: str = DEFAULT) -> list[Table]:
-    """Return baseline and best side by side; none where `records` has none."""
-    held = records(comparison, name)
-    if not held:
+def tables(rows: Sequence[dict[str, Any]]) -> list[Table]:
+    """Return baseline and best of `records` side by side; [] without rows."""
+    if not rows:
         return []
-    row = held[0]
+    row = rows[0]
 
     def line(title: str, key: str, text: Any, last: str) -> list[str]:
         return [title, text(row[f"baseline_{key}"]), text(row[f"best_{key}"]), last]
 
     bounds = [interval(row[f"{who}_accuracy_low"], row[f"{who}_accuracy_high"]) for who in ("baseline", "best")]
     chance = MISSING if row["mcnemar_p"] is None else f"p = {row['mcnemar_p']:.3g}"
-    rows = [
+    lines = [
         line("Accuracy, %", "accuracy", percent, _points(row["difference"])),
         ["95 % Wilson", *bounds, ""],
         line("Only this one right", "alone", lambda n: number(n, 0), chance),
@@ -79,12 +79,12 @@ def tables(comparison: Comparison, name: str = DEFAULT) -> list[Table]:
     for label in (key.removeprefix("baseline_recall_") for key in row if key.startswith("baseline_recall_")):
         recalls = row[f"baseline_recall_{label}"], row[f"best_recall_{label}"]
         gain = None if None in recalls else recalls[1] - recalls[0]
-        rows.append(line(f"Recall of {label}, %", f"recall_{label}", percent, _points(gain)))
-    rows.append(line("Training, s", "training_seconds", seconds, ratio(row["training_seconds_ratio"])))
-    rows.append(line("One image, ms", "latency_ms_p50", lambda ms: number(ms, 1), ratio(row["latency_ms_p50_ratio"])))
+        lines.append(line(f"Recall of {label}, %", f"recall_{label}", percent, _points(gain)))
+    lines.append(line("Training, s", "training_seconds", seconds, ratio(row["training_seconds_ratio"])))
+    lines.append(line("One image, ms", "latency_ms_p50", lambda ms: number(ms, 1), ratio(row["latency_ms_p50_ratio"])))
     title = "Baseline against best" if row["difference"] >= 0 else "Baseline, which leads, against the next"
     heads = ("", name_lines(row["baseline"]), name_lines(row["best"]), "Difference")
-    return [Table(title, heads, rows)]
+    return [Table(title, heads, lines)]
 
 
 def _points(gain: float | None) -> str:
@@ -92,9 +92,9 @@ def _points(gain: float | None) -> str:
 
 
 def _discordant(base: Run, best: Run) -> dict[str, Any]:
-    """Count the test images that only one of two runs names rightly, with McNemar's exact p."""
+    """Count the test images that only one of two runs classifies correctly; with McNemar's exact p."""
     right = [_right(run) for run in (base, best)]
-    if right[0].keys() != right[1].keys():  # the same images under other names cannot be told from each other
+    if right[0].keys() != right[1].keys():  # equal images under other names cannot be paired
         return {"baseline_alone": None, "best_alone": None, "both_right": None, "both_wrong": None, "mcnemar_p": None}
     pairs = [(right[0][image], right[1][image]) for image in right[0]]
     one, other = pairs.count((True, False)), pairs.count((False, True))

@@ -1,8 +1,6 @@
-"""Calibration, selective prediction and conformal sets of runs: measured from predictions.csv, and as tables."""
+"""Tables of calibration, selective prediction and conformal sets, from the content of calibration.json."""
 
 from collections.abc import Sequence
-from dataclasses import replace
-from functools import lru_cache
 from typing import Any
 
 from utils.metrics import conformal
@@ -11,68 +9,64 @@ from utils.runs import calibration_file
 from utils.runs.comparison import Comparison
 from utils.tables.table import Table, name_lines, number, percent
 
-# On screen, below each table; files say more.
+# Shown below each table on screen; the written files say more.
 WORDS = {
-    "errors": "T: temperature fitted on the validation images; above 1 the model was too sure. ECE: how far confidence "
-    "and accuracy lie apart. Brier, log loss: distance of the probabilities from the truth. After: with T. Lower is "
+    "errors": "T: temperature fitted on the validation images; above 1 the model was overconfident. ECE: mean "
+    "difference of confidence and accuracy. Brier, log loss: error of the probabilities. After: with T. Lower is "
     "better.",
-    "answers": "AURC: mean share of wrong answers when the surest images are answered first; lower is better. Least "
-    "confidence: chosen on the validation images; less sure answers are withheld, and the rest measured on the test "
-    "images.",
-    "sets": "Level: share of the images whose set is promised to hold the true class; covered: where it does. Mean "
-    "size: classes in a set. Empty: no class was likely enough; single: just one was. Worst class: the lowest "
-    "coverage of a class.",
+    "answers": "AURC: mean share of wrong answers if the most confident images are answered first; lower is better. "
+    "Least confidence: chosen on the validation images; less confident answers are withheld, the others are measured "
+    "on the test images.",
+    "sets": "Level: wanted share of images whose set holds the true class; covered: the measured share. Mean size: "
+    "classes in a set. Empty: sets without a class; single: sets of one class. Worst class: the lowest coverage of a "
+    "class.",
 }
-
-
-@lru_cache(maxsize=4)  # tables and files of a comparison ask in turn
-def _measured(comparison: Comparison) -> list[dict[str, Any]]:
-    return [calibration_file.measure(run) for run in comparison.runs]
+_TEXTS = {"ece": percent, "brier": lambda value: number(value, 4), "log_loss": lambda value: number(value, 4)}
 
 
 def records(comparison: Comparison) -> list[dict[str, Any]]:
-    """Return the columns of calibration.csv, one dict a run."""
-    rows = []
-    for found, named in zip(_measured(comparison), comparison.rows, strict=True):
-        row = {key: named[key] for key in ("name", "model", "run")} | {"temperature": found["temperature"]}
-        row |= {f"{key}_{state}": found[state][key] for key in MEASURES for state in ("before", "after")}
-        row |= {"aurc": found["selective"]["aurc"]}
-        row |= {f"selective_{key}": found["selective"][key] for key in ("wanted", "threshold", "coverage", "error")}
-        for level in conformal.LEVELS:
-            held = found["conformal"].get(f"{level:.2f}", {})
-            mark = f"conformal_{100 * level:.0f}"
-            row |= {f"{mark}_{key}": held.get(key) for key in ("threshold", "coverage", "mean_size", "empty", "single")}
-            each = [share for share in held.get("per_class", {}).values() if share is not None]
-            row[f"{mark}_worst_class"] = min(each, default=None)
-        rows.append(row)
-    return rows
+    """Return the columns of calibration.csv, one dict per run."""
+    return [
+        {key: named[key] for key in ("name", "model", "run")} | columns(calibration_file.measure(run))
+        for run, named in zip(comparison.runs, comparison.rows, strict=True)
+    ]
 
 
-def tables(comparison: Comparison) -> list[Table]:
-    """Return calibration, selective prediction and conformal sets of every run; the view has the words below."""
-    made = tables_of([row["name"] for row in comparison.rows], _measured(comparison))
-    return [replace(table, words_below="") for table in made]
+def columns(measured: dict[str, Any]) -> dict[str, Any]:
+    """Return the content of calibration.json as the columns of calibration.csv behind name, model and run."""
+    selective = measured["selective"]
+    row = {"temperature": measured["temperature"]}
+    row |= {f"{key}_{state}": measured[state][key] for key in MEASURES for state in ("before", "after")}
+    row |= {"aurc": selective["aurc"]}
+    row |= {f"selective_{key}": selective[key] for key in ("wanted", "threshold", "coverage", "error")}
+    for level in conformal.LEVELS:
+        sets = measured["conformal"].get(f"{level:.2f}", {})
+        prefix = _prefix(level)
+        row |= {f"{prefix}_{key}": sets.get(key) for key in ("threshold", "coverage", "mean_size", "empty", "single")}
+        of_classes = [share for share in sets.get("per_class", {}).values() if share is not None]
+        row[f"{prefix}_worst_class"] = min(of_classes, default=None)
+    return row
 
 
-def tables_of(names: Sequence[str], found: Sequence[dict[str, Any]]) -> list[Table]:
-    """Return the three tables of runs, with their words, by the names and what `measure` gave for each."""
-    pairs = [(name_lines(name), each) for name, each in zip(names, found, strict=True)]
+def tables(rows: Sequence[dict[str, Any]]) -> list[Table]:
+    """Return the three tables of rows with name and `columns`; two if no run has conformal sets."""
+    named = [(name_lines(row["name"]), row) for row in rows]
     errors = [
-        [name, number(each["temperature"], 2)]
-        + [text(each[state][key]) for key, text in _TEXTS.items() for state in ("before", "after")]
-        for name, each in pairs
+        [name, number(row["temperature"], 2)]
+        + [text(row[f"{key}_{state}"]) for key, text in _TEXTS.items() for state in ("before", "after")]
+        for name, row in named
     ]
     answers = [
-        [name, number(each["selective"]["aurc"], 4), number(each["selective"]["threshold"], 4)]
-        + [percent(each["selective"][key]) for key in ("coverage", "error")]
-        for name, each in pairs
+        [name, number(row["aurc"], 4), number(row["selective_threshold"], 4)]
+        + [percent(row[f"selective_{key}"]) for key in ("coverage", "error")]
+        for name, row in named
     ]
     sets = [
-        [name, percent(float(level), 0), percent(held["coverage"], 1), number(held["mean_size"], 2)]
-        + [percent(held[key], 1) for key in ("empty", "single")]
-        + [percent(min((s for s in held["per_class"].values() if s is not None), default=None), 1)]
-        for name, each in pairs
-        for level, held in each["conformal"].items()
+        [name, percent(level, 0), percent(row[f"{prefix}_coverage"], 1), number(row[f"{prefix}_mean_size"], 2)]
+        + [percent(row[f"{prefix}_{key}"], 1) for key in ("empty", "single", "worst_class")]
+        for name, row in named
+        for level, prefix in ((level, _prefix(level)) for level in conformal.LEVELS)
+        if row[f"{prefix}_threshold"] is not None
     ]
     made = [
         Table(
@@ -82,16 +76,17 @@ def tables_of(names: Sequence[str], found: Sequence[dict[str, Any]]) -> list[Tab
             words_below=WORDS["errors"],
         ),
         Table(
-            f"Answering only where sure: {percent(found[0]['selective']['wanted'], 1)} % errors wanted",
+            f"Answering only where sure: {percent(rows[0]['selective_wanted'], 1)} % errors wanted",
             ("Model", "AURC", "Least\nconfidence", "Answered\n%", "Wrong of\nthese, %"),
             answers,
             words_below=WORDS["answers"],
         ),
     ]
     if sets:
-        columns = ("Model", "Level\n%", "Covered\n%", "Mean\nsize", "Empty\n%", "Single\n%", "Worst\nclass, %")
-        made.append(Table("Conformal prediction sets on the test images", columns, sets, words_below=WORDS["sets"]))
+        heads = ("Model", "Level\n%", "Covered\n%", "Mean\nsize", "Empty\n%", "Single\n%", "Worst\nclass, %")
+        made.append(Table("Conformal prediction sets on the test images", heads, sets, words_below=WORDS["sets"]))
     return made
 
 
-_TEXTS = {"ece": percent, "brier": lambda value: number(value, 4), "log_loss": lambda value: number(value, 4)}
+def _prefix(level: float) -> str:
+    return f"conformal_{100 * level:.0f}"

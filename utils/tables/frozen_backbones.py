@@ -1,5 +1,6 @@
-"""Backbones as feature extractors: what a frozen base gives its head, beside the same network trained whole."""
+"""Table of backbones as feature extractors: frozen base against the same network trained whole."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from utils.runs.comparison import Comparison
@@ -9,12 +10,12 @@ from utils.tables.table import HYPHEN, Table, difference, name_lines, number, pe
 
 
 def records(comparison: Comparison) -> list[dict[str, Any]]:
-    """Return one dict for each run whose base was frozen for a while, the columns of extractors.csv.
+    """Return the columns of extractors.csv, one dict for each run that trained with a frozen base.
 
-    The test accuracy of a frozen base is known where the kept weights come from an epoch with the frozen base; of a
-    run that was fine-tuned afterwards only the validation accuracy is. Beside it stands the run of the same model,
-    initial weights, variant and image size whose kept weights come from training the whole network: the run itself
-    where it was fine-tuned, else one of the same seed, else the first by name. None: there is no such number.
+    The test accuracy of a frozen base is known if the kept weights come from an epoch with the frozen base; for a run
+    that was fine-tuned afterwards only the validation accuracy is. It is compared with the run of the same model,
+    initial weights, variant and image size whose kept weights come from training the whole network: the run itself if
+    it was fine-tuned, else one of the same seed, else the first by name. None: not known.
     """
     pairs = list(zip(comparison.runs, comparison.rows, strict=True))
     whole = [(run, row) for run, row in pairs if not _kept_frozen(run, row)]
@@ -49,26 +50,26 @@ def records(comparison: Comparison) -> list[dict[str, Any]]:
     return found
 
 
-def tables(comparison: Comparison) -> list[Table]:
-    """Return the comparison of extractors; none without a run whose base was frozen."""
-    rows = [
+def tables(rows: Sequence[dict[str, Any]]) -> list[Table]:
+    """Return the table of `records`; [] without rows."""
+    lines = [
         [
             *(name_lines(row["name"]), number(row["features"], 0)),
             *(seconds(row["pass_seconds"]), seconds(row["head_seconds"])),
             *(percent(row[key]) for key in ("frozen_val_accuracy", "frozen_accuracy", "whole_accuracy")),
             difference(row["difference"]),
         ]
-        for row in records(comparison)
+        for row in rows
     ]
     columns = (
         *("Model", f"Fea{HYPHEN}tures", "Pass\ns", "Head\ns"),
         *("Frozen\nval. %", "Frozen\ntest %", "Whole\ntest %", "Points"),
     )
-    return [Table("Backbones as extractors, and the same trained whole", columns, rows)] if rows else []
+    return [Table("Backbones as extractors, and the same trained whole", columns, lines)] if lines else []
 
 
 def _kept_frozen(run: Run, row: dict[str, Any]) -> bool:
-    """Say whether the kept weights are those of an epoch with a frozen base."""
+    """Return whether the kept weights come from an epoch with a frozen base."""
     return any(epoch["epoch"] == row["epochs_best"] and epoch["phase"] == "head" for epoch in run.history())
 
 

@@ -1,5 +1,6 @@
 """What each compared run was trained with, in the words of a paper's table of hyper-parameters."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from utils.runs.comparison import Comparison
@@ -55,14 +56,13 @@ def records(comparison: Comparison) -> list[dict[str, Any]]:
     return found
 
 
-def tables(comparison: Comparison) -> list[Table]:
-    """Return the hyper-parameters in four tables: training, optimiser, network, images."""
-    held = records(comparison)
-    names = [name_lines(row["name"]) for row in held]
+def tables(rows: Sequence[dict[str, Any]]) -> list[Table]:
+    """Return `records` in four tables: training, optimiser, network, images."""
+    names = [name_lines(row["name"]) for row in rows]
 
     def table(title: str, columns: tuple[str, ...], cells: list[list[str]], words: frozenset[int]) -> Table:
-        rows = [[name, *texts] for name, texts in zip(names, cells, strict=True)]
-        return Table(f"Hyper-parameters: {title}", ("Model", *columns), rows, words | {0})
+        lines = [[name, *texts] for name, texts in zip(names, cells, strict=True)]
+        return Table(f"Hyper-parameters: {title}", ("Model", *columns), lines, words | {0})
 
     return [
         table(
@@ -71,7 +71,7 @@ def tables(comparison: Comparison) -> list[Table]:
                 [*(_whole(row[key]) for key in ("image_size", "batch_size", "epochs", "patience")),
                  row["class_weights"].replace("-", f"-{SOFT}"),
                  str(row["precision"] or MISSING).replace("_", f"_{SOFT}")]
-                for row in held
+                for row in rows
             ],
             frozenset({5, 6}),
         ),
@@ -80,7 +80,7 @@ def tables(comparison: Comparison) -> list[Table]:
             [
                 [row["optimiser"], *(_rate(row[key]) for key in ("rate_head", "rate_whole", "weight_decay")),
                  _wrap(row["rate_drops"], 12)]
-                for row in held
+                for row in rows
             ],
             frozenset({1, 5}),
         ),
@@ -89,14 +89,14 @@ def tables(comparison: Comparison) -> list[Table]:
             [
                 [row["initialisation"].replace(" ", "\n"), _wrap(row["base"], 18),
                  _whole(row["dense"]), _rate(row["dropout"])]
-                for row in held
+                for row in rows
             ],
             frozenset({1, 2}),
         ),
         table(
             "images", ("Variant", "Augmentation\nin each epoch", "Copies\nbeforehand"),
             [[_wrap(row["variant"], 16).replace("/", f"/{SOFT}"), _wrap(row["augmentation"], 22),
-              _wrap(row["offline"], 14)] for row in held],
+              _wrap(row["offline"], 14)] for row in rows],
             frozenset({1, 2, 3}),
         ),
     ]  # fmt: skip

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from utils.io import files
-from utils.runs.leaderboard import SIDES
 from utils.runs.shortcuts_file import SEES
+from utils.runs.split_spec import KINDS
 from utils.tables import writers
 from utils.tables.cost import seconds
 from utils.tables.recipes import SEEN
@@ -146,8 +146,8 @@ def _measures(found: Sequence[dict[str, Any]], about: str) -> Table:
     lines = [
         [
             *(name_lines(row["name"]), percent(row["random_lowest_unseen"])),
-            *(_counted(row, f"{side}_flip_rate", percent) for side in SIDES),
-            *(_counted(row, f"{side}_shortcut_margin", lambda value: difference(value, 1)) for side in SIDES),
+            *(_counted(row, f"{kind}_flip_rate", percent) for kind in KINDS),
+            *(_counted(row, f"{kind}_shortcut_margin", lambda value: difference(value, 1)) for kind in KINDS),
             _counted(row, "random_calibration_error_scaled", lambda value: percent(value, 1)),
             _counted(row, "random_nucleus_mass", lambda mass, row=row: _nuclei(mass, row["random_nucleus_area"])),
         ]

@@ -1,4 +1,4 @@
-"""Every recipe against every family of change, those that it trained on marked: what holds where it was not taught."""
+"""Accuracies of every recipe on every family of change, with the families that it trained on marked."""
 
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
@@ -9,13 +9,14 @@ from utils.io import files
 from utils.runs import leaderboard, stress_file
 from utils.runs.records import Record
 from utils.runs.seen_families import lowest_unseen, trained_on
+from utils.runs.split_spec import KINDS
 from utils.tables import writers
 from utils.tables.table import Table, percent
 from utils.text import MISSING
 
 STEM = "recipes"
 TITLE = "Recipes against families of change"
-PLAIN = "plain"  # a model without a recipe
+PLAIN = "plain"  # column of a model without a recipe
 SEEN = "*"
 WORDS = (
     "Accuracy in percent on changed test images, mean over the severities and over the runs that were stressed on all "
@@ -27,29 +28,28 @@ WORDS = (
 
 
 def rows(records: Iterable[Record]) -> list[dict[str, Any]]:
-    """Return the columns of recipes.csv: a row for each model, recipe, kind of split and family; empty without stress.
+    """Return the columns of recipes.csv: one row per model, recipe, kind of split and family; [] without stress tests.
 
     Accuracies are shares in 0..1; the standard deviation is over seeds and folds, None for a single run.
     """
     together = leaderboard.alike(records)
-    abouts = [leaderboard.about(members) for members in together]
-    leaderboard.tell_apart(abouts)
+    identities = [leaderboard.identity_columns(members) for members in together]
+    leaderboard.make_names_unique(identities)
     found = []
-    for members, about in zip(together, abouts, strict=True):
-        for side in leaderboard.SIDES:
-            of_side = [m for m in members if leaderboard.side(m.row["split"]) == side]
-            stressed = [each for m in of_side if (each := leaderboard.stressed(m))]
-            found += _rows(members[0], about | {"split": side}, stressed) if stressed else []
+    for members, identity in zip(together, identities, strict=True):
+        for kind in KINDS:
+            stressed = [each for m in members if m.split.kind == kind and (each := leaderboard.stressed(m))]
+            found += _rows(members[0], identity | {"split": kind}, stressed) if stressed else []
     return sorted(found, key=lambda row: (*_table_of(row), row["recipe"] != "", row["name"]))
 
 
 def shown(found: Sequence[dict[str, Any]]) -> list[Table]:
-    """Return a table for each model, size, initialisation and kind of split: a row a family, a column a recipe."""
+    """Return one table per model, size, initialisation and kind of split: a row per family, a column per recipe."""
     several = len({row["dataset"] for row in found}) > 1
     made = []
     for key in dict.fromkeys(map(_table_of, found)):
-        dataset, model, initialisation, size, shares, _, side = key
-        title = f"{model}, {initialisation} weights, {size} px, {side} split {shares}"
+        dataset, model, initialisation, size, shares, _, kind = key
+        title = f"{model}, {initialisation} weights, {size} px, {kind} split {shares}"
         of_table = [row for row in found if _table_of(row) == key]
         known = {row["family"] for row in found if row["dataset"] == dataset}
         made.append(_table(f"{title}, {dataset}" if several else title, of_table, known))
@@ -57,7 +57,7 @@ def shown(found: Sequence[dict[str, Any]]) -> list[Table]:
 
 
 def write(folder: Path, found: Sequence[dict[str, Any]]) -> list[Path]:
-    """Write recipes.csv, .md, .tex and .html into a folder and return the paths; nothing where no run is stressed.
+    """Write recipes.csv, .md, .tex and .html into a folder; return the paths, [] without rows.
 
     Raises:
         LeukoBenchError: the folder cannot be written.
@@ -68,15 +68,15 @@ def write(folder: Path, found: Sequence[dict[str, Any]]) -> list[Path]:
     return [folder / f"{STEM}.csv", *writers.write_all(folder / STEM, TITLE, [WORDS], shown(found))]
 
 
-def _rows(record: Record, about: dict[str, Any], stressed: Sequence[dict[str, float]]) -> list[dict[str, Any]]:
-    taught, found = trained_on(record.run.config()), []
+def _rows(record: Record, identity: dict[str, Any], stressed: Sequence[dict[str, float]]) -> list[dict[str, Any]]:
+    trained, found = trained_on(record.run.config()), []
     for family in dict.fromkeys(family for each in stressed for family in each):
         values = [each[family] for each in stressed if family in each]
         found.append(
             {
-                **{key: value for key, value in about.items() if key != "runs"},
+                **{key: value for key, value in identity.items() if key != "runs"},
                 "family": family,
-                "trained_on": family in taught,
+                "trained_on": family in trained,
                 "runs": len(values),
                 "accuracy": fmean(values),
                 "accuracy_sd": stdev(values) if len(values) > 1 else None,
@@ -88,11 +88,11 @@ def _rows(record: Record, about: dict[str, Any], stressed: Sequence[dict[str, fl
 
 def _table_of(row: dict[str, Any]) -> tuple:
     keys = ("dataset", "model", "initialisation", "image_size", "shares")
-    return *(row[key] for key in keys), leaderboard.SIDES.index(row["split"]), row["split"]
+    return *(row[key] for key in keys), KINDS.index(row["split"]), row["split"]
 
 
 def _table(title: str, of_table: Sequence[dict[str, Any]], known: Collection[str]) -> Table:
-    """Return a table of rows; `known`: every family that any run of the dataset was put to."""
+    """Return a table of rows; `known`: all families that any run of the dataset was tested on."""
     names = list(dict.fromkeys(row["name"] for row in of_table))
     cells = {(row["name"], row["family"]): row for row in of_table}
     families = list(dict.fromkeys(row["family"] for row in of_table))
@@ -108,14 +108,14 @@ def _table(title: str, of_table: Sequence[dict[str, Any]], known: Collection[str
 
 
 def _cell(row: dict[str, Any] | None) -> str:
-    return MISSING if row is None else percent(row["accuracy"]) + SEEN * row["trained_on"]
+    return MISSING if row is None else percent(row["accuracy"]) + (SEEN if row["trained_on"] else "")
 
 
 def _lowest(of_table: Sequence[dict[str, Any]], name: str, known: Collection[str]) -> float | None:
     """Return the lowest accuracy of a column over the families that its recipe did not train on."""
     column = {row["family"]: row for row in of_table if row["name"] == name}
-    taught = [family for family, row in column.items() if row["trained_on"]]
-    found = lowest_unseen(taught, {family: row["accuracy"] for family, row in column.items()}, sorted(known))
+    trained = [family for family, row in column.items() if row["trained_on"]]
+    found = lowest_unseen(trained, {family: row["accuracy"] for family, row in column.items()}, sorted(known))
     return found[1] if found else None
 
 

@@ -1,4 +1,4 @@
-"""Which models of a comparison can be told apart, and how sure their figures are, as tables and for the figure."""
+"""Significant differences and confidence intervals of the runs of a comparison: rows, tables, data of the figure."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,21 +18,19 @@ if TYPE_CHECKING:
     import numpy as np
 
 TINY = 0.0001  # a smaller p is written as "<0.0001"
-MOST = (
-    100  # runs, the best ones, that are compared in pairs: thousands would make millions of pairs, which nobody reads
-)
+MOST = 100  # best runs that are compared in pairs; thousands of runs would make millions of pairs
 
 
 @dataclass(frozen=True)
 class Answers:
-    """What one run answered on the test images, in the order of their names.
+    """Predictions of one run on the test images, ordered by image name.
 
     Attributes:
         images: (images,) names.
-        hits: (images,) bool, whether an image was named rightly.
-        area: macro AUC; None where it is not defined.
-        groups: (images,) name of the group that each image belongs to.
-        source: where the groups come from, in words.
+        hits: (images,) bool, whether an image is classified correctly.
+        area: macro AUC; None if it is not defined.
+        groups: (images,) name of the group of each image.
+        source: description of the groups.
     """
 
     images: list[str]
@@ -47,21 +45,19 @@ class Answers:
         table = run.predictions("test").sort_values("image", ignore_index=True)
         _, truth, probabilities = predictions.arrays(table)
         images = list(table["image"])
-        return cls(
-            images, probabilities.argmax(axis=1) == truth, delong.macro(probabilities, truth),
-            *image_groups.of_images(run, images),
-        )  # fmt: skip
+        hits, area = probabilities.argmax(axis=1) == truth, delong.macro(probabilities, truth)
+        return cls(images, hits, area, *image_groups.of_images(run, images))
 
 
 @dataclass(frozen=True)
 class Standing:
-    """One model among those it is compared with.
+    """One model in a compact letter display.
 
     Attributes:
         row: its columns of table.csv.
         low, high: cluster-bootstrap interval of its accuracy, 0..1; None with fewer than two groups.
-        groups: numbers of the sets of models that cannot be told apart to which this one belongs.
-        letters: the same as letters: two models that share one cannot be told apart.
+        groups: indices of the sets of models without a significant difference that hold this one.
+        letters: the same sets as letters.
     """
 
     row: dict[str, Any]
@@ -71,9 +67,8 @@ class Standing:
     letters: str
 
 
-@lru_cache(maxsize=4)  # tables and files of a comparison ask in turn
 def intervals(comparison: Comparison) -> list[dict[str, Any]]:
-    """Return the columns of intervals.csv, one dict a run: accuracy and macro AUC with their 95 % intervals."""
+    """Return the columns of intervals.csv, one dict per run: accuracy and macro AUC with 95 % intervals."""
     rows = []
     answers = chain(_answers(comparison), map(Answers.of, comparison.runs[MOST:]))
     for found, named in zip(answers, comparison.rows, strict=True):
@@ -89,9 +84,8 @@ def intervals(comparison: Comparison) -> list[dict[str, Any]]:
     return rows
 
 
-def intervals_table(comparison: Comparison) -> Table:
-    """Return accuracy with both of its intervals and macro AUC with its own."""
-    rows = intervals(comparison)
+def intervals_table(rows: Sequence[dict[str, Any]]) -> Table:
+    """Return `intervals` as a table: accuracy with both of its intervals, macro AUC with its own."""
     shown = [
         [
             *(name_lines(row["name"]), percent(row["accuracy"])),
@@ -105,15 +99,14 @@ def intervals_table(comparison: Comparison) -> Table:
     return Table(f"95 % intervals, over {_sources(rows)}", columns, shown)
 
 
-@lru_cache(maxsize=4)  # tables, files and figures of a comparison ask in turn
+@lru_cache(maxsize=4)  # used by two views and a figure of a comparison
 def pairs(comparison: Comparison) -> list[dict[str, Any]]:
-    """Return the columns of pairs.csv, one dict for every two runs whose images can be paired, the better one first."""
+    """Return the columns of pairs.csv, one dict per pair of runs on the same images, the better one first."""
     return _compared(_paired(comparison))
 
 
-def pairs_table(comparison: Comparison) -> list[Table]:
-    """Return every two models side by side; none where there are no two."""
-    rows = pairs(comparison)
+def pairs_table(rows: Sequence[dict[str, Any]]) -> list[Table]:
+    """Return `pairs` as a table; [] without rows."""
     shown = [
         [
             *(name_lines(row["first"]), name_lines(row["second"]), f"{row['only_first']}/{row['only_second']}"),
@@ -130,29 +123,26 @@ def pairs_table(comparison: Comparison) -> list[Table]:
 
 @lru_cache(maxsize=4)
 def standings(comparison: Comparison) -> list[Standing]:
-    """Return the models in the order of their accuracies with the letters of those that cannot be told apart.
+    """Return the models by accuracy, with equal letters for those that do not differ significantly.
 
-    Two models are told apart where McNemar's exact p is below 0.05 after Holm's correction over all pairs. None where
-    there are no two.
+    Significant: McNemar's exact p is below 0.05 after Holm's correction over all pairs. [] with fewer than two models.
     """
     members, compared = _paired(comparison), pairs(comparison)
     if not compared:
         return []
     position = {row["run"]: k for k, (row, _) in enumerate(members)}
-    apart = [(position[p["first_run"]], position[p["second_run"]]) for p in compared if p["told_apart"] == "yes"]
-    sets = statistics.tellable(apart, len(members))
+    different = [(position[p["first_run"]], position[p["second_run"]]) for p in compared if p["told_apart"] == "yes"]
+    sets = statistics.homogeneous_sets(different, len(members))
     marks = statistics.letters(sets, len(members))
-    return [
-        Standing(
-            row, *statistics.accuracy_interval(answers.hits, answers.groups),
-            tuple(place for place, part in enumerate(sets) if k in part), marks[k],
-        )
-        for k, (row, answers) in enumerate(members)
-    ]  # fmt: skip
+    found = []
+    for k, (row, answers) in enumerate(members):
+        low, high = statistics.accuracy_interval(answers.hits, answers.groups)
+        found.append(Standing(row, low, high, tuple(n for n, part in enumerate(sets) if k in part), marks[k]))
+    return found
 
 
 def significance(comparison: Comparison) -> list[dict[str, Any]]:
-    """Return the columns of significance.csv, one dict a run."""
+    """Return the columns of significance.csv, one dict per run."""
     found = standings(comparison)
     return [
         {key: each.row[key] for key in ("name", "model", "run", "accuracy")}
@@ -162,9 +152,8 @@ def significance(comparison: Comparison) -> list[dict[str, Any]]:
     ]
 
 
-def significance_table(comparison: Comparison) -> list[Table]:
-    """Return the models with their letters; none where there are no two."""
-    rows = significance(comparison)
+def significance_table(rows: Sequence[dict[str, Any]], runs: int) -> list[Table]:
+    """Return `significance` as a table; [] without rows. `runs`: number of runs of the comparison."""
     shown = [
         [
             *(name_lines(row["name"]), percent(row["accuracy"]), interval(row["cluster_low"], row["cluster_high"])),
@@ -172,10 +161,12 @@ def significance_table(comparison: Comparison) -> list[Table]:
         ]
         for row in rows
     ]
-    lost = min(len(comparison.runs), MOST) - len(rows)
-    title = "Models that share a letter cannot be told apart" + (f" ({lost} without common images)" if lost else "")
-    title += f" (the best {MOST} of {len(comparison.runs):,})" if len(comparison.runs) > MOST else ""
-    columns = ("Model", "Acc.\n%", "95 % over\ngroups", "Letters", "Told from\nothers")
+    lost = min(runs, MOST) - len(rows)
+    title = "Models that share a letter do not differ significantly" + (
+        f" ({lost} without common images)" if lost else ""
+    )
+    title += f" (the best {MOST} of {runs:,})" if runs > MOST else ""
+    columns = ("Model", "Acc.\n%", "95 % over\ngroups", "Letters", "Differs from\nothers")
     return [Table(title, columns, shown, frozenset({0, 3}))] if rows else []
 
 
@@ -186,7 +177,7 @@ def chance(p: float | None) -> str:
 
 @lru_cache(maxsize=4)
 def _paired(comparison: Comparison) -> list[tuple[dict[str, Any], Answers]]:
-    """Return row and answers of the best MOST runs, of those that have the images of the first one, by name."""
+    """Return row and answers of the best MOST runs that have the same image names as the first."""
     found = list(zip(comparison.rows, _answers(comparison), strict=False))
     return [(row, answers) for row, answers in found if answers.images == found[0][1].images]
 

@@ -49,9 +49,8 @@ def headlines(named: Sequence[tuple[str, Run]]) -> list[dict[str, Any]]:
     return found
 
 
-def comparison(named: Sequence[tuple[str, Run]]) -> list[Table]:
-    """Return the tables that compare stressed runs: the headline figures, and every family; none without such runs."""
-    rows = headlines(named)
+def comparison(rows: Sequence[dict[str, Any]]) -> list[Table]:
+    """Return `headlines` as two tables: the headline figures, and the accuracy of every family; [] without rows."""
     if not rows:
         return []
     first = Table(

@@ -40,7 +40,7 @@ def settings(comparison: Comparison) -> list[Table]:
     other = [[name, *values] for name, values in texts.items() if len(set(values)) > 1]
     title = "Other settings that all runs share" if len(columns) > 1 else "Other settings"
     shared = Table(title, ("Field", "Value"), same, frozenset({0, 1}))
-    first = hyperparameters.tables(comparison)
+    first = hyperparameters.tables(hyperparameters.records(comparison))
     if not other:
         return [*first, shared]
     heads = ("Field", *(s.name for s in subjects))

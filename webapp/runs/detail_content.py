@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from utils.runs import faithfulness_file, leaderboard, shortcuts_file, stress_file
-from utils.runs.leaderboard import RANDOM
 from utils.runs.seen_families import trained_on
+from utils.runs.split_spec import KINDS, RANDOM
 from utils.runs.stress_file import GREY, SWAP
 from utils.tables import calibration as calibration_tables
 from utils.tables import faithfulness as faithfulness_tables
@@ -42,7 +42,7 @@ def tiles(entry: Entry) -> list[Tile]:
     made = [
         Tile("Test accuracy", f"{percent(row['accuracy'])} %",
              f"95 % interval {interval(row['accuracy_low'], row['accuracy_high'])}, {row['images']:,} images, "
-             f"{leaderboard.side(row['split'])} split"),
+             f"{entry.record.split.kind} split"),
         _tile("Under stain swap", measured["stain_swap"], " %", "The same images in the stain of another class."
               + seen, stress),
         _tile("Stain flip rate", measured["flip_rate"], " %", "Answers that became the class whose stain was "
@@ -68,8 +68,8 @@ def siblings(entry: Entry, rows: list[dict[str, Any]]) -> str:
     row = next((r for r in rows if r["model"] == entry.run.model and entry.run.path.name in r["runs"].split()), None)
     if row is None:
         return ""
-    here = leaderboard.side(entry.record.row["split"])
-    there = next(side for side in leaderboard.SIDES if side != here)
+    here = entry.record.split.kind
+    there = next(kind for kind in KINDS if kind != here)
     if row[f"{there}_accuracy"] is None:
         return (
             "On this split images of one slide lie on both sides, and the same model was not trained on a grouped one. "
@@ -123,7 +123,9 @@ def matrix(counts: list[list[int]], classes: tuple[str, ...]) -> list[dict[str, 
 
 def calibration(entry: Entry) -> list[Table]:
     """Return calibration, selective prediction and conformal sets of a finished run."""
-    return calibration_tables.tables_of([entry.label], [test_predictions.calibrated(entry)])
+    return calibration_tables.tables(
+        [{"name": entry.label} | calibration_tables.columns(test_predictions.calibrated(entry))]
+    )
 
 
 def stress(entry: Entry) -> tuple[list[str], Table] | None:

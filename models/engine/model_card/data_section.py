@@ -8,7 +8,6 @@ from utils import paths
 from utils.errors import LeukoBenchError
 from utils.io import files
 from utils.runs import run_folder
-from utils.runs.leaderboard import GROUPED, side
 from utils.runs.records import Record
 from utils.runs.run_folder import Run
 from utils.tables.table import Table, number
@@ -50,12 +49,12 @@ def data(run: Run, record: Record, origin: str) -> list[str]:
     how = (
         "Groups of images (patients where the dataset names them, else a guess of the stain, which is no patient) lie "
         "in one subset alone, so that the test images are of groups that were never trained on."
-        if side(row["split"]) == GROUPED
+        if record.split.grouped
         else "Images were dealt one by one, so that images of one slide, even of one field, may lie on both sides of "
         "the split: the scores are an upper bound for new patients."
     )
     said = ["## Data and split", f"Dataset `{row['dataset']}`. {whose[origin]}"]
-    said += [f"Split `{row['split']}` ({side(row['split'])}). {how}"]
+    said += [f"Split `{row['split']}` ({record.split.kind}). {how}"]
     if rows:
         tally = Counter((each.split, each.label) for each in rows)
         names = run.config()["classes"]
@@ -97,7 +96,7 @@ def limits(record: Record, origin: str) -> list[str]:
             "Each class was stained and lit in its own way, and a scale bar is burnt into a corner: the class can be "
             "told without a cell. What such baselines reach stands above, if it was measured.",
         ]
-    if side(record.row["split"]) != GROUPED:
+    if not record.split.grouped:
         said.append(
             "Images of one slide may lie on both sides of the split; then its accuracy is too high for new slides."
         )

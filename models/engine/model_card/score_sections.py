@@ -12,6 +12,7 @@ from utils.runs import (
     run_folder,
     seen_families,
     shortcuts_file,
+    split_spec,
     stress_file,
 )
 from utils.runs.records import Record, measure
@@ -112,13 +113,13 @@ def _groups(run: Run, record: Record) -> list[str]:
     members = sisters(run, record)
     gap = leaderboard.gap(members)
     if gap is None:
-        other = "grouped" if leaderboard.side(record.row["split"]) == leaderboard.RANDOM else leaderboard.USUAL
+        other = split_spec.DEFAULT if record.split.grouped else split_spec.GROUPED
         again = f"train --config {run.file(run_folder.CONFIG).name} --split {other}"
         return [title, missing(GAP, again)]
     lines = []
-    for which in leaderboard.SIDES:
-        found = [member.row for member in members if leaderboard.side(member.row["split"]) == which]
-        lines.append([which, *(percent(fmean(m[key] for m in found)) for key in ("accuracy", "balanced_accuracy"))])
+    for kind in split_spec.KINDS:
+        found = [member.row for member in members if member.split.kind == kind]
+        lines.append([kind, *(percent(fmean(m[key] for m in found)) for key in ("accuracy", "balanced_accuracy"))])
         lines[-1].append(str(len(found)))
     below = (
         f"{GAP}: {difference(gap)} points, the mean accuracy on random splits minus that on grouped ones, over the "
@@ -140,9 +141,8 @@ def sisters(run: Run, record: Record) -> list[Record]:
                 found.append(measure(other))
         except LeukoBenchError:
             continue  # a damaged one says nothing
-    shares = leaderboard.shares(record.row["split"])
     kin = leaderboard.alike(found)
-    return next((members for members in kin if leaderboard.shares(members[0].row["split"]) == shares), [])
+    return next((members for members in kin if members[0].split.shares == record.split.shares), [])
 
 
 def _calibration(run: Run) -> list[str]:
@@ -150,7 +150,7 @@ def _calibration(run: Run) -> list[str]:
     if not path.is_file():
         return [title, missing("Calibration", f"calibrate {run.id}")]
     try:
-        made = calibration_tables.tables_of(["this run"], [files.read_json(path)])
+        made = calibration_tables.tables([{"name": "this run"} | calibration_tables.columns(files.read_json(path))])
     except (KeyError, TypeError, AttributeError, ValueError) as problem:
         raise LeukoBenchError(
             f"{path} is damaged ({problem!r}). Make it again: python run_guide.py calibrate {run.id}"
