@@ -4,8 +4,8 @@ import sys
 
 
 def main() -> int:
-    """Check what the program stands on, then hand over to guide/app.py; returns the exit code."""
-    if sys.version_info < (3, 11):  # noqa: UP036  # whoever starts it with an older one should read why it fails
+    """Check the Python version and the packages, then call guide/app.py; return the exit code."""
+    if sys.version_info < (3, 11):  # noqa: UP036  # an older Python must reach this message
         print(f"Error: LeukoBench needs Python 3.11 or newer; this is {sys.version.split()[0]}.", file=sys.stderr)
         return 1
     try:

@@ -1,4 +1,4 @@
-"""The command that trains one model over a list of augmentations and shows what each of them brought."""
+"""Command `ablation`: train one model with a list of augmentations and compare the results."""
 
 from collections.abc import Sequence
 from enum import StrEnum
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     from models.engine.config.base import ModelConfig
     from models.engine.sweep.ablation import Arm
 
-FOLDER = "ablation"  # of the runs, apart from all others: no comparison takes one of them for the model's latest
+FOLDER = "ablation"  # folder of its runs; `compare` must not take one of them as the latest run of the model
 
 
 class Setting(StrEnum):
-    """What is changed in a training image; models.ablating says how much."""
+    """Augmentation to compare; models/engine/sweep/ablation.py has the strengths."""
 
     none = "none"
     flips = "flips"
@@ -43,24 +43,26 @@ SEEDS = [42]
 def ablation(
     model: Annotated[str, typer.Argument(help="Model to train.")],
     dataset: cli.Dataset = "",
-    settings: Annotated[list[Setting], typer.Option(help="Changes to compare; by default every one.")] = ALL,
-    offline: Annotated[bool, typer.Option(help="Train with copies made beforehand as well.")] = True,
-    copies: Annotated[int, typer.Option(min=1, max=100, help="Copies of each image, made beforehand.")] = 3,
+    settings: Annotated[list[Setting], typer.Option(help="Augmentations to compare. Default: all.")] = ALL,
+    offline: Annotated[bool, typer.Option(help="Also train with augmented copies made before training.")] = True,
+    copies: Annotated[int, typer.Option(min=1, max=100, help="Augmented copies per image.")] = 3,
     split: cli.Split = None,
-    seeds: Annotated[list[int], typer.Option("--seed", min=0, max=2**31 - 1, help="Seeds of the trainings.")] = SEEDS,
+    seeds: Annotated[list[int], typer.Option("--seed", min=0, max=2**31 - 1, help="Seed; repeat for several.")] = SEEDS,
     set_: cli.Settings = None,
     profile: cli.Profile = "",
-    table_only: Annotated[bool, typer.Option("--table-only", help="Train nothing, show what is there.")] = False,
+    table_only: Annotated[
+        bool, typer.Option("--table-only", help="Print the table of finished runs; train nothing.")
+    ] = False,
     root: cli.Root = None,
 ) -> int:
-    """Train a model with and without augmentation, on the fly and beforehand, and show what it brings."""
-    from models.engine.sweep import ablation as ablating
+    """Train a model with and without augmentation, during training and as copies, and compare the results."""
+    from models.engine.sweep import ablation as ablations
 
     place = (root or runs_dir()).resolve()
     place = place if place.name == FOLDER else place / FOLDER
     config = _config(model, dataset, split, set_, profile, not table_only)
     chosen = [str(Setting(each).value) for each in settings]
-    arms = ablating.arms(config, chosen, seeds, copies if offline else 0)
+    arms = ablations.arms(config, chosen, seeds, copies if offline else 0)
     options = ["--profile", profile] + [part for each in set_ or () for part in ("--set", each)]
     failed: list[str] = []
     status = 0
@@ -69,21 +71,21 @@ def ablation(
     if len(failed) < len(arms) and status != STOPPED:
         _show(arms, place)
     if failed:
-        console.error(f"Not finished: {'; '.join(failed)}. Run it again: what is finished is not trained again.")
+        console.error(f"Not finished: {'; '.join(failed)}. Run the command again: finished runs are not repeated.")
     return status or int(bool(failed))
 
 
 def _config(
     model: str, dataset: str, split: str | None, set_: Sequence[str] | None, profile: str, training: bool
 ) -> "ModelConfig":
-    """Return what is trained, every mistake found before the first training starts."""
+    """Return the configuration; errors of the user are found before the first training starts."""
     from models.engine.sweep.ablation import DECIDED
 
     for each in set_ or ():
         if each.partition("=")[0].partition(".")[0].strip() in (*DECIDED, "seed"):
             raise LeukoBenchError(
-                f"An ablation sets augmentation, offline and seed itself; received --set '{each}'. "
-                "Choose with --settings, --copies and --seed."
+                f"The ablation itself sets augmentation, offline and seed; received --set '{each}'. "
+                "Use --settings, --copies and --seed."
             )
     values = cli.given({"dataset": dataset, "split": split})
     config = models.config_for(model, profile, set_ or (), **values)
@@ -96,20 +98,20 @@ def _config(
 
 
 def _train(arms: Sequence["Arm"], place: Path, options: list[str]) -> tuple[int, list[str]]:
-    """Train every arm that has no finished run; return the last exit status and the names of those that failed."""
-    from models.engine.sweep import ablation as ablating
+    """Train every arm without a finished run; return the last exit status and the names of failed arms."""
+    from models.engine.sweep import ablation as ablations
 
     config = arms[0].config
     manifest = splits.prepare_split(config.dataset, config.split, config.split_seed).manifest.hash
     failed = []
     for position, arm in enumerate(arms, start=1):
         title = f"[{position}/{len(arms)}] {arm.name}"
-        there = ablating.find(place, arm, manifest)
+        there = ablations.find(place, arm, manifest)
         if there:
-            console.say(f"{title}: trained before, {there.id}")
+            console.say(f"{title}: already trained, {there.id}")
             continue
         console.say(title)
-        begun = ablating.find(place, arm, manifest, finished=False)
+        begun = ablations.find(place, arm, manifest, finished=False)
         if begun:
             words = ["--resume", str(begun.path)]
         else:
@@ -125,19 +127,19 @@ def _train(arms: Sequence["Arm"], place: Path, options: list[str]) -> tuple[int,
 
 
 def _show(arms: Sequence["Arm"], place: Path) -> None:
-    from models.engine.sweep import ablation as ablating
+    from models.engine.sweep import ablation as ablations
     from utils.runs.records import measure
     from utils.tables import ablation as views
     from visualization.displays import ablation as pictures
 
     measured = {(arm.setting, arm.copies): [] for arm in arms}
     for arm in arms:
-        run = ablating.find(place, arm)
+        run = ablations.find(place, arm)
         if run:
             measured[arm.setting, arm.copies].append(measure(run))
     found = views.rows([views.Measured(*key, tuple(records)) for key, records in measured.items()])
     if not found:
-        raise LeukoBenchError(f"{place} holds no finished runs of this ablation. Train them: leave --table-only away.")
+        raise LeukoBenchError(f"{place} holds no finished runs of this ablation. Train them: omit --table-only.")
     first = found[0]
     title = f"Ablation of augmentation: {first['model']} on {first['dataset']}, {first['images']:,} test images"
     shown = views.table(found, title)

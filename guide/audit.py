@@ -1,4 +1,4 @@
-"""The command that audits a dataset and its split, before any model."""
+"""Command `audit`: audit a dataset and its split before training."""
 
 from collections.abc import Callable
 from dataclasses import asdict
@@ -28,7 +28,7 @@ def audit(
     seed: Seed = 42,
     root: Root = None,
 ) -> None:
-    """Audit a dataset: copies, overlapping fields, stain groups, and what tells classes without the shape of a cell."""
+    """Audit a dataset: copies, overlapping fields, stain groups, and baselines that see no cell shape."""
     from data import catalog
     from data.auditing import audit as audits
     from data.auditing import audit_tables as views
@@ -37,8 +37,8 @@ def audit(
     name = catalog.ensure_dataset(dataset)
     place = (root or runs_dir()).resolve()
     with console.progress() as bar:
-        looking, learning = _follow(bar, "Comparing"), _follow(bar, "Measuring")
-        found, groups = audits.run(name, split, seed, place, looking, learning)
+        comparing, measuring = _progress(bar, "Comparing"), _progress(bar, "Measuring")
+        found, groups = audits.run(name, split, seed, place, comparing, measuring)
     shown = [views.leaks(found), views.groups(found), views.ladder(found)]
     for table in shown:
         show_table(table, words=False)
@@ -54,7 +54,7 @@ def audit(
     console.notice()
 
 
-def _follow(bar: "Progress", title: str) -> Callable[[int, int], None]:
+def _progress(bar: "Progress", title: str) -> Callable[[int, int], None]:
     task = bar.add_task(title, total=None)
     return lambda done, total: bar.update(task, completed=done, total=total)
 

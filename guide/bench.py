@@ -1,4 +1,4 @@
-"""Command that runs benchmarks: each is a program of its own, python -m benchmarks.NAME."""
+"""Command `bench`: run benchmarks; each is a program of its own, python -m benchmarks.NAME."""
 
 import subprocess
 import sys
@@ -17,24 +17,22 @@ PAGE = "docs/performance.md"
 
 
 def bench(
-    names: Annotated[list[str] | None, typer.Argument(help="Benchmarks, or all; none: list them.")] = None,
-    dataset: Annotated[str, typer.Option(help="Dataset below data/raw; empty: the only one, or synthetic.")] = "",
-    quick: Annotated[bool, typer.Option(help="Tiny and soon over: shows that it runs, and writes nothing.")] = False,
-    page: Annotated[bool, typer.Option(help="Only write docs/performance.md anew from what was measured.")] = False,
+    names: Annotated[list[str] | None, typer.Argument(help="Benchmarks, or all. Default: list them.")] = None,
+    dataset: Annotated[str, typer.Option(help="Dataset in data/raw. Default: the only one, or synthetic.")] = "",
+    quick: Annotated[bool, typer.Option(help="A tiny run that only shows that it works; writes nothing.")] = False,
+    page: Annotated[bool, typer.Option(help="Only write docs/performance.md from the stored results.")] = False,
 ) -> int:
-    """Measure speed and memory beside the straightforward way; the figures go to docs/performance.md."""
+    """Measure time and memory against a baseline; results go to docs/performance.md."""
     known = benchmarks()
     if page:
         return _run(["-m", "benchmarks.page"])
     chosen = list(known) if names == ["all"] else names or []
     for name in chosen:
         if name not in known:
-            raise LeukoBenchError(
-                f"Unknown benchmark '{name}'.{nearest(name, known)} There are: {', '.join(known)}, all."
-            )
+            raise LeukoBenchError(f"Unknown benchmark '{name}'.{nearest(name, known)} Valid: {', '.join(known)}, all.")
     if not chosen:
         console.table("Benchmarks", ("name", "what it measures", "measured"), [_row(*each) for each in known.items()])
-        console.say(f"Measure one: python run_guide.py bench NAME. The figures stand in {PAGE}.")
+        console.say(f"Run one: python run_guide.py bench NAME. The results are in {PAGE}.")
         return 0
     options = [*(["--dataset", dataset] if dataset else []), *(["--quick"] if quick else [])]
     failed = []
@@ -48,12 +46,12 @@ def bench(
             console.error(f"{name} was ended by {ended_by(status)}")
         failed += [name] if status else []
     if len(chosen) > 1 and failed:
-        console.error(f"Not measured: {', '.join(failed)}; the reasons stand above.")
+        console.error(f"Not measured: {', '.join(failed)}. See the errors above.")
     return 1 if failed else 0
 
 
 def benchmarks() -> dict[str, str]:
-    """Return the first sentence of every benchmark by its name: the modules that can be started."""
+    """Return the first sentence of every benchmark by its name."""
     found = {}
     for path in sorted(HERE.glob("*.py")):
         source = path.read_text(encoding="utf-8")
@@ -63,8 +61,8 @@ def benchmarks() -> dict[str, str]:
 
 
 def _row(name: str, about: str) -> list[str]:
-    kept = PROJECT / "docs" / "results" / "benchmarks" / f"{name}.json"
-    return [name, about, files.read_json(kept).get("made", "") if kept.is_file() else ""]
+    stored = PROJECT / "docs" / "results" / "benchmarks" / f"{name}.json"
+    return [name, about, files.read_json(stored).get("made", "") if stored.is_file() else ""]
 
 
 def _run(words: list[str]) -> int:
@@ -73,4 +71,4 @@ def _run(words: list[str]) -> int:
         try:
             return process.wait()
         except KeyboardInterrupt:
-            continue  # it hears Ctrl-C as well, and says that it stopped
+            continue  # the benchmark receives Ctrl-C, too, and stops

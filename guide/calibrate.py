@@ -1,4 +1,4 @@
-"""The command that measures how far a run's probabilities can be trusted."""
+"""Command `calibrate`: calibration, temperature, selective prediction and conformal sets of runs."""
 
 from typing import Annotated
 
@@ -15,11 +15,13 @@ from utils.runs.run_folder import FIGURES
 
 
 def calibrate(
-    runs: Annotated[list[str], typer.Argument(help="Runs, or models' names for their latest runs.")],
-    errors: Annotated[float, typer.Option(min=0, max=1, help="Share of answers that may be wrong.")] = WANTED,
+    runs: Annotated[list[str], typer.Argument(help="Runs or models.")],
+    errors: Annotated[
+        float, typer.Option(min=0, max=1, help="Accepted error rate for selective prediction and conformal sets.")
+    ] = WANTED,
     root: Root = None,
 ) -> None:
-    """Measure calibration, selective prediction and conformal sets: chosen on validation, measured on test images."""
+    """Measure calibration, selective prediction and conformal sets: fitted on validation, measured on test images."""
     from utils.runs import calibration_file, comparison
     from utils.runs import records as run_records
     from utils.tables import calibration as calibration_tables

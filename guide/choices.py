@@ -1,4 +1,4 @@
-"""What the menu offers for a parameter, by the parameter's name: models, datasets, runs, classes."""
+"""Values that the menu offers for a parameter: models, datasets, runs, classes."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -17,14 +17,17 @@ from utils.runs import lookup, run_folder, split_spec
 from utils.tables.table import percent
 
 SPLITS = {
-    split_spec.DEFAULT: "percent for train, val, test; by image",
-    "grouped": "the same shares; a stain group stays on one side",
+    split_spec.DEFAULT: "percent for train, val, test; splits by image",
+    "grouped": "the same percentages; keeps each group together",
 }
-ALL_FOLDS = {"kfold:5": "every image tested once; by image", "grouped-kfold:5": "every image tested once; by group"}
-ONE_FOLD = {"kfold:5:1": "the first of five folds; by image", "grouped-kfold:5:1": "the first of five folds; by group"}
-LISTED = 20  # runs of a list, the newest; the others are chosen by number or name all the same
-SEEDS = {"seed": "seed", "split_seed": "split seed"}  # fields of a run, and the words for them
-USUAL = 42
+ALL_FOLDS = {"kfold:5": "five folds; splits by image", "grouped-kfold:5": "five folds; keeps each group together"}
+ONE_FOLD = {
+    "kfold:5:1": "first of five folds; splits by image",
+    "grouped-kfold:5:1": "first of five folds; keeps each group together",
+}
+LISTED = 20  # newest runs shown in a list; older ones can still be chosen by number or name
+SEEDS = {"seed": "seed", "split_seed": "split seed"}  # fields of a run and their names for display
+DEFAULT_SEED = 42
 
 
 @dataclass(frozen=True)
@@ -32,9 +35,9 @@ class Choices:
     """A numbered list.
 
     Attributes:
-        values: what the command receives.
-        notes: shown beside each value; values past the last note are not listed.
-        check: judges an answer that is not in the list by raising; None refuses every such answer.
+        values: values for the command.
+        notes: text beside each value; values after the last note are not shown.
+        check: raises an error for an invalid answer outside the list; None rejects every such answer.
     """
 
     values: list[str]
@@ -45,21 +48,21 @@ class Choices:
 def choices_for(
     name: str, answers: Mapping[str, Any], root: Path, runs: str, all_folds: bool = False, plain: bool = False
 ) -> Choices | None:
-    """Return the list for a parameter, or None where it is asked for as text.
+    """Return the list for a parameter, or None if the menu asks for free text.
 
     Args:
-        name: of the parameter.
-        answers: given so far in this step.
+        name: name of the parameter.
+        answers: answers so far in this step.
         root: folder of the runs.
-        runs: "finished", "unfinished" or "all": the runs to offer.
-        all_folds: whether the command takes "kfold:5", all folds of a split, beside one fold.
-        plain: whether it takes "none" as one of several recipes.
+        runs: runs to offer: "finished", "unfinished" or "all".
+        all_folds: whether the command accepts "kfold:5" for all folds.
+        plain: whether the list of recipes contains "none".
 
     Raises:
-        LeukoBenchError: there is nothing to choose from; the line says how to get it.
+        LeukoBenchError: there is nothing to choose from; the message says how to create it.
     """
     if name in ("model", "models"):
-        # "keras:NAME" is typed: dozens of architectures would push the models of this project off the screen.
+        # "keras:NAME" is not listed: dozens of architectures would fill the screen.
         return Choices(models.names(), [""] * len(models.names()), models.config_for)
     if name == "dataset":
         known = datasets()
@@ -68,7 +71,7 @@ def choices_for(
         splits = SPLITS | (ALL_FOLDS if all_folds else ONE_FOLD)
         return Choices(list(splits), list(splits.values()), split_spec.expand if all_folds else split_spec.parse)
     if name == "recipe":
-        listed = {"none": "changes nothing"} if plain else {}
+        listed = {"none": "no recipe"} if plain else {}
         listed |= {each: recipes.WORDS[each] for each in recipes.names()}
         return Choices(list(listed), list(listed.values()), recipes.settings)
     if name in ("run", "runs", "resume"):
@@ -85,17 +88,17 @@ def choices_for(
 
 
 def concerns(name: str, answers: Mapping[str, Any]) -> bool:
-    """Say whether a parameter means anything beside the answers so far: for a run that may be chosen, or a dataset."""
+    """Return whether a parameter applies, given the answers so far (a run or a dataset was chosen)."""
     if "run" not in answers:
         return True
     return name not in ("dataset", "split", "seed") if answers["run"] else name != "outcome"
 
 
 def check_answer(name: str, value: Any, answers: Mapping[str, Any]) -> None:
-    """Judge an answer that only the project can judge.
+    """Check an answer against models, files and URIs.
 
     Raises:
-        LeukoBenchError: it is wrong.
+        LeukoBenchError: the answer is not valid.
     """
     for model in _models(answers):
         if name == "set_" and value is not None:
@@ -112,19 +115,19 @@ def check_answer(name: str, value: Any, answers: Mapping[str, Any]) -> None:
 
 
 def datasets() -> dict[str, str]:
-    """Return the datasets below data/raw with their numbers of images in words, real ones before synthetic ones."""
+    """Return the datasets in data/raw with a text about their number of images; real datasets first."""
     found = []
     for name in catalog.datasets():
         try:
             about = index.about(raw_dir(name))
             found.append((bool(about.get("synthetic")), name, f"{sum(about['images'].values()):,} images"))
         except (LeukoBenchError, TypeError):
-            found.append((True, name, "damaged"))  # the command that uses it says why
+            found.append((True, name, "damaged"))  # the command that uses it reports the reason
     return {name: words for _, name, words in sorted(found)}
 
 
 def roots(current: Path) -> dict[Path, int]:
-    """Return the folders that hold runs with their numbers of finished runs; `current` comes first in any case."""
+    """Return the folders with runs and their numbers of finished runs, `current` first."""
     nested = sorted(path for path in runs_dir().glob("*") if path.is_dir())
     candidates = dict.fromkeys([current, runs_dir(), *nested, PROJECT / "docs" / "results"])
     return {
@@ -135,7 +138,7 @@ def roots(current: Path) -> dict[Path, int]:
 
 
 def short(path: Path) -> str:
-    """Return a path as a person in the checkout would type it."""
+    """Return a path relative to the project folder where possible."""
     try:
         return path.resolve().relative_to(PROJECT).as_posix()
     except ValueError:
@@ -143,9 +146,9 @@ def short(path: Path) -> str:
 
 
 def _models(answers: Mapping[str, Any]) -> list[str]:
-    """Return the models answered so far; some commands take one, others a list."""
-    given = answers.get("model")  # REQUIRED until it has been asked for
-    return [given] if isinstance(given, str) else given if isinstance(given, list) else []
+    """Return the models chosen so far; some commands take one, others a list."""
+    model = answers.get("model")  # REQUIRED before it is answered
+    return [model] if isinstance(model, str) else model if isinstance(model, list) else []
 
 
 def _runs(root: Path, which: str) -> Choices:
@@ -153,8 +156,8 @@ def _runs(root: Path, which: str) -> Choices:
     found = run_folder.find_runs(root, finished=finished)
     if not found:
         kind = "" if which == "all" else f" {which}"
-        more = "" if which == "unfinished" else " Train a model first (t), or choose another folder of runs (f)."
-        raise LeukoBenchError(f"There are no{kind} runs in {short(root)}.{more}")
+        hint = "" if which == "unfinished" else " Train a model first (t), or choose another folder of runs (f)."
+        raise LeukoBenchError(f"There are no{kind} runs in {short(root)}.{hint}")
     newest_first = sorted(found, key=lambda run: run.path.name, reverse=True)
     listed = newest_first[:LISTED]
     several = len({_dataset(run) for run in listed}) > 1
@@ -173,14 +176,18 @@ def _dataset(run: run_folder.Run) -> str:
 
 
 def _note(run: run_folder.Run, with_dataset: bool) -> str:
-    """Return test accuracy or state, and what tells a run from its kin: flavours, unusual split and seeds."""
+    """Return test accuracy or state of a run, and its variant, split and seeds where they are not the default."""
     try:
         state = f"{percent(run.metrics()['test']['accuracy']):>6} %" if run.finished else "unfinished"
         config = run.config()
         words = [config["dataset"]] if with_dataset else []
         words += [run.label().removeprefix(run.model).strip(" ()")]
         words += [split] if (split := config.get("split", split_spec.DEFAULT)) != split_spec.DEFAULT else []
-        words += [f"{word} {config[field]}" for field, word in SEEDS.items() if config.get(field, USUAL) != USUAL]
+        words += [
+            f"{word} {config[field]}"
+            for field, word in SEEDS.items()
+            if config.get(field, DEFAULT_SEED) != DEFAULT_SEED
+        ]
         return f"{state}  {', '.join(filter(None, words))}".rstrip()
     except (LeukoBenchError, KeyError, TypeError, ValueError):
         return "damaged" if run.finished else "unfinished"

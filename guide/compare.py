@@ -1,4 +1,4 @@
-"""Commands that look at finished runs: compare, confusion, report, runs."""
+"""Commands on finished runs: compare, report and runs."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from guide.matrices import Subset, class_named, show_images, show_matrix
 from guide.views import MAIN, chosen_views, show_comparison
 from models.engine.cli import Root
 from utils import console
@@ -15,7 +14,6 @@ from utils.paths import runs_dir
 from utils.runs import lookup, run_folder
 from utils.runs.run_folder import FIGURES, Run
 from utils.text import MISSING
-from visualization.style import SUBSET_NAMES
 
 if TYPE_CHECKING:
     from utils.runs.comparison import Comparison
@@ -24,20 +22,24 @@ if TYPE_CHECKING:
 FOLDER = "comparison"
 REPORT = "report.html"
 
-Runs = Annotated[list[str] | None, typer.Argument(help="Runs or models; none: the latest of every model and variant.")]
-Against = Annotated[str, typer.Option(help="Run that the best is held against, by its name in the tables.")]
-AllSeeds = Annotated[bool, typer.Option("--all-seeds", help="Add the runs that differ only in their seed.")]
+Runs = Annotated[
+    list[str] | None, typer.Argument(help="Runs or models. Default: the latest of every model and variant.")
+]
+Baseline = Annotated[str, typer.Option(help="Name of the run that the best run is compared with.")]
+AllSeeds = Annotated[bool, typer.Option("--all-seeds", help="Add runs that differ only in their seed.")]
 
 
 def compare(
     runs: Runs = None,
-    figures: Annotated[bool, typer.Option(help="Draw the figures too.")] = True,
+    figures: Annotated[bool, typer.Option(help="Draw the figures.")] = True,
     all_seeds: AllSeeds = False,
-    tables: Annotated[str, typer.Option(help="On screen: main, all, or names with commas; files hold all.")] = MAIN,
-    baseline: Against = "cnn",
+    tables: Annotated[
+        str, typer.Option(help="Tables to print: main, all, or names separated by commas. Files contain all.")
+    ] = MAIN,
+    baseline: Baseline = "cnn",
     root: Root = None,
 ) -> None:
-    """Compare runs: quality, cost and seeds as tables on screen and in files, and as figures."""
+    """Compare runs: quality, cost and seeds as tables and figures."""
     from utils.runs.comparison import group
     from utils.tables import comparison_views
     from visualization.report import published_claims
@@ -55,7 +57,7 @@ def compare(
         else:
             comparison_views.remove(folder, published_claims.NAME)
         console.say(f"Tables: {', '.join(path.name for path in written if path.suffix == '.csv')} in {folder}")
-        console.say("(and the same as .md, .tex and .html, with what the columns mean)")
+        console.say("(also as .md, .tex and .html, with explanations of the columns)")
         if figures:
             from visualization.report import figure_catalogue as pictures
 
@@ -66,32 +68,8 @@ def compare(
     console.notice()
 
 
-def confusion(
-    run: Annotated[str, typer.Argument(help="Run, or a model's name for its latest run.")],
-    true: Annotated[str, typer.Option(help="List the images of this class.")] = "",
-    predicted: Annotated[str, typer.Option(help="List the images predicted as this class.")] = "",
-    subset: Annotated[Subset, typer.Option(help="Images that were predicted.")] = Subset.TEST,
-    root: Root = None,
-) -> None:
-    """Print a run's confusion matrix, or list and draw the images of one of its cells."""
-    from utils.metrics import predictions
-
-    chosen = lookup.open_run(run, root or runs_dir())
-    classes = chosen.config()["classes"]
-    true, predicted = (class_named(name, classes) for name in (true, predicted))
-    table = chosen.predictions(subset)
-    try:
-        matrix = predictions.confusion(table).tolist()
-    except LeukoBenchError as error:
-        raise LeukoBenchError(f"Run {chosen.id}: {error}") from None
-    show_matrix(f"{chosen.id}: {SUBSET_NAMES[subset]} images", classes, matrix)
-    if true or predicted:
-        show_images(chosen, table, classes, true, predicted, subset)
-    console.notice()
-
-
-def report(runs: Runs = None, all_seeds: AllSeeds = False, baseline: Against = "cnn", root: Root = None) -> None:
-    """Write one self-contained HTML page with the tables, figures and heatmaps of the runs."""
+def report(runs: Runs = None, all_seeds: AllSeeds = False, baseline: Baseline = "cnn", root: Root = None) -> None:
+    """Write one self-contained HTML page with tables, figures and heatmaps."""
     from utils.runs.comparison import group
     from visualization.report import report as page
 
@@ -103,7 +81,7 @@ def report(runs: Runs = None, all_seeds: AllSeeds = False, baseline: Against = "
 
 
 def runs_(root: Root = None) -> None:
-    """List the runs: finished, unfinished or damaged."""
+    """List all runs and their state: finished, unfinished or damaged."""
     place = root or runs_dir()
     found = run_folder.find_runs(place)
     if not found:
@@ -118,7 +96,7 @@ def runs_(root: Root = None) -> None:
 
 
 def _records(names: Sequence[str] | None, root: Path, all_seeds: bool) -> list["Record"]:
-    """Measure the named runs, or the latest of every model, flavour and test set; say which ones had to be left out."""
+    """Read the named runs, or the latest of every model, variant and test set; warn about skipped runs."""
     from utils.runs.comparison import add_seeds, latest
     from utils.runs.records import measure
 
@@ -134,17 +112,17 @@ def _records(names: Sequence[str] | None, root: Path, all_seeds: bool) -> list["
     for problem in dict.fromkeys(problems):
         console.warn(problem)
     for manifest in sorted({record.unchecked for record in records if record.unchecked}):
-        console.warn(f"{manifest} is missing, so that test images could not be held against it.")
+        console.warn(f"{manifest} is missing, so test images could not be checked against it.")
     return records
 
 
 def _folders(comparisons: Sequence["Comparison"], root: Path) -> list[tuple["Comparison", Path]]:
-    """Give the first comparison <root>/comparison, each further test set a folder below it."""
+    """Return the folder of each comparison: <root>/comparison, and a folder in it for each further test set."""
     return [(c, root / FOLDER / c.short if index else root / FOLDER) for index, c in enumerate(comparisons)]
 
 
 def _check_baseline(comparisons: Sequence["Comparison"], name: str) -> None:
-    """Refuse a baseline that was asked for and is nowhere; the usual one may be missing."""
+    """Raise an error if the requested baseline does not exist; the default one may be missing."""
     from utils.tables import baseline_vs_best
 
     if name != baseline_vs_best.DEFAULT and all(
@@ -155,7 +133,7 @@ def _check_baseline(comparisons: Sequence["Comparison"], name: str) -> None:
 
 
 def _state(run: Run) -> tuple[str, str, str, str]:
-    """Return state, dataset, seed and what is wrong or to be done, without reading the predictions."""
+    """Return state, dataset, seed, and what is wrong or to do; predictions are not read."""
     from utils.runs import cache as run_cache
     from utils.runs.records import MADE_FROM
 
@@ -167,11 +145,11 @@ def _state(run: Run) -> tuple[str, str, str, str]:
         about = str(config["dataset"]), str(config["seed"])
         if not run.finished:
             todo = "evaluate" if run.file(run_folder.PREDICTIONS).is_file() else "train --resume"
-            return ["unfinished", *about, f"go on with: python run_guide.py {todo} {run.id}"]
+            return ["unfinished", *about, f"continue with: python run_guide.py {todo} {run.id}"]
         for part in (run.environment, run.timing, run.history, run.metrics):
             part()
         if not run.file(run_folder.PREDICTIONS).is_file():
-            run.predictions()  # says so without loading pandas for every run that has them
+            run.predictions()  # raises the error; pandas is loaded only in this case
         return ["finished", *about, "" if run.file(run_folder.WEIGHTS).is_file() else f"without {run_folder.WEIGHTS}"]
 
     try:

@@ -1,4 +1,4 @@
-"""Commands that bring datasets in, check them, split them and draw them."""
+"""Commands of the group `data`: import, download, generate, check, split and draw datasets."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,24 +15,26 @@ from utils.runs import run_folder, split_spec
 if TYPE_CHECKING:
     from data.datasets.importer import Imported
 
-SHOWN = 3  # files named in a line about many
-Dataset = Annotated[str, typer.Argument(help="Dataset; empty: the only one, or synthetic smears.")]
-Split = Annotated[str, typer.Option(help="Percent (64/16/20, 90/10), kfold:K:I, grouped or grouped-kfold:K:I.")]
+SHOWN = 3  # file names printed in one line
+Dataset = Annotated[str, typer.Argument(help="Dataset. Default: the only one, or synthetic smears.")]
+Split = Annotated[str, typer.Option(help="Percentages (64/16/20, 90/10), kfold:K:I, grouped or grouped-kfold:K:I.")]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of the split.")]
 
 
 class Stain(StrEnum):
-    """What the stain of synthetic smears says about the class."""
+    """Relation of stain and class in synthetic smears."""
 
     independent = "independent"
     confounded = "confounded"
 
 
 def import_(
-    path: Annotated[Path, typer.Argument(help="Folder or zip with one folder for each class.")],
-    name: Annotated[str, typer.Option(help="Name of the new dataset; empty: the name of the path.")] = "",
-    as_is: Annotated[bool, typer.Option("--as-is", help="Another dataset: keep the names of its folders.")] = False,
-    groups: Annotated[Path | None, typer.Option(help="CSV of image,group: patient or slide of each image.")] = None,
+    path: Annotated[Path, typer.Argument(help="Folder or zip with one folder per class.")],
+    name: Annotated[str, typer.Option(help="Name of the new dataset. Default: the name of the path.")] = "",
+    as_is: Annotated[bool, typer.Option("--as-is", help="Use the folder names as classes (any dataset).")] = False,
+    groups: Annotated[
+        Path | None, typer.Option(help="CSV with columns image,group: patient or slide of each image.")
+    ] = None,
 ) -> None:
     """Import a folder or a zip of images into data/raw."""
     from data.datasets import importer
@@ -49,7 +51,7 @@ def download(
     from data import all_dataset
     from data.datasets import kaggle_download
 
-    console.say(f"Asking Kaggle for {all_dataset.HANDLE} ...")
+    console.say(f"Requesting {all_dataset.HANDLE} from Kaggle ...")
     with _progress("Importing") as progress:
         imported = kaggle_download.download(name, progress)
     _say_imported(imported)
@@ -58,25 +60,27 @@ def download(
 
 def synth(
     name: Annotated[str, typer.Option(help="Name of the new dataset.")] = "synthetic",
-    images_per_class: Annotated[int, typer.Option(min=1, max=100_000, help="Images of each class.")] = 150,
-    size: Annotated[int, typer.Option(min=32, max=1024, help="Side in pixels.")] = 128,
-    patients: Annotated[int, typer.Option(min=1, max=10_000, help="Patients of each class.")] = 10,
-    stain: Annotated[Stain, typer.Option(help="Whether the stain tells the class.")] = Stain.independent,
-    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of the drawing.")] = 42,
+    images_per_class: Annotated[int, typer.Option(min=1, max=100_000, help="Images per class.")] = 150,
+    size: Annotated[int, typer.Option(min=32, max=1024, help="Image size in pixels.")] = 128,
+    patients: Annotated[int, typer.Option(min=1, max=10_000, help="Patients per class.")] = 10,
+    stain: Annotated[
+        Stain, typer.Option(help="Stain independent of the class, or confounded with it.")
+    ] = Stain.independent,
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Random seed of the images.")] = 42,
 ) -> None:
-    """Make synthetic smears, drawn so that the shape of the cells tells the class."""
+    """Generate synthetic smears whose class is visible in the shape of the cells."""
     from data.datasets import integrity_check
     from data.synthetic import generator as synthetic
 
-    made = "Kept, made before:" if raw_dir(name).exists() else "Made"
+    done = "Already there:" if raw_dir(name).exists() else "Generated"
     folder = synthetic.make(name, images_per_class, size, patients, Stain(stain).value, seed)
     rows = integrity_check.current_index(name)
-    console.say(f"{made} {len(rows)} synthetic smears of {size} px in {folder}")
+    console.say(f"{done} {len(rows)} synthetic smears of {size} px in {folder}")
     console.say(f"Next: python run_guide.py train cnn --dataset {name}")
 
 
 def check(dataset: Dataset = "") -> None:
-    """Check every image of a dataset; broken ones go to quarantine, with the reason."""
+    """Check every image of a dataset; damaged images are moved to quarantine."""
     from data import catalog
     from data.datasets import index, integrity_check
 
@@ -93,7 +97,7 @@ def check(dataset: Dataset = "") -> None:
     _say_duplicates(index.duplicates(report.index))
     index.refuse_conflicts(report.index, f"Remove one of them from {raw_dir(name)}.")
     if not (report.missing or report.added or report.changed or report.converted or report.quarantined):
-        console.say("Every image is whole and unchanged.")
+        console.say("All images are readable and unchanged.")
 
 
 def split(
@@ -114,9 +118,9 @@ def figures(
     dataset: Dataset = "",
     split: Split = split_spec.DEFAULT,
     seed: Seed = 42,
-    output: Annotated[Path | None, typer.Option(help="Folder of the figures.", show_default="runs/figures")] = None,
+    output: Annotated[Path | None, typer.Option(help="Folder for the figures.", show_default="runs/figures")] = None,
 ) -> None:
-    """Describe a dataset: table by class, class distribution, sample images, mean colours."""
+    """Describe a dataset: table by class, class distribution, sample images and mean colours."""
     from data import catalog
     from data.datasets import summary
     from data.splitting import splits as splitting
@@ -149,13 +153,13 @@ def _say_imported(imported: "Imported") -> None:
 
     _say_counts(imported.name, index.count(imported.index))
     if imported.segmented:
-        console.say(f"Left out, segmented copies beside the originals: {imported.segmented}.")
+        console.say(f"Skipped segmented copies of the originals: {imported.segmented}.")
     if imported.outside:
-        console.say(f"Left out, images outside the class folders: {imported.outside}.")
+        console.say(f"Skipped images outside the class folders: {imported.outside}.")
     if imported.ignored:
-        console.say(f"Ignored, files that are no images: {imported.ignored}.")
+        console.say(f"Skipped files that are not images: {imported.ignored}.")
     if imported.grouped:
-        console.say(f"Groups: {imported.grouped} of {len(imported.index)} images have one.")
+        console.say(f"Groups: {imported.grouped} of {len(imported.index)} images have a group.")
     _say_converted(imported.converted)
     _say_quarantined(imported.quarantined, imported.path)
     _say_duplicates(index.duplicates(imported.index))
@@ -179,16 +183,21 @@ def _share(value: float) -> str:
 
 
 def _say_summary(title: str, rows: list[dict[str, Any]]) -> None:
-    """Print what `data.describing.summary` found, in two tables that fit a terminal."""
+    """Print the summary of a dataset in two tables."""
     heads = ("Class", *run_folder.SUBSETS, "Images", "Share", "Pixels", "kB")
     shown = []
     for row in rows:
         low, high = (f"{row[f'width_{end}']} × {row[f'height_{end}']}" for end in ("min", "max"))
         weights = (f"{row[f'bytes_{part}'] / 1000:.0f}" for part in ("min", "median", "max"))
         shown.append(
-            (row["class"], *(f"{row[key]:,}" for key in (*run_folder.SUBSETS, "images")), _share(row["share"]),
-             low if low == high else f"{low} to {high}", " / ".join(weights))
-        )  # fmt: skip
+            (
+                row["class"],
+                *(f"{row[key]:,}" for key in (*run_folder.SUBSETS, "images")),
+                _share(row["share"]),
+                low if low == high else f"{low} to {high}",
+                " / ".join(weights),
+            )
+        )
     console.table(f"{title} (kB: smallest / median / largest {rows[-1]['formats']} file)", heads, shown)
     from data.datasets.summary import CHANNELS
 
@@ -201,8 +210,8 @@ def _say_summary(title: str, rows: list[dict[str, Any]]) -> None:
 
 def _say_files(title: str, names: list[str]) -> None:
     if names:
-        more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-        console.say(f"{title}: {', '.join(names[:SHOWN])}{more}.")
+        rest = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+        console.say(f"{title}: {', '.join(names[:SHOWN])}{rest}.")
 
 
 def _say_converted(converted: list[tuple[str, str]]) -> None:
@@ -212,13 +221,13 @@ def _say_converted(converted: list[tuple[str, str]]) -> None:
 def _say_quarantined(quarantined: list[tuple[str, str]], folder: Path) -> None:
     if quarantined:
         _say_files(f"Quarantined ({len(quarantined)})", [f"{name} ({reason})" for name, reason in quarantined])
-        console.say(f"The reasons stand in {folder / 'quarantine.csv'}")
+        console.say(f"Reasons: {folder / 'quarantine.csv'}")
 
 
 def _say_duplicates(groups: list[list[str]]) -> None:
     if groups:
         extra = sum(len(names) - 1 for names in groups)
         console.say(
-            f"Exact copies of another image: {extra}, first {groups[0][1]} of {groups[0][0]}. "
-            "A split keeps them together."
+            f"Exact copies of other images: {extra}, the first: {groups[0][1]} of {groups[0][0]}. "
+            "A split keeps copies together."
         )

@@ -1,4 +1,4 @@
-"""The command that shows everything in minutes: synthetic smears, small models, comparison, heatmaps, stain, report."""
+"""Command `demo`: everything in minutes on synthetic smears."""
 
 import time
 from pathlib import Path
@@ -11,10 +11,10 @@ from utils.console import say
 from utils.paths import runs_dir
 from utils.runs import lookup, run_folder
 
-DATASET = "demo"  # the stain says nothing about the class
-STAINED = "demo-stained"  # the stain tells the class, as in the real images
+DATASET = "demo"  # stain independent of the class
+STAINED = "demo-stained"  # stain confounded with the class, as in the real images
 MODELS = ("cnn", "resnet50", "efficientnetv2s")
-PLAIN = "cnn"  # what is trained on the stained smears too, as it is and under RECIPE
+PLAIN = "cnn"  # also trained on STAINED, without and with RECIPE
 RECIPE = "stain_swap"
 PROFILE = "demo"
 PARTS = 6
@@ -23,7 +23,7 @@ PARTS = 6
 def demo(
     root: Annotated[Path | None, typer.Option(help="Folder of the runs.", show_default="runs/demo")] = None,
 ) -> int:
-    """Show everything in minutes: synthetic smears, small models, comparison, heatmaps, stain and a report."""
+    """Run everything in minutes: synthetic smears, small models, comparison, heatmaps, stress test and report."""
     from utils.tables import leaderboard as leaderboard_tables
 
     place = root or runs_dir() / "demo"
@@ -33,7 +33,7 @@ def demo(
     data.split(dataset=DATASET)
     data.synth(name=STAINED, stain=data.Stain.confounded)
     _heading(2, f"Training {', '.join(MODELS)} with small settings")
-    # Those on the stained smears first: a model's name stands for its latest run.
+    # Train on the stained smears first: a model's name means its latest run.
     for settings in ([], [f"recipe={RECIPE}"]):
         code = train.train([PLAIN], dataset=STAINED, profile=PROFILE, set_=settings, root=place)
         if code:
@@ -49,7 +49,7 @@ def demo(
     _heading(4, "Comparison")
     names = [run.id for run in runs]
     compare.compare(names, root=place)
-    _heading(5, "Cells or stain? Two runs on smears whose stain tells the class")
+    _heading(5, "Cells or stain? Two runs on smears whose stain depends on the class")
     audit.audit(dataset=STAINED, root=place)
     stained = _on_stained(place)
     families = ["grey", "stain swap"]
@@ -58,19 +58,19 @@ def demo(
     _heading(6, "Report")
     compare.report([*stained, *names], root=place)
     folder = place / compare.FOLDER
-    say(f"\nMade in {time.monotonic() - began:.0f} seconds:", style="bold")
+    say(f"\nFinished in {time.monotonic() - began:.0f} seconds:", style="bold")
     say(f"  tables       {', '.join(path.name for path in sorted(folder.glob('*.csv')))} in {folder}")
     say(f"  figures      {len(list((folder / run_folder.FIGURES).glob('*.png')))} in {folder / run_folder.FIGURES}")
     say(f"  heatmaps     {run_folder.FIGURES}/ of each run in {place}")
     say(f"  leaderboard  {place / leaderboard_tables.STEM}.html")
     say(f"  report       {folder / compare.REPORT}")
     say("  web page     python run_guide.py serve")
-    say("Random initialisation and synthetic images: this shows how it works, not how good the models are.")
+    say("Random initialisation and synthetic images: the results say nothing about the quality of the models.")
     return 0
 
 
 def _on_stained(place: Path) -> list[str]:
-    """Return the two newest runs on the stained smears: the plain one and the one under the recipe."""
+    """Return the two newest runs on the stained smears: without and with the recipe."""
     runs = run_folder.find_runs(place, PLAIN, finished=True)
     return [run.id for run in runs if run.config()["dataset"] == STAINED][-2:]
 

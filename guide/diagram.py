@@ -1,4 +1,4 @@
-"""The command that draws how models are built."""
+"""Command `diagram`: draw the architecture of models."""
 
 from enum import StrEnum
 from typing import Annotated
@@ -11,21 +11,19 @@ from utils.errors import LeukoBenchError
 from utils.paths import runs_dir
 from utils.runs import lookup, run_folder
 
-# Those of visualization.diagrams, which loads all that draws: too slow for --help.
+# As in visualization/architecture/diagram.py, whose import is too slow for --help.
 DETAILS = ("layers", "blocks")
 Detail = StrEnum("Detail", {name.upper(): name for name in DETAILS})
 
 
 def diagram(
     runs: Annotated[
-        list[str] | None, typer.Argument(help="Runs or models; none: the latest run of every model.")
+        list[str] | None, typer.Argument(help="Runs or models. Default: the latest run of every model.")
     ] = None,
-    detail: Annotated[
-        Detail, typer.Option(help="A box for every layer, or for every block of layers.")
-    ] = Detail.LAYERS,
+    detail: Annotated[Detail, typer.Option(help="Draw every layer, or blocks of layers.")] = Detail.LAYERS,
     root: Root = None,
 ) -> None:
-    """Draw the architecture of runs with the shapes of all layers, as SVG and PNG, without Keras."""
+    """Draw the layers of models with their shapes, as SVG and PNG."""
     from visualization.architecture import diagram as diagrams
 
     place = root or runs_dir()

@@ -1,4 +1,4 @@
-"""The command that shows where a model looked."""
+"""Command `explain`: draw heatmaps."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -18,12 +18,12 @@ Method = StrEnum("Method", {name.upper(): name for name in heatmap_methods.names
 def explain(
     run: Annotated[str, typer.Argument(help="Run, or a model's name for its latest run.")],
     image: Annotated[
-        list[Path] | None, typer.Argument(help="Image files; none: examples from the test images.")
+        list[Path] | None, typer.Argument(help="Image files. Default: examples from the test images.")
     ] = None,
-    method: Annotated[Method | None, typer.Option(help="Way to compute the heatmap; none: the model's own.")] = None,
+    method: Annotated[Method | None, typer.Option(help="Heatmap method. Default: the method of the model.")] = None,
     root: Root = None,
 ) -> None:
-    """Draw heatmaps: of each class a right, a wrong and the least sure example, or of any image."""
+    """Draw heatmaps of images, or per class of a correct, a wrong and the least certain example."""
     from models.engine.explain import explainer
     from models.engine.run_io import run_loader
     from visualization.images import heatmap_sheets
@@ -42,7 +42,7 @@ def explain(
         explainer.explain(chosen, way)
         drawn = heatmap_sheets.draw_examples(chosen)
         if not drawn:
-            console.warn(f"No figure: none of the images is in {raw_dir(chosen.config()['dataset'])}.")
+            console.warn(f"No figure: the images are not in {raw_dir(chosen.config()['dataset'])}.")
     for path in drawn:
         console.say(f"  {path}")
     console.notice()

@@ -1,4 +1,4 @@
-"""The command that exports a run to other runtimes."""
+"""Command `export`: export a run to other runtimes."""
 
 from enum import StrEnum
 from typing import Annotated
@@ -16,24 +16,25 @@ ALL = "all"
 Format = StrEnum("Format", {name.upper(): name for name in (*export_store.PRECISIONS, ALL)})
 Precision = StrEnum("Precision", {name.upper(): name for name in export_store.PRECISIONS["onnx"]})
 
-COLUMNS = ("Export", "MB", "% of weights", "Same answers, %", "Difference", "Accuracy, %", "of weights, %")
+COLUMNS = ("Export", "MB", "% of weights", "Same class, %", "Difference", "Accuracy, %", "of weights, %")
 
 
 def export(
     run: Annotated[str, typer.Argument(help="Run, or a model's name for its latest run.")],
     format: Annotated[
-        list[Format] | None, typer.Option(help="File format; given again, one more.", show_default="onnx")
+        list[Format] | None, typer.Option(help="File format; repeat for several.", show_default="onnx")
     ] = None,
     precision: Annotated[
-        list[Precision] | None, typer.Option(help="Of the weights; given again, one more.", show_default="float32")
+        list[Precision] | None,
+        typer.Option(help="Precision of the weights; repeat for several.", show_default="float32"),
     ] = None,
-    card: Annotated[bool, typer.Option("--card", help="Write a model card beside the exports, too.")] = False,
+    card: Annotated[bool, typer.Option("--card", help="Also write a model card.")] = False,
     root: Root = None,
 ) -> int:
-    """Export a run to ONNX, LiteRT, OpenVINO or a SavedModel, each checked against its predictions.
+    """Export a run to ONNX, LiteRT, OpenVINO or SavedModel, and check it against the run's predictions.
 
-    Every export answers the run's test images before it takes its place, and is refused where it is too far from
-    predictions.csv. With --card and no format, the model card alone is written.
+    Every export predicts the run's test images. It is rejected if its predictions differ too much from
+    predictions.csv. With --card and no format, only the model card is written.
     """
     chosen = lookup.open_run(run, root or runs_dir())
     if not chosen.finished:
@@ -41,16 +42,16 @@ def export(
             f"Run {chosen.id} is not finished. Finish it with: python run_guide.py evaluate {chosen.id}"
         )
     wanted = _wanted([str(each) for each in format or ()], [str(each) for each in precision or ()])
-    refused = 0 if card and not format and not precision else _export(chosen, wanted)
+    rejected = 0 if card and not format and not precision else _export(chosen, wanted)
     if card:
         from models.engine.model_card import card as model_card
 
         console.say(f"Written: {model_card.write(chosen)}")
-    return 1 if refused else 0
+    return 1 if rejected else 0
 
 
 def _wanted(formats: list[str], precisions: list[str]) -> list[tuple[str, str]]:
-    """Return the pairs that are asked for; "all" leaves out what cannot be, a format by name does not."""
+    """Return the requested (format, precision) pairs; "all" skips pairs that do not exist, a named format does not."""
     precisions = list(dict.fromkeys(precisions)) or [export_store.FLOAT32]
     if ALL in formats:
         return [(f, p) for f, valid in export_store.PRECISIONS.items() for p in precisions if p in valid]
@@ -61,25 +62,25 @@ def _wanted(formats: list[str], precisions: list[str]) -> list[tuple[str, str]]:
 
 
 def _export(run: run_folder.Run, wanted: list[tuple[str, str]]) -> int:
-    """Make exports and show them as a table; return how many were refused."""
+    """Make exports and print them as a table; return the number of rejected ones."""
     for format, _ in wanted:
         export_store.need(format, to_make=True)
     from models.engine.export import exporter
 
     source = exporter.Source(run)
-    made, refused = [], []
+    made, rejected = [], []
     for number, (format, precision) in enumerate(wanted, start=1):
         console.say(f"[{number}/{len(wanted)}] {format}-{precision}")
         try:
             made.append(exporter.export(source, format, precision))
         except LeukoBenchError as problem:
-            refused.append(str(problem))
+            rejected.append(str(problem))
             console.error(str(problem))
     if made:
         images = made[0]["images"]
         console.table(f"Exports of {run.id}, checked on {images} test images", COLUMNS, list(map(_row, made)))
         console.say(f"  {run.file(export_store.FOLDER)}")
-    return len(refused)
+    return len(rejected)
 
 
 def _row(made: dict) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""The command that measures how faithful heatmaps are."""
+"""Command `faithfulness`: measure how faithful heatmaps are."""
 
 from typing import Annotated
 
@@ -14,11 +14,13 @@ from utils.runs import lookup
 
 def faithfulness(
     run: Annotated[str, typer.Argument(help="Run, or a model's name for its latest run.")],
-    images: Annotated[int, typer.Option(min=2, help="Test images to measure on.")] = 100,
-    method: Annotated[list[Method] | None, typer.Option(help="Methods.", show_default="all that fit the model")] = None,
+    images: Annotated[int, typer.Option(min=2, help="Number of test images.")] = 100,
+    method: Annotated[
+        list[Method] | None, typer.Option(help="Heatmap method; repeat for several.", show_default="all for the model")
+    ] = None,
     root: Root = None,
 ) -> None:
-    """Judge if a run's heatmaps name what the prediction rests on, lie in nuclei and depend on the weights."""
+    """Measure whether heatmaps mark pixels that matter, lie in nuclei and depend on the weights."""
     from data.imaging.nucleus_masks import knows_nuclei
     from models.engine.explain import faithfulness
     from utils.runs import faithfulness_file
@@ -29,7 +31,7 @@ def faithfulness(
     scores = faithfulness.measure(chosen, images, [each.value for each in method or ()])
     config, rows = chosen.config(), faithfulness_file.read(chosen)
     count = f"{len(scores[0].deletion)} test images"
-    nuclei = "as they were drawn" if knows_nuclei(config["dataset"]) else "found by the colour of their stain"
+    nuclei = "from the drawing" if knows_nuclei(config["dataset"]) else "segmented by stain colour"
     table = faithfulness_tables.table(rows, f"{chosen.label()}: faithfulness of heatmaps on {count}, nuclei {nuclei}")
     show_table(table)
     for sentence in faithfulness_tables.sentences(rows, config.get("heatmap_method", "gradcam")):

@@ -1,4 +1,4 @@
-"""The command that ranks every model and recipe by what is left of its accuracy when the stain is no help."""
+"""Command `leaderboard`: rank models and recipes by their accuracy under another class's stain."""
 
 from guide.views import show_tables
 from models.engine.cli import Root
@@ -8,7 +8,7 @@ from utils.runs.run_folder import FIGURES
 
 
 def leaderboard(root: Root = None) -> None:
-    """Rank every model and recipe of a root by its accuracy on new stain groups under another class's stain."""
+    """Rank all models and recipes by accuracy on unseen stain groups in the stain of another class."""
     from utils.runs import leaderboard as board
     from utils.tables import leaderboard as leaderboard_tables
     from utils.tables import recipes as recipes_tables

@@ -1,4 +1,4 @@
-"""The menu: choose a step, answer its questions, come back. Runs the same functions as the command line."""
+"""The menu: choose a step and answer its questions. It runs the same functions as the command line."""
 
 import contextlib
 import dataclasses
@@ -21,18 +21,18 @@ from utils.runs import run_folder
 from utils.text import NOTICE
 
 FOLDER_KEY, FOLDER_TITLE = "f", "Other folder of runs"
-COLUMN = 40  # characters of a column of the menu: group, number, one letter or two, a title of at most 25
+COLUMN = 40  # characters of a column of the menu: group, number, key, title
 
 
 def run() -> None:
-    """Open the menu on stdin and stdout; return when the person leaves, by q, Ctrl-C or the end of the input."""
+    """Open the menu on stdin and stdout; return after q, Ctrl-C or the end of the input."""
     if sys.stdin is None:
-        raise LeukoBenchError("The menu needs an input. Commands work without: python run_guide.py --help")
+        raise LeukoBenchError("The menu needs standard input. Commands work without it: python run_guide.py --help")
     if hasattr(sys.stdin, "reconfigure"):
         sys.stdin.reconfigure(errors="surrogateescape")
     if sys.stdin.isatty():
         with contextlib.suppress(ImportError):
-            import readline  # noqa: F401  # arrow keys and history at the questions
+            import readline  # noqa: F401  # arrow keys and history
     root = runs_dir()
     show(root)
     while True:
@@ -48,7 +48,7 @@ def run() -> None:
         except Back:
             show(root)
         except Leave:
-            say("Left LeukoBench.")
+            say("LeukoBench closed.")
             return
 
 
@@ -62,7 +62,7 @@ def show(root: Path) -> None:
             console.print(line)
         return
     starts = [row for row, line in enumerate(lines) if not line.plain.startswith(" ")]
-    half = min(starts, key=lambda row: (max(row, len(lines) - row), -row))  # the group that begins the right column
+    half = min(starts, key=lambda row: (max(row, len(lines) - row), -row))  # first line of the right column
     for left, right in zip_longest(lines[:half], lines[half:], fillvalue=Text()):
         if right:
             left.pad_right(COLUMN - left.cell_len)
@@ -70,7 +70,7 @@ def show(root: Path) -> None:
 
 
 def _lines() -> list[Text]:
-    """Return one line a step, the first of a group with its name, and one for the folder of runs."""
+    """Return one line per step and one for the folder of runs; the first line of a group shows its name."""
     lines = []
     for group, steps in groupby(STEPS, key=lambda step: step.group):
         for position, step in enumerate(steps):
@@ -79,10 +79,10 @@ def _lines() -> list[Text]:
 
 
 def status(root: Path) -> str:
-    """Return one line or two: which datasets, how many runs, and where."""
-    found = [f"{name} ({words})" for name, words in datasets().items()]
+    """Return two lines: the datasets, and the runs with their folder."""
+    found = [f"{name} ({images})" for name, images in datasets().items()]
     more = f" and {len(found) - 2} more" if len(found) > 2 else ""
-    data = ", ".join(found[:2]) + more or "none yet (training makes synthetic smears)"
+    data = ", ".join(found[:2]) + more or "none yet (training generates synthetic smears)"
     every = run_folder.find_runs(root)
     finished = sum(run.finished for run in every)
     runs = f"{finished} finished" + (f", {len(every) - finished} not finished" if finished < len(every) else "")
@@ -92,7 +92,7 @@ def status(root: Path) -> str:
 
 
 def find(text: str) -> Step | None:
-    """Return the step of a number, a letter or a command's name; say what is valid where there is none."""
+    """Return the step with a number, key or command name; print an error and return None if there is none."""
     for number, step in enumerate(STEPS, start=1):
         if text in (str(number), step.key) or (step.command and text in (step.command, step.command.split()[-1])):
             return step
@@ -102,7 +102,7 @@ def find(text: str) -> Step | None:
 
 
 def perform(step: Step, root: Path) -> None:
-    """Ask for a step's parameters, run it, and report how it ended; an error leads back to the menu.
+    """Ask for a step's parameters, run it and report the result; errors are printed.
 
     Raises:
         Back, Leave: see `guide.questions.read`.
@@ -116,11 +116,11 @@ def perform(step: Step, root: Path) -> None:
         return
     say(f"\n$ {command_line(step.command or 'train', asked, values)}\n", style="dim")
     code = run_safely(functools.partial(step.function, **values))
-    say("\nDone." if code == 0 else "\nThat did not finish; nothing that was finished before is lost.", style="bold")
+    say("\nDone." if code == 0 else "\nThis step did not finish. Earlier results are kept.", style="bold")
 
 
 def collect(step: Step, asked: list[Parameter], root: Path) -> dict[str, Any]:
-    """Ask for what a step needs and return every parameter's value, going back a question where wanted.
+    """Ask for a step's parameters and return all their values; "b" returns to the previous question.
 
     Raises:
         Back: from the first question.
@@ -135,30 +135,30 @@ def collect(step: Step, asked: list[Parameter], root: Path) -> dict[str, Any]:
     first = [p for p in open_ones if p.required or p.name in step.ask]
     later = [p for p in open_ones if p not in first]
     questions: list[Parameter | None] = [*first, *([None] if later else [])]
-    position, behind = 0, []
+    position, asked_positions = 0, []
     while position < len(questions):
         try:
             parameter = questions[position]
             if parameter is None:
                 questions[position + 1 :] = later if confirm(_other_settings(later, values)) else []
-                behind.append(position)
+                asked_positions.append(position)
             else:
-                offered, there = _offered(parameter, values, root, step)
-                if not there:  # the command's own default does, whatever was said before the person went back
+                offered, applies = _offered(parameter, values, root, step)
+                if not applies:  # use the default, also after an earlier answer
                     values[parameter.name] = next(p.default for p in asked if p.name == parameter.name)
                 else:
                     values[parameter.name] = ask(parameter, offered, functools.partial(_check, parameter, values))
-                    behind.append(position)
+                    asked_positions.append(position)
             position += 1
         except Back:
-            if not behind:
+            if not asked_positions:
                 raise
-            position = behind.pop()  # the last one that was asked: some do not concern what was answered
+            position = asked_positions.pop()  # the last question that was asked; some were skipped
     return values
 
 
 def choose_root(root: Path) -> Path:
-    """Ask which folder of runs the menu looks at."""
+    """Ask for the folder of runs that the menu uses."""
     found = list(roots(root).items())
     console.print()
     for number, (path, count) in enumerate(found, start=1):
@@ -176,7 +176,7 @@ def _check(parameter: Parameter, answers: dict[str, Any], value: Any) -> None:
 
 
 def _offered(parameter: Parameter, answers: dict[str, Any], root: Path, step: Step) -> tuple[Choices | None, bool]:
-    """Return what can be chosen, and whether it makes sense to ask."""
+    """Return the list to choose from, and whether the question applies."""
     if not concerns(parameter.name, answers):
         return None, False
     try:

@@ -1,4 +1,4 @@
-"""The parameters of a command, read from its signature: what the menu asks for is what the command line takes."""
+"""Parameters of a command, read from its signature, so that menu and command line take the same values."""
 
 import enum
 import inspect
@@ -23,14 +23,14 @@ class Parameter:
     """One parameter of a command.
 
     Attributes:
-        name: of the function's parameter.
-        type: str, int, float, bool, Path or an Enum; of one element where `many`.
+        name: name of the function's parameter.
+        type: str, int, float, bool, Path or an Enum; for a list, the type of one element.
         many: whether it takes a list.
-        default: REQUIRED where there is none.
-        help: the command line's own words.
-        flag: how the command line spells it ("--dataset"); "" for an argument by position.
-        low, high: limits of a number, both allowed; infinite where there are none.
-        default_words: what a default of None stands for ("all"); "" where the command line does not say it.
+        default: default value; REQUIRED if there is none.
+        help: help text of the command line.
+        flag: its name on the command line ("--dataset"); "" for a positional argument.
+        low, high: inclusive limits of a number; infinite if there are none.
+        default_text: text for a default of None ("all"); "" if the command line shows none.
     """
 
     name: str
@@ -41,37 +41,37 @@ class Parameter:
     flag: str
     low: float
     high: float
-    default_words: str = ""
+    default_text: str = ""
 
     @property
     def required(self) -> bool:
-        """Whether an answer must be given; every command needs at least one element of a required list."""
+        """Whether a value is required; a required list needs at least one element."""
         return self.default is REQUIRED
 
     @property
     def label(self) -> str:
-        """Name as a person reads it."""
+        """Name for display."""
         return self.name.strip("_").replace("_", " ")
 
     def values(self) -> list[str]:
-        """Return the valid values where the type lists them, else nothing."""
+        """Return the valid values of an Enum, else an empty list."""
         return [str(member.value) for member in self.type] if issubclass(self.type, enum.Enum) else []
 
     def parse(self, text: str | list[str]) -> Any:
-        """Turn an answer, or the chosen names of a list, into the value the function takes.
+        """Turn an answer, or the names chosen from a list, into the value of the parameter.
 
         Raises:
-            LeukoBenchError: the text is no such value.
+            LeukoBenchError: the text is not a valid value.
         """
         if isinstance(text, list):
             return [self._one(part) for part in text]
         if not self.many:
             return self._one(text)
         try:
-            # Backslashes separate folders on Windows and protect spaces elsewhere.
+            # A backslash separates folders on Windows and escapes spaces elsewhere.
             return [self._one(part) for part in shlex.split(text, posix=os.name != "nt")]
         except ValueError as problem:
-            raise LeukoBenchError(f"Cannot read that ({problem}).") from None
+            raise LeukoBenchError(f"Cannot read this answer: {problem}.") from None
 
     def _one(self, text: str) -> Any:
         if self.type is bool:
@@ -94,24 +94,24 @@ class Parameter:
         try:
             number = self.type(text)
         except ValueError:
-            raise LeukoBenchError(f"{self.label} takes a {kind}; received '{text}'.") from None
+            raise LeukoBenchError(f"{self.label} must be a {kind}; received '{text}'.") from None
         if not self.low <= number <= self.high:
             low = "" if math.isinf(self.low) else f" from {_plain(self.low)}"
             high = "" if math.isinf(self.high) else f" up to {_plain(self.high)}"
-            raise LeukoBenchError(f"{self.label} takes a {kind}{low}{high}; received {text}.")
+            raise LeukoBenchError(f"{self.label} must be a {kind}{low}{high}; received {text}.")
         return number
 
 
 def parameters(function: Callable[..., Any]) -> list[Parameter]:
-    """Read the parameters of a command, in the order of its signature."""
+    """Return the parameters of a command, in the order of its signature."""
     hints = typing.get_type_hints(function, include_extras=True)
     return [_parameter(each, hints[each.name]) for each in inspect.signature(function).parameters.values()]
 
 
 def command_line(command: str, asked: Sequence[Parameter], values: Mapping[str, Any]) -> str:
-    """Return the command line that does the same: the arguments and every option that differs from its default.
+    """Return the equivalent command line: arguments, and options that differ from their default.
 
-    A tracking URI is left without its password.
+    The password of a tracking URI is removed.
     """
     words = ["python", "run_guide.py", *command.split()]
     for parameter in asked:
@@ -119,7 +119,7 @@ def command_line(command: str, asked: Sequence[Parameter], values: Mapping[str, 
         if value == parameter.default or value in (None, "", []):
             continue
         texts = [_text(each) for each in (value if parameter.many else [value])]
-        if parameter.name == "mlflow":  # its password is for nobody who looks at the screen
+        if parameter.name == "mlflow":  # never show its password
             texts = [mlflow_client.shown(text) for text in texts]
         if parameter.type is bool:
             words.append(parameter.flag if value else parameter.flag.replace("--", "--no-", 1))
@@ -132,7 +132,7 @@ def _text(value: object) -> str:
     return str(value.value if isinstance(value, enum.Enum) else value)
 
 
-def _parameter(given: inspect.Parameter, hint: Any) -> Parameter:
+def _parameter(signature: inspect.Parameter, hint: Any) -> Parameter:
     hint, info = (hint.__origin__, hint.__metadata__[0]) if hasattr(hint, "__metadata__") else (hint, None)
     if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union:
         hint = next(part for part in typing.get_args(hint) if part is not types.NoneType)
@@ -142,19 +142,19 @@ def _parameter(given: inspect.Parameter, hint: Any) -> Parameter:
     flags = [name for name in getattr(info, "param_decls", None) or () if name.startswith("--")]
     is_argument = type(info).__name__ == "ArgumentInfo"
     low, high = getattr(info, "min", None), getattr(info, "max", None)
-    words = getattr(info, "show_default", None)
+    default_text = getattr(info, "show_default", None)
     return Parameter(
-        name=given.name,
+        name=signature.name,
         type=hint,
         many=many,
-        default=given.default,
+        default=signature.default,
         help=(getattr(info, "help", None) or "").strip(),
         flag=""
         if is_argument
-        else (flags[0] if flags else f"--{given.name.strip('_').replace('_', '-')}").split("/")[0],
+        else (flags[0] if flags else f"--{signature.name.strip('_').replace('_', '-')}").split("/")[0],
         low=-math.inf if low is None else low,
         high=math.inf if high is None else high,
-        default_words=words if isinstance(words, str) else "",
+        default_text=default_text if isinstance(default_text, str) else "",
     )
 
 

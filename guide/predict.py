@@ -1,4 +1,4 @@
-"""The command that predicts new images with a run."""
+"""Command `predict`: predict new images with a run."""
 
 import csv
 import sys
@@ -18,22 +18,22 @@ from utils.paths import runs_dir
 from utils.runs import lookup
 from utils.runs.run_folder import FIGURES, Run
 
-SHOWN = 20  # rows on screen
+SHOWN = 20  # rows printed
 SHEET = 8  # images on one sheet of heatmaps
 
 
 def predict(
     run: Annotated[str, typer.Argument(help="Run, or a model's name for its latest run.")],
     paths: Annotated[list[Path], typer.Argument(help="Images, folders, or patterns in quotes ('new/**/*.png').")],
-    output: Annotated[Path | None, typer.Option(help="CSV to write: every image; - for stdout.")] = None,
-    heatmaps: Annotated[bool, typer.Option(help="Draw where the model looked, too.")] = False,
-    export: Annotated[str, typer.Option(help="Export of the run that answers: onnx-int8, ...; none: Keras.")] = "",
+    output: Annotated[Path | None, typer.Option(help="CSV file for all predictions; - for stdout.")] = None,
+    heatmaps: Annotated[bool, typer.Option(help="Also draw heatmaps.")] = False,
+    export: Annotated[str, typer.Option(help="Predict with this export (onnx-int8, ...). Default: Keras.")] = "",
     root: Root = None,
 ) -> int:
     """Predict new images: class and probabilities as a table and as CSV.
 
-    Folders are searched for images with the folders below them, except those whose names begin with "." or "_". Files
-    that are no images are named with the reason and left out; only if none could be read the command ends with 1.
+    Folders are searched with their subfolders, except those whose names begin with "." or "_". Unreadable files are
+    skipped with a warning; the exit code is 1 only if no image could be read.
     """
     from models.engine.serving import predict as predicting
 
@@ -55,7 +55,7 @@ def predict(
             counts[each.predicted] += 1
             readable += [path] if heatmaps else []
             first += [each] if len(first) < SHOWN else []
-        if not counts:  # before an empty file is written
+        if not counts:  # before an empty file would be written
             raise LeukoBenchError(f"None of the {len(found)} files could be read as an image.")
     say = console.warn if to_stdout else console.say
     if not to_stdout:
@@ -81,12 +81,12 @@ def _show(run: Run, classes: list[str], predictions: list[Any], total: int) -> N
     for each in predictions:
         values = each.probabilities if len(classes) <= 5 else ()
         rows.append([each.path, each.predicted, *(f"{value:.3f}" for value in (each.probability, *values))])
-    more = f", the first {len(rows)} of {total} images (--output FILE.csv writes all)" if total > len(rows) else ""
-    console.table(f"{run.label()}{more}", heads, rows)
+    rest = f", the first {len(rows)} of {total} images (--output FILE.csv writes all)" if total > len(rows) else ""
+    console.table(f"{run.label()}{rest}", heads, rows)
 
 
 def _sheets(run: Run, paths: list[Path]) -> Iterator[Path]:
-    """Draw the images with heatmaps, a few a sheet, into the run's figures."""
+    """Draw the images with heatmaps into the run's figures, SHEET images per sheet."""
     from models.engine.explain import explainer
     from visualization.images import heatmap_sheets
 
@@ -99,7 +99,7 @@ def _sheets(run: Run, paths: list[Path]) -> Iterator[Path]:
 
 @contextmanager
 def _writer(output: Path | None, heads: list[str]) -> Iterator[Callable[[list[str]], Any]]:
-    """Yield what writes a row: to a file that is there whole or not at all, to stdout, or nowhere."""
+    """Yield a function that writes a row: to a file (atomically), to stdout, or nowhere."""
     if output is None:
         yield lambda row: None
     elif str(output) == "-":

@@ -1,4 +1,4 @@
-"""The command that shows what the dataset variants do to the images."""
+"""Command `data preview`: draw images in the dataset variants."""
 
 from collections.abc import Sequence
 from enum import StrEnum
@@ -21,7 +21,7 @@ MASKS = ("nuclei", "masked")
 
 
 class Changed(StrEnum):
-    """Names of `data.preprocessing` but the images as they are."""
+    """Variants of data/imaging/variants.py except the unchanged images."""
 
     clahe = "clahe"
     gray = "gray"
@@ -35,16 +35,16 @@ class Changed(StrEnum):
 def preview(
     dataset: Dataset = "",
     variant: Annotated[
-        list[Changed] | None, typer.Option(help="Variant to show, as often as wanted.", show_default="all")
+        list[Changed] | None, typer.Option(help="Variant; repeat for several.", show_default="all")
     ] = None,
     count: Annotated[int, typer.Option(min=1, max=20, help="Images of each class.")] = 3,
     reference: Annotated[
         str,
-        typer.Option(help="Image whose stain is the aim: <Class>/<file> or any file; empty: as in training."),
+        typer.Option(help="Reference image of the stain: <Class>/<file> or any file. Default: as in training."),
     ] = "",
-    output: Annotated[Path | None, typer.Option(help="Folder of the sheet.", show_default="runs/figures")] = None,
+    output: Annotated[Path | None, typer.Option(help="Folder for the figure.", show_default="runs/figures")] = None,
 ) -> None:
-    """Draw images before and after the dataset variants; on synthetic smears, measure the masks as well."""
+    """Draw images before and after the dataset variants; on synthetic smears also measure the masks."""
     from data import catalog
     from data.datasets import index
     from data.imaging import variants as preprocessing
@@ -60,11 +60,11 @@ def preview(
     chosen = [preprocessing.Variant(name=each) for each in names]
     if any(map(preprocessing.needs_reference, chosen)):
         path = _reference(folder, split.manifest, reference)
-        aim = _pixels(path)
-        chosen = [preprocessing.with_reference(each, aim, path.name) for each in chosen]
-        examples.insert(0, variant_preview.Example(aim, _caption("reference", path.name)))
+        target = _pixels(path)
+        chosen = [preprocessing.with_reference(each, target, path.name) for each in chosen]
+        examples.insert(0, variant_preview.Example(target, _caption("reference", path.name)))
     console.table(
-        "Dataset variants", ("variant", "what it shows"), [(each, preprocessing.DESCRIPTIONS[each]) for each in names]
+        "Dataset variants", ("variant", "description"), [(each, preprocessing.DESCRIPTIONS[each]) for each in names]
     )
     about = "Training images of each class, in the order of their hashes"
     sheet = variant_preview.variant_sheet(examples, chosen, f"Dataset variants of {name}", about)
@@ -75,7 +75,7 @@ def preview(
 
 
 def _reference(folder: Path, manifest: "Manifest", asked: str) -> Path:
-    """Return the image asked for, or the one that training on the default split would take."""
+    """Return the requested image, or the one that training on the default split uses."""
     from data.imaging import variants as preprocessing
 
     known = [row.image for row in manifest.rows]
@@ -85,7 +85,7 @@ def _reference(folder: Path, manifest: "Manifest", asked: str) -> Path:
         return Path(asked)
     if asked:
         raise LeukoBenchError(
-            f"There is no image '{asked}' to take as the reference.{nearest(asked, known)} "
+            f"There is no image '{asked}' for the reference.{nearest(asked, known)} "
             "Give <Class>/<file> of the dataset, or the path of an image."
         )
     paths = [folder / row.image for row in manifest.subset("train")]
@@ -93,7 +93,7 @@ def _reference(folder: Path, manifest: "Manifest", asked: str) -> Path:
 
 
 def _measure(folder: Path, images: Sequence[str]) -> None:
-    """Say how well the nuclei are found, on smears whose true masks were drawn with them."""
+    """Print how well nuclei are found on synthetic smears, whose true masks are known."""
     from data.imaging import nucleus_segmentation
 
     scores: dict[str, list[tuple[float, float]]] = {}

@@ -1,4 +1,4 @@
-"""Ask for one value on the terminal or from a pipe, again until the answer is right."""
+"""Ask for one value on the terminal or from a pipe until the answer is valid."""
 
 import sys
 from collections.abc import Callable, Sequence
@@ -17,15 +17,15 @@ INDENT = 7  # characters before a value of a list: its number
 
 
 class Back(Exception):
-    """The person wants the question before."""
+    """The user wants to return to the previous question."""
 
 
 class Leave(Exception):
-    """The person wants to go: q, Ctrl-C or the end of the input."""
+    """The user leaves the menu: q, Ctrl-C or the end of the input."""
 
 
 def read(prompt: str) -> str:
-    """Read one answer without the spaces around it.
+    """Read one answer and strip the spaces around it.
 
     Raises:
         Back: "b" or "back".
@@ -37,7 +37,7 @@ def read(prompt: str) -> str:
         print()
         raise Leave from None
     if not sys.stdin.isatty():
-        print(text)  # a terminal shows what is typed; a transcript should too
+        print(text)  # a terminal shows what is typed; with a pipe, print it
     if text.lower() in ("q", "quit"):
         raise Leave
     if text.lower() in ("b", "back"):
@@ -49,9 +49,9 @@ def ask(parameter: Parameter, choices: Choices | None, check: Callable[[Any], No
     """Ask for a parameter until the answer is valid.
 
     Args:
-        parameter: what to ask for.
-        choices: list to choose from by number or name; None asks for text.
-        check: raises LeukoBenchError where the value is not acceptable.
+        parameter: the parameter.
+        choices: list to choose from by number or name; None asks for free text.
+        check: raises LeukoBenchError if the value is not valid.
 
     Raises:
         Back, Leave: see `read`.
@@ -61,13 +61,13 @@ def ask(parameter: Parameter, choices: Choices | None, check: Callable[[Any], No
     default = _default(parameter, choices)
     _explain(parameter, choices)
     hint = "several: 1 3, or all" if choices and parameter.many else ""
-    shown = "" if default is REQUIRED else f"[{_shown(default, parameter.default_words)}]"
+    shown = "" if default is REQUIRED else f"[{_shown(default, parameter.default_text)}]"
     prompt = "  " + " ".join(part for part in (parameter.label, f"({hint})" if hint else "", shown) if part)
     while True:
         text = read(prompt)
         try:
             if not text and default is REQUIRED:
-                raise LeukoBenchError(f"This needs an answer: {parameter.label}. (b goes back, q quits)")
+                raise LeukoBenchError(f"An answer is required: {parameter.label}. (b goes back, q quits)")
             value = parameter.parse(_chosen(text, parameter.many, choices)) if text else default
             check(value)
             return value
@@ -85,19 +85,19 @@ def confirm(question: str) -> bool:
 
 
 def _default(parameter: Parameter, choices: Choices | None) -> Any:
-    """Return what Enter gives; REQUIRED where an answer is needed."""
+    """Return the value for an empty answer; REQUIRED if an answer is needed."""
     return choices.values[0] if parameter.name == "dataset" and choices else parameter.default
 
 
 def _explain(parameter: Parameter, choices: Choices | None) -> None:
     console.print()
-    # The command line's help names the values of a type, which here stand in a list below.
+    # The help text lists the values; here they are printed as a numbered list below.
     if text := parameter.help.replace(f": {', '.join(parameter.values())}.", "."):
         console.print(Text(fill(text, WIDTH, initial_indent="  ", subsequent_indent="  ")))
     if choices is None:
         return
     listed = choices.values[: len(choices.notes)]
-    # Notes stand in one column, which is as far to the right as the longest of them allows.
+    # Notes start in one column, which leaves room for the longest note.
     column = min(max(map(len, listed)), max(0, WIDTH - INDENT - 2 - max(map(len, choices.notes)))) + INDENT
     for number, (value, note) in enumerate(zip(listed, choices.notes, strict=True), start=1):
         line = Text.assemble((f"  {number:>4} ", "bold cyan"), value)
@@ -108,21 +108,23 @@ def _explain(parameter: Parameter, choices: Choices | None) -> None:
         console.print(line)
     if older := len(choices.values) - len(listed):
         numbers = f"{len(listed) + 1} to {len(choices.values)}" if older > 1 else f"{len(choices.values)}"
-        console.print(Text(f"  Not listed: {older} older. Their number, {numbers}, or name can be typed.", style="dim"))
+        console.print(
+            Text(f"  Not listed: {older} older runs. Type their number ({numbers}) or their name.", style="dim")
+        )
 
 
-def _shown(default: Any, words: str) -> str:
+def _shown(default: Any, text: str) -> str:
     if isinstance(default, bool):
         return "y" if default else "n"
     if default in (None, "", []):
-        return words or "none"
+        return text or "none"
     if isinstance(default, list):
         return " ".join(map(str, default))
     return str(default if isinstance(default, Path | str) else getattr(default, "value", default))
 
 
 def _chosen(text: str, many: bool, choices: Choices | None) -> str | list[str]:
-    """Turn numbers and names of a list into the names; a name may hold spaces."""
+    """Turn numbers and names into names of the list; a name may contain spaces."""
     if choices is None:
         return text
     if not many:

@@ -1,4 +1,4 @@
-"""The command that measures whether pictures that are no smears are refused, and smears are not."""
+"""Command `refusal`: test whether pictures that are not smears are rejected (out-of-distribution detection)."""
 
 from time import perf_counter
 from typing import TYPE_CHECKING, Annotated
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 
 def refusal(
-    runs: Annotated[list[str], typer.Argument(help="Runs or models; those of one split share every picture.")],
-    pictures: Annotated[int, typer.Option(min=1, help="Pictures of each family, drawn or changed.")] = 100,
+    runs: Annotated[list[str], typer.Argument(help="Runs or models. Runs on the same split use the same pictures.")],
+    pictures: Annotated[int, typer.Option(min=1, help="Pictures per family.")] = 100,
     root: Root = None,
 ) -> None:
-    """Measure how well pictures that are no smears are refused, and whether test images are not."""
+    """Measure how many pictures that are not smears are rejected, and how many test images are."""
     from data.ood import reference_distribution
     from models.engine.robustness import ood_benchmark
     from utils.runs import ood_file
@@ -54,7 +54,7 @@ def refusal(
 
 
 def _milliseconds(known: "Reference") -> float:
-    """Return the median time of a verdict, from pixels on."""
+    """Return the median time of a verdict in ms, from pixels to verdict."""
     from statistics import median
 
     from data.ood import image_statistics, ood_images

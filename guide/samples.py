@@ -1,4 +1,4 @@
-"""The command that finds example images: of the classes of a dataset, or by how a run answered."""
+"""Command `samples`: find example images of a dataset's classes, or by a run's predictions."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from guide.choices import short
-from guide.matrices import class_named
+from guide.confusion import class_named
 from models.engine.cli import Root
 from utils import console
 from utils.errors import LeukoBenchError
@@ -24,30 +24,28 @@ Subset = StrEnum("Subset", {name.upper(): name for name in (*SUBSETS, ALL)})
 
 
 def samples(
-    run: Annotated[str, typer.Argument(help="Run whose predictions to look into; none: images of a dataset.")] = "",
-    outcome: Annotated[Outcome, typer.Option(help="How the run answered, most telling first.")] = Outcome.ALL,
-    class_: Annotated[str, typer.Option("--class", help="Only images of this class; none: of each.")] = "",
-    count: Annotated[int, typer.Option(min=1, max=1000, help="Images of each class.")] = 6,
-    subset: Annotated[Subset | None, typer.Option(help="None: test of a run, all of a dataset.")] = None,
-    dataset: Annotated[str, typer.Option(help="Dataset; none: the only one.")] = "",
-    split: Annotated[str, typer.Option(help="Split that says the subsets of a dataset.")] = split_spec.DEFAULT,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of that split.")] = 42,
+    run: Annotated[str, typer.Argument(help="Run. Default: images of a dataset.")] = "",
+    outcome: Annotated[Outcome, typer.Option(help="Right, wrong or unsure predictions.")] = Outcome.ALL,
+    class_: Annotated[str, typer.Option("--class", help="Only images of this class. Default: every class.")] = "",
+    count: Annotated[int, typer.Option(min=1, max=1000, help="Images per class.")] = 6,
+    subset: Annotated[Subset | None, typer.Option(help="Subset. Default: test for a run, all for a dataset.")] = None,
+    dataset: Annotated[str, typer.Option(help="Dataset. Default: the only one.")] = "",
+    split: Annotated[str, typer.Option(help="Split that defines the subsets of a dataset.")] = split_spec.DEFAULT,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the split.")] = 42,
     root: Root = None,
 ) -> None:
-    """Find example images: of each class of a dataset, or right, wrong and unsure ones of a run."""
+    """Find example images of a dataset's classes, or right, wrong and unsure predictions of a run."""
     if run:
         if dataset:
             raise LeukoBenchError(f"Received the run {run} and --dataset {dataset}: give one of them.")
         if subset is Subset.TRAIN:
             raise LeukoBenchError(
-                "Received --subset train: a run predicts val and test images alone. Valid: val, test, all."
+                "Received --subset train: a run has predictions of val and test images only. Valid: val, test, all."
             )
         _of_run(lookup.open_run(run, root or runs_dir()), outcome.value, class_, count, (subset or Subset.TEST).value)
         return
     if outcome is not Outcome.ALL:
-        raise LeukoBenchError(
-            f"--outcome {outcome.value} is about a run's answers: name a run, as in: samples cnn --outcome right"
-        )
+        raise LeukoBenchError(f"--outcome {outcome.value} needs a run, for example: samples cnn --outcome right")
     _of_dataset(dataset, class_, count, (subset or Subset.ALL).value, (split, seed), root or runs_dir())
 
 
@@ -57,15 +55,13 @@ def _of_run(run: Run, outcome: str, name: str, count: int, subset: str) -> None:
     config = run.config()
     name = class_named(name, config["classes"])
     table = run.predictions(None if subset == ALL else subset)
-    try:
+    with run.named_in_errors():
         found = ranked(table, outcome, name)
-    except LeukoBenchError as error:
-        raise LeukoBenchError(f"Run {run.id}: {error}") from None
     place = {label: k for k, label in enumerate(config["classes"])}
     chosen = found.groupby("label", sort=False).head(count)
     chosen = chosen.sort_values("label", key=lambda labels: labels.map(place), kind="stable").reset_index(drop=True)
     kind = {"all": "", "unsure": ""}.get(outcome, f"{outcome} ")
-    order = {"all": "by name", "unsure": "least sure first"}.get(outcome, "surest first")
+    order = {"all": "by name", "unsure": "least certain first"}.get(outcome, "most certain first")
     of = "validation and test" if subset == ALL else f"{subset} subset"
     what = f"{kind}images{f' of {name}' if name else ''}"
     if chosen.empty:
@@ -98,7 +94,7 @@ def _of_dataset(dataset: str, name: str, count: int, subset: str, split_of: tupl
     folder = raw_dir(dataset)
     rows = [(image, label, subsets[image]) for label, images in chosen.items() for image in images]
     of = "all subsets" if subset == ALL else f"{subset} subset"
-    title = f"{dataset}: {len(rows)} images{f' of {name}' if name else ''}, {of} of split {split}, picked by hash"
+    title = f"{dataset}: {len(rows)} images{f' of {name}' if name else ''}, {of} of split {split}, ordered by hash"
     console.table(f"{title}, in {short(folder)}", ("Image", "Class", "Subset"), rows)
     path = root / FIGURES / dataset / sample_sheets.file_name(subset, "", name)
     _say_sheet(sample_sheets.draw_samples(dataset, chosen, title, path), folder)
@@ -108,5 +104,5 @@ def _say_sheet(path: object, folder: object) -> None:
     if path:
         console.say(f"Sheet: {path}")
     else:
-        console.warn(f"No sheet: none of these images is in {folder}.")
+        console.warn(f"No sheet: the images are not in {folder}.")
     console.notice()

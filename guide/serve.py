@@ -1,4 +1,4 @@
-"""The command that starts the web page."""
+"""Command `serve`: start the web page."""
 
 import secrets
 from typing import Annotated
@@ -17,18 +17,20 @@ HOST, PORT, TOKEN = "127.0.0.1", 8765, "LEUKOBENCH_TOKEN"
 
 
 def serve(
-    host: Annotated[str, typer.Option(help="Address; any but this machine's own needs a token.")] = HOST,
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = PORT,
-    token: Annotated[str, typer.Option(help="What clients must send.", envvar=TOKEN, show_default=False)] = "",
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; addresses other than localhost need a token.")
+    ] = HOST,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 chooses a free port.")] = PORT,
+    token: Annotated[str, typer.Option(help="Token that clients must send.", envvar=TOKEN, show_default=False)] = "",
     export: Annotated[
-        str, typer.Option(help="Export that answers for the runs that have it: onnx-int8, ...; none: Keras.")
+        str, typer.Option(help="Predict with this export (onnx-int8, ...) where a run has it. Default: Keras.")
     ] = "",
     root: Root = None,
 ) -> None:
-    """Start the web page: upload smears, see every model's answer and whether to believe it, browse the comparison.
+    """Start the web page: upload smears, see predictions and their reliability, browse the comparison.
 
-    It answers on this machine alone, unless --host says otherwise; then a token is needed, and one is made where none
-    is given. Ctrl-C stops it once the requests that have begun are finished.
+    The server listens on this machine only, unless --host is given; then clients need a token, which is generated if
+    --token is missing. Ctrl-C stops the server after the current requests.
     """
     for package in PACKAGES:
         optional_packages.need(package, "serve", "requirements-web.txt")
@@ -38,27 +40,25 @@ def serve(
     place = root or runs_dir()
     if root is None and not _holds_runs(place) and _holds_runs(place / "demo"):
         place /= "demo"
-    made = not token and not is_loopback(host)
+    generated = not token and not is_loopback(host)
     if export:
         export_store.check_name(export)
         export_store.need(export.rpartition("-")[0])
-    settings = Settings(place, host, port, secrets.token_urlsafe(24) if made else token, export=export)
+    settings = Settings(place, host, port, secrets.token_urlsafe(24) if generated else token, export=export)
 
     def ready(address: str) -> None:
-        console.say(f"LeukoBench answers at {address} with the runs of {place}. Stop it with Ctrl-C.")
+        console.say(f"LeukoBench runs at {address} with the runs of {place}. Stop it with Ctrl-C.")
         if settings.token:
-            words = settings.token if made else "the one that was given"
+            token_text = settings.token if generated else "as given"
             console.say(
-                f"Token: {words} (in a browser the password, with any name; else the header 'Authorization: Bearer')."
+                f"Token: {token_text} (browser: as password, with any user name; else header 'Authorization: Bearer')."
             )
         if not settings.loopback:
-            console.warn("Others can reach this server, without encryption: put it behind a proxy that speaks HTTPS.")
+            console.warn("Other machines can reach this server without encryption: put it behind an HTTPS proxy.")
         console.say(f"{NOTICE}.")
 
     if not _holds_runs(place):
-        console.warn(
-            f"{place} holds no finished run yet: the page shows them as they come. --root names another folder."
-        )
+        console.warn(f"{place} holds no finished run yet. New runs appear on the page. --root names another folder.")
     run(settings, ready)
     console.say("Stopped.")
 

@@ -1,4 +1,4 @@
-"""How a split is shown: images by subset and class, and for a grouped one which groups were kept together."""
+"""Print a split: images by subset and class, and the groups of a grouped split."""
 
 from data.manifest import Manifest
 from data.splitting import groups as split_groups
@@ -19,27 +19,27 @@ def show(dataset: str, text: str, seed: int, folder: splits.SplitFolder) -> None
     console.table(f"{dataset}, split {text}, seed {seed}", ("subset", "images", *table.classes), rows)
     if split_spec.parse(text).grouped:
         _show_shares(table)
-        say_groups(dataset, text, table)
+        report_groups(dataset, text, table)
     elif parted := split_groups.parted(table):
-        console.say(f"{parted} groups lie in several subsets; --split {split_spec.GROUPED} keeps each in one.")
+        console.say(f"{parted} groups are in several subsets; --split {split_spec.GROUPED} keeps each in one.")
     cut = splits.straddling(table)
     if cut:
-        console.warn(f"{len(cut)} groups of equal images lie in several subsets, first: {', '.join(cut[0])}.")
+        console.warn(f"{len(cut)} groups of identical images are in several subsets, the first: {', '.join(cut[0])}.")
     console.say(f"Manifest {table.hash} in {folder.path}")
 
 
-def say_groups(dataset: str, text: str, table: Manifest) -> None:
-    """Print which groups a grouped split kept together, and warn where they left it lopsided."""
+def report_groups(dataset: str, text: str, table: Manifest) -> None:
+    """Print the groups of a grouped split, and warn if they are too large for the percentages."""
     console.say(f"{dataset}, {split_groups.described(dataset, table)}")
     if thin := split_groups.thin(table, split_spec.parse(text)):
         console.warn(
-            f"The groups are too large for the shares of split {text}: {'; '.join(thin)}. Scores of such a class, and "
-            "the accuracy beside that of a split by image, say little."
+            f"The groups are too large for the percentages of split {text}: {'; '.join(thin)}. Scores of these classes "
+            "and the difference to a split by image are not reliable."
         )
 
 
 def _show_shares(table: Manifest) -> None:
-    """Print what part of each class a grouped split put where: groups are of uneven size, so it is seldom exact."""
+    """Print the percentages of a grouped split, which are not exact because groups differ in size."""
     counts = table.counts()
     totals = {label: sum(counts[subset][label] for subset in counts) for label in table.classes}
     rows = [
@@ -51,4 +51,4 @@ def _show_shares(table: Manifest) -> None:
         )
         for subset in run_folder.SUBSETS
     ]
-    console.table("Groups, and shares in %", ("subset", "groups", "images", *table.classes), rows)
+    console.table("Groups, and percentages", ("subset", "groups", "images", *table.classes), rows)

@@ -1,4 +1,4 @@
-"""The command that shows trained models their test images changed: another stain, no colour, blur, no cells."""
+"""Command `stress`: measure predictions on changed test images (other stains, grey, blur, no cells)."""
 
 from enum import StrEnum
 from typing import Annotated
@@ -13,7 +13,7 @@ from utils.paths import runs_dir
 from utils.runs import lookup
 from utils.runs.run_folder import FIGURES, Run
 
-# Those of data.perturbations, which loads NumPy and OpenCV: too slow for --help.
+# As in data/perturbations/registry.py, whose import is too slow for --help.
 FAMILIES = (
     *("grey", "hue", "saturation", "brightness", "stain swap", "stain reference", "macenko swap", "background"),
     *("cells removed", "scale bar", "blur", "defocus", "jpeg", "noise", "deposit", "bubbles"),
@@ -22,16 +22,18 @@ Family = StrEnum("Family", {name.upper().replace(" ", "_"): name for name in FAM
 
 
 def stress(
-    runs: Annotated[list[str], typer.Argument(help="Runs or models; those of one split share every changed image.")],
-    images: Annotated[int, typer.Option(min=0, help="Test images to change, a choice by hash; 0: all.")] = 0,
+    runs: Annotated[
+        list[str], typer.Argument(help="Runs or models. Runs on the same split use the same changed images.")
+    ],
+    images: Annotated[int, typer.Option(min=0, help="Number of test images, selected by hash; 0: all.")] = 0,
     family: Annotated[
         list[Family] | None,
-        typer.Option(metavar="<family>", help=f"Kinds of change: {', '.join(FAMILIES)}.", show_default="all"),
+        typer.Option(metavar="<family>", help=f"Families of changes: {', '.join(FAMILIES)}.", show_default="all"),
     ] = None,
-    heatmaps: Annotated[int, typer.Option(min=0, help="Images whose heatmaps are compared; 0: none.")] = 32,
+    heatmaps: Annotated[int, typer.Option(min=0, help="Number of images whose heatmaps are compared; 0: none.")] = 32,
     root: Root = None,
 ) -> None:
-    """Stress runs: test images in other stains, in grey, blurred, without cells. Which answers follow the stain."""
+    """Stress test: predict test images in other stains, in grey, blurred or without cells."""
     from models.engine.robustness import stress_test
     from utils.runs import stress_file
     from utils.tables import stress as stress_tables
@@ -59,12 +61,12 @@ def stress(
 
 
 def _measure_shortcuts(runs: list[Run]) -> None:
-    """Measure the shortcut baselines of every split that has none, for the shortcut margin."""
+    """Measure the shortcut baselines of every split that has none; the shortcut margin needs them."""
     from data.auditing import shortcut_baselines
     from models.engine.run_io.run_loader import split_of
     from utils.runs import shortcuts_file
 
     for run in runs:
         if not shortcuts_file.best(run.root, run.environment()["manifest"]):
-            console.say("  shortcut baselines of this split: measured once")
+            console.say("  measuring the shortcut baselines of this split, once")
             shortcut_baselines.ladder(split_of(run), run.root)

@@ -1,4 +1,4 @@
-"""The command that sends finished runs to MLflow."""
+"""Command `track`: send finished runs to MLflow."""
 
 from typing import Annotated
 
@@ -20,12 +20,12 @@ def track(
     ],
     root: cli.Root = None,
 ) -> None:
-    """Send finished runs to MLflow; of one that it holds already only what has changed since is sent."""
+    """Send finished runs to MLflow; for a run that is already there, only changes are sent."""
     chosen = [lookup.open_run(name, root or runs_dir()) for name in runs]
     for run in chosen:
         if not run.finished:
             raise LeukoBenchError(
-                f"Run {run.id} is not finished. Go on with: python run_guide.py train --resume {run.id} "
+                f"Run {run.id} is not finished. Continue with: python run_guide.py train --resume {run.id} "
                 f"--mlflow {mlflow_client.shown(mlflow)}"
             )
     tracking.check(False, mlflow)
@@ -37,7 +37,7 @@ def track(
             raise
         except Exception as problem:  # of MLflow or the network
             raise LeukoBenchError(
-                f"{tracker.name} did not take all of {run.id}: {redaction.reason(problem)}. Run this again: what it "
-                "holds already is not sent again."
+                f"{tracker.name} did not accept all of {run.id}: {redaction.reason(problem)}. Run it again: only "
+                "the rest is sent."
             ) from None
         say(f"{run.id}: {tracker.location()}")

@@ -1,14 +1,17 @@
-"""Commands that train and evaluate models."""
+"""Commands `train` and `models`: train models over folds and seeds, and list the models."""
 
-from collections.abc import Sequence
-from dataclasses import replace
-from typing import Annotated
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 import models
 from data import catalog
-from guide import repeating
+from data.splitting import splits
+from guide.splits import report_groups
+from guide.views import show_table
 from models.engine import cli, launcher, settings_file
 from models.engine.config import recipes
 from models.engine.layers import pretrained
@@ -18,11 +21,15 @@ from utils.console import STOPPED
 from utils.errors import LeukoBenchError
 from utils.paths import runs_dir
 from utils.runs import lookup, run_folder, split_spec
+from utils.runs.run_folder import Run
+
+if TYPE_CHECKING:
+    from models.engine.config.base import ModelConfig
 
 Split = Annotated[
     str | None,
     typer.Option(
-        help="Percent, kfold:K:I, grouped, grouped-kfold:K:I; kfold:5 is all five folds, one after another.",
+        help="Percent, kfold:K:I, grouped or grouped-kfold:K:I; kfold:5 trains all five folds.",
         show_default=split_spec.DEFAULT,
     ),
 ]
@@ -32,10 +39,24 @@ Seeds = Annotated[
         "--seed",
         min=0,
         max=cli.MAX_SEED,
-        help="Seed of weights, order, augmentation, dropout; given again, one more training.",
+        help="Seed of weights, image order, augmentation and dropout; repeat for several trainings.",
         show_default="42",
     ),
 ]
+
+
+@dataclass(frozen=True)
+class Repeat:
+    """Models trained with one split and one seed; "" and None leave split and seed to the configuration."""
+
+    names: list[str]
+    split: str
+    seed: int | None
+
+    def label(self, name: str) -> str:
+        """Return a model's name with the split and seed of this repeat."""
+        seed = f"seed {self.seed}" if self.seed is not None else ""
+        return " ".join(filter(None, (name, self.split, seed)))
 
 
 def train(
@@ -55,119 +76,139 @@ def train(
 ) -> int:
     """Train models on a dataset and evaluate them on its test images."""
     place = (root or runs_dir()).resolve()
-    flags = cli.given({"dataset": dataset, "split": split, "seed": seed or None, "recipe": recipe})
+    tracking = cli.tracking_options(tensorboard, mlflow)
+    values = cli.given({"dataset": dataset, "split": split, "recipe": recipe})
     if resume:
         run = lookup.open_run(resume, place)
-        if set_ or profile or config or flags or (model and model != [run.model]):
-            raise LeukoBenchError(f"--resume goes on with the settings of {run.id}: give no others beside it.")
-        names = [run.model]
+        if set_ or profile or config or values or seed or (model and model != [run.model]):
+            raise LeukoBenchError(
+                f"--resume continues {run.id} with its own settings. Give no model, dataset, split, seed or setting."
+            )
         tracker.check(tensorboard, mlflow)
-        told = cli.tracking_options(tensorboard, mlflow)
-        outcomes = launcher.train_each(names, ["--resume", str(run.path.resolve()), "--devices", devices, *told], {})
-        return _ended(names, outcomes)
-    named = settings_file.read(config).get("model") if config else None
-    names = model or ([str(named)] if named else [])
-    if not names:
-        raise LeukoBenchError(f"Name at least one model: {', '.join(models.names())}.")
-    # Every mistake is found before the first training starts.
-    values = {field: value for field, value in flags.items() if field != "seed"}
-    laid = {name: settings_file.settings(config, name, profile) if config else [] for name in names}
-    configs = {name: models.config_for(name, profile, laid[name] + (set_ or []), **values) for name in names}
-    repeats = repeating.repeats(configs, seed or [])
-    for each in configs.values():
-        if each.dataset:
-            catalog.ensure_dataset(each.dataset)
-        if each.weights not in ("imagenet", "none"):
-            pretrained.check_file(each.weights)
-    repeating.check_groups(configs.values())
+        return _resume(run, ["--devices", devices, *tracking])
+    # All errors of the user are found before the first training starts.
+    names = _models(model, config)
+    configs = _configurations(names, profile, config, set_ or [], values)
+    plan = repeats(configs, seed or [])
+    _check(configs.values())
     tracker.check(tensorboard, mlflow)
     options = ["--dataset", dataset, "--profile", profile, "--recipe", recipe]
     options += ["--config", str(config.resolve())] if config else []
     options += ["--root", str(place)] + [part for each in set_ or () for part in ("--set", each)]
-    options += ["--devices", devices, *cli.tracking_options(tensorboard, mlflow)]
-    batch_sizes = {name: each.batch_size for name, each in configs.items()}
+    options += ["--devices", devices, *tracking]
     before = set(run_folder.find_runs(place))
-    outcomes = []
-    for number, repeat in enumerate(repeats, start=1):
-        if len(repeats) > 1:
-            console.say(f"[{number}/{len(repeats)}] {', '.join(map(repeat.label, repeat.names))}", style="bold")
-        words = ["--split", repeat.split or split or ""]
+    outcomes = _train_all(plan, options, split or "", {name: each.batch_size for name, each in configs.items()})
+    if len(plan) > 1:
+        show_repeats([run for run in run_folder.find_runs(place, finished=True) if run not in before])
+    return _report([repeat.label(name) for repeat in plan for name in repeat.names], outcomes)
+
+
+def _resume(run: Run, options: list[str]) -> int:
+    outcomes = launcher.train_each([run.model], ["--resume", str(run.path.resolve()), *options], {})
+    return _report([run.model], outcomes)
+
+
+def _models(model: list[str] | None, config: Path | None) -> list[str]:
+    """Return the models of the command line, or else the model that a file of settings names."""
+    if model:
+        return model
+    named = settings_file.read(config).get("model") if config else None
+    if not named:
+        raise LeukoBenchError(f"Name at least one model: {', '.join(models.names())}.")
+    return [str(named)]
+
+
+def _configurations(
+    names: Sequence[str], profile: str, file: Path | None, settings: list[str], values: dict[str, object]
+) -> dict[str, "ModelConfig"]:
+    """Return the configuration of every model: its profile, then the file, then --set, then the other options."""
+    from_file = {name: settings_file.settings(file, name, profile) if file else [] for name in names}
+    return {name: models.config_for(name, profile, from_file[name] + settings, **values) for name in names}
+
+
+def _check(configs: Iterable["ModelConfig"]) -> None:
+    """Check datasets and weight files, and make the grouped splits, whose groups are reported.
+
+    Raises:
+        LeukoBenchError: a dataset or a file is missing, or a class has too few groups.
+    """
+    configs = list(configs)
+    for config in configs:
+        if config.dataset:
+            catalog.ensure_dataset(config.dataset)
+        if config.weights not in ("imagenet", "none"):
+            pretrained.check_file(config.weights)
+    for dataset, text, seed in dict.fromkeys((c.dataset, c.split, c.split_seed) for c in configs):
+        for split in split_spec.expand(text):
+            if split_spec.parse(split).grouped:
+                name = catalog.ensure_dataset(dataset)
+                report_groups(name, split, splits.prepare_split(name, split, seed).manifest)
+
+
+def repeats(configs: Mapping[str, "ModelConfig"], seeds: Sequence[int]) -> list[Repeat]:
+    """Return the trainings in their order: every fold with every seed.
+
+    Raises:
+        LeukoBenchError: a split is unknown.
+    """
+    by_folds: dict[tuple[str, ...], list[str]] = {}
+    for name, config in configs.items():
+        folds = split_spec.expand(config.split)
+        by_folds.setdefault(() if folds == [config.split] else tuple(folds), []).append(name)
+    all_seeds = list(dict.fromkeys(seeds)) or [None]
+    return [
+        Repeat(names, split, seed)
+        for folds, names in by_folds.items()
+        for split in folds or ("",)
+        for seed in all_seeds
+    ]
+
+
+def _train_all(
+    plan: Sequence[Repeat], options: list[str], split: str, batch_sizes: dict[str, int]
+) -> list[launcher.Outcome]:
+    """Train every repeat, each model in a process of its own; stop after Ctrl-C."""
+    outcomes: list[launcher.Outcome] = []
+    for number, repeat in enumerate(plan, start=1):
+        if len(plan) > 1:
+            console.say(f"[{number}/{len(plan)}] {', '.join(map(repeat.label, repeat.names))}", style="bold")
+        words = ["--split", repeat.split or split]
         words += ["--seed", str(repeat.seed)] if repeat.seed is not None else []
         ended = launcher.train_each(repeat.names, options + words, batch_sizes)
         outcomes += [replace(outcome, name=repeat.label(outcome.name)) for outcome in ended]
         if outcomes and outcomes[-1].status == STOPPED:
             break
-    if len(repeats) > 1:
-        repeating.show([run for run in run_folder.find_runs(place, finished=True) if run not in before])
-    return _ended([repeat.label(name) for repeat in repeats for name in repeat.names], outcomes)
+    return outcomes
 
 
-def _ended(names: Sequence[str], outcomes: Sequence[launcher.Outcome]) -> int:
-    """Say what was trained where there were several; return the exit code."""
+def show_repeats(runs: Sequence[Run]) -> None:
+    """Print mean and standard deviation of runs over folds and seeds."""
+    from utils.runs.records import measure
+    from utils.tables import leakage as leakage_tables
+
+    for table in leakage_tables.tables(leakage_tables.summary([measure(run) for run in runs])):
+        show_table(table)
+
+
+def _report(names: Sequence[str], outcomes: Sequence[launcher.Outcome]) -> int:
+    """Print which of several trainings finished; return the exit code."""
     failed = [outcome for outcome in outcomes if outcome.status]
     if len(names) > 1:
         done = [outcome.name for outcome in outcomes if not outcome.status]
         console.say(f"Trained: {', '.join(done) or 'none'}.")
         if failed:
-            console.error(f"Not finished: {', '.join(outcome.name for outcome in failed)}; the reasons stand above.")
+            console.error(f"Not finished: {', '.join(outcome.name for outcome in failed)}. See the errors above.")
         if len(outcomes) < len(names):
-            console.say(f"Not begun: {', '.join(names[len(outcomes) :])}.")
+            console.say(f"Not started: {', '.join(names[len(outcomes) :])}.")
     if not failed:
         return 0
-    return 130 if failed[-1].status == 130 else failed[-1].status if len(names) == 1 and failed[-1].status == 2 else 1
-
-
-def evaluate(
-    runs: Annotated[list[str] | None, typer.Argument(help="Runs; none: the latest of every model.")] = None,
-    export: Annotated[
-        str, typer.Option(help="Evaluate their export of that name (onnx-int8, ...), not the weights.")
-    ] = "",
-    root: cli.Root = None,
-) -> int:
-    """Evaluate runs again: predictions, timing and metrics.
-
-    With --export, what comes out lies beside the files of the export, and the run's own files stay as they are.
-    """
-    from utils.runs.comparison import latest
-
-    place = root or runs_dir()
-    if runs:
-        chosen = [lookup.open_run(name, place) for name in runs]
-    else:
-        chosen, problems = latest(place, lambda run: run)
-        for problem in problems:
-            console.warn(problem)
-    for run in chosen:
-        models.config_for(run.model)  # a run of a model that is not in this checkout is said before the first starts
-    if export:
-        return 1 if [run for run in chosen if not _evaluate_export(run, export)] else 0
-    outcomes = launcher.evaluate_each(chosen)
-    return max((outcome.status if outcome.status in (0, 130) else 1 for outcome in outcomes), default=0)
-
-
-def _evaluate_export(run: run_folder.Run, name: str) -> bool:
-    """Evaluate an export and say what came out, or why nothing did; return whether it could be."""
-    from models.engine.export import store as export_store
-    from models.engine.export import validation
-
-    export_store.check_name(name)
-    console.say(f"Evaluating {name} of {run.id}")
-    try:
-        found = validation.evaluate(run, name)
-    except LeukoBenchError as problem:  # of this run: the next may have the export
-        console.error(str(problem))
-        return False
-    timed, tested, before = found["timing"], found["metrics"]["test"], run.metrics()["test"]
-    console.say(
-        f"  test accuracy {100 * tested['accuracy']:.2f} % (weights {100 * before['accuracy']:.2f} %), one image "
-        f"{timed['latency_ms_p50']:.2f} ms (p95 {timed['latency_ms_p95']:.2f})"
-    )
-    console.say(f"  {export_store.folder(run, name)}")
-    return True
+    last = failed[-1].status
+    wrong_usage = len(names) == 1 and last == 2
+    return last if last == STOPPED or wrong_usage else 1
 
 
 def models_() -> None:
-    """List the models with what they start from and how they train."""
+    """List the models with image size, initialisation, epochs and profiles."""
     from models import keras_applications
 
     rows = []
@@ -177,7 +218,7 @@ def models_() -> None:
         images = f"{config.image_size} px {config.variant.name}"
         rows.append((name, images, config.initialisation, phases, ", ".join(config.PROFILES)))
     console.table("Models", ("model", "images", "initialisation", "epochs", "profiles"), rows)
-    console.say("Settings of one: python run_guide.py train MODEL --set FIELD=VALUE")
-    console.say(f"Recipes for any of them: --recipe {' | '.join(recipes.names())}")
-    console.say(f"\nAny architecture of keras.applications is a model too, as in: {keras_applications.EXAMPLE}")
+    console.say("Change a setting: python run_guide.py train MODEL --set FIELD=VALUE")
+    console.say(f"Recipes for every model: --recipe {' | '.join(recipes.names())}")
+    console.say(f"\nEvery architecture of keras.applications is a model, too: {keras_applications.EXAMPLE}")
     console.say(", ".join(keras_applications.names()))

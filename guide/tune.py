@@ -1,4 +1,4 @@
-"""The command that searches a model's settings."""
+"""Command `tune`: search hyperparameters of a model."""
 
 from typing import Annotated, Any
 
@@ -23,15 +23,15 @@ def tune(
     seed: cli.Seed = None,
     set_: cli.Settings = None,
     profile: cli.Profile = "",
-    trials: Annotated[int, typer.Option(min=1, max=10_000, help="Trials in all, those of before included.")] = 20,
-    epochs: Annotated[int, typer.Option(min=0, max=10_000, help="Epochs a trial; 0: as many as the model has.")] = 0,
-    timeout: Annotated[float, typer.Option(min=0, help="Minutes after which no trial begins; 0: no limit.")] = 0,
+    trials: Annotated[int, typer.Option(min=1, max=10_000, help="Total number of trials, earlier ones included.")] = 20,
+    epochs: Annotated[int, typer.Option(min=0, max=10_000, help="Epochs per trial; 0: as in the configuration.")] = 0,
+    timeout: Annotated[float, typer.Option(min=0, help="Minutes after which no trial starts; 0: no limit.")] = 0,
     root: cli.Root = None,
 ) -> int:
     """Search learning rate, dropout, head width, weight decay and augmentation strength of a model.
 
-    Trials are judged on the validation images alone. The same command goes on with the search where it stopped, and
-    what --set names stays as it is. The best settings are written to best.json, for train --config.
+    Trials are compared on the validation images only. The same command continues a stopped search. Fields given by
+    --set stay fixed. The best settings are written to best.json, for train --config.
     """
     from models.engine.tuning import study as tuning_study
     from visualization.displays import tuning as drawing
@@ -45,8 +45,8 @@ def tune(
     study = tuning_study.open_study(config, set_ or (), epochs, (root or runs_dir()).resolve())
     before = len(study.rows())
     names = [each.name for each in study.space]
-    console.say(f"Tuning {model} on {study.whole.dataset}, validation images alone: {', '.join(names)}")
-    console.say(f"  {study.path}" + (f", trials from before: {before}" if before else ""))
+    console.say(f"Tuning {model} on {study.whole.dataset}, validation images only: {', '.join(names)}")
+    console.say(f"  {study.path}" + (f", earlier trials: {before}" if before else ""))
     ended = study.search(trials, timeout)
     rows = study.rows()
     best = tuning_study.finished(rows)
@@ -54,14 +54,14 @@ def tune(
         _table(best[:BEST_ROWS], names, len(rows))
         if shares := study.importances():
             words = ", ".join(f"{name} {share:.0%}" for name, share in shares.items())
-            console.say(f"Share of the variation that each explains: {words}")
+            console.say(f"Importance of each hyperparameter: {words}")
         console.say(f"  {drawing.write(study.path / tuning_study.TRIALS, study.path / FIGURES / 'tuning.png')}")
         console.say(f"  {study.path / tuning_study.BEST}")
         console.say(f"Train with them: python run_guide.py train {model} --config {study.path / tuning_study.BEST}")
     if ended and not best:
-        raise LeukoBenchError(f"None of {len(rows)} trials ended well, the last one: {rows[-1]['reason']}")
+        raise LeukoBenchError(f"None of {len(rows)} trials finished, the last one: {rows[-1]['reason']}")
     if not ended:
-        console.say("The trial that was cut off goes on when the same command is given again.")
+        console.say("The same command continues the interrupted trial.")
         return console.STOPPED
     return 0
 

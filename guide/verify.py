@@ -1,4 +1,4 @@
-"""The command that proves that the recorded predictions are those of the weights."""
+"""Command `verify`: check that the stored predictions are those of the weights."""
 
 from typing import Annotated
 
@@ -12,13 +12,13 @@ from utils.runs import lookup, run_folder
 
 
 def verify(
-    runs: Annotated[list[str] | None, typer.Argument(help="Runs or models; none: every finished run.")] = None,
+    runs: Annotated[list[str] | None, typer.Argument(help="Runs or models. Default: every finished run.")] = None,
     root: Root = None,
 ) -> int:
-    """Predict each run's test images again from its weights; pass if no probability moved by more than 1e-4.
+    """Predict the test images again from the weights; pass if no probability differs by more than 1e-4.
 
-    One run after the other, each in a process of its own; nothing is written into the runs. A run whose weights or
-    dataset are missing counts as not checked, and the command ends with 1 unless all were checked and agree.
+    Each run is checked in a process of its own; nothing is written into the runs. A run whose weights or dataset are
+    missing counts as not checked. The exit code is 0 only if all runs were checked and agree.
     """
     from models.engine.evaluation import reproducibility
 
@@ -44,7 +44,7 @@ def verify(
         for each in checks
     ]
     console.say()
-    console.table("Test images: largest difference of a probability, answers that changed", heads, rows)
+    console.table("Test images: largest difference of a probability, changed predictions", heads, rows)
     failed = [each for each in checks if not each.passed]
     for each in failed:
         console.say(f"{each.run}: {each.verdict}. {each.reason}")

@@ -1,4 +1,4 @@
-"""How the tables of a comparison are shown on the terminal, and which of them."""
+"""Print tables of a comparison on the terminal."""
 
 from collections.abc import Mapping, Sequence
 from itertools import groupby, zip_longest
@@ -19,10 +19,10 @@ MAIN, ALL = "main", "all"
 
 
 def chosen_views(text: str) -> tuple[str, ...]:
-    """Return the names of the views that a person asks for: "main", "all", or names with commas between.
+    """Return the requested views: "main", "all", or names separated by commas.
 
     Raises:
-        LeukoBenchError: there is no such view; the line names the nearest one and all.
+        LeukoBenchError: there is no such view; the message names the nearest one and all views.
     """
     from utils.tables.comparison_views import VIEWS
 
@@ -33,7 +33,7 @@ def chosen_views(text: str) -> tuple[str, ...]:
     for name in names:
         if name not in known:
             raise LeukoBenchError(
-                f"Unknown table '{name}'.{nearest(name, known)} Valid: {MAIN}, {ALL}, or some of {', '.join(known)}."
+                f"Unknown table '{name}'.{nearest(name, known)} Valid: {MAIN}, {ALL}, or names from {', '.join(known)}."
             )
     return tuple(name for name in known if name in names)
 
@@ -41,7 +41,7 @@ def chosen_views(text: str) -> tuple[str, ...]:
 def show_comparison(
     comparison: "Comparison", found: Mapping[str, "list[Table]"], wanted: tuple[str, ...], several: bool
 ) -> None:
-    """Print the wanted tables of a comparison; what is published elsewhere comes last, under its own heading."""
+    """Print the requested tables of a comparison; published results of others come last."""
     from utils.tables import comparison_views
     from visualization.report import published_claims
 
@@ -51,7 +51,7 @@ def show_comparison(
         console.say(line)
     for position, table in enumerate(table for name, shown in found.items() if name in wanted for table in shown):
         console.say()
-        show_table(table, words=False)  # dozens of lines: they stand in the files
+        show_table(table, words=False)  # the explanations are long and are in the files
         if not position:
             console.say(LEGEND, style="dim")
     known = [*found, *([PUBLISHED] if published_claims.concerns(comparison) else [])]
@@ -60,11 +60,11 @@ def show_comparison(
     held = [name for name in known if name not in wanted]
     if held:
         console.say()
-        console.say(f"In the files, and on screen with --tables {ALL}: {', '.join(held)}.")
+        console.say(f"More tables in the files (--tables {ALL} prints them): {', '.join(held)}.")
 
 
 def show_table(table: "Table", words: bool = True) -> None:
-    """Print a table and how to read it; a name that stands for several rows is written once, in lines beside those."""
+    """Print a table and its explanation; a name shared by several rows is printed once."""
     rows = []
     for name, group in groupby(table.rows, key=lambda row: row[0]):
         members = [[on_screen(cell) for cell in row] for row in group]
@@ -76,7 +76,7 @@ def show_table(table: "Table", words: bool = True) -> None:
 
 
 def show_tables(tables: Sequence["Table"]) -> None:
-    """Print tables, each with the words that say how to read it; words that several share stand below the last."""
+    """Print tables with their explanations; a shared explanation is printed below the last of them."""
     last = {table.words_below: position for position, table in enumerate(tables)}
     for position, table in enumerate(tables):
         console.say()
@@ -84,7 +84,7 @@ def show_tables(tables: Sequence["Table"]) -> None:
 
 
 def show_words(text: str) -> None:
-    """Print how to read a table below it; nothing where there is nothing to say."""
+    """Print the explanation of a table, if there is one."""
     if text:
         console.say(fill(text, console.WIDTH, break_on_hyphens=False), style="dim")
 

@@ -233,7 +233,7 @@ def test_train_takes_folds_and_seeds_one_after_another(trained, home, capsys):
     trained.clear()
     assert train(["cnn"], dataset="tiny", seed=[130, 7], root=home / "no") == STOPPED
     assert trained == [(["cnn"], "", "130")]
-    assert "Not begun: cnn seed 7." in capsys.readouterr().out
+    assert "Not started: cnn seed 7." in capsys.readouterr().out
     trained.clear()
     train(["cnn"], dataset="tiny", set_=["split=kfold:2"], root=home / "no")
     assert [split for _, split, _ in trained] == ["kfold:2:1", "kfold:2:2"]
@@ -285,7 +285,7 @@ def test_data_split_prints_groups_and_shares(home, capsys):
     shares = [line for line in shown.splitlines() if "test" in line and "20.0" in line]
     assert cells[1:4] == ["test", "8", "2"] and len(shares) == 1
     data.split("grouped")
-    assert "groups lie in several subsets; --split grouped keeps each in one." in capsys.readouterr().out
+    assert "groups are in several subsets; --split grouped keeps each in one." in capsys.readouterr().out
 
 
 def fakes(root):

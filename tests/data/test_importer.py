@@ -492,7 +492,7 @@ def test_the_commands_report_what_they_did(raw, tmp_path):
     for line, expected in zip(lines, facts, strict=True):
         assert_facts(line, *expected)
     assert_facts(said.stderr.strip(), "Benign 10 of 504, Early 10 of 985, Pre 10 of 963, Pro 12 of 804")
-    assert guide("check").stdout.splitlines()[-1] == "Every image is whole and unchanged."
+    assert guide("check").stdout.splitlines()[-1] == "All images are readable and unchanged."
     (raw / "in/Pre/1.jpg").unlink()
     split = guide("split")
     assert (split.returncode, split.stdout) == (1, "")

@@ -229,7 +229,7 @@ def test_the_command_says_what_was_made_and_how_to_train_with_it(split, capsys):
     settings = "--set offline.copies=1 --set offline.balance=true --set offline.augmentation.shift=0.1"
     assert f"Next: python run_guide.py train cnn --dataset tiny {settings}\n" in shown
     with pytest.raises(
-        LeukoBenchError, match=r"^No copies are asked for: give --copies of at least 1, or --balance\.$"
+        LeukoBenchError, match=r"^No copies were requested: give --copies of at least 1, or --balance\.$"
     ):
         augment("tiny", copies=0)
     with pytest.raises(

@@ -325,5 +325,5 @@ def test_preview(home, tmp_path, capsys):
     said = capsys.readouterr().out
     assert "true masks" not in said
     assert Image.open(tmp_path / "variants.png").width > Image.open(tmp_path / "two" / "variants.png").width
-    with pytest.raises(LeukoBenchError, match=r"^There is no image 'Prae/x.png' to take as the reference\..*Give <Cl"):
+    with pytest.raises(LeukoBenchError, match=r"^There is no image 'Prae/x.png' for the reference\..*Give <Cl"):
         preview("tiny", [Changed.macenko], reference="Prae/x.png", output=tmp_path)

@@ -113,5 +113,5 @@ def test_ctrl_c_ends_a_sweep_that_fits_no_machine(home, tmp_path, cluster):
     time.sleep(2)  # its tasks have been handed over
     process.send_signal(signal.SIGINT)
     code, text = said(process, timeout=60)
-    assert code == 130 and "Finished epochs are kept: the same command goes on." in text
+    assert code == 130 and "Finished epochs are kept." in text
     assert "cnn seed 1: stopped\n" in text and "2 stopped." in text

@@ -23,7 +23,7 @@ def test_two_parallel_jobs_are_trained_once(home, tmp_path):
     assert re.search(r"^cnn seed 1: finished, epoch 1/1, [\d.]+ %$", text, re.MULTILINE)
     assert not list((tmp_path / sweep_plan.FOLDER).iterdir())
     code, text = said(command(tmp_path, "--jobs", "2"))
-    assert code == 0 and "2 jobs: 2 finished before, 0 to train" in text
+    assert code == 0 and "2 jobs: 2 already finished, 0 to train" in text
     assert seeds_of(tmp_path) == ([1, 2], 2)
 
 
@@ -33,7 +33,7 @@ def test_resume_after_ctrl_c_and_sigkill(home, tmp_path):
     wait_for(lambda: epochs_done(tmp_path))
     first.send_signal(signal.SIGINT)
     code, text = said(first)
-    assert code == 130 and "Finished epochs are kept: the same command goes on." in text
+    assert code == 130 and "Finished epochs are kept." in text
     ((run, before),) = epochs_done(tmp_path).items()
     assert 0 < before < epochs and not run.finished
 

@@ -68,7 +68,7 @@ def test_trains_each_setting_once_apart_from_other_runs(trained, home, monkeypat
     seen = launched(monkeypatch)
     assert again(trained) == 0
     shown = capsys.readouterr().out
-    assert seen == [] and shown.count(": trained before, cnn/") == 2
+    assert seen == [] and shown.count(": already trained, cnn/") == 2
     folder = trained / "ablation" / "comparison" / "cnn-tiny"
     before = {path.name: path.read_bytes() for path in folder.glob("ablation.*")}
     assert set(before) == {f"ablation.{kind}" for kind in ("csv", "md", "tex", "html")}
@@ -111,10 +111,10 @@ def test_what_an_ablation_decides_cannot_be_set(home):
     with pytest.raises(LeukoBenchError) as error:
         again(home, set_=["augmentation.flips=true"])
     assert str(error.value) == (
-        "An ablation sets augmentation, offline and seed itself; received --set 'augmentation.flips=true'. "
-        "Choose with --settings, --copies and --seed."
+        "The ablation itself sets augmentation, offline and seed; received --set 'augmentation.flips=true'. "
+        "Use --settings, --copies and --seed."
     )
-    with pytest.raises(LeukoBenchError, match=r"^.* holds no finished runs of this ablation\. Train them: leave"):
+    with pytest.raises(LeukoBenchError, match=r"^.* holds no finished runs of this ablation\. Train them: omit"):
         again(home, table_only=True)
 
 

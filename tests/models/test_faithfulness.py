@@ -247,7 +247,7 @@ def test_a_shortcut_in_the_corner_is_found(cornered, capsys):
     assert gradcam["randomisation"] < faithfulness_tables.SAME
     assert "Most faithful: gradcam. Mean rank 1.0 of 3 by deletion, insertion and ROAD (" in shown
     assert "The configuration agrees: heatmap_method is gradcam." in shown
-    assert "nuclei as they were drawn" in shown and "3 of 3 measures differ" in shown
+    assert "nuclei from the drawing" in shown and "3 of 3 measures differ" in shown
     assert cornered.file("figures/faithfulness.png").stat().st_size > 10_000
     curves = faithfulness_file.read_curves(cornered)
     shares, values = curves["gradcam", "deletion"]

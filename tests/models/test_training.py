@@ -262,7 +262,7 @@ def test_a_finished_training_is_only_evaluated_and_a_finished_run_left_alone(uni
         assert run.file(name).read_bytes() == before[name]
     assert run.timing()["training"] == run_folder.files.json.loads(before["timing.json"])["training"]
     done = guide("train", "--resume", run.id, "--set", "epochs=9", *root)
-    assert done.returncode == 1 and "--resume goes on with the settings of" in done.stderr
+    assert done.returncode == 1 and "--resume continues" in done.stderr
 
 
 def test_another_seed_is_another_result_on_the_same_test_images(uninterrupted, home):

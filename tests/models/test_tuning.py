@@ -75,7 +75,7 @@ def test_a_real_search_is_continued(guide, home, tmp_path):
     assert again.returncode == 0, again.stdout + again.stderr
     assert not first.stderr + again.stderr
     folder = next((tmp_path / "tuning" / "cnn").iterdir())
-    assert f"{folder}, trials from before: 1\n" in again.stdout
+    assert f"{folder}, earlier trials: 1\n" in again.stdout
     assert (
         len(re.findall(r"^ +2/2  val accuracy [\d.]+ loss [\d.]+  1 epochs \d+ s  learning", again.stdout, re.M)) == 1
     )

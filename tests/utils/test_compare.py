@@ -10,6 +10,7 @@ import pytest
 from fake_runs import FILES, fake_run
 
 from guide import compare as commands
+from guide.confusion import confusion
 from utils.console import run_safely
 from utils.errors import LeukoBenchError
 from utils.io import files
@@ -252,7 +253,7 @@ def test_a_test_set_without_a_class_is_shown_with_dashes(tmp_path, capsys):
     row = read(tmp_path / "comparison/per_class.csv")[3]
     assert (row["class"], row["support"], row["recall"], row["auc"]) == ("Pro", "0", "", "")
     assert read(tmp_path / "comparison/table.csv")[0]["auc_ovr_macro"] == ""
-    commands.confusion(run.id, root=tmp_path)
+    confusion(run.id, root=tmp_path)
     assert capsys.readouterr().out
 
 
@@ -286,7 +287,7 @@ def test_a_run_that_lost_a_file_is_named_in_one_line_and_the_others_are_compared
 def test_confusion_needs_only_config_and_predictions(tmp_path, capsys, missing):
     run = fake_run(tmp_path)
     run.file(missing).unlink()
-    code = run_safely(lambda: commands.confusion(run.id, root=tmp_path))
+    code = run_safely(lambda: confusion(run.id, root=tmp_path))
     shown = capsys.readouterr()
     if missing in ("config.json", "predictions.csv"):
         assert code == 1 and shown.err.count("\n") == 1 and missing in shown.err
@@ -379,7 +380,8 @@ def test_the_table_needs_neither_keras_nor_figures(tmp_path):
     for number in range(3):
         fake_run(tmp_path, f"model{number}")
     code = (
-        "import sys; from guide.compare import compare, confusion, runs_; from pathlib import Path\n"
+        "import sys; from guide.compare import compare, runs_; from guide.confusion import confusion\n"
+        "from pathlib import Path\n"
         f"root = Path({str(tmp_path)!r}); compare(figures=False, root=root); confusion('model0', root=root)\n"
         "runs_(root)\n"
         "heavy = {'keras', 'tensorflow', 'matplotlib', 'seaborn', 'PIL', 'torch'} & set(sys.modules)\n"
@@ -411,16 +413,16 @@ def test_on_screen_every_table_fits_80_columns(tmp_path, monkeypatch, capsys, al
 
 def test_confusion_prints_counts_and_row_shares(tmp_path, capsys):
     run = fake_run(tmp_path, accuracy=1.0)
-    commands.confusion("cnn", root=tmp_path)
+    confusion("cnn", root=tmp_path)
     shown = capsys.readouterr().out
     assert f"{run.id}: test images" in shown and shown.count("10 (100.0)") == 4 and shown.count("0 (0.0)") == 12
-    commands.confusion("cnn", subset="val", root=tmp_path)
+    confusion("cnn", subset="val", root=tmp_path)
     assert "validation images" in capsys.readouterr().out
 
 
 def test_confusion_of_twelve_classes_fits_80_columns(tmp_path, capsys):
     run = fake_run(tmp_path, classes=[f"class number {k:02d}" for k in range(12)], images=480, accuracy=0.9)
-    commands.confusion(run.id, root=tmp_path)
+    confusion(run.id, root=tmp_path)
     shown = capsys.readouterr().out
     assert max(map(len, shown.splitlines())) <= 80
     assert shown.count("12 class number 11") == 2
@@ -430,7 +432,7 @@ def test_confusion_of_twelve_classes_fits_80_columns(tmp_path, capsys):
 
 def test_confusion_lists_a_cell_worst_first_and_draws_it(tmp_path, capsys, stub):
     run = fake_run(tmp_path, images=200, accuracy=0.6)
-    commands.confusion(run.id, true="EARLY", predicted="benign", root=tmp_path)
+    confusion(run.id, true="EARLY", predicted="benign", root=tmp_path)
     shown = capsys.readouterr().out
     listed = [line.split("│")[1].strip() for line in shown.splitlines() if "│ Early/" in line]
     expected = predictions.cell(run.predictions("test"), "Early", "Benign")
@@ -443,17 +445,17 @@ def test_confusion_lists_a_cell_worst_first_and_draws_it(tmp_path, capsys, stub)
 def test_confusion_without_the_images_still_lists_them(tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("LEUKOBENCH_DATA", str(tmp_path / "data"))
     fake_run(tmp_path, accuracy=0.5)
-    commands.confusion("cnn", true="Pre", root=tmp_path)
+    confusion("cnn", true="Pre", root=tmp_path)
     shown = capsys.readouterr()
     assert "Pre/test-" in shown.out
-    assert shown.err == f"Note: No sheet: none of these images is in {tmp_path}/data/raw/synthetic.\n"
+    assert shown.err == f"Note: No sheet: the images are not in {tmp_path}/data/raw/synthetic.\n"
 
 
 def test_confusion_of_an_empty_cell_says_so(tmp_path, capsys, stub):
     fake_run(tmp_path, accuracy=1.0)
-    commands.confusion("cnn", true="Pre", predicted="Pro", root=tmp_path)
+    confusion("cnn", true="Pre", predicted="Pro", root=tmp_path)
     assert "There are no Pre test images predicted as Pro." in capsys.readouterr().out
-    commands.confusion("cnn", predicted="Pro", root=tmp_path)
+    confusion("cnn", predicted="Pro", root=tmp_path)
     assert "There are no test images predicted as Pro that are not." in capsys.readouterr().out
     assert not stub
 
@@ -468,7 +470,7 @@ def test_confusion_of_an_empty_cell_says_so(tmp_path, capsys, stub):
 def test_a_wrong_name_gets_the_nearest_one(tmp_path, options, message):
     fake_run(tmp_path)
     with pytest.raises(LeukoBenchError) as error:
-        commands.confusion("cnn", root=tmp_path, **options)
+        confusion("cnn", root=tmp_path, **options)
     assert str(error.value) == message
 
 
@@ -489,7 +491,7 @@ def test_runs_lists_each_state(tmp_path, capsys):
     shown = capsys.readouterr().out
     states = {line.split("│")[1].strip(): line.split("│")[3].strip() for line in shown.splitlines() if "│" in line}
     assert states == {"good": "finished", "cut": "unfinished", "bad": "damaged", "light": "finished"}
-    assert f"{cut.id}: go on with: python run_guide.py train --resume {cut.id}" in shown
+    assert f"{cut.id}: continue with: python run_guide.py train --resume {cut.id}" in shown
     assert f"{light.id}: without model.weights.h5" in shown and f"{good.id}:" not in shown
     assert "timing.json is damaged" in shown
 

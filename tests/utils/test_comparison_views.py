@@ -10,7 +10,7 @@ from sklearn.metrics import classification_report, confusion_matrix
 
 from guide import compare as commands
 from guide.app import main
-from guide.classification import classification
+from guide.confusion import classification
 from utils.errors import LeukoBenchError
 from utils.io import files
 from utils.metrics import predictions

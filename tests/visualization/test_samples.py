@@ -100,11 +100,14 @@ def test_samples_of_a_dataset_are_listed_by_hash_and_drawn(home, monkeypatch, tm
             ["cnn", "--class", "Erly"],
             "Unknown class 'Erly'. Did you mean 'Early'? Classes of this run: Benign, ",
         ),
-        (["cnn", "--subset", "train"], "Received --subset train: a run predicts val and test images alone. Valid: "),
+        (
+            ["cnn", "--subset", "train"],
+            "Received --subset train: a run has predictions of val and test images only.",
+        ),
         (["cnn", "--dataset", "x"], "Received the run cnn and --dataset x: give one of them."),
         (
             ["--outcome", "right"],
-            "--outcome right is about a run's answers: name a run, as in: samples cnn --outcome",
+            "--outcome right needs a run, for example: samples cnn --outcome",
         ),
         (["--dataset", "nowhere"], "There is no dataset 'nowhere'."),
     ],
