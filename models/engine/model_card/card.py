@@ -1,8 +1,8 @@
-"""The model card of a run, as Hugging Face reads them: what it is, how it was made, honest scores, limits.
+"""The model card of a run for Hugging Face: description, training, scores and limits.
 
-Every number comes from the run's folder and from what lies beside it (manifest, shortcut baselines, other runs); what
-was not measured is said, with the command that measures it. The form: Mitchell et al. (2019), and the front matter that
-https://huggingface.co/docs/hub/model-cards describes.
+Every number comes from the run folder and the files beside it (manifest, shortcut baselines, other runs); for missing
+measurements, the card names the command. Format: Mitchell et al. (2019), with the front matter of
+https://huggingface.co/docs/hub/model-cards.
 """
 
 import importlib
@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import models
+from data import all_dataset
 from models.engine.export import store as export_store
-from models.engine.model_card import data_section, front_matter, score_sections
-from models.engine.model_card.score_sections import of_table
+from models.engine.model_card import sections
+from models.engine.model_card.sections import KNOWN, SYNTHETIC, of_table
+from utils import paths
 from utils.errors import LeukoBenchError
 from utils.io import files
-from utils.runs import run_folder
+from utils.runs import calibration_file, run_folder, stress_file
 from utils.runs.comparison import compare
 from utils.runs.records import Record, measure
 from utils.runs.run_folder import Run
@@ -24,6 +26,18 @@ from utils.tables.table import Table, number, percent, quantity
 from utils.text import MISSING, NOTICE
 
 FILE = "README.md"  # in the folder of the exports
+# For weights trained on real images: the licence of the code does not apply to them, and the data are for research.
+RESEARCH = {"license": "other", "license_name": "weights-for-research-only"}
+TERMS = {"license_link": f"https://www.kaggle.com/datasets/{all_dataset.HANDLE}"}
+TASK = {"type": "image-classification", "name": "Image Classification"}
+METRICS = {  # columns of table.csv by their names at Hugging Face
+    "accuracy": "accuracy",
+    "balanced_accuracy": "balanced_accuracy",
+    "f1": "f1_macro",
+    "roc_auc": "auc_ovr_macro",
+    "log_loss": "log_loss",
+}
+DIGITS = 6
 
 
 def write(run: Run) -> Path:
@@ -38,30 +52,30 @@ def write(run: Run) -> Path:
 
 
 def text(run: Run) -> str:
-    """Return the card of a finished run as Markdown with a front matter in YAML; fails as `write` does."""
-    record, origin = measure(run), data_section.origin(run)
+    """Return the card of a finished run as Markdown with front matter in YAML; raises the errors of `write`."""
+    record, origin = measure(run), sections.origin(run)
     parts = [
         f"# {run.label()} on {record.row['dataset']}",
-        f"> **{NOTICE}.** This model is a result of a benchmark. It was never tested on patients, and a high accuracy "
-        "below does not mean that it reads cells.",
+        f"> **{NOTICE}.** This model is a result of a benchmark. It was not tested on patients, and a high accuracy "
+        "does not show that it reads cells.",
         *_what(run, record),
-        *data_section.data(run, record, origin),
+        *sections.data(run, record, origin),
         *_training(run),
-        *score_sections.sections(run, record),
-        *data_section.limits(record, origin),
+        *sections.scores(run, record),
+        *sections.limits(record, origin),
         *_use(run),
         *_licence(origin),
         *_made_with(run),
     ]
-    return front_matter.front_matter(run, record, origin) + "\n\n".join(parts) + "\n"
+    return front_matter(run, record, origin) + "\n\n".join(parts) + "\n"
 
 
 def _what(run: Run, record: Record) -> list[str]:
     config, row = run.config(), record.row
     names = ", ".join(config["classes"])
     return [
-        "## What it is",
-        f"{_about(run.model)} It takes one RGB image of a blood smear and gives a probability for each of "
+        "## Description",
+        f"{_about(run.model)} It predicts, for one RGB image of a blood smear, a probability for each of "
         f"{len(config['classes'])} classes, in this order: {names}. Made with LeukoBench, as run `{run.id}`.",
         of_table(
             Table(
@@ -82,7 +96,7 @@ def _what(run: Run, record: Record) -> list[str]:
 
 
 def _about(model: str) -> str:
-    """Return the sentence that a model's folder has about it."""
+    """Return the description in a model's folder."""
     if model.startswith(run_folder.APPLICATION):
         return f"The architecture {model.removeprefix(run_folder.APPLICATION)} of keras.applications."
     if model not in models.names():
@@ -101,7 +115,7 @@ def _training(run: Run) -> list[str]:
     (comparison,) = compare([run])
     row, (made,) = comparison.rows[0], hyperparameters.records(comparison)
     config, costs = run.config(), run.timing()["training"]
-    told = [
+    rows = [
         ["Initial weights", str(row["initialisation"])],
         ["Recipe", config.get("recipe") or "none"],
         ["Optimiser", made["optimiser"]],
@@ -124,8 +138,8 @@ def _training(run: Run) -> list[str]:
     ]
     return [
         "## Training",
-        of_table(Table("", ("Setting", "Value"), told, frozenset({0, 1}))),
-        "`config.json` holds every field; `python run_guide.py train --config config.json` trains it again.",
+        of_table(Table("", ("Setting", "Value"), rows, frozenset({0, 1}))),
+        "`config.json` has every field; `python run_guide.py train --config config.json` repeats the training.",
     ]
 
 
@@ -134,7 +148,7 @@ def _plain(value: float | None) -> str:
 
 
 def _use(run: Run) -> list[str]:
-    said = ["## How to use it", f"```sh\npython run_guide.py predict {run.id} PATH...\n```"]
+    parts = ["## Usage", f"```sh\npython run_guide.py predict {run.id} PATH...\n```"]
     rows, problems = [], []
     for name in export_store.of(run):
         try:
@@ -143,13 +157,11 @@ def _use(run: Run) -> list[str]:
             problems.append(str(problem))
     if rows:
         columns = ("Export", "MB", "Test images", "Same answers %", "Largest difference", "Accuracy %", "of weights %")
-        below = (
-            "Each was checked on the test images against the predictions of the weights; difference: of a probability."
-        )
-        said += [f"Exports, in `{export_store.FOLDER}`:", of_table(Table("", columns, rows, words_below=below))]
+        below = "Validated on the test images against the predictions of the weights; difference: of a probability."
+        parts += [f"Exports, in `{export_store.FOLDER}`:", of_table(Table("", columns, rows, words_below=below))]
     elif not problems:
-        said.append(f"Exports to other runtimes: none yet. `python run_guide.py export {run.id} --format onnx`")
-    return [*said, *problems]
+        parts.append(f"Exports to other runtimes: none yet. `python run_guide.py export {run.id} --format onnx`")
+    return [*parts, *problems]
 
 
 def _export(name: str, held: dict[str, Any]) -> list[str]:
@@ -165,19 +177,19 @@ def _export(name: str, held: dict[str, Any]) -> list[str]:
 
 def _licence(origin: str) -> list[str]:
     weights = (
-        "The weights come from drawn images alone, and are under the same licence."
-        if origin == data_section.SYNTHETIC
-        else "It says nothing of the weights: the images behind them have terms of their own, for research."
+        "The weights were trained on synthetic images only and have the same licence."
+        if origin == SYNTHETIC
+        else "It does not apply to the weights: the training images have their own terms, for research."
     )
-    return ["## Licence", f"The code of LeukoBench: {front_matter.code_licence()}, see LICENSE there. {weights}"]
+    return ["## Licence", f"The code of LeukoBench: {code_licence()}, see LICENSE there. {weights}"]
 
 
 def _made_with(run: Run) -> list[str]:
     about = run.environment()
-    commit = (
-        f"{about.get('git_commit') or 'unknown'}{', with changes that are in no commit' * bool(about.get('git_dirty'))}"
-    )
-    told = [
+    commit = about.get("git_commit") or "unknown"
+    if about.get("git_dirty"):
+        commit += ", with uncommitted changes"
+    rows = [
         ["LeukoBench commit", commit],
         ["Python, system", f"{about.get('python')}, {about.get('platform')}"],
         *([name, str(version)] for name, version in (about.get("packages") or {}).items() if version),
@@ -186,4 +198,75 @@ def _made_with(run: Run) -> list[str]:
         ["Test identity", str(about.get("test_identity"))],
         ["Run", run.id],
     ]
-    return ["## Versions", of_table(Table("", ("What", "Which"), told, frozenset({0, 1})))]
+    return ["## Versions", of_table(Table("", ("What", "Which"), rows, frozenset({0, 1})))]
+
+
+def front_matter(run: Run, record: Record, origin: str) -> str:
+    """Return the front matter of a finished run, with its lines of dashes.
+
+    Args:
+        run: the run.
+        record: of `utils.runs.records.measure`.
+        origin: of `sections.origin`.
+    """
+    import yaml
+
+    dataset = record.row["dataset"]
+    fields = {
+        **({"license": code_licence()} if origin == SYNTHETIC else RESEARCH),
+        **(TERMS if origin == KNOWN else {}),
+        "library_name": "keras",
+        "pipeline_tag": "image-classification",
+        "tags": _tags(run, origin),
+        "datasets": [dataset],
+        "metrics": [name for name, column in METRICS.items() if record.row[column] is not None],
+        "model-index": [{"name": run.id, "results": _results(run, record)}],
+    }
+    return f"---\n{yaml.safe_dump(fields, sort_keys=False, allow_unicode=True, width=1000)}---\n\n"
+
+
+def code_licence() -> str:
+    """Return the identifier of the code's licence at Hugging Face: the first word of LICENSE."""
+    path = paths.PROJECT / "LICENSE"
+    return path.read_text(encoding="utf-8").split()[0].lower() if path.is_file() else "unknown"
+
+
+def _tags(run: Run, origin: str) -> list[str]:
+    tags = ["leukobench", "blood-smear", "image-classification", "not-for-diagnosis"]
+    tags += {SYNTHETIC: ["synthetic-images"], KNOWN: ["acute-lymphoblastic-leukemia"]}.get(origin, [])
+    return [*tags, run.model.replace(":", "-"), *(str(name) for name in run.config().get("flavour") or ())]
+
+
+def _results(run: Run, record: Record) -> list[dict[str, Any]]:
+    row = record.row
+    plain = {name: row[column] for name, column in METRICS.items() if row[column] is not None}
+    path = run.file(calibration_file.FILE)
+    if path.is_file():
+        plain["expected_calibration_error"] = files.read_json(path)["before"]["ece"]
+    results = [_result(run, record, "", plain)]
+    # Only of the complete test set: the accuracy on a sample is not comparable.
+    rows = stress_file.read_whole_test(run)
+    changed = {
+        "in grey": stress_file.grey_accuracy(rows),
+        "in the stain of another class": stress_file.swap_accuracy(rows),
+    }
+    return results + [_result(run, record, what, {"accuracy": v}) for what, v in changed.items() if v is not None]
+
+
+def _result(run: Run, record: Record, change: str, values: dict[str, float]) -> dict[str, Any]:
+    row, about = record.row, run.environment()
+    split = f"split {row['split']}"
+    return {
+        "task": dict(TASK),  # copies, as YAML would write references
+        "dataset": {
+            "type": row["dataset"],
+            "name": f"{row['dataset']}, {split}{f', test images {change}' if change else ''}",
+            "config": f"{row['split']} {change}".strip(),
+            "split": "test",
+            "args": {"manifest": about["manifest"], "test_identity": about.get("test_identity")},
+        },
+        "metrics": [
+            {"type": name, "value": round(float(value), DIGITS), "name": name.replace("_", " ")}
+            for name, value in values.items()
+        ],
+    }
