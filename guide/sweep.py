@@ -115,9 +115,8 @@ def _plan(
     """Return the plan of options and file; an option replaces all values of the same name in the file."""
     import models
     from models.engine.sweep import plan as sweep_plan
-    from models.engine.sweep import plan_file
 
-    values = plan_file.read(file) if file else {}
+    values = sweep_plan.read_file(file) if file else {}
     options = {"model": model, "recipe": recipe, "split": split, "seed": seed, "set": set_}
     options |= {"profile": profile, "dataset": dataset}
     values |= {name: value for name, value in options.items() if value}

@@ -1,4 +1,4 @@
-"""Heatmaps must point at what the model used: planted corners are found, in the corner where they were planted."""
+"""Heatmaps of a model that must use a planted corner of the image."""
 
 import numpy as np
 import pytest
@@ -29,7 +29,7 @@ PATTERNS = {
 
 @pytest.fixture(scope="session")
 def patched(home, guide):
-    """A run of the plain network on smears whose class is nothing but the pattern in a corner."""
+    """A run of `cnn` on smears whose class is only the pattern in a corner."""
     smears = sorted(raw_dir("tiny").glob("[!_]*/*.png"))
     folder = home / "patched"
     for number, path in enumerate(smears * 4):
@@ -46,7 +46,7 @@ def patched(home, guide):
     return evaluator.evaluate(trainer.train(config, home / "patched-runs"))
 
 
-def test_half_of_the_heatmap_lies_on_the_corner_the_classes_differ_in(patched):
+def test_half_of_the_heatmap_is_on_the_planted_corner(patched):
     assert patched.metrics()["test"]["accuracy"] > 0.95
     explainer.explain(patched, "gradcam")
     with np.load(patched.file(run_folder.HEATMAPS), allow_pickle=False) as kept:
@@ -54,7 +54,7 @@ def test_half_of_the_heatmap_lies_on_the_corner_the_classes_differ_in(patched):
     mass = maps.sum(axis=(1, 2))
     assert (mass > 0).all()
     share = maps[:, SIDE - PATCH :, SIDE - PATCH :].sum(axis=(1, 2)) / mass
-    assert np.mean(share) >= 0.5, "a map that says nothing would have the square's share of the area, 0.17"
+    assert np.mean(share) >= 0.5, "a uniform map would have the square's share of the area, 0.17"
 
 
 def test_classes_of_another_dataset_come_from_its_manifest(patched):
@@ -62,7 +62,7 @@ def test_classes_of_another_dataset_come_from_its_manifest(patched):
     assert list(patched.predictions().columns[3:]) == ["p_across", "p_chequered", "p_down", "p_slanted"]
 
 
-def test_foreign_images_get_the_probabilities_that_evaluation_gave(patched):
+def test_image_files_get_the_probabilities_of_the_evaluation(patched):
     table = patched.predictions("test").head(3)
     paths = [raw_dir("patched") / name for name in table["image"]]
     maps, probabilities = explainer.explain_images(patched, paths)
@@ -79,7 +79,7 @@ def test_a_jpeg_is_decoded_as_in_training(patched, tmp_path):
     assert explainer.load_image(tmp_path / "grey.png", SIDE).shape == (SIDE, SIDE, 3)
 
 
-def test_examples_are_the_surest_right_and_wrong_and_the_least_sure_of_each_class(patched):
+def test_examples_are_the_most_and_least_certain_of_each_class(patched):
     table = patched.predictions("test")
     chosen = explainer.examples(patched)
     assert len(chosen) == len(set(chosen))
@@ -93,7 +93,7 @@ def test_examples_are_the_surest_right_and_wrong_and_the_least_sure_of_each_clas
         assert (of_class.sort_values(["margin", "image"])["image"].iloc[0], "unsure") in chosen
 
 
-def test_explaining_again_replaces_its_rows_and_keeps_other_methods(patched):
+def test_explain_replaces_rows_of_its_method_only(patched):
     for method in ("gradcam", "scorecam", "gradcam"):
         explainer.explain(patched, method)
     with np.load(patched.file(run_folder.HEATMAPS), allow_pickle=False) as kept:
@@ -103,7 +103,7 @@ def test_explaining_again_replaces_its_rows_and_keeps_other_methods(patched):
 
 
 @pytest.mark.parametrize("missing", ["config.json", "environment.json", "model.weights.h5", "predictions.csv"])
-def test_a_missing_file_is_one_line_and_nothing_is_lost(patched, tmp_path, missing):
+def test_a_missing_file_is_reported_and_nothing_is_changed(patched, tmp_path, missing):
     kept = patched.file(missing).rename(tmp_path / missing)
     before = {path.name: path.read_bytes() for path in patched.path.iterdir() if path.is_file()}
     try:
@@ -115,7 +115,7 @@ def test_a_missing_file_is_one_line_and_nothing_is_lost(patched, tmp_path, missi
         kept.rename(patched.file(missing))
 
 
-def test_mistakes_are_one_line(patched, tmp_path):
+def test_wrong_files_and_methods_are_reported(patched, tmp_path):
     (tmp_path / "no.jpg").write_text("not an image")
     with pytest.raises(LeukoBenchError, match=r"no\.jpg"):
         explainer.explain_images(patched, [tmp_path / "no.jpg"])
@@ -123,7 +123,7 @@ def test_mistakes_are_one_line(patched, tmp_path):
         explainer.explain(patched, "gradcan")
 
 
-def test_damaged_weights_are_one_line(patched):
+def test_damaged_weights_are_reported(patched):
     path = patched.file("model.weights.h5")
     whole = path.read_bytes()
     try:
@@ -135,21 +135,22 @@ def test_damaged_weights_are_one_line(patched):
         path.write_bytes(whole)
 
 
-def test_opening_does_not_ask_for_the_initial_weights_again(patched):
+def test_opening_a_run_does_not_need_the_initial_weights(patched):
     keras_backend.start()
     config = run_loader.config_of(patched).replace(weights="gone.weights.h5")
     assert models.build(config, initial_weights=False).count_params() > 0
 
 
-def test_faithfulness_is_measured_for_every_method_that_fits(patched, capsys):
+@pytest.mark.slow
+def test_faithfulness_of_all_methods(patched, capsys):
     earlier = {key: value for key, value in patched.config().items() if key != "heatmap_method"}
-    files.write_json(patched.file(run_folder.CONFIG), earlier)  # a run from before there was a choice
+    files.write_json(patched.file(run_folder.CONFIG), earlier)  # an older run
     command.faithfulness(str(patched.path), images=12)
     rows = files.read_csv(patched.file("faithfulness.csv"), faithfulness.HEADER)
     assert {row["method"] for row in rows} == {"gradcam", "gradcam++", "scorecam", "random", "centre"}
     assert {row["images"] for row in rows} == {"12"}
     means = {row["method"]: float(row["deletion_auc_mean"]) for row in rows}
-    assert means["gradcam"] < means["random"], "the corner decides, and the map points at it"
+    assert means["gradcam"] < means["random"], "the map is on the corner that decides the class"
     shown = capsys.readouterr().out
     assert "heatmaps on 12 test images" in shown and f"Most faithful: {rows[0]['method']}." in shown
     before = patched.file("faithfulness.csv").read_bytes()

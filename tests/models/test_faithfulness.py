@@ -1,4 +1,4 @@
-"""Faithfulness: right by hand, high for maps that know, low for maps that do not, and a planted shortcut is found."""
+"""Faithfulness measures: exact values, informed and uninformed maps, and a planted shortcut."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ from data.synthetic import generator as synthetic
 from guide import faithfulness as command
 from models.engine.backend import keras_backend
 from models.engine.evaluation import evaluator
-from models.engine.explain import cam, deletion_insertion, faithfulness, pointing_game, sanity_check
+from models.engine.explain import cam, deletion_insertion, faithfulness, sanity_check
 from models.engine.explain import road as road_imputation
 from models.engine.explain.faithfulness import Score
 from models.engine.run_io import run_loader
@@ -30,13 +30,13 @@ CORNER = 14  # pixels of the planted square, of 48
 
 
 def corner(batch):
-    """A model whose class 1 is as likely as the first pixel is bright."""
+    """A model whose probability of class 1 is the brightness of the first pixel."""
     bright = batch[:, 0, 0, 0] / 255
     return np.stack([1 - bright, bright], axis=1)
 
 
 def square(batch):
-    """A model whose class 1 is as likely as the upper left ninth is rough: what no blur and no imputation leaves."""
+    """A model whose probability of class 1 is the roughness of the upper left, which blur and imputation remove."""
     part = batch[:, : 2 * SIDE // 3, : 2 * SIDE // 3]
     rough = np.abs(np.diff(part, axis=2)).mean(axis=(1, 2, 3)) / 127.5
     strength = np.clip(rough, 0, 1)
@@ -53,14 +53,14 @@ def square(batch):
         ([[1, 2], [3, 4]], (200 * 0.75 + 125 * 0.25) / 255),  # last:  200 200 200 200 50
     ],
 )
-def test_deletion_is_the_area_that_a_hand_calculates(values, area):
+def test_area_under_the_deletion_curve(values, area):
     image = np.zeros((2, 2, 3), np.float32)
     image[0, 0] = 200  # the mean colour, which removed pixels get, is 50
     curve = deletion_insertion.deletion_curve(corner, image, np.array(values), target=1, steps=4)
     assert deletion_insertion.area(curve) == pytest.approx(area)
 
 
-def test_insertion_goes_from_the_blurred_image_to_the_whole_one():
+def test_insertion_starts_blurred_and_ends_complete():
     image = np.zeros((20, 20, 3), np.float32)
     image[0, 0] = 255
     first, last = np.zeros((20, 20)), np.ones((20, 20))
@@ -68,7 +68,7 @@ def test_insertion_goes_from_the_blurred_image_to_the_whole_one():
     known = deletion_insertion.insertion_curve(corner, image, first, target=1, steps=4)
     missed = deletion_insertion.insertion_curve(corner, image, last, target=1, steps=4)
     blurred = known[0]
-    assert 0 < blurred < 0.2, "the corner has gone under in the blur"
+    assert 0 < blurred < 0.2, "the corner is hidden by the blur"
     np.testing.assert_allclose(known, [blurred, 1, 1, 1, 1], rtol=1e-5)
     np.testing.assert_allclose(missed, [blurred] * 4 + [1], rtol=1e-5)
 
@@ -87,7 +87,7 @@ def test_imputed_pixels_are_the_weighted_mean_of_their_neighbours():
     assert 1 < (noisy - filled)[removed].std() < 4 and not (noisy - filled)[~removed].any()
 
 
-def test_a_map_that_knows_the_patch_wins_by_every_measure_and_the_centre_is_not_favoured():
+def test_an_informed_map_is_best_by_every_measure():
     rng = np.random.default_rng(1)
     side = 2 * SIDE
     images = np.full((8, side, side, 3), 128.0, np.float32)
@@ -110,29 +110,29 @@ def test_a_map_that_knows_the_patch_wins_by_every_measure_and_the_centre_is_not_
         assert (known["deletion_auc_mean"] < other["deletion_auc_mean"]).all()
         assert (known["insertion_auc"] > other["insertion_auc"]).all()
         assert (known["road"] > other["road"]).all()
-    assert np.abs(random["road"].mean()) < 0.15 < known["road"].mean(), "spots that know nothing are near zero"
+    assert np.abs(random["road"].mean()) < 0.15 < known["road"].mean(), "random maps are near zero"
     assert inverse["road"].mean() < 0
-    # The patch lies in a corner: a blob in the middle must do no better than chance.
+    # The patch is in a corner: a blob in the centre must not be better than random maps.
     assert centre["deletion_auc_mean"].mean() > random["deletion_auc_mean"].mean()
     assert centre["road"].mean() < random["road"].mean()
 
 
-def test_nuclei_are_found_by_maps_of_the_nuclei_and_by_no_others(home):
+def test_localisation_measures(home):
     names = sorted(f"{path.parent.name}/{path.name}" for path in raw_dir("tiny").glob("[!_]*/*.png"))[::6]
     masks = nucleus_masks("tiny", names, 48)
     assert knows_nuclei("tiny") and masks.shape == (len(names), 48, 48)
     share = masks.mean(axis=(1, 2))
     assert (share > 0).all()
-    np.testing.assert_allclose(pointing_game.mass_inside(masks * 0.7, masks), 1)
-    np.testing.assert_allclose(pointing_game.mass_inside(~masks * 1.0, masks), 0)
+    np.testing.assert_allclose(faithfulness.mass_inside(masks * 0.7, masks), 1)
+    np.testing.assert_allclose(faithfulness.mass_inside(~masks * 1.0, masks), 0)
     for flat in (np.ones(masks.shape), np.zeros(masks.shape)):
-        np.testing.assert_allclose(pointing_game.mass_inside(flat, masks), share)
-    assert (pointing_game.pointing(masks * 1.0, masks) == 1).all()
-    chance = pointing_game.pointing(np.ones(masks.shape), masks)
+        np.testing.assert_allclose(faithfulness.mass_inside(flat, masks), share)
+    assert (faithfulness.pointing(masks * 1.0, masks) == 1).all()
+    chance = faithfulness.pointing(np.ones(masks.shape), masks)
     assert (chance >= share).all() and chance.mean() < 2.5 * share.mean(), "a flat map hits by its share of the area"
     empty = np.zeros((1, 48, 48), bool)
-    assert np.isnan(pointing_game.mass_inside(empty + 1.0, empty)) and np.isnan(
-        pointing_game.pointing(empty + 1.0, empty)
+    assert np.isnan(faithfulness.mass_inside(empty + 1.0, empty)) and np.isnan(
+        faithfulness.pointing(empty + 1.0, empty)
     )
 
 
@@ -141,7 +141,7 @@ def test_the_pointing_game_has_its_tolerance_and_no_more():
     mask[:, 40:60, 40:60] = True
     for each, column in zip(values, (50, 62, 63), strict=True):
         each[50, column] = 1
-    assert pointing_game.pointing(values, np.repeat(mask, 3, axis=0)).tolist() == [1, 1, 0]
+    assert faithfulness.pointing(values, np.repeat(mask, 3, axis=0)).tolist() == [1, 1, 0]
 
 
 @pytest.mark.parametrize("kind", synthetic.STAINS)
@@ -162,7 +162,7 @@ def test_true_masks_are_taken_where_a_dataset_has_them_and_colour_tells_them_els
         assert len(dice) == 3 and np.mean(dice) >= 0.8, label  # the bound that docs/heatmaps.md names
 
 
-def test_gradcam_of_a_network_that_reads_nuclei_lies_in_nuclei(home):
+def test_gradcam_of_a_network_that_reads_nuclei_is_inside_nuclei(home):
     import keras
 
     keras_backend.start()
@@ -176,11 +176,11 @@ def test_gradcam_of_a_network_that_reads_nuclei_lies_in_nuclei(home):
     pixels = np.stack([np.asarray(Image.open(raw_dir("tiny") / name)) for name in names]).astype(np.float32)
     masks = nucleus_masks("tiny", names, 48)
     maps = cam.heatmaps(model, pixels, [0] * len(names), "gradcam", "stain")
-    assert pointing_game.mass_inside(maps, masks).mean() > 2.5 * masks.mean()
-    assert pointing_game.pointing(maps, masks).mean() > 0.8
+    assert faithfulness.mass_inside(maps, masks).mean() > 2.5 * masks.mean()
+    assert faithfulness.pointing(maps, masks).mean() > 0.8
 
 
-def test_an_edge_detector_fails_the_sanity_check_and_the_weights_come_back(small_run):
+def test_an_edge_detector_fails_the_sanity_check_and_weights_are_restored(small_run):
     model, config = run_loader.open_model(small_run, logits=True), run_loader.config_of(small_run)
     pixels = np.random.default_rng(0).uniform(0, 255, (2, 32, 32, 3)).astype(np.float32)
     before, seen = model.get_weights(), []
@@ -195,14 +195,14 @@ def test_an_edge_detector_fails_the_sanity_check_and_the_weights_come_back(small
     found = sanity_check.cascade(model, sanity_check.untrained(config, 1, count=2), explain)
     assert found.shape == (2, len(sanity_check.STAGES))
     np.testing.assert_allclose(found[0], 1)
-    assert found[1, 0] == pytest.approx(1), "the first layer goes last"
+    assert found[1, 0] == pytest.approx(1), "the first layer is randomised last"
     assert abs(found[1, -1]) < faithfulness_tables.SAME
     kernels = [each[0::2] for each in seen[1:5]]  # biases may be zero before and after
     assert not any(seen[0]) and all(kernels[-1]) and kernels[0] == [False] * (len(kernels[0]) - 1) + [True]
     assert all(np.array_equal(*pair) for pair in zip(model.get_weights(), before, strict=True))
 
 
-def test_similarity_is_that_of_ranks():
+def test_similarity_is_a_rank_correlation():
     rng = np.random.default_rng(5)
     maps = rng.random((1, 9, 9))
     flat = np.zeros((1, 9, 9))
@@ -213,7 +213,7 @@ def test_similarity_is_that_of_ranks():
 
 @pytest.fixture(scope="module")
 def cornered(home):
-    """A run of the plain network on smears with the class painted into a corner, where no nucleus is."""
+    """A run of `cnn` on smears with the class painted into a corner without nuclei."""
     folder = synthetic.make("cornered", images_per_class=30, size=48, patients=2, seed=9)
     colours = dict(zip(synthetic.CLASSES, [(250, 60, 60), (60, 250, 60), (60, 60, 250), (250, 250, 60)], strict=True))
     rng = np.random.default_rng(0)
@@ -256,7 +256,7 @@ def test_a_shortcut_in_the_corner_is_found(cornered, capsys):
 
 
 def score(name, deletion, insertion, road):
-    """A score of which the curves alone matter."""
+    """A score with only its curves."""
     one = np.ones(len(deletion))
     return Score(name, deletion, insertion, road, one, one, one, np.array([0.1]), 0)
 
@@ -269,7 +269,7 @@ def row(method, deletion, insertion=None, road=None, randomisation=None, mass=No
 RANDOM, CENTRE = row("random", 0.6, 0.3, 0.0, 1.0), row("centre", 0.5, 0.4, 0.1, 1.0)
 
 
-def test_the_suggestion_is_the_best_mean_rank_that_passes_the_sanity_check():
+def test_the_best_method_that_passes_the_sanity_check_is_suggested():
     better, worse = row("gradcam", 0.2, 0.8, 0.3, 0.1, mass=0.4), row("gradcam++", 0.3, 0.9, 0.2, 0.1)
     rows = [RANDOM, worse, CENTRE, better]
     assert faithfulness_tables.suggestion(rows) == "gradcam"
@@ -287,7 +287,7 @@ def test_the_suggestion_is_the_best_mean_rank_that_passes_the_sanity_check():
     assert "The configuration agrees: heatmap_method is gradcam." in said
 
 
-def test_nothing_is_suggested_that_a_map_without_knowledge_equals():
+def test_no_method_is_suggested_that_equals_a_baseline():
     idle = row("gradcam", 0.55, 0.35, 0.05, 0.1)
     assert faithfulness_tables.suggestion([idle, CENTRE, RANDOM]) == ""
     assert faithfulness_tables.sentences([idle, CENTRE, RANDOM], "gradcam")[0].startswith("None can be suggested")
@@ -296,7 +296,7 @@ def test_nothing_is_suggested_that_a_map_without_knowledge_equals():
     assert "No better than a map that knows nothing of the model: gradcam." in said
 
 
-def test_files_from_before_the_other_measures_are_read(tmp_path):
+def test_files_of_older_versions_are_read(tmp_path):
     run = Run(tmp_path / "vit_b16" / "20260101T000000Z-00000000")
     header = "method,images,deletion_auc_mean,deletion_auc_sd,low,high,seed"
     text = f"{header}\nrollout,300,0.7,0.3,0.69,0.71,42\nrandom,300,0.8"
@@ -319,7 +319,7 @@ def test_files_from_before_the_other_measures_are_read(tmp_path):
         faithfulness_file.read(run)
 
 
-def test_images_are_chosen_by_hash_so_many_of_each_class_as_there_are():
+def test_the_sample_is_stratified():
     rows = [
         Row(f"{label}/{i}.png", label, "test", "", f"{hash_of:064x}")
         for label, count in (("A", 40), ("B", 20), ("C", 4))
@@ -333,7 +333,7 @@ def test_images_are_chosen_by_hash_so_many_of_each_class_as_there_are():
     assert len(faithfulness.sample(manifest, 1000)) == 64
 
 
-def test_two_methods_are_compared_image_by_image():
+def test_two_methods_are_compared_on_the_same_images():
     rng = np.random.default_rng(2)
     falling = rng.uniform(0.3, 0.6, (50, 29))
     road = rng.uniform(0.3, 0.6, (50, 3, 2))
@@ -345,7 +345,7 @@ def test_two_methods_are_compared_image_by_image():
     assert "2 of 3 measures differ" in said
 
 
-def test_the_interval_is_that_of_student():
+def test_interval():
     low, high = faithfulness.interval(np.array([0.1, 0.2, 0.3, 0.4]))
     assert (low + high) / 2 == pytest.approx(0.25)
     assert high - low == pytest.approx(2 * 3.182446 * 0.1290994 / 2, rel=1e-5)

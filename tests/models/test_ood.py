@@ -20,7 +20,7 @@ from data.ood import image_statistics, ood_images, reference_distribution
 from data.splitting import splits
 from data.synthetic import generator as synthetic
 from guide import refusal
-from models.engine.robustness import ood_benchmark, ood_scores
+from models.engine.robustness import ood_benchmark
 from utils.errors import LeukoBenchError
 from utils.paths import PROJECT
 from utils.runs import ood_file
@@ -235,12 +235,12 @@ def test_evaluation_writes_the_reference(small_run):
 
 def test_scores_of_a_model():
     logits = np.array([[9.0, 0, 0], [1, 1, 1], [40, 0, 0]], np.float32)
-    odds = ood_scores.log_odds_against(logits)
+    odds = ood_benchmark.log_odds_against(logits)
     assert odds[1] > odds[0] > odds[2] == pytest.approx(np.log(2) - 40)
     rng = np.random.default_rng(0)
     labels = np.repeat(["a", "b"], 40)
     features = rng.normal(size=(80, 3)) + np.where(labels == "a", 0, 30)[:, None]
-    far = ood_scores.nearest_class(np.column_stack([features, np.zeros(80)]), labels)
+    far = ood_benchmark.nearest_class(np.column_stack([features, np.zeros(80)]), labels)
     between, inside = np.array([[15.0, 15, 15, 0]]), np.array([[30.0, 30, 30, 0]])
     assert far(between)[0] > 5 * far(inside)[0]
     assert ood_benchmark.auroc(np.array([2.0, 3]), np.array([0.0, 1])) == 1

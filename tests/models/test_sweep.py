@@ -14,7 +14,7 @@ from guide import menu, sweep
 from guide.parameters import parameters
 from guide.questions import ask
 from guide.steps import STEPS
-from models.engine.sweep import local_executor, plan_file, ray_executor, ray_worker, run_transfer
+from models.engine.sweep import local_executor, ray_executor, ray_worker, run_transfer
 from models.engine.sweep import plan as sweep_plan
 from models.engine.sweep.local_executor import Resources
 from models.engine.sweep.plan import Plan
@@ -67,7 +67,7 @@ def test_a_plan_file_has_the_options_of_the_command_line(tmp_path):
     path = tmp_path / "sweep.yaml"
     path.write_text("model: [cnn, resnet18]\nrecipe: none\nseed: [1, 2]\nset:\n  epochs: 5\n  cosine: true\n")
     lists = {"model": ["cnn", "resnet18"], "recipe": ["none"], "seed": [1, 2], "set": ["epochs=5", "cosine=true"]}
-    assert plan_file.read(path) == lists
+    assert sweep_plan.read_file(path) == lists
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ def test_errors_in_a_plan_file(tmp_path, text, facts):
     path = tmp_path / "sweep.yaml"
     path.write_text(text)
     with pytest.raises(LeukoBenchError) as caught:
-        plan_file.read(path)
+        sweep_plan.read_file(path)
     assert "\n" not in str(caught.value) and all(fact in str(caught.value) for fact in (str(path), *facts))
 
 
@@ -97,7 +97,7 @@ def test_deeply_nested_yaml(tmp_path):
     path = tmp_path / "sweep.yaml"
     path.write_text("a: " + "[" * 2000)
     with pytest.raises(LeukoBenchError, match="is not valid YAML"):
-        plan_file.read(path)
+        sweep_plan.read_file(path)
 
 
 def test_finished_and_unfinished_runs_are_found(home, tmp_path):

@@ -9,7 +9,7 @@ import numpy as np
 from data.imaging.nucleus_masks import nucleus_masks
 from data.manifest import Manifest
 from models.engine.backend import keras_backend
-from models.engine.explain import deletion_insertion, pointing_game, sanity_check
+from models.engine.explain import deletion_insertion, sanity_check
 from models.engine.explain import road as road_imputation
 from models.engine.explain.cam import BATCH, check_method, heatmaps, methods_of
 from models.engine.explain.explainer import read_test
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 CHECKED = BATCH  # images of the sanity check, which computes maps for every stage and untrained network
 GRID = 8  # values per side of a random map
+TOLERANCE = 0.03  # of the image side: 15 pixels on photographs about 500 pixels wide
 SPREAD = 0.25  # standard deviation of the central blob, relative to the image side
 
 
@@ -146,8 +147,8 @@ def _score(
         deletion,
         insertion,
         road,
-        mass=pointing_game.mass_inside(maps, masks),
-        pointing=pointing_game.pointing(maps, masks),
+        mass=mass_inside(maps, masks),
+        pointing=pointing(maps, masks),
         area=np.where(masks.any(axis=(1, 2)), masks.mean(axis=(1, 2)), np.nan),
         cascade=cascade,
         seed=seed,
@@ -202,6 +203,41 @@ def baseline_maps(name: str, count: int, size: int, seed: int) -> np.ndarray:
     places = (np.arange(size) - (size - 1) / 2) / (SPREAD * size)
     line = np.exp(-(places**2) / 2).astype(np.float32)
     return np.repeat(np.outer(line, line)[None], count, axis=0)
+
+
+def mass_inside(maps: np.ndarray, masks: np.ndarray) -> np.ndarray:
+    """Return the share of each map's mass that lies inside its mask, (n,) in 0..1; NaN where the mask is empty.
+
+    A map of zeros counts as a uniform map: its share is that of the mask in the image area.
+
+    Args:
+        maps: (n, h, w), not negative.
+        masks: (n, h, w) bool.
+    """
+    inside, total = (maps * masks).sum(axis=(1, 2)), maps.sum(axis=(1, 2))
+    shares = np.where(total > 0, inside / np.where(total > 0, total, 1), masks.mean(axis=(1, 2)))
+    return np.where(masks.any(axis=(1, 2)), shares, np.nan)
+
+
+def pointing(maps: np.ndarray, masks: np.ndarray) -> np.ndarray:
+    """Return the result of the pointing game, (n,): 1 where a map's maximum hits its mask, NaN where the mask is empty.
+
+    Source: Zhang et al. 2016, with its tolerance around the mask. Where several pixels share the maximum, the result
+    is their share of hits.
+
+    Args:
+        maps: (n, h, w).
+        masks: (n, h, w) bool.
+    """
+    import cv2
+
+    reach = round(TOLERANCE * masks.shape[1])
+    disk = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1,) * 2)
+    hits = [
+        (cv2.dilate(mask.astype(np.uint8), disk) > 0)[values == values.max()].mean() if mask.any() else np.nan
+        for values, mask in zip(maps, masks, strict=True)
+    ]
+    return np.array(hits, float)
 
 
 def interval(values: np.ndarray) -> tuple[float, float]:

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from data.datasets import image_decoder
+from data.loading.pipeline import loader
 from data.manifest import Row
 from data.ood import image_statistics, ood_images, reference_distribution
 from data.perturbations import registry as perturbations
@@ -19,11 +20,10 @@ from data.perturbations.registry import Change
 from data.splitting.splits import SplitFolder
 from models.engine.backend import keras_backend
 from models.engine.explain.faithfulness import sample
-from models.engine.robustness.ood_scores import Subject
-from models.engine.run_io.run_loader import BATCH, split_of
+from models.engine.run_io.run_loader import BATCH, OUT_OF_MEMORY_ADVICE, config_of, open_model, split_of
 from utils.console import progress, say
 from utils.runs import ood_file
-from utils.runs.ood_file import CHANGED, DRAWN, STATISTICS, TEST, Refused
+from utils.runs.ood_file import CHANGED, DRAWN, ENERGY, FEATURES, PROBABILITY, STATISTICS, TEST, Refused
 from utils.runs.run_folder import Run
 from utils.system import environment
 
@@ -31,6 +31,39 @@ CHANGES = ("grey", "hue", "blur", "defocus")  # families of data.perturbations
 SEVERITIES = (0, 1, 3, 5)
 
 Draw = Callable[[], np.ndarray]
+
+
+class Subject:
+    """One run: logits and penultimate features of its model, and the scores computed from them."""
+
+    def __init__(self, run: Run) -> None:
+        import keras
+
+        self.run, self.config = run, config_of(run)
+        model = open_model(run, logits=True)
+        self._model = keras.Model(model.inputs, [model.outputs[0], model.layers[-1].input])
+        self._distance: Callable[[np.ndarray], np.ndarray] = lambda features: np.zeros(len(features))
+
+    def outputs(self, pictures: Sequence[np.ndarray], pool: ThreadPoolExecutor) -> tuple[np.ndarray, np.ndarray]:
+        """Return logits (n, classes) and features (n, d) of pictures of any size, in the run's variant and size."""
+        size, variant = self.config.image_size, self.config.variant
+        pixels = np.stack(list(pool.map(lambda picture: loader().prepare(picture, size, variant), pictures)))
+        with keras_backend.enough_memory(f"Predicting with {self._model.name}", OUT_OF_MEMORY_ADVICE):
+            return tuple(map(np.asarray, self._model.predict_on_batch(pixels.astype(np.float32))))
+
+    def learn(self, features: np.ndarray, labels: np.ndarray) -> None:
+        """Fit the feature distance to training images: features (n, d), class names (n,)."""
+        self._distance = nearest_class(features, labels)
+
+    def scores(self, logits: np.ndarray, features: np.ndarray) -> dict[str, np.ndarray]:
+        """Return the score (n,) of each method; higher means further from the training images."""
+        from scipy.special import logsumexp
+
+        return {
+            FEATURES: self._distance(features),
+            ENERGY: -logsumexp(logits.astype(np.float64), axis=1),  # Liu et al. 2020
+            PROBABILITY: log_odds_against(logits),
+        }
 
 
 def measure(runs: Sequence[Run], pictures: int) -> list[Path]:
@@ -167,3 +200,36 @@ def _outputs(
         follow(completed=start + len(pictures), total=len(draws))
     joined = [tuple(map(np.concatenate, zip(*found, strict=True))) for found in outputs]
     return np.stack(vectors), joined
+
+
+def nearest_class(features: np.ndarray, labels: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+    """Return a function of features (m, d): the Mahalanobis distance to the nearest class (Lee et al. 2018).
+
+    One covariance for all classes with Ledoit-Wolf shrinkage (2004), as there can be more features than images.
+    """
+    from sklearn.covariance import LedoitWolf
+
+    features = features.astype(np.float64)
+    scale = features.std(axis=0) + 1e-3 * features.std() + 1e-12
+    means = np.stack([features[labels == name].mean(axis=0) for name in np.unique(labels)])
+    inner = features - means[np.searchsorted(np.unique(labels), labels)]
+    values, vectors = np.linalg.eigh(LedoitWolf(assume_centered=True).fit(inner / scale).covariance_)
+    whitening = vectors / np.sqrt(np.maximum(values, 1e-12)) / scale[:, None]
+    centres = means @ whitening
+
+    def distance(given: np.ndarray) -> np.ndarray:
+        white = given.astype(np.float64) @ whitening
+        return np.sqrt(np.min([((white - centre) ** 2).mean(axis=1) for centre in centres], axis=0))
+
+    return distance
+
+
+def log_odds_against(logits: np.ndarray) -> np.ndarray:
+    """Return the log odds (n,) against the most likely class: highest probability (Hendrycks and Gimpel 2017).
+
+    They order images as 1 - probability does, which float32 rounds to 0 for most images.
+    """
+    from scipy.special import logsumexp
+
+    ordered = np.sort(logits.astype(np.float64), axis=1)
+    return logsumexp(ordered[:, :-1], axis=1) - ordered[:, -1]

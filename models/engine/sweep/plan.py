@@ -16,7 +16,7 @@ import models
 from data import catalog
 from data.splitting import splits as splitting
 from models.engine.config.base import ModelConfig
-from utils.errors import LeukoBenchError
+from utils.errors import LeukoBenchError, nearest
 from utils.runs import cache as run_cache
 from utils.runs import run_folder, split_spec
 from utils.runs.run_folder import Run
@@ -25,6 +25,8 @@ FOLDER = ".sweep"  # below the root: locks and logs of jobs
 PLAIN = "none"  # the recipe that changes nothing
 WAITING, QUEUED, RUNNING, ELSEWHERE = "waiting", "queued", "running", "in another sweep"
 BEFORE, FINISHED, FAILED, STOPPED = "finished before", "finished", "failed", "stopped"
+FILE_LISTS = ("model", "recipe", "split", "seed", "set")  # keys of a plan file
+FILE_KEYS = (*FILE_LISTS, "profile", "dataset")
 # Modules that define the meaning of config.json, besides those of the model.
 FIELDS = (
     *("models.engine.sweep.plan", "models.engine.run_io.run_loader", "models.engine.config.recipes"),
@@ -273,3 +275,57 @@ def _fields(model: str) -> str:
     """Return a hash of the sources that define the fields of a model's configuration and their defaults."""
     held = {each.__module__ for each in type(models.config_for(model)).__mro__}
     return run_cache.code_of(*FIELDS, *sorted(name for name in held if name.startswith("models.")))
+
+
+def read_file(path: Path) -> dict[str, Any]:
+    """Read a plan from a YAML file, whose keys are the options of the command line.
+
+    Models, recipes, splits, seeds and settings are lists, or single values; `set` may also be a mapping of fields to
+    values. Profile and dataset are strings.
+
+    Raises:
+        LeukoBenchError: the file is missing or not YAML, or has an unknown key or a wrong value.
+    """
+    import yaml
+
+    try:
+        held = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise LeukoBenchError(f"Cannot read {path}: {error.strerror}. Give --file a YAML file.") from None
+    except (yaml.YAMLError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        # The YAML reader raises more than YAMLError: a date of month 13 is a ValueError.
+        place = getattr(error, "problem_mark", None)
+        where = f" (line {place.line + 1})" if place else ""
+        raise LeukoBenchError(f"{path} is not valid YAML{where}. Write lines such as: model: [cnn, resnet18]") from None
+    if not isinstance(held, dict):
+        raise LeukoBenchError(f"{path} must contain keys with values, such as: model: [cnn, resnet18]")
+    for key in held:
+        if key not in FILE_KEYS:
+            raise LeukoBenchError(
+                f"{path}: unknown key '{key}'.{nearest(str(key), FILE_KEYS)} Valid: {', '.join(FILE_KEYS)}."
+            )
+    return {key: _file_value(path, key, value) for key, value in held.items() if value is not None}
+
+
+def _file_value(path: Path, key: str, value: Any) -> Any:
+    if key == "set" and isinstance(value, dict):
+        for name, each in value.items():
+            if each is None:
+                raise LeukoBenchError(f"{path}: 'set' gives '{name}' no value. Write one, or leave the line out.")
+        value = [f"{name}={_text(each)}" for name, each in value.items()]
+    values = value if isinstance(value, list) else [value]
+    for each in values:
+        plain = type(each) is int if key == "seed" else each is not None and not isinstance(each, dict | list)
+        if not plain:
+            kind = "a whole number" if key == "seed" else "a text"
+            raise LeukoBenchError(f"{path}: '{key}' takes {kind}, or several in a list; received {each!r}.")
+    if key in FILE_LISTS:
+        return values if key == "seed" else [_text(each) for each in values]
+    if len(values) != 1:
+        raise LeukoBenchError(f"{path}: '{key}' takes one value; received {len(values)}.")
+    return _text(values[0])
+
+
+def _text(value: Any) -> str:
+    """Return a value as the text of an option: YAML turns `true` and `1.0` into other types."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
