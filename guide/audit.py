@@ -1,7 +1,7 @@
 """Command `audit`: audit a dataset and its split before training."""
 
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, astuple
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,8 +18,7 @@ from utils.tables.table import Table
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-    from data.auditing.audit import Audit
-    from data.auditing.split_leakage import Shared
+    from data.auditing.audit import Audit, PlacedPair
 
 
 def audit(
@@ -67,7 +66,7 @@ def _write(folder: Path, found: "Audit", groups: dict[str, str], shown: list[Tab
     _write_pairs(folder / "duplicates.csv", copies)
     _write_pairs(folder / "overlaps.csv", [pair for pair in found.pairs if pair.kind == "overlap"])
     files.write_text(folder / "groups.csv", files.csv_text(("image", "group"), sorted(groups.items())))
-    files.write_csv(folder / "every_group.csv", views.records(found))
+    files.write_csv(folder / "every_group.csv", views.group_records(found))
     files.write_csv(folder / "ladder.csv", [asdict(rung) for rung in found.ladder])
     about = f"{found.dataset}, split {found.split}, seed {found.seed}"
     notes = [f"Manifest {found.manifest}.", *views.sentences(found)]
@@ -76,7 +75,8 @@ def _write(folder: Path, found: "Audit", groups: dict[str, str], shown: list[Tab
     writers.write_all(folder / "every_group", f"Groups of {about}", [], [views.every_group(found)])
 
 
-def _write_pairs(path: Path, pairs: "list[Shared]") -> None:
-    from data.auditing.split_leakage import Shared
+def _write_pairs(path: Path, pairs: "list[PlacedPair]") -> None:
+    from data.auditing.audit import PlacedPair
 
-    files.write_text(path, files.csv_text(list(Shared.__dataclass_fields__), (asdict(pair).values() for pair in pairs)))
+    columns = [*PlacedPair.__dataclass_fields__]
+    files.write_text(path, files.csv_text(columns, map(astuple, pairs)))

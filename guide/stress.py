@@ -69,4 +69,4 @@ def _measure_shortcuts(runs: list[Run]) -> None:
     for run in runs:
         if not shortcuts_file.best(run.root, run.environment()["manifest"]):
             console.say("  measuring the shortcut baselines of this split, once")
-            shortcut_baselines.ladder(split_of(run), run.root)
+            shortcut_baselines.evaluate(split_of(run), run.root)

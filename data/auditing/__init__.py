@@ -1,1 +1,1 @@
-"""The dataset audit: duplicates, leakage between subsets, shortcut baselines."""
+"""The dataset audit: related images across subsets, and shortcut baselines that see no cell."""

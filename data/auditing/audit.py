@@ -1,14 +1,14 @@
-"""The audit of a dataset, before any model: what its images share, what its split leaks, what tells the classes."""
+"""The audit of a dataset before any training: related images, leakage between subsets, shortcut baselines."""
 
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
 from typing import Any
 
-from data.auditing import shortcut_baselines, split_leakage
-from data.auditing.split_leakage import Leak, Shared
+from data.auditing import shortcut_baselines
 from data.grouping import related_images, stain_groups
+from data.grouping.related_images import Pair
 from data.manifest import Manifest
 from data.splitting import groups as split_groups
 from data.splitting import splits
@@ -23,8 +23,38 @@ Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
+class PlacedPair(Pair):
+    """A pair of related images with the subsets that hold them: "train", "val" or "test"."""
+
+    first_split: str
+    second_split: str
+
+    @property
+    def across_split(self) -> bool:
+        """Whether the images are in different subsets."""
+        return self.first_split != self.second_split
+
+    @property
+    def leaked_test_images(self) -> list[str]:
+        """The test image whose partner is in another subset; at most one."""
+        ends = ((self.first, self.first_split), (self.second, self.second_split))
+        return [image for image, split in ends if split == "test"] if self.across_split else []
+
+
+@dataclass(frozen=True)
+class Leak:
+    """Counts of one kind of pairs: all, across classes, across subsets, and test images with a partner elsewhere."""
+
+    kind: str
+    pairs: int
+    across_classes: int
+    across_split: int
+    test_images: int
+
+
+@dataclass(frozen=True)
 class Group:
-    """A group of images, and how many of each class and of each subset it holds."""
+    """A group of images, with its counts by class and by subset."""
 
     name: str
     images: int
@@ -34,21 +64,21 @@ class Group:
 
 @dataclass(frozen=True)
 class Audit:
-    """All that an audit found; every figure and table is made of it.
+    """The result of an audit, from which every figure and table is made.
 
     Attributes:
         dataset, split, seed: what was audited.
         manifest: hash of the split.
-        images: by subset, {"train": 2084, ...}.
+        images: counts by subset, {"train": 2084, ...}.
         classes: names in order.
-        pairs: images of one place.
-        groups: largest first; those that came with the dataset, such as patients, else stain groups.
-        given: whether they came with it.
-        clusters: number of stain groups that the images bear, before those of pairs were joined.
-        stability: (number of clusters tried, adjusted Rand index between clusterings of separate halves).
-        together: share of the pairs that lay in one cluster before, 0-1; None without pairs.
-        agreement: adjusted Rand index between stain groups and given groups; None without.
-        ladder: shortcut baselines on the split.
+        pairs: related images.
+        groups: largest first; given groups such as patients where the dataset has them, else stain groups.
+        given: whether the groups came with the dataset.
+        clusters: number of stain clusters, before related images were joined.
+        stability: (number of clusters tried, adjusted Rand index between clusterings of two halves).
+        together: share of the related pairs whose images were in one cluster, 0-1; None without pairs.
+        agreement: adjusted Rand index between stain groups and given groups; None without given groups.
+        ladder: accuracies of the shortcut baselines on the split.
     """
 
     dataset: str
@@ -57,7 +87,7 @@ class Audit:
     manifest: str
     images: dict[str, int]
     classes: list[str]
-    pairs: list[Shared]
+    pairs: list[PlacedPair]
     groups: list[Group]
     given: bool
     clusters: int
@@ -68,43 +98,40 @@ class Audit:
 
     @property
     def verdict(self) -> Verdict:
-        """What the ladder says."""
+        """The conclusion from the shortcut baselines."""
         return shortcuts_tables.verdict(self.ladder)
 
     @property
     def leaks(self) -> list[Leak]:
-        """What the pairs of each kind come to."""
-        return [
-            split_leakage.leak(kind, [pair for pair in self.pairs if pair.kind == kind])
-            for kind in related_images.KINDS
-        ]
+        """Counts of the pairs of each kind."""
+        return [leak(kind, [pair for pair in self.pairs if pair.kind == kind]) for kind in related_images.KINDS]
 
     @property
     def test_images_shown_before(self) -> int:
-        """Test images of which another subset holds a copy or an overlapping field."""
-        return split_leakage.leak("", self.pairs).test_images
+        """Number of test images with a copy or an overlapping field in another subset."""
+        return leak("", self.pairs).test_images
 
     @property
     def parted_groups(self) -> int:
-        """Groups that lie in more than one subset."""
+        """Number of groups in more than one subset."""
         return sum(len(group.subsets) > 1 for group in self.groups)
 
     @property
     def pure_groups(self) -> int:
-        """Groups whose images are all of one class."""
+        """Number of groups whose images are all of one class."""
         return sum(len(group.classes) == 1 for group in self.groups)
 
     def write(self, root: Path) -> Path:
-        """Write audit.json, all numbers, and return its path.
+        """Write audit.json and return its path.
 
         Raises:
             LeukoBenchError: the folder cannot be written.
         """
-        place = folder(root, self.dataset) / FILE
-        drawn = {"verdict": asdict(self.verdict), "leaks": [asdict(leak) for leak in self.leaks]}
-        drawn |= {key: getattr(self, key) for key in ("test_images_shown_before", "parted_groups", "pure_groups")}
-        files.write_json(place, {**drawn, **asdict(self)})
-        return place
+        path = folder(root, self.dataset) / FILE
+        derived = {"verdict": asdict(self.verdict), "leaks": [asdict(leak) for leak in self.leaks]}
+        derived |= {key: getattr(self, key) for key in ("test_images_shown_before", "parted_groups", "pure_groups")}
+        files.write_json(path, {**derived, **asdict(self)})
+        return path
 
 
 def folder(root: Path, dataset: str) -> Path:
@@ -113,60 +140,91 @@ def folder(root: Path, dataset: str) -> Path:
 
 
 def read(root: Path, dataset: str) -> Audit | None:
-    """Return the audit of a dataset as it was written last; None where there is none.
+    """Read the last audit of a dataset; None where there is none.
 
     Raises:
         LeukoBenchError: the file is damaged.
     """
-    place = folder(root, dataset) / FILE
-    if not place.exists():
+    path = folder(root, dataset) / FILE
+    if not path.exists():
         return None
-    told: dict[str, Any] = files.read_json(place)
+    stored: dict[str, Any] = files.read_json(path)
     try:
-        values = {name: told[name] for name in Audit.__dataclass_fields__}
-        kinds = {"pairs": Shared, "groups": Group, "ladder": Shortcut}
-        values |= {name: [kind(**each) for each in told[name]] for name, kind in kinds.items()}
-        return Audit(**values | {"stability": [(int(count), float(value)) for count, value in told["stability"]]})
+        values = {name: stored[name] for name in Audit.__dataclass_fields__}
+        kinds = {"pairs": PlacedPair, "groups": Group, "ladder": Shortcut}
+        values |= {name: [kind(**each) for each in stored[name]] for name, kind in kinds.items()}
+        return Audit(**values | {"stability": [(int(count), float(value)) for count, value in stored["stability"]]})
     except (KeyError, TypeError, ValueError):
-        raise LeukoBenchError(f"{place} is damaged. Make it again: python run_guide.py audit {dataset}") from None
+        raise LeukoBenchError(f"{path} is damaged. Create it again: python run_guide.py audit {dataset}") from None
 
 
 def run(
-    dataset: str, split: str, seed: int, root: Path,
-    looking: Progress = lambda done, total: None, learning: Progress = lambda done, total: None,
-) -> tuple[Audit, dict[str, str]]:  # fmt: skip
-    """Audit a dataset and a split of it; write the ladder's file, see `data.shortcuts.ladder`.
+    dataset: str,
+    split: str,
+    seed: int,
+    root: Path,
+    comparing: Progress = lambda done, total: None,
+    measuring: Progress = lambda done, total: None,
+) -> tuple[Audit, dict[str, str]]:
+    """Audit a dataset and a split of it; write the file of the shortcut baselines, see `shortcut_baselines.evaluate`.
 
     Args:
         dataset: name of a folder below data/raw.
-        split: see `data.schemes.parse`.
+        split: see `utils.runs.split_spec.parse`.
         seed: of the split.
         root: folder of the runs.
-        looking: called with (done, total) while images are compared.
-        learning: the same, while the baselines' numbers are taken.
+        comparing: called with (done, total) while images are compared.
+        measuring: called with (done, total) while the features of the baselines are measured.
 
     Returns:
-        The audit, and the group in use of every image that has one.
+        The audit, and the group of every image that has one.
 
     Raises:
         LeukoBenchError: the split cannot be made, an image cannot be read, a file cannot be written.
     """
-    found = stain_groups.find(dataset, looking)
-    laid = splits.prepare_split(dataset, split, seed)
+    found = stain_groups.find(dataset, comparing)
+    split_folder = splits.prepare_split(dataset, split, seed)
+    manifest = split_folder.manifest
     given = split_groups.given(dataset)
     groups = given or found.groups
-    rungs = shortcut_baselines.ladder(laid, root, learning)
-    manifest = laid.manifest
     audit = Audit(
-        dataset, split, seed, manifest.hash, dict(Counter(row.split for row in manifest.rows)), list(manifest.classes),
-        split_leakage.shared(found.pairs, manifest), count(groups, manifest), bool(given), found.number,
-        [*found.stability], found.together, _agreement(given, found.groups), rungs,
-    )  # fmt: skip
+        dataset=dataset,
+        split=split,
+        seed=seed,
+        manifest=manifest.hash,
+        images=dict(Counter(row.split for row in manifest.rows)),
+        classes=list(manifest.classes),
+        pairs=placed(found.pairs, manifest),
+        groups=count(groups, manifest),
+        given=bool(given),
+        clusters=found.number,
+        stability=[*found.stability],
+        together=found.together,
+        agreement=_agreement(given, found.groups),
+        ladder=shortcut_baselines.evaluate(split_folder, root, measuring),
+    )
     return audit, groups
 
 
+def placed(pairs: Sequence[Pair], manifest: Manifest) -> list[PlacedPair]:
+    """Add to each pair the subsets that hold its images."""
+    split = {row.image: row.split for row in manifest.rows}
+    return [PlacedPair(*astuple(pair), split[pair.first], split[pair.second]) for pair in pairs]
+
+
+def leak(kind: str, pairs: Sequence[PlacedPair]) -> Leak:
+    """Count the pairs of one kind."""
+    return Leak(
+        kind=kind,
+        pairs=len(pairs),
+        across_classes=sum(pair.across_classes for pair in pairs),
+        across_split=sum(pair.across_split for pair in pairs),
+        test_images=len({image for pair in pairs for image in pair.leaked_test_images}),
+    )
+
+
 def count(groups: dict[str, str], manifest: Manifest) -> list[Group]:
-    """Return every group with its images by class and subset, the largest first; images without one are left out."""
+    """Count the images of every group by class and subset, the largest group first; images without one are left out."""
     classes: dict[str, Counter[str]] = {}
     subsets: dict[str, Counter[str]] = {}
     for row in manifest.rows:

@@ -1,4 +1,4 @@
-"""A ladder of shortcut baselines: what a split's test images give away without the cells, or with hardly any shape."""
+"""Shortcut baselines: random forests that classify test images without the cells, or with hardly any shape."""
 
 from pathlib import Path
 from time import perf_counter
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 SEED = 0
 
 
-def ladder(folder: SplitFolder, root: Path, progress: Progress = lambda done, total: None) -> list[Shortcut]:
-    """Train every baseline on a split's training images, test it on its test images, and write the ladder.
+def evaluate(folder: SplitFolder, root: Path, progress: Progress = lambda done, total: None) -> list[Shortcut]:
+    """Train every baseline on a split's training images, test it on its test images, and write the accuracies.
 
-    The validation images are left alone: a baseline has nothing to choose by them, and so learns from the same images
-    as a network does. The file is `utils.shortcut_tables.path(root, manifest hash)`.
+    Validation images are not used, so that a baseline learns from the same images as a network. The file is
+    `utils.runs.shortcuts_file.path(root, manifest hash)`.
 
     Args:
-        folder: the laid-out split.
+        folder: the split.
         root: folder of the runs.
         progress: called with (done, total) while images are read.
 
@@ -38,34 +38,34 @@ def ladder(folder: SplitFolder, root: Path, progress: Progress = lambda done, to
     labels = np.array([row.label for row in rows])
     test = np.array([row.split == "test" for row in rows])
     features = {MAJORITY: np.zeros((len(rows), 0), np.float32), **features}
-    rungs = [score(name, features[name], labels, test) for name in SEES]
-    records = [{column: getattr(rung, column) for column in COLUMNS} for rung in rungs]
+    scores = [score(name, features[name], labels, test) for name in SEES]
+    records = [{column: getattr(each, column) for column in COLUMNS} for each in scores]
     files.write_csv(shortcuts_file.path(root, folder.manifest.hash), records)
-    return rungs
+    return scores
 
 
 def score(name: str, features: np.ndarray, labels: np.ndarray, test: np.ndarray) -> Shortcut:
-    """Train one baseline on the rows that are not for the test, and count its right answers on those that are.
+    """Train one baseline on the training rows and count its correct answers on the test rows.
 
     Args:
         name: of the baseline.
-        features: (n, features), or (n, patches, features) with NaN for patches that are not there.
+        features: (n, features), or (n, patches, features) with NaN for missing patches.
         labels: (n,) class names.
-        test: (n,) bool.
+        test: (n,) bool, True for test rows.
     """
-    pipeline(name)  # imports scikit-learn, which is no part of the seconds
+    pipeline(name)  # imports scikit-learn, which must not count as training time
     start = perf_counter()
     answers = _vote if features.ndim == 3 else _answer
-    right = int(np.count_nonzero(answers(name, features, labels, test) == labels[test]))
+    correct = int(np.count_nonzero(answers(name, features, labels, test) == labels[test]))
     seconds = perf_counter() - start
     count = int(np.count_nonzero(test))
-    return Shortcut(name, count, right, right / count, *wilson(right, count), features.shape[-1], seconds)
+    return Shortcut(name, count, correct, correct / count, *wilson(correct, count), features.shape[-1], seconds)
 
 
 def pipeline(name: str) -> "Pipeline":
-    """Return the untrained pipeline of a baseline: a random forest, the same for all (Breiman 2001).
+    """Return the untrained pipeline of a baseline: a random forest (Breiman 2001), the same for all.
 
-    A forest takes any feature as it is and needs no tuning; only the majority class is a rule of its own.
+    A forest needs neither scaling nor tuning. Only the majority class is a rule of its own.
     """
     from sklearn.dummy import DummyClassifier
     from sklearn.ensemble import RandomForestClassifier
@@ -73,7 +73,7 @@ def pipeline(name: str) -> "Pipeline":
 
     if name == MAJORITY:
         return make_pipeline(DummyClassifier(strategy="most_frequent"))
-    # One thread: the trees' threads would reset Python's list of warnings under one another's feet.
+    # One thread: joblib's threads would reset each other's warning filters.
     return make_pipeline(RandomForestClassifier(random_state=SEED))
 
 
@@ -82,18 +82,18 @@ def _answer(name: str, features: np.ndarray, labels: np.ndarray, test: np.ndarra
 
 
 def _vote(name: str, features: np.ndarray, labels: np.ndarray, test: np.ndarray) -> np.ndarray:
-    """Train on patches, and answer for an image with the class of the highest sum of its patches' probabilities.
+    """Train on patches and classify an image by the sum of its patches' probabilities.
 
     An image without a patch gets the most frequent class.
     """
-    there = ~np.isnan(features).any(axis=2)
-    owner = np.nonzero(there)[0]  # image of each patch
-    learn = ~test[owner]
+    present = ~np.isnan(features).any(axis=2)
+    owner = np.nonzero(present)[0]  # image of each patch
+    training = ~test[owner]
     answers = _answer(MAJORITY, features[:, 0], labels, test)
-    if not learn.any() or learn.all():
+    if not training.any() or training.all():
         return answers
-    model = pipeline(name).fit(features[there][learn], labels[owner][learn])
+    model = pipeline(name).fit(features[present][training], labels[owner][training])
     votes = np.zeros((len(labels), len(model.classes_)))
-    np.add.at(votes, owner[~learn], model.predict_proba(features[there][~learn]))
+    np.add.at(votes, owner[~training], model.predict_proba(features[present][~training]))
     voted = model.classes_[votes.argmax(axis=1)]
-    return np.where(there.any(axis=1)[test], voted[test], answers)
+    return np.where(present.any(axis=1)[test], voted[test], answers)

@@ -1,4 +1,4 @@
-"""What the shortcut baselines see: a few numbers of each image that hold little or nothing of a cell's shape."""
+"""Features of the shortcut baselines: numbers of an image that hold little or nothing of a cell's shape."""
 
 import io
 from collections.abc import Callable, Sequence
@@ -14,28 +14,28 @@ from utils.system.environment import usable_cores
 
 Progress = Callable[[int, int], None]
 BINS = 16  # of each channel: 48 in all
-RIM = 0.02  # around the cells, as a share of the image's side: masks end a little early
+RIM = 0.02  # margin around cells, as a share of the image's side: masks are slightly too small
 STRIP = 0.05  # width of the strip along the edge, as a share of the image's side
 CORNER = 1 / 6  # side of the bottom right corner: the widest scale bar of the ALL dataset takes 0.14
-SIDE = 16  # pixels of a side of a thumbnail, of the image or of the corner
-PATCH = 20  # pixels of a side, at the image's own size
-PATCHES = 12  # of an image, at most
-TABLES, ENTRIES = 2, 64  # quantisation tables of a JPEG (brightness, colour), and numbers of one
+SIDE = 16  # pixels per side of a thumbnail, of the image or of the corner
+PATCH = 20  # pixels per side of a patch, at the image's own size
+PATCHES = 12  # per image, at most
+TABLES, ENTRIES = 2, 64  # quantisation tables of a JPEG (brightness, colour), and their entries
 PATCH_VOTES = "background patches"
 
 
 def measure(paths: Sequence[Path], progress: Progress = lambda done, total: None) -> dict[str, np.ndarray]:
-    """Read n images once each and return what every baseline sees of them.
+    """Measure the features of every baseline on n image files, each read once.
 
     Returns:
-        By baseline (n, features) float32. "background patches" is (n, PATCHES, features), with rows of NaN where an
+        By baseline, (n, features) float32. "background patches" is (n, PATCHES, features), with rows of NaN where an
         image has fewer patches.
 
     Raises:
         LeukoBenchError: an image is missing or cannot be used.
     """
     rows = []
-    with ThreadPoolExecutor(usable_cores()) as pool:  # OpenCV and NumPy let go of the interpreter's lock
+    with ThreadPoolExecutor(usable_cores()) as pool:  # OpenCV and NumPy release the GIL
         for row in pool.map(of_file, paths):
             rows.append(row)
             progress(len(rows), len(paths))
@@ -43,10 +43,10 @@ def measure(paths: Sequence[Path], progress: Progress = lambda done, total: None
 
 
 def of_file(path: Path) -> dict[str, np.ndarray]:
-    """Return what every baseline sees of one image file.
+    """Measure the features of every baseline on one image file.
 
     Raises:
-        LeukoBenchError: the file is missing or no image that can be used.
+        LeukoBenchError: the file is missing or cannot be used.
     """
     picture = np.asarray(image_decoder.open_rgb(path))
     try:
@@ -56,9 +56,9 @@ def of_file(path: Path) -> dict[str, np.ndarray]:
 
 
 def of_picture(picture: np.ndarray) -> dict[str, np.ndarray]:
-    """Return what every baseline that looks at pixels sees of (h, w, 3) uint8 RGB.
+    """Measure the features of every baseline that uses pixels on (h, w, 3) uint8 RGB.
 
-    Those without cells leave out what `stained_mask` finds. Red cells stay.
+    Baselines without cells leave out `stained_mask`. Red cells stay.
     """
     import cv2
 
@@ -84,12 +84,12 @@ def of_picture(picture: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def stained_mask(picture: np.ndarray) -> np.ndarray:
-    """Find the nucleated cells of (h, w, 3) uint8 RGB, all else that takes the stain of nuclei, and a rim.
+    """Find nucleated cells, everything else with nuclear stain, and a margin around them in (h, w, 3) uint8 RGB.
 
-    Burst cells and platelets are none, but how many there are can tell the class as cells do, without any shortcut.
+    Burst cells and platelets are included: their number may depend on the disease, which would be no shortcut.
 
     Returns:
-        (h, w) bool, containing `data.nuclei.cell_mask`; all False where that finds nothing.
+        (h, w) bool, containing `nucleus_segmentation.cell_mask`; all False where that finds nothing.
     """
     import cv2
     from skimage.filters import threshold_otsu
@@ -104,18 +104,18 @@ def stained_mask(picture: np.ndarray) -> np.ndarray:
 
 
 def histogram(pixels: np.ndarray) -> np.ndarray:
-    """Return the shares of BINS equal steps in each channel of (n, 3) uint8 pixels, (3 * BINS,); 0 without pixels."""
+    """Return the normalised histogram of (n, 3) uint8 pixels, BINS per channel, (3 * BINS,); zeros without pixels."""
     counts = [np.bincount(pixels[:, k] // (256 // BINS), minlength=BINS) for k in range(3)]
     return _numbers(np.concatenate(counts) / max(1, len(pixels)))
 
 
 def patches(picture: np.ndarray, left_out: np.ndarray) -> np.ndarray:
-    """Return mean and standard deviation of red, green and blue of squares that touch nothing that is left out.
+    """Return mean and standard deviation of red, green and blue of squares outside a mask.
 
-    The squares lie on a grid from the top left corner; of more than PATCHES every so-manieth is taken.
+    The squares lie on a grid from the top left corner; of more than PATCHES an evenly spaced selection is taken.
 
     Returns:
-        (PATCHES, 6) float32, 0-255; the rows behind the last patch are NaN.
+        (PATCHES, 6) float32, 0-255; rows after the last patch are NaN.
     """
     height, width = left_out.shape
     corners = [(y, x) for y in range(0, height - PATCH + 1, PATCH) for x in range(0, width - PATCH + 1, PATCH)]
@@ -129,10 +129,10 @@ def patches(picture: np.ndarray, left_out: np.ndarray) -> np.ndarray:
 
 
 def file_facts(content: bytes) -> np.ndarray:
-    """Return what is known of an image file without its pixels, (6 + TABLES * ENTRIES,) float32.
+    """Return metadata of an image file, (6 + TABLES * ENTRIES,) float32.
 
-    Bytes, width, height, bytes a pixel, number of EXIF tags, number of other notes of the format, and the quantisation
-    tables of a JPEG (0 for other formats), which tell the program and the quality that wrote it.
+    Bytes, width, height, bytes per pixel, number of EXIF tags, number of other metadata entries, and the quantisation
+    tables of a JPEG (0 for other formats), which identify the program and quality that wrote it.
     """
     from PIL import Image
 
@@ -152,7 +152,7 @@ def _thumbnail(picture: np.ndarray) -> np.ndarray:
 
 
 def _filled(picture: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Return an image with the masked pixels in the mean colour of the others."""
+    """Return an image whose masked pixels have the mean colour of the others."""
     if mask.all() or not mask.any():
         return picture
     return np.where(mask[:, :, None], picture[~mask].mean(axis=0).astype(np.uint8), picture)

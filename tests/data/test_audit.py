@@ -1,4 +1,4 @@
-"""The audit: what is planted is found and reported across the split, what is clean is called so."""
+"""The audit finds planted pairs, reports them across the split, and clears a dataset without any."""
 
 import contextlib
 import csv
@@ -12,9 +12,8 @@ import pytest
 from PIL import Image
 
 from data import all_dataset, manifest
-from data.auditing import audit, audit_tables, split_leakage
-from data.auditing.audit import Group
-from data.auditing.split_leakage import Shared
+from data.auditing import audit, audit_tables
+from data.auditing.audit import Group, PlacedPair
 from data.datasets import importer
 from data.grouping.related_images import Pair
 from data.splitting import splits
@@ -66,6 +65,7 @@ def rows(path):
         return list(csv.DictReader(handle))
 
 
+@pytest.mark.slow
 def test_planted_pairs_are_reported_with_their_subsets_and_shifts(planted):
     root, pairs, _ = planted
     folder = root / "audit" / "planted"
@@ -86,11 +86,12 @@ def test_planted_pairs_are_reported_with_their_subsets_and_shifts(planted):
             assert (row["first_split"], row["second_split"]) == (subsets[pair[0]], subsets[pair[1]])
             if kind == "overlap" and pair in expected:
                 assert (float(row["dx"]), float(row["dy"])) == pytest.approx([-SHIFT[0], -SHIFT[1]], abs=3)
-    assert any(row["first_split"] != row["second_split"] for row in found)  # else the above shows nothing
+    assert any(row["first_split"] != row["second_split"] for row in found)  # else the loop above proves nothing
     assert {row["kind"] for row in rows(folder / "overlaps.csv")} == {"overlap"}
 
 
-def test_what_was_written_is_read_again(planted):
+@pytest.mark.slow
+def test_the_written_audit_is_read_again(planted):
     root, _, _ = planted
     found = audit.read(root, "planted")
     folder = audit.folder(root, "planted")
@@ -102,23 +103,21 @@ def test_what_was_written_is_read_again(planted):
     assert [(rung.baseline, rung.images, rung.correct) for rung in found.ladder] == [
         (rung.baseline, rung.images, rung.correct) for rung in kept
     ]
-    assert {path.name for path in folder.iterdir()} == {
-        "audit.json", "audit.md", "audit.html", "audit.tex", "ladder.csv", "ladder.md", "ladder.html", "ladder.tex",
-        "every_group.csv", "every_group.md", "every_group.html", "every_group.tex", "groups.csv", "duplicates.csv",
-        "overlaps.csv", "figures",
-    }  # fmt: skip
-    assert {path.name for path in (folder / "figures").iterdir()} == {
-        "ladder.png", "groups.png", "duplicates.png", "overlaps.png",
-    }  # fmt: skip
+    tables = [f"{name}.{suffix}" for name in ("audit", "ladder", "every_group") for suffix in ("md", "html", "tex")]
+    records = ["audit.json", "ladder.csv", "every_group.csv", "groups.csv", "duplicates.csv", "overlaps.csv"]
+    assert {path.name for path in folder.iterdir()} == {*tables, *records, "figures"}
+    figures = {path.name for path in (folder / "figures").iterdir()}
+    assert figures == {"ladder.png", "groups.png", "duplicates.png", "overlaps.png"}
     assert audit.read(root, "nothing") is None
     (folder / "audit.json").write_text('{"dataset": "planted"}')
     try:
-        with pytest.raises(LeukoBenchError, match=r"^.*audit\.json is damaged\. Make it again: python run_guide\.py"):
+        with pytest.raises(LeukoBenchError, match=r"audit\.json is damaged\. .*run_guide\.py audit planted"):
             audit.read(root, "planted")
     finally:
         (folder / "audit.json").write_bytes(before)
 
 
+@pytest.mark.slow
 def test_groups_keep_the_pairs_together_and_hold_every_image(planted):
     root, pairs, _ = planted
     found = audit.read(root, "planted")
@@ -132,41 +131,51 @@ def test_groups_keep_the_pairs_together_and_hold_every_image(planted):
         assert all(int(row[label]) == each.classes.get(label, 0) for label in synthetic.CLASSES)
 
 
-def test_screen_is_narrow_and_ends_with_words(planted):
+@pytest.mark.slow
+def test_the_screen_is_narrow_and_ends_with_sentences(planted):
     _, _, shown = planted
     assert max(len(line) for line in shown.splitlines() if line[:1] in "│┃┏└") <= 80
     assert "Confounded: " in shown and " test images (" in shown and "they are not patients." in shown
     assert shown.rstrip().endswith("Research only, not a diagnosis.")
 
 
-def test_groups_that_came_with_the_dataset_win(home, tmp_path, capsys):
-    command("tiny", root=tmp_path)
-    found = audit.read(tmp_path, "tiny")
+@pytest.fixture(scope="module")
+def small(home):
+    """The audit of the dataset `tiny` by the command: the audit, its folder, and what was printed."""
+    root, said = home / "small-audit-runs", io.StringIO()
+    with contextlib.redirect_stdout(said):
+        command("tiny", root=root)
+    return audit.read(root, "tiny"), audit.folder(root, "tiny"), said.getvalue()
+
+
+def test_given_groups_take_precedence(home, small):
+    found, folder, shown = small
     true = {row["image"]: row["group"] for row in rows(home / "data" / "raw" / "tiny" / "groups.csv")}
-    kept = {row["image"]: row["group"] for row in rows(tmp_path / "audit" / "tiny" / "groups.csv")}
-    assert kept == true and found.given and -1 <= found.agreement <= 1
+    stored = {row["image"]: row["group"] for row in rows(folder / "groups.csv")}
+    assert stored == true and found.given and -1 <= found.agreement <= 1
     assert {group.name for group in found.groups} == set(true.values())
-    shown = capsys.readouterr().out
-    assert "Groups that came with the dataset" in shown and "Stain groups stand in" not in shown
+    assert "Groups that came with the dataset" in shown and "Stain groups replace patients" not in shown
 
 
-def shared(first, second, first_split="train", second_split="test", kind="overlap"):
-    return Shared(first, second, kind, 3.0, -4.0, 0.5, 99, 12, first_split, second_split)
+def pair_of(first, second, first_split="train", second_split="test", kind="overlap"):
+    return PlacedPair(first, second, kind, 3.0, -4.0, 0.5, 99, 12, first_split, second_split)
 
 
-def test_a_test_image_counts_once_and_only_when_its_partner_is_no_test_image():
+def test_a_test_image_counts_once_and_only_with_a_partner_in_another_subset():
     pairs = [
-        shared("a/1", "a/2"), shared("a/2", "b/3", "test", "val"), shared("a/4", "a/5", "test", "test"),
-        shared("a/6", "a/7", "train", "val"),
-    ]  # fmt: skip
-    found = split_leakage.leak("overlap", pairs)
+        pair_of("a/1", "a/2"),
+        pair_of("a/2", "b/3", "test", "val"),
+        pair_of("a/4", "a/5", "test", "test"),
+        pair_of("a/6", "a/7", "train", "val"),
+    ]
+    found = audit.leak("overlap", pairs)
     assert (found.pairs, found.across_classes, found.across_split, found.test_images) == (4, 1, 3, 1)
     table = manifest.from_rows(
         [manifest.Row("a/1", "a", "val", "", "0" * 64), manifest.Row("b/2", "b", "test", "", "1" * 64)]
     )
-    (placed,) = split_leakage.shared([Pair("a/1", "b/2", "near", 0.0, 0.0, 7, 1.0, 3)], table)
+    (placed,) = audit.placed([Pair("a/1", "b/2", "near", 0.0, 0.0, 1.0, 3, 7)], table)
     assert (placed.first_split, placed.second_split, placed.bits, placed.inliers) == ("val", "test", 3, 7)
-    assert placed.across_classes and placed.tested == ["b/2"]
+    assert placed.across_classes and placed.leaked_test_images == ["b/2"]
 
 
 def test_groups_are_counted_by_class_and_subset():
@@ -180,42 +189,36 @@ def test_groups_are_counted_by_class_and_subset():
     assert found == [Group("x", 2, {"a": 1, "b": 1}, {"test": 1, "train": 1}), Group("y", 1, {"a": 1}, {"train": 1})]
 
 
-def test_words_say_what_is_clean(planted):
-    root, _, _ = planted
-    found = audit.read(root, "planted")
-    clean = replace(found, pairs=[], together=None)
-    said = audit_tables.sentences(clean)
-    assert "No test image was found to show a place that training or validation images show." in said
-    wrong = replace(found, pairs=[shared("Pre/1", "Pro/2")])
-    said = " ".join(audit_tables.sentences(wrong))
-    assert "1 pairs of one place lie under two classes" in said and re.search(r"1 of \d+ test images", said)
+def test_sentences_tell_a_clean_dataset_from_a_leaking_one(small):
+    found, _, _ = small
+    clean = audit_tables.sentences(replace(found, pairs=[], together=None))
+    assert any(line.startswith("No test image") for line in clean) and not any(" labels" in line for line in clean)
+    leaking = " ".join(audit_tables.sentences(replace(found, pairs=[pair_of("Pre/1", "Pro/2")])))
+    assert "1 pairs that show one place have two different labels" in leaking
+    assert re.search(r"1 of \d+ test images", leaking)
 
 
-def test_words_say_where_the_number_of_stain_groups_comes_from(planted):
-    root, _, _ = planted
-    found = audit.read(root, "planted")
-    searched = "The number of groups is the largest that is nearly as stable as the most stable one, and 1 where none "
-    given = (
-        "The number of groups is that of the patients as published, not one found in the images: its stability is "
-        "0.45, that of the most stable number, 4, is 0.91."
-    )
+def test_the_table_explains_the_number_of_stain_groups(small):
+    found, _, _ = small
     published = {
-        "images": {"train": sum(all_dataset.PUBLISHED.values())}, "classes": [*all_dataset.PUBLISHED],
-        "clusters": all_dataset.PATIENTS, "stability": [(2, 0.8512), (4, 0.9053), (all_dataset.PATIENTS, 0.4488)],
-    }  # fmt: skip
-    for each, said, unsaid in (
-        (found, searched, given),
-        (replace(found, **published), given, searched),
-        (replace(found, **published | {"clusters": 4}), searched, given),
-        (replace(found, **published | {"images": found.images}), searched, given),
+        "images": {"train": sum(all_dataset.PUBLISHED.values())},
+        "classes": [*all_dataset.PUBLISHED],
+        "clusters": all_dataset.PATIENTS,
+        "stability": [(2, 0.8512), (4, 0.9053), (all_dataset.PATIENTS, 0.4488)],
+    }
+    for each, patients in (
+        (found, False),
+        (replace(found, **published), True),
+        (replace(found, **published | {"clusters": 4}), False),
+        (replace(found, **published | {"images": found.images}), False),
     ):
         words = audit_tables.groups(each).words_below
-        assert said in words and unsaid not in words
+        assert ("published number of patients" in words and "0.45" in words and "4, is 0.91" in words) == patients
+        assert ("nearly as stable as the most stable one" in words) != patients
 
 
-def test_displays_hold_the_numbers(planted):
-    root, _, _ = planted
-    found = audit.read(root, "planted")
+def test_displays_hold_the_numbers(small):
+    found, _, _ = small
     ladder = LadderDisplay.from_ladder(found.ladder).plot()
     assert [rung[0] for rung in ladder.rungs] == [rung.baseline for rung in found.ladder[1:]]
     assert ladder.chance == found.verdict.chance
@@ -227,14 +230,14 @@ def test_displays_hold_the_numbers(planted):
     assert len(groups.axes_.patches) == len(found.groups) * len(found.classes)
 
 
-def test_a_sheet_shows_the_gravest_pairs():
-    within = [shared(f"a/{k:02d}", f"a/{k + 50}", "train", "train") for k in range(40)]
-    leaking = [shared(f"a/{k:02d}", f"a/{k + 50}") for k in range(40, 49)]
-    classes = [shared("a/91.png", "b/92.jpg", "train", "train")]
+def test_a_sheet_shows_the_most_serious_pairs():
+    within = [pair_of(f"a/{k:02d}", f"a/{k + 50}", "train", "train") for k in range(40)]
+    leaking = [pair_of(f"a/{k:02d}", f"a/{k + 50}") for k in range(40, 49)]
+    classes = [pair_of("a/91.png", "b/92.jpg", "train", "train")]
     chosen = PairsDisplay.from_pairs("x", within + leaking + classes, most=5)
     assert chosen.total == 50 and len(chosen.pairs) == 5
     assert chosen.pairs[0] == classes[0] and all(pair in leaking for pair in chosen.pairs[1:])
     assert len(PairsDisplay.from_pairs("x", within, most=5).pairs) == 5
-    chosen.plot(title="Pairs")  # images that are not at hand are no error
+    chosen.plot(title="Pairs")  # missing images are no error
     captions = [axes.get_title() for axes in chosen.figure_.axes]
     assert captions[0] == "91 (train)\n92 (train)\nmoved by +3, -4 px, two classes"

@@ -1,4 +1,4 @@
-"""Near duplicates: a picture stored again is found, another field of the same patient is not."""
+"""Near duplicates: a changed copy is found, another field of the same patient is not."""
 
 import io
 import time

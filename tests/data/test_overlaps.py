@@ -1,4 +1,4 @@
-"""Overlapping fields: planted ones are found with their shift, in whatever class; nothing else is."""
+"""Planted overlapping fields are found with their shift, within and across classes; nothing else is."""
 
 import os
 from pathlib import Path
@@ -22,6 +22,7 @@ def searched(tmp_path_factory):
         yield made, stain_groups.find("planted")
 
 
+@pytest.mark.slow
 def test_planted_overlaps_are_found_with_their_shift(searched):
     made, found = searched
     pairs = {(pair.first, pair.second): pair for pair in found.pairs if pair.kind == "overlap"}
@@ -37,6 +38,7 @@ def test_planted_overlaps_are_found_with_their_shift(searched):
         assert pairs[key].share == pytest.approx((SIDE - abs(dx)) * (SIDE - abs(dy)) / SIDE**2, abs=0.08)
 
 
+@pytest.mark.slow
 def test_overlaps_across_classes_are_found(searched):
     made, found = searched
     across = {key for key in made.overlaps if key[0].split("/")[0] != key[1].split("/")[0]}
@@ -44,19 +46,20 @@ def test_overlaps_across_classes_are_found(searched):
     assert len({(pair.first, pair.second) for pair in found.pairs if pair.across_classes} & across) >= 5
 
 
-def test_what_shows_one_place_shares_a_group(searched):
+@pytest.mark.slow
+def test_images_of_one_place_share_a_group(searched):
     _, found = searched
     assert all(found.groups[pair.first] == found.groups[pair.second] for pair in found.pairs)
 
 
-def test_a_scale_bar_and_dust_make_no_overlap():
+def test_a_common_scale_bar_and_dust_are_no_overlap():
     rng = np.random.default_rng(0)
     described = []
     for _ in range(2):
         picture = rng.normal(235, 3, (160, 160, 3)).clip(0, 255).astype(np.uint8)
         for x, y in rng.integers(10, 130, (12, 2)):
             picture[y : y + 12, x : x + 12] -= rng.integers(20, 120, 3, dtype=np.uint8)
-        picture[20:24, 50:55] = (60, 50, 70)  # dust on the lens, at one place in both
+        picture[20:24, 50:55] = (60, 50, 70)  # dust on the lens, at the same position in both
         draw_bar(picture, 0)
         described.append(sift_matching.describe(picture))
     assert overlapping_fields.prove(described, 0, 1) is None
@@ -65,7 +68,7 @@ def test_a_scale_bar_and_dust_make_no_overlap():
         assert not ((each.points[:, 1] >= corner[0]) & (each.points[:, 0] >= corner[1])).any()
 
 
-def test_blank_pictures_overlap_with_nothing():
+def test_blank_images_do_not_overlap():
     blank = [sift_matching.describe(np.full((64, 80, 3), 240, np.uint8)) for _ in range(3)]
     assert overlapping_fields.find(blank, np.zeros((3, 2))) == []
     assert overlapping_fields.find([], np.zeros((0, 2))) == []

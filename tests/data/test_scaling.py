@@ -64,10 +64,10 @@ def test_ward_clusters_are_those_of_scipy_and_of_a_sample(monkeypatch):
 
 
 def test_texture_and_colour_propose_the_same_pairs_of_many_images(monkeypatch):
-    pictures, planted = planted_pairs.local_features(300)
+    pictures, planted = planted_pairs.local_features(150)
     assert planted <= sift_matching.alike(pictures, 12)
     monkeypatch.setattr(sift_matching, "ALL", 0)
-    monkeypatch.setattr(sift_matching, "A_WORD", 100)
+    monkeypatch.setattr(sift_matching, "A_WORD", 50)
     assert planted <= sift_matching.alike(pictures, 12)  # with words halved twice
     rng = np.random.default_rng(0)
     points = rng.normal(size=(3000, 6))

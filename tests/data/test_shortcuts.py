@@ -1,4 +1,4 @@
-"""The ladder of shortcut baselines: right on smears whose stain tells the class, and on those where it does not."""
+"""Shortcut baselines tell smears with a class-dependent stain from smears with an independent one."""
 
 import io
 import subprocess
@@ -21,66 +21,66 @@ from utils.tables import shortcuts as shortcuts_tables
 
 
 @pytest.fixture(scope="module")
-def ladders(home):
-    """The ladder of confounded and of independent smears, with their split folders and the root they lie in."""
+def measured(home):
+    """The root, and for confounded and independent smears the split folder and the accuracies of the baselines."""
     root, found = home / "shortcut-runs", {}
     for stain in synthetic.STAINS:
         name = f"shortcuts-{stain}"
         synthetic.make(name, images_per_class=30, size=80, patients=10, stain=stain, seed=5)
         folder = splits.prepare_split(name)
-        found[stain] = folder, shortcut_baselines.ladder(folder, root)
+        found[stain] = folder, shortcut_baselines.evaluate(folder, root)
     return root, found
 
 
-def rung(baseline, correct, images=100):
-    return Shortcut(baseline, images, correct, correct / images, *wilson(correct, images), 3, 0.5)
+def scores(**correct):
+    """Return baselines with 25 of 100 correct, or the given numbers."""
+    numbers = dict.fromkeys(SEES, 25) | {name.replace("_", " "): number for name, number in correct.items()}
+    return [Shortcut(name, 100, n, n / 100, *wilson(n, 100), 3, 0.5) for name, n in numbers.items()]
 
 
-def rungs(**correct):
-    """A ladder whose baselines have 25 of 100 right, or as many as told."""
-    right = {name.replace("_", " "): number for name, number in correct.items()}
-    return [rung(name, right.get(name, 25)) for name in SEES]
-
-
-def test_confounded_smears_are_flagged_and_independent_ones_cleared(ladders):
-    _, found = ladders
+@pytest.mark.slow
+def test_confounded_smears_are_flagged_and_independent_ones_cleared(measured):
+    _, found = measured
     confounded, independent = (shortcuts_tables.verdict(found[stain][1]) for stain in ("confounded", "independent"))
     assert confounded.word == "confounded"
     assert {"scale-bar corner", "border strip", "background"} <= set(confounded.told_by)
     assert confounded.chance == 0.25 and "names the class of" in confounded.sentences[0]
     assert independent.word == "cleared" and not independent.told_by
-    by_name = {stain: {rung.baseline: rung for rung in found[stain][1]} for stain in found}
+    by_name = {stain: {each.baseline: each for each in found[stain][1]} for stain in found}
     for name in ("background", "border strip", "colour histogram"):
         assert by_name["confounded"][name].accuracy > 0.9 > 0.5 > by_name["independent"][name].accuracy, name
 
 
-def test_the_file_is_the_ladder_on_the_splits_own_test_images(ladders):
-    root, found = ladders
-    folder, ladder = found["confounded"]
+@pytest.mark.slow
+def test_the_file_holds_the_accuracies_on_the_test_images(measured):
+    root, found = measured
+    folder, baselines = found["confounded"]
     path = shortcuts_file.path(root, folder.manifest.hash)
     assert path == root / "shortcuts" / f"{folder.manifest.hash}.csv"
     assert path.read_text().splitlines()[0] == "baseline,images,correct,accuracy,low,high,features,seconds"
-    assert [rung.baseline for rung in ladder] == list(SEES)
-    for rung, read in zip(ladder, shortcuts_file.read(root, folder.manifest.hash), strict=True):
-        assert rung.images == len(folder.manifest.subset("test"))
-        assert (rung.low, rung.high) == wilson(rung.correct, rung.images)
-        assert read.accuracy == pytest.approx(rung.correct / rung.images) and read.features == rung.features
-    assert {rung.baseline: rung.features for rung in ladder}["colour histogram"] == 48
+    assert [each.baseline for each in baselines] == list(SEES)
+    for each, read in zip(baselines, shortcuts_file.read(root, folder.manifest.hash), strict=True):
+        assert each.images == len(folder.manifest.subset("test"))
+        assert (each.low, each.high) == wilson(each.correct, each.images)
+        assert read.accuracy == pytest.approx(each.correct / each.images) and read.features == each.features
+    assert {each.baseline: each.features for each in baselines}["colour histogram"] == 48
     name, accuracy = shortcuts_file.best(root, folder.manifest.hash)
-    assert accuracy == max(rung.accuracy for rung in ladder) and name in SEES
+    assert accuracy == max(each.accuracy for each in baselines) and name in SEES
 
 
-def test_it_is_repeatable_and_leaves_the_validation_images_alone(ladders, tmp_path):
-    folder, ladder = ladders[1]["independent"]
+@pytest.mark.slow
+def test_it_is_repeatable_and_does_not_use_validation_images(measured, tmp_path):
+    folder, baselines = measured[1]["independent"]
     seen = []
-    again = shortcut_baselines.ladder(folder, tmp_path, lambda done, total: seen.append((done, total)))
-    assert [rung.correct for rung in again] == [rung.correct for rung in ladder]
+    again = shortcut_baselines.evaluate(folder, tmp_path, lambda done, total: seen.append((done, total)))
+    assert [each.correct for each in again] == [each.correct for each in baselines]
     images = len(folder.manifest.subset("train")) + len(folder.manifest.subset("test"))
     assert seen[-1] == (images, images)
 
 
-def test_a_ladder_is_read_without_scikit_learn(ladders):
-    root, found = ladders
+@pytest.mark.slow
+def test_the_file_is_read_without_scikit_learn(measured):
+    root, found = measured
     code = (
         "import sys; from pathlib import Path; from utils.runs import shortcuts_file as t; "
         f"print(t.best(Path({str(root)!r}), {found['confounded'][0].manifest.hash!r})[1]); "
@@ -91,34 +91,35 @@ def test_a_ladder_is_read_without_scikit_learn(ladders):
     assert float(done.stdout) > 0.9
 
 
-def test_no_ladder_is_none_and_a_damaged_one_is_one_line(tmp_path):
+def test_a_missing_file_is_none_and_a_damaged_one_an_error(tmp_path):
     assert shortcuts_file.best(tmp_path, "0123456789abcdef") is None
     path = shortcuts_file.path(tmp_path, "x")
     path.parent.mkdir()
     path.write_text("baseline,images,correct,accuracy,low,high,features,seconds\nbackground,ten,1,0.1,0,1,48,1\n")
-    with pytest.raises(LeukoBenchError) as error:
+    with pytest.raises(LeukoBenchError, match=rf"{path} is damaged\. .*run_guide\.py audit"):
         shortcuts_file.read(tmp_path, "x")
-    assert str(error.value) == f"{path} is damaged. Make it again: python run_guide.py audit"
 
 
 @pytest.mark.parametrize(
     ("correct", "word"),
     [
-        ({}, "cleared"), ({"background": 53}, "cleared"), ({"background": 54}, "confounded"),
+        ({}, "cleared"),
+        ({"background": 53}, "cleared"),
+        ({"background": 54}, "confounded"),
         ({"thumbnail": 99}, "cleared"),
     ],
-)  # fmt: skip
-def test_the_rule_of_the_verdict(correct, word):
+)
+def test_the_rule_of_the_verdict(correct, confounded):
     """Chance is 25 %, a quarter of the way to 100 % is 43.75 %, and 54 of 100 have the first interval above."""
-    found = shortcuts_tables.verdict(rungs(**correct))
-    assert found.word == word
-    assert found.told_by == (("background",) if word == "confounded" else ())
+    found = shortcuts_tables.verdict(scores(**correct))
+    assert found.word == ("confounded" if confounded else "cleared")
+    assert found.told_by == (("background",) if confounded else ())
     low = wilson(54, 100)[0], wilson(53, 100)[0]
     assert low[0] > 0.4375 > low[1]
 
 
-def test_the_table_fits_a_terminal_and_says_what_is_given():
-    found = rungs(background=90, thumbnail=40)
+def test_the_table_shows_which_baselines_are_given_cells():
+    found = scores(background=90, thumbnail=40)
     table = shortcuts_tables.table(found, "x")
     marks = {row[0]: (row[1], row[5]) for row in table.rows}
     assert marks["background"] == ("no", "clearly") and marks["thumbnail"] == ("yes", "weakly")
@@ -126,7 +127,7 @@ def test_the_table_fits_a_terminal_and_says_what_is_given():
     assert all(f"{name.capitalize()}: {words}." in table.words_below for name, words in SEES.items())
 
 
-def test_stained_cells_are_left_out_and_red_cells_are_not():
+def test_the_mask_holds_stained_cells_but_no_red_cells():
     for label in synthetic.CLASSES:
         patient = synthetic.patient_of(1, synthetic.CLASSES, label, 0, 2, "independent")
         rng = np.random.default_rng(3)
@@ -139,7 +140,7 @@ def test_stained_cells_are_left_out_and_red_cells_are_not():
     assert not shortcut_features.stained_mask(np.full((50, 60, 3), 240, np.uint8)).any()
 
 
-def test_the_corner_is_seen_by_its_own_baseline_alone():
+def test_the_corner_changes_only_its_own_baseline():
     picture = np.random.default_rng(1).integers(0, 255, (120, 120, 3), np.uint8)
     other = picture.copy()
     other[-20:, -20:] = 0
@@ -148,7 +149,7 @@ def test_the_corner_is_seen_by_its_own_baseline_alone():
     assert len(before["scale-bar corner"]) == 16 * 16 * 3
 
 
-def test_patches_touch_nothing_that_is_left_out():
+def test_patches_avoid_the_mask():
     picture = np.zeros((90, 130, 3), np.uint8)
     picture[20:40, 40:60] = 200
     left_out = np.ones((90, 130), bool)
@@ -171,7 +172,7 @@ def test_an_image_without_a_patch_gets_the_most_frequent_class():
     assert shortcut_baselines.score("background patches", nowhere, labels, test).correct == 1
 
 
-def test_facts_of_a_file():
+def test_metadata_of_a_file():
     picture = Image.new("RGB", (40, 30), (200, 100, 50))
     found = {}
     for quality in (50, 90):
@@ -189,6 +190,6 @@ def test_facts_of_a_file():
     assert len({len(values) for values in found.values()}) == 1
 
 
-def test_an_image_that_is_gone_is_one_line(tmp_path):
+def test_a_missing_image_is_an_error(tmp_path):
     with pytest.raises(LeukoBenchError, match=r"^There is no image .*gone\.png\.$"):
         shortcut_features.measure([tmp_path / "gone.png"])

@@ -16,6 +16,7 @@ from utils.io.files import read_csv, read_json
 from utils.runs import run_folder
 
 IMAGES, SIZE, PATIENTS = 50, 64, 10
+FEW = 6  # images, and patients, of each class in the quick tests
 
 
 @pytest.fixture(autouse=True)
@@ -29,6 +30,13 @@ def smears(request, tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LEUKOBENCH_DATA", str(tmp_path_factory.mktemp(request.param)))
         return synthetic.make(request.param, IMAGES, SIZE, PATIENTS, request.param, seed=42)
+
+
+@pytest.fixture(scope="module", params=synthetic.STAINS)
+def few_smears(request, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LEUKOBENCH_DATA", str(tmp_path_factory.mktemp(f"few-{request.param}")))
+        return synthetic.make(request.param, FEW, SIZE, FEW, request.param, seed=42)
 
 
 def digest(folder: Path) -> dict[str, str]:
@@ -76,6 +84,7 @@ def forest_accuracy(features: np.ndarray, labels: np.ndarray, groups: np.ndarray
     return float(cross_val_score(forest, features, labels, groups=groups, cv=folds).mean())
 
 
+@pytest.mark.slow
 def test_colours_tell_the_class_only_where_the_stain_follows_it(smears: Path) -> None:
     images, labels, patients = read(smears)
     features = np.array([histogram(image) for image in images])
@@ -86,12 +95,14 @@ def test_colours_tell_the_class_only_where_the_stain_follows_it(smears: Path) ->
         assert min(at_random, by_patient) > 0.90
 
 
+@pytest.mark.slow
 def test_outlines_tell_the_class_in_both_modes(smears: Path) -> None:
     masks, labels, patients = read(smears, masks=True)
     features = np.array([outlines(mask) for mask in masks])
     assert forest_accuracy(features, labels, patients) >= 0.90
 
 
+@pytest.mark.slow
 def test_nucleus_area_is_balanced_over_the_classes(smears: Path) -> None:
     masks, labels, _ = read(smears, masks=True)
     share = np.array([(mask > 0).mean() for mask in masks])
@@ -100,9 +111,9 @@ def test_nucleus_area_is_balanced_over_the_classes(smears: Path) -> None:
     assert np.ptp(means) < 0.06 * means.mean()
 
 
-def test_masks_lie_on_the_darkest_dye(smears: Path) -> None:
-    images, _, _ = read(smears)
-    masks, _, _ = read(smears, masks=True)
+def test_masks_lie_on_the_darkest_dye(few_smears: Path) -> None:
+    images, _, _ = read(few_smears)
+    masks, _, _ = read(few_smears, masks=True)
     for image, mask in zip(images, masks, strict=True):
         assert mask.shape == image.shape[:2] and set(np.unique(mask)) == {0, 255}
         green = image[..., 1].astype(float)
@@ -115,14 +126,16 @@ def test_masks_lie_on_the_darkest_dye(smears: Path) -> None:
         assert min(wrong) < 0.06
 
 
-def test_folder_holds_what_the_other_rooms_read(smears: Path) -> None:
-    about = read_json(smears / "dataset.json")
-    assert about["name"] == smears.name and about["classes"] == ["Benign", "Early", "Pre", "Pro"]
-    assert about["images"] == dict.fromkeys(about["classes"], IMAGES)
-    assert about["synthetic"]["stain"] == smears.name and about["synthetic"]["seed"] == 42
-    rows = read_csv(smears / "groups.csv", ("image", "group"))
-    assert all((smears / row["image"]).is_file() and (smears / "_masks" / row["image"]).is_file() for row in rows)
-    assert len({row["group"] for row in rows}) == 4 * PATIENTS
+def test_folder_holds_what_the_other_rooms_read(few_smears: Path) -> None:
+    about = read_json(few_smears / "dataset.json")
+    assert about["name"] == few_smears.name and about["classes"] == ["Benign", "Early", "Pre", "Pro"]
+    assert about["images"] == dict.fromkeys(about["classes"], FEW)
+    assert about["synthetic"]["stain"] == few_smears.name and about["synthetic"]["seed"] == 42
+    rows = read_csv(few_smears / "groups.csv", ("image", "group"))
+    assert all(
+        (few_smears / row["image"]).is_file() and (few_smears / "_masks" / row["image"]).is_file() for row in rows
+    )
+    assert len({row["group"] for row in rows}) == 4 * FEW
     classes_of: dict[str, set[str]] = {}
     for row in rows:
         classes_of.setdefault(row["group"], set()).add(row["image"].split("/")[0])
@@ -269,6 +282,7 @@ def test_an_unknown_class_is_one_line() -> None:
     assert str(caught.value) == "Unknown class 'Prae': choose from Benign, Early, Pre, Pro. Did you mean 'Pre'?"
 
 
+@pytest.mark.slow
 def test_the_demo_cnn_reads_the_drawn_cells(home, guide) -> None:
     """Nothing but the morphology tells the classes of the demo apart, and its plain network learns it."""
     from guide.demo import PROFILE

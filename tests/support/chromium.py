@@ -46,7 +46,7 @@ def runs(home, small_run):
 
     plain, swapped = trained(25), trained(14, "stain_swap")
     stress_test.stress([plain, swapped], ["grey", "stain swap", "blur"], heatmaps=0)
-    shortcut_baselines.ladder(run_loader.split_of(plain), root)
+    shortcut_baselines.evaluate(run_loader.split_of(plain), root)
     faithfulness.measure(plain, 4, ["gradcam"])
     explainer.explain(plain)
     for run in (plain, swapped):

@@ -13,8 +13,7 @@ import pytest
 from PIL import Image
 
 import models
-from data.auditing.audit import Audit, Group
-from data.auditing.split_leakage import Shared
+from data.auditing.audit import Audit, Group, PlacedPair
 from utils import paths
 from utils.errors import LeukoBenchError
 from utils.io import files
@@ -135,7 +134,7 @@ def audited(run):
     Audit(
         dataset=run.config()["dataset"], split=run.config()["split"], seed=42, manifest=manifest,
         images={"train": 120, "val": 40, "test": 40}, classes=[*fake_runs.CLASSES],
-        pairs=[Shared("Pre/a.png", "Pre/b.png", "overlap", 9, 9, 0.5, 90, 30, "train", "test")],
+        pairs=[PlacedPair("Pre/a.png", "Pre/b.png", "overlap", 9, 9, 0.5, 90, 30, "train", "test")],
         groups=[
             Group("g1", 30, {"Pre": 15, "Pro": 15}, {"train": 20, "test": 10}),
             Group("g2", 10, {"Pro": 10}, {"val": 10}),

@@ -5,8 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Self
 
-from data.auditing.audit import Audit, Group
-from data.auditing.split_leakage import Shared
+from data.auditing.audit import Audit, Group, PlacedPair
 from utils.runs.shortcuts_file import MAJORITY, WITHOUT_CELLS, Shortcut
 from utils.tables.shortcuts import verdict
 from visualization import style
@@ -122,16 +121,16 @@ class PairsDisplay(Display):
     """
 
     dataset: str
-    pairs: list[Shared]
+    pairs: list[PlacedPair]
     total: int
     figure_: Any = field(default=None, repr=False)
 
     @classmethod
-    def from_pairs(cls, dataset: str, pairs: Sequence[Shared], most: int = PAIRS) -> Self:
+    def from_pairs(cls, dataset: str, pairs: Sequence[PlacedPair], most: int = PAIRS) -> Self:
         """Choose up to `most` pairs: across classes, then of a test and another image, then others; evenly of each."""
         ordered = sorted(pairs, key=lambda pair: (pair.first, pair.second))
-        ranks = [0 if pair.across_classes else 1 if pair.tested else 2 for pair in ordered]
-        chosen: list[Shared] = []
+        ranks = [0 if pair.across_classes else 1 if pair.leaked_test_images else 2 for pair in ordered]
+        chosen: list[PlacedPair] = []
         for rank in range(3):
             tier = [pair for pair, its in zip(ordered, ranks, strict=True) if its == rank]
             count = min(len(tier), most - len(chosen))
@@ -147,7 +146,7 @@ class PairsDisplay(Display):
         self.figure_.set_size_inches(2.75 * columns, 0.9 + 1.95 * rows)  # a pair is twice as wide as high
         return self
 
-    def _beside(self, pair: Shared) -> "np.ndarray | None":
+    def _beside(self, pair: PlacedPair) -> "np.ndarray | None":
         import numpy as np
 
         both = [pictures.of_dataset(self.dataset, image, SIDE) for image in (pair.first, pair.second)]
@@ -159,7 +158,7 @@ class PairsDisplay(Display):
         return sheet
 
 
-def _caption(pair: Shared) -> str:
+def _caption(pair: PlacedPair) -> str:
     names = [
         f"{style.short(PurePosixPath(image).stem, 28)} ({split})"
         for image, split in ((pair.first, pair.first_split), (pair.second, pair.second_split))
