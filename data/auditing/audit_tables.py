@@ -107,7 +107,7 @@ def sentences(audit: Audit) -> list[str]:
         )
     kind = "given groups" if audit.given else "stain groups"
     lines.append(
-        f"{audit.parted_groups:,} of {len(audit.groups):,} {kind} are in several subsets, {audit.pure_groups:,} hold "
+        f"{audit.parted_groups:,} of {len(audit.groups):,} {kind} lie in several subsets, {audit.pure_groups:,} hold "
         "one class only."
     )
     if not audit.given:
