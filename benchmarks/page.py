@@ -144,8 +144,8 @@ def _picture(name: str, index: int) -> str:
 
 def _draw(plot: Plot, about: str) -> "Figure":
     """Draw the series of a plot, with the range of the repetitions as error bars."""
-    figure = style.new(7.2, 4.6)
-    with style.look():
+    figure = style.new_figure(7.2, 4.6)
+    with style.applied():
         ax = figure.subplots()
         for number, series in enumerate(plot.series):
             bars = None
@@ -179,7 +179,7 @@ def _draw(plot: Plot, about: str) -> "Figure":
                 figure.legend(loc="outside lower center", ncols=2)
             else:
                 ax.legend(loc="best")
-    style.head(figure, about, "")
+    style.set_heading(figure, about, "")
     for series in plot.series:
         if series.names:
             points = list(zip(series.x, series.y, strict=True))

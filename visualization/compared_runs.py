@@ -1,4 +1,4 @@
-"""What the figures of a comparison are about: its runs, each with its name, colour and numbers."""
+"""Runs of a comparison as the figures need them: name, colour and numbers of each."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,8 +21,8 @@ class Subject:
     """One run of a comparison.
 
     Attributes:
-        name: what tells it from the other runs, as the tables say it.
-        index: place in the comparison, which decides colour, line and marker in every figure.
+        name: as in the tables; unique in the comparison.
+        index: position in the comparison; sets colour, line and marker in every figure.
         row: its columns of table.csv.
         per_class: its rows of per_class.csv, in class order.
     """
@@ -53,31 +53,31 @@ def subjects(comparison: Comparison) -> list[Subject]:
 
 
 def about(comparison: Comparison) -> str:
-    """Return the words for every title: dataset, split and number of test images."""
+    """Return the subtitle of a comparison's figures: dataset, split and number of test images."""
     splits = " and ".join(sorted({str(row["split"]) for row in comparison.rows}))
     return f"{comparison.dataset}, split {splits}, {comparison.rows[0]['images']:,} test images"
 
 
 def about_run(run: Run, images: int) -> str:
-    """Return the words for every title of one run's figures: dataset, split, seed and number of test images."""
+    """Return the subtitle of one run's figures: dataset, split, seed and number of test images."""
     config = run.config()
     return f"{config['dataset']}, split {config['split']}, seed {config['seed']}, {images:,} test images"
 
 
-def one_seed_each(all_of_them: Sequence[Subject]) -> list[Subject]:
-    """Return of the runs that differ only in their seed the one of the lowest, whatever it scored."""
+def one_seed_each(all_subjects: Sequence[Subject]) -> list[Subject]:
+    """Keep, of runs that differ only in their seed, the one with the lowest seed."""
     chosen: dict[str, Subject] = {}
-    for subject in sorted(all_of_them, key=lambda s: s.run.config()["seed"]):
+    for subject in sorted(all_subjects, key=lambda s: s.run.config()["seed"]):
         chosen.setdefault(recipe(subject.run.config()), subject)
     return sorted(chosen.values(), key=lambda s: s.index)
 
 
-def about_training(all_of_them: Sequence[Subject]) -> str:
-    """Return the words above curves of training: dataset, split and, where all runs share them, validation images."""
-    splits = " and ".join(sorted({str(s.row["split"]) for s in all_of_them}))
-    counts = {len(s.run.predictions("val")) for s in all_of_them}
+def about_training(all_subjects: Sequence[Subject]) -> str:
+    """Return the subtitle of training curves: dataset, split and, where equal in all runs, the validation images."""
+    splits = " and ".join(sorted({str(s.row["split"]) for s in all_subjects}))
+    counts = {len(s.run.predictions("val")) for s in all_subjects}
     held = f", {counts.pop():,} validation images" if len(counts) == 1 else ""
-    return f"{all_of_them[0].run.config()['dataset']}, split {splits}{held}"
+    return f"{all_subjects[0].run.config()['dataset']}, split {splits}{held}"
 
 
 def manifest_of(comparison: Comparison) -> Path | None:

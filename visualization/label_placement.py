@@ -1,4 +1,7 @@
-"""Names beside points that cover neither each other nor anything else."""
+"""Labels of points that overlap neither each other nor the points.
+
+adjustText was tried: on the published runs it placed labels across markers and error bars.
+"""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -18,19 +21,19 @@ def label_points(
     names: Sequence[str],
     spans: Sequence[tuple[float, float]] = (),
 ) -> "list[Annotation]":
-    """Name points so that no name covers another name, a point or the frame; a thin line leads to a name set apart.
+    """Label points without overlaps between labels, points and frame; a thin line leads to a distant label.
 
     Args:
-        axes: in a figure that has its final size.
+        axes: of a figure that has its final size.
         points: (x, y) of each.
-        names: of each.
-        spans: lowest and highest y of each point's error bar, which names avoid where they can.
+        names: label of each point.
+        spans: lowest and highest y of each point's error bar, avoided where possible.
     """
     from matplotlib.patheffects import withStroke
     from matplotlib.transforms import Bbox
 
     figure = axes.figure
-    with style.look():
+    with style.applied():
         figure.draw_without_rendering()
         scale = figure.dpi / 72
         dots = axes.transData.transform(points) if len(points) else []
@@ -49,10 +52,15 @@ def label_points(
             note.remove()
             far = math.hypot(best[0], best[1]) > 18
             note = axes.annotate(
-                name, point, xytext=best[:2], textcoords="offset points", fontsize=9, va="center",
+                name,
+                point,
+                xytext=best[:2],
+                textcoords="offset points",
+                fontsize=9,
+                va="center",
                 ha={-1: "right", 0: "center", 1: "left"}[best[2]],
                 arrowprops={"arrowstyle": "-", "color": "#999999", "lw": 0.7, "shrinkB": 4} if far else None,
-            )  # fmt: skip
+            )
             note.set_in_layout(False)
             note.set_path_effects([withStroke(linewidth=2.5, foreground="white")])
             taken.append(boxes[best])
@@ -68,7 +76,7 @@ def _places() -> Iterator[tuple[float, float, int]]:
 
 
 def _box(at: tuple[float, float, int], dot: Sequence[float], size: "Bbox", scale: float) -> "Bbox":
-    """Return the pixels that a name of that size takes at a place beside a point."""
+    """Return the box in pixels of a label of a size at an offset beside a point."""
     from matplotlib.transforms import Bbox
 
     x, y = dot[0] + at[0] * scale, dot[1] + at[1] * scale
@@ -77,7 +85,7 @@ def _box(at: tuple[float, float, int], dot: Sequence[float], size: "Bbox", scale
 
 
 def _cost(at: tuple[float, float, int], box: "Bbox", taken: list["Bbox"], bars: list["Bbox"], frame: "Bbox") -> float:
-    """Return how bad a place is: covering something counts most, then error bars, the frame and the distance."""
+    """Return the cost of a position: overlaps count most, then error bars, leaving the frame, and the distance."""
     hits = sum(1 for other in taken if box.overlaps(other))
     outside = max(0, frame.x0 - box.x0) + max(0, box.x1 - frame.x1) + max(0, frame.y0 - box.y0)
     outside += max(0, box.y1 - frame.y1)

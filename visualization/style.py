@@ -1,4 +1,4 @@
-"""How every figure looks: colours, letters, and PNG files whose bytes depend on nothing but what is drawn."""
+"""Style of every figure: colours, fonts, line styles, and reproducible PNG and SVG files."""
 
 import io
 import math
@@ -18,7 +18,7 @@ from utils.text import NOTICE
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# Okabe & Ito 2008, told apart with every common colour blindness; its yellow is too pale for lines on white.
+# Okabe & Ito 2008, distinguishable with every common colour blindness; its yellow is too pale for lines on white.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#505050", "#882255")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "h")
 LINES = ("-", "--", ":", "-.", (0, (7, 1.5)))
@@ -54,33 +54,33 @@ _RC = {
 
 
 @contextmanager
-def look() -> Iterator[None]:
-    """Set the project's letters and lines for what is drawn inside; whatever was set before comes back after."""
+def applied() -> Iterator[None]:
+    """Apply the project's fonts and lines inside the block; restore the previous settings after it."""
     import matplotlib as mpl
 
     with mpl.rc_context(_RC), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*Glyph.*missing from")  # drawn as a box, which says it all
+        warnings.filterwarnings("ignore", message=".*Glyph.*missing from")  # a missing glyph is drawn as a box
         yield
 
 
-def new(width: float, height: float) -> "Figure":
-    """Return an empty figure of that many inches, apart from pyplot's list of open figures."""
+def new_figure(width: float, height: float) -> "Figure":
+    """Return an empty figure of a size in inches, not registered with pyplot."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    with look():
+    with applied():
         figure = Figure(figsize=(width, height), layout="constrained")
         FigureCanvasAgg(figure)
     return figure
 
 
-def head(figure: "Figure", title: str, about: str) -> None:
-    """Write what is shown and on which images above a figure, in lines that fit its width."""
+def set_heading(figure: "Figure", title: str, about: str) -> None:
+    """Write a title and a subtitle above a figure, in lines that fit its width."""
     letters = max(24, int(figure.get_figwidth() * 10.4))
     whole = NOTICE.replace(" ", "\u00a0")  # the notice is never broken over two lines
     texts = (text.replace(NOTICE, whole) for text in (title, about))
     lines = [line.replace(whole, NOTICE) for text in texts for line in textwrap.wrap(text, letters)]
-    with look():
+    with applied():
         figure.suptitle("\n".join(lines), fontsize=12, linespacing=1.4)
 
 
@@ -90,25 +90,25 @@ def png(figure: "Figure") -> bytes:
 
     drawn, small = io.BytesIO(), io.BytesIO()
     photographs = any(axes.images for axes in figure.axes)
-    with look():
+    with applied():
         figure.savefig(drawn, format="png", dpi=PHOTO_DPI if photographs else DPI)
-    Image.open(drawn).convert("RGB").save(small, "PNG", optimize=True)  # nothing is transparent
+    Image.open(drawn).convert("RGB").save(small, "PNG", optimize=True)  # no transparency is used
     return small.getvalue()
 
 
 def svg(figure: "Figure") -> bytes:
-    """Return a figure as SVG bytes whose words are text: equal figures give equal bytes."""
+    """Return a figure as SVG bytes with its texts as text: equal figures give equal bytes."""
     import matplotlib as mpl
 
     buffer = io.BytesIO()
-    with look(), mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "leukobench"}):
+    with applied(), mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "leukobench"}):
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-    # Where DejaVu Sans is not installed, Verdana, whose letters are as wide, comes nearest.
+    # Verdana has the same letter widths, where DejaVu Sans is not installed.
     return buffer.getvalue().replace(b"'DejaVu Sans'", b"'DejaVu Sans', Verdana, sans-serif")
 
 
 def save(figure: "Figure", path: Path) -> Path:
-    """Write a figure as PNG, whole or not at all, and return its path.
+    """Write a figure as PNG atomically and return its path.
 
     Raises:
         LeukoBenchError: the folder cannot be written.
@@ -123,7 +123,7 @@ def colour(index: int) -> str:
 
 
 def line(index: int) -> str | tuple:
-    """Return the line style of the i-th model, another one in each round of the colours."""
+    """Return the line style of the i-th model, a different one each time the colours repeat."""
     return LINES[index // len(PALETTE) % len(LINES)]
 
 
@@ -133,15 +133,14 @@ def hatch(index: int) -> str:
 
 
 def marker(index: int) -> str:
-    """Return the marker of the i-th model, another one in each round of the colours."""
+    """Return the marker of the i-th model, a different one each time the colours repeat."""
     return MARKERS[(index + index // len(PALETTE)) % len(MARKERS)]
 
 
 def wrap(text: str, letters: int = 16) -> str:
-    """Break a name into lines of at most so many letters: at spaces, and not within brackets that fit into a line.
+    """Break a name into lines of at most `letters` characters: at spaces, not within brackets that fit into a line.
 
-    A word that fits into no line is broken where the tables break it, and elsewhere only where it is longer than any
-    word of a table, see `NARROW`.
+    A longer word is broken where the tables break it, and elsewhere only above NARROW, the width of a table's word.
     """
     lines: list[str] = []
     brackets = re.findall(r"\([^()]*\)|\S+", text)
@@ -157,27 +156,27 @@ def wrap(text: str, letters: int = 16) -> str:
 
 
 def short(text: str, letters: int = 24) -> str:
-    """Return a name cut to so many letters, the cut shown."""
+    """Return a name cut to at most `letters` characters, with an ellipsis where it was cut."""
     return text if len(text) <= letters else text[: letters - 1] + "…"
 
 
 def slug(text: str) -> str:
-    """Return a name that every file system takes."""
+    """Return a name that is valid on every file system."""
     return re.sub(r"[^\w.+-]+", "-", text).strip("-.") or "unnamed"
 
 
 def grid(count: int, columns: int) -> tuple[int, int]:
-    """Return rows and columns for so many panels, at most `columns` wide."""
+    """Return rows and columns of a grid of `count` panels, at most `columns` wide."""
     columns = max(1, min(count, columns))
     return math.ceil(count / columns), columns
 
 
 def legend_columns(names: Sequence[str], width: float, most: int) -> int:
-    """Return how many columns, at most so many, a legend may have below a figure of that many inches."""
+    """Return the number of columns, at most `most`, that a legend can have below a figure `width` inches wide."""
     from matplotlib.font_manager import FontProperties
     from matplotlib.textpath import TextPath
 
-    with look():
+    with applied():
         letters = FontProperties(size=_RC["legend.fontsize"])
         lengths = [TextPath((0, 0), name or " ", prop=letters).get_extents().width / 72 for name in names]
     for columns in range(min(most, len(names)), 1, -1):
@@ -191,5 +190,5 @@ def legend_columns(names: Sequence[str], width: float, most: int) -> int:
 
 
 def plain_number(value: float, _position: int | None = None) -> str:
-    """Return a tick's number without powers: "0.5", "20", "1,500"."""
+    """Format a tick without powers of ten: "0.5", "20", "1,500"."""
     return f"{value:,.0f}" if value >= 10 else f"{value:g}"

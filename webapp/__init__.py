@@ -1,1 +1,1 @@
-"""The web page: upload a smear, see every model's answer and whether to believe it; browse the comparison."""
+"""Web page and API: predict uploaded smears with every model, show the reliability of each, browse the comparison."""

@@ -1,4 +1,4 @@
-"""Put the server together and run it."""
+"""Assemble the server and run it."""
 
 import asyncio
 import contextlib
@@ -25,12 +25,12 @@ from webapp.services import Services
 from webapp.settings import Settings
 
 STATIC = Path(__file__).resolve().parent / "static"
-FILES = 4_096
-BACKLOG = 512  # connections that wait to be taken
+FILES = 4_096  # open files that the server may need
+BACKLOG = 512  # connections waiting to be accepted
 
 
 def make_app(settings: Settings) -> FastAPI:
-    """Return the application; its processes start and end with it."""
+    """Return the application; its worker processes start and stop with it."""
     meters = Meters()
 
     @contextlib.asynccontextmanager
@@ -44,10 +44,14 @@ def make_app(settings: Settings) -> FastAPI:
             await app.state.services.close()
 
     app = FastAPI(
-        title="LeukoBench", version="1", lifespan=living, docs_url=None, redoc_url=None,
+        title="LeukoBench",
+        version="1",
+        lifespan=living,
+        docs_url=None,
+        redoc_url=None,
         openapi_url="/api/v1/openapi.json",
-        description=f"{NOTICE}. Ask models of blood smears, and read what is known of each.",
-    )  # fmt: skip
+        description=f"{NOTICE}. Predict blood smears with trained models, and read the results of each model.",
+    )
     problem_responses.install(app)
     for routes in (predict_pages, leaderboard_pages, runs_api, predict_api):
         app.include_router(routes.router)
@@ -59,14 +63,14 @@ def make_app(settings: Settings) -> FastAPI:
 
 
 def serve(settings: Settings, ready: Callable[[str], None]) -> None:
-    """Serve until Ctrl-C or SIGTERM; requests that have begun are finished before.
+    """Serve until Ctrl-C or SIGTERM; running requests are finished first.
 
     Args:
         settings: of the server.
-        ready: called with the address once requests are answered.
+        ready: called with the address once the server answers requests.
 
     Raises:
-        LeukoBenchError: the address is taken or not one of this machine.
+        LeukoBenchError: the address is in use or not an address of this machine.
     """
     import uvicorn
 
@@ -82,11 +86,19 @@ def serve(settings: Settings, ready: Callable[[str], None]) -> None:
             f"Cannot listen at {settings.host}, port {settings.port}: {reason}. Choose another --port or --host."
         ) from None
     config = uvicorn.Config(
-        make_app(settings), log_level="warning", backlog=BACKLOG, access_log=False, server_header=False,
-        proxy_headers=False, http=Impatient, timeout_keep_alive=10,
-        timeout_graceful_shutdown=2 * int(settings.deadline) + 5, h11_max_incomplete_event_size=32_768,
-        lifespan="on", ws="none",
-    )  # fmt: skip
+        make_app(settings),
+        log_level="warning",
+        backlog=BACKLOG,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        http=Impatient,
+        timeout_keep_alive=10,
+        timeout_graceful_shutdown=2 * int(settings.deadline) + 5,
+        h11_max_incomplete_event_size=32_768,
+        lifespan="on",
+        ws="none",
+    )
     server = uvicorn.Server(config)
 
     async def run() -> None:
@@ -98,7 +110,7 @@ def serve(settings: Settings, ready: Callable[[str], None]) -> None:
             ready(f"http://{host}:{bound.getsockname()[1]}/")
         await task
 
-    # uvicorn sends itself the signal that stopped it once all is finished; that is no reason to end by it.
+    # uvicorn re-raises the signal after a clean shutdown; it must not end the process with an error.
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         asyncio.run(run())
@@ -109,7 +121,7 @@ def serve(settings: Settings, ready: Callable[[str], None]) -> None:
 
 
 def _allow_files() -> None:
-    """Raise the limit of open files as far as connections may need it; the usual one is as high as their number."""
+    """Raise the limit of open files, whose default is about the number of connections."""
     with contextlib.suppress(ImportError, OSError, ValueError):  # not on Windows
         import resource
 

@@ -1,4 +1,4 @@
-"""What the routes of one server share."""
+"""State shared by the routes of one server."""
 
 import asyncio
 from collections.abc import Iterator
@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 from fastapi import Request
 
-from webapp.http.memory_limits import Budget, Room
+from webapp.http.memory_limits import Budget, PixelMemory
 from webapp.http.problem_responses import Problem
 from webapp.http.prometheus_metrics import Meters
 from webapp.runs.catalogue import Catalogue
@@ -15,36 +15,37 @@ from webapp.settings import Settings
 from webapp.workers.image_pool import Decoders
 from webapp.workers.model_queue import Inference
 
-RETRY = 2  # seconds
+RETRY = 2  # seconds after which a client may ask again
 
 
 class Services:
-    """Settings, runs, processes and meters of one server; make it within its event loop."""
+    """Settings, runs, worker processes and metrics of one server; create it within its event loop."""
 
     def __init__(self, settings: Settings, meters: Meters) -> None:
         self.settings, self.meters = settings, meters
         self.catalogue, self.judge = Catalogue(settings.root), Judge()
-        self.budget, self.room = Budget(settings.held_bytes), Room(settings.pixel_bytes)
+        self.budget, self.pixel_memory = Budget(settings.held_bytes), PixelMemory(settings.pixel_bytes)
         self.inference = Inference(settings, meters)
-        self.decoders = Decoders(settings, self.room)
+        self.decoders = Decoders(settings, self.pixel_memory)
         self.busy = 0
-        meters.watch("waiting", "Questions that wait for the models.", lambda: self.inference.waiting)
-        meters.watch("busy", "Uploads in work.", lambda: self.busy)
+        meters.watch("waiting", "Predictions and heatmaps waiting for the models.", lambda: self.inference.waiting)
+        meters.watch("busy", "Uploads being processed.", lambda: self.busy)
         meters.watch("upload_bytes", "Bytes of uploads in memory.", lambda: self.budget.held)
         meters.watch("worker_bytes", "Memory of the model worker.", lambda: self.inference.child.memory())
         children = self.decoders.children
-        meters.watch("decoder_bytes", "Memory of all decoders.", lambda: sum(c.memory() for c in children))
+        meters.watch("decoder_bytes", "Memory of all image decoders.", lambda: sum(c.memory() for c in children))
         meters.watch(
-            "process_restarts", "Processes that had to be started anew.",
+            "process_restarts",
+            "Worker processes that were restarted.",
             lambda: sum(c.restarts for c in (*children, self.inference.child)),
-        )  # fmt: skip
+        )
 
     @contextmanager
     def place(self) -> Iterator[None]:
-        """Hold one of the places for uploads.
+        """Occupy one of the slots for uploads.
 
         Raises:
-            Problem: 503, all are taken.
+            Problem: 503, all slots are in use.
         """
         if self.busy >= self.settings.waiting:
             raise Problem(503, "Busy", "Too many requests at once. Try again in a moment.", RETRY)
@@ -55,7 +56,7 @@ class Services:
             self.busy -= 1
 
     def warm(self) -> asyncio.Task:
-        """Read the runs and open the models that the page offers first, while requests are answered already."""
+        """Read the runs and load the first models in the background."""
 
         async def go() -> None:
             offered = await asyncio.to_thread(self.catalogue.offered)
@@ -65,11 +66,11 @@ class Services:
         return asyncio.create_task(go())
 
     async def close(self) -> None:
-        """End all processes."""
+        """Stop all worker processes."""
         await self.inference.close()
         await asyncio.to_thread(self.decoders.close)
 
 
 def of(request: Request) -> Services:
-    """Return the services of the server that got a request."""
+    """Return the services of the server of a request."""
     return request.app.state.services

@@ -1,4 +1,4 @@
-"""What the person who starts the server decides, and the limits that hold against the world."""
+"""Settings and limits of the server."""
 
 from dataclasses import dataclass
 from ipaddress import ip_address
@@ -13,23 +13,23 @@ class Settings:
 
     Attributes:
         root: folder of the runs.
-        host: address to listen at; any other than loopback needs a token.
-        port: 0 for a free one.
-        token: that every request must bring; "" for none.
-        image_bytes: of one image file.
-        image_pixels: width times height of one image.
-        images: in one request.
-        request_bytes: of the whole body of one request.
-        held_bytes: of all bodies that are held at one time.
-        pixel_bytes: of all decoded images at one time; those that come later wait.
-        models: asked in one request at most; also how many stay open, unless `memory_mb` is reached before.
-        memory_mb: weights of all models that are open.
-        deadline: seconds for reading a request, and as many for answering it.
-        waiting: requests that may be in work or wait; more are told to come again.
-        decoders: processes that decode images.
-        decoder_mb: address space of each of them.
-        decode_seconds: for one image; then its process is ended.
-        export: name of the export that answers for the runs that have it; "" for Keras always.
+        host: address to listen on; any other than loopback needs a token.
+        port: 0 chooses a free one.
+        token: required in every request; "" for none.
+        image_bytes: most bytes of one image file.
+        image_pixels: most pixels (width times height) of one image.
+        images: most images in one request.
+        request_bytes: most bytes of the body of one request.
+        held_bytes: most bytes of all request bodies in memory.
+        pixel_bytes: most bytes of all decoded images in memory; further images wait.
+        models: most models in one request, and most models kept loaded.
+        memory_mb: most megabytes of weights of all loaded models.
+        deadline: seconds to read a request, and seconds to answer it.
+        waiting: most uploads at one time; further ones are answered with 503.
+        decoders: number of decoder processes.
+        decoder_mb: address space of each decoder in megabytes.
+        decode_seconds: time limit to decode one image; the process is then restarted.
+        export: name of the export used for runs that have it; "" for Keras.
     """
 
     root: Path
@@ -58,7 +58,7 @@ class Settings:
 
 
 def is_loopback(host: str) -> bool:
-    """Say whether an address or name is this machine alone."""
+    """Return whether an address or name is a loopback address."""
     try:
         return ip_address(host.strip("[]")).is_loopback
     except ValueError:

@@ -21,7 +21,7 @@ from data.synthetic import generator as synthetic
 from guide.audit import audit as command
 from utils.errors import LeukoBenchError
 from utils.runs import shortcuts_file
-from visualization.displays.audit import GroupsDisplay, LadderDisplay, PairsDisplay
+from visualization.displays.audit import GroupsDisplay, PairsDisplay, ShortcutsDisplay
 
 SIZE, SHIFT = 160, (36, 20)  # pixels of an image; right and down, of the second of two overlapping fields
 OVERLAPS, COPIES = 3, 2  # of each class
@@ -219,8 +219,8 @@ def test_the_table_explains_the_number_of_stain_groups(small):
 
 def test_displays_hold_the_numbers(small):
     found, _, _ = small
-    ladder = LadderDisplay.from_ladder(found.ladder).plot()
-    assert [rung[0] for rung in ladder.rungs] == [rung.baseline for rung in found.ladder[1:]]
+    ladder = ShortcutsDisplay.from_shortcuts(found.ladder).plot()
+    assert [rung[0] for rung in ladder.baselines] == [rung.baseline for rung in found.ladder[1:]]
     assert ladder.chance == found.verdict.chance
     assert [text.get_text() for text in ladder.axes_.texts] == [
         f"{100 * r.accuracy:.1f}  ({100 * r.low:.1f}–{100 * r.high:.1f})" for r in found.ladder[1:]

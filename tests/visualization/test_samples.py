@@ -146,7 +146,7 @@ def test_a_dataset_is_described_class_by_class(folders, tmp_path, capsys):
 
 
 def with_unsure(run):
-    """Add the first example of each class to the heatmaps once more, as the one the run was least sure of."""
+    """Add the first example of each class to the heatmaps again, with the purpose "unsure"."""
     with np.load(run.file(run_folder.HEATMAPS)) as arrays:
         rows = dict(arrays)
     found = [h for h in heatmap_overlay.read(run)]
@@ -159,12 +159,12 @@ def with_unsure(run):
 def test_examples_gain_the_least_sure_image_where_heatmaps_have_it(folders):
     run = fake_runs.fake_run(folders, accuracy=0.6, dataset="smears", pictures=True, heatmaps=True)
     (_, before), *_ = heatmap_sheets.examples(run)
-    assert len(before.axes) == 4 * 4 and "least sure" not in before.get_suptitle()
+    assert len(before.axes) == 4 * 4 and "least confident" not in before.get_suptitle()
     with_unsure(run)
     (_, figure), *_ = heatmap_sheets.examples(run)
-    assert len(figure.axes) == 4 * 6 and "and the least sure one" in figure.get_suptitle().replace("\n", " ")
+    assert len(figure.axes) == 4 * 6 and "least confident one" in figure.get_suptitle().replace("\n", " ")
     heads = [axes.get_title() for axes in figure.axes[4::6]]
-    assert all(head in ("least sure, right", "least sure, wrong") for head in heads)
+    assert all(head in ("least confident, right", "least confident, wrong") for head in heads)
 
 
 def test_heatmaps_lie_over_what_the_model_saw(folders):

@@ -56,9 +56,9 @@ def test_one_image(visit, runs):
         honest = model.get_by_text("test images").last
         expect(honest).to_contain_text("32 test images (split 64/16/20)")
         expect(honest).to_contain_text(f"{100 * record['accuracy']:.1f} %")
-        expect(honest).to_contain_text("wears the stain of another class")
+        expect(honest).to_contain_text("with the stain of another class")
         in_sight(page, said)
-    expect(model_of(card, "cnn (stain_swap)")).to_contain_text("it trained on such changes")
+    expect(model_of(card, "cnn (stain_swap)")).to_contain_text("it was trained on this perturbation")
     model_of(card, "cnn").get_by_role("link", name="cnn").click()
     expect(page).to_have_url(re.compile(re.escape(runs.plain.id)))
     expect(page.get_by_role("heading", level=1)).to_have_text("cnn")
@@ -149,13 +149,13 @@ def test_what_is_no_smear_gets_no_class(visit):
     choose(page, noise())
     ask(page)
     card = answer_of(page, "noise.png")
-    expect(card).to_contain_text("This does not look like a blood smear that these models know.")
+    expect(card).to_contain_text("This image differs from the training images of these models.")
     expect(card.get_by_text("No answer", exact=True)).to_have_count(2)
-    expect(card).to_contain_text("None of the models gives a class.")
+    expect(card).to_contain_text("No model gives a class.")
     expect(card.locator(".said, meter, .heat")).to_have_count(0)
     (first, second) = csv.DictReader(io.StringIO(downloaded(page, card.get_by_role("link", name="CSV")).decode()))
     assert first["predicted"] == first["probability"] == second["predicted"] == ""
-    assert first["refused"].startswith("This picture is unlike the smears")
+    assert first["refused"].startswith("This image differs from the training images")
 
 
 def seen_through(card, percent):
@@ -166,7 +166,7 @@ def seen_through(card, percent):
 def test_heatmap_slider_method_and_outline(visit):
     page = visit()
     page.get_by_label("Early", exact=True).check()
-    page.get_by_label("Where it looked").select_option(label="Grad-CAM")
+    page.get_by_label("Heatmaps", exact=True).select_option(label="Grad-CAM")
     ask(page)
     card = answer_of(page, "early.png")
     expect(card.locator(".heat")).to_have_count(2)
@@ -196,15 +196,15 @@ def test_heatmap_slider_method_and_outline(visit):
 
     before = [layer.get_attribute("src") for layer in card.locator(".heat").all()]
     expect(card.locator(".heat").first).to_have_attribute("alt", re.compile("Grad-CAM heatmap of cnn"))
-    page.get_by_label("Where it looked").select_option(label="Score-CAM")
+    page.get_by_label("Heatmaps", exact=True).select_option(label="Score-CAM")
     ask(page)
     after = [layer.get_attribute("src") for layer in card.locator(".heat").all()]
     assert len(after) == 2 and not set(after) & set(before)
     expect(card.locator(".heat").first).to_have_attribute("alt", re.compile("Score-CAM heatmap of cnn"))
-    page.get_by_label("Where it looked").select_option(label="Attention rollout")
+    page.get_by_label("Heatmaps", exact=True).select_option(label="Attention rollout")
     ask(page)
     expect(card.get_by_text(re.compile("^No heatmap: "))).to_have_count(2)  # no transformer is among them
-    page.get_by_label("Where it looked").select_option(label="No heatmaps (faster)")
+    page.get_by_label("Heatmaps", exact=True).select_option(label="No heatmaps (faster)")
     ask(page)
     expect(card.locator(".said")).to_have_count(2)
     expect(card.locator(".heat")).to_have_count(0)
@@ -268,9 +268,9 @@ def test_kept_only_where_it_was_ticked(visit, runs):
 
 def test_models_can_be_left_out(visit):
     page = visit()
-    page.get_by_text("Models: 2 of 2 are asked").click()
+    page.get_by_text("Models: 2 of 2 are selected").click()
     page.get_by_label(re.compile(r"cnn \(stain_swap\)")).uncheck()
-    expect(page.locator("summary")).to_contain_text("Models: 1 of 2 are asked")
+    expect(page.locator("summary")).to_contain_text("Models: 1 of 2 are selected")
     page.get_by_label("Pre", exact=True).check()
     ask(page)
     card = answer_of(page, "pre.png")

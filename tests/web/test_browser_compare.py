@@ -56,7 +56,7 @@ def test_leaderboard_is_sorted_without_a_script(visit):
     assert order(page) == ["cnn", "cnn (stain_swap)"]
     column(page, "Model").get_by_role("link").first.click()
     assert order(page) == ["cnn (stain_swap)", "cnn"]
-    expect(page.get_by_label("Show only runs with these words")).to_be_hidden()  # what needs a script is not offered
+    expect(page.get_by_label("Filter by words")).to_be_hidden()  # what needs a script is not offered
 
 
 def row_of(page, run):
@@ -65,7 +65,9 @@ def row_of(page, run):
 
 def test_every_run_with_its_state(visit, runs):
     page = visit("/compare")
-    expect(page.locator("#runs")).to_contain_text("5 runs, newest first; 2 of them cannot be compared, and say why.")
+    expect(page.locator("#runs")).to_contain_text(
+        "5 runs, newest first; 2 of them cannot be compared, with the reason."
+    )
     for run, state, why in (
         (runs.plain, "finished", ""),
         (runs.unfinished, "unfinished", f"python run_guide.py train --resume {runs.unfinished.id}"),
@@ -76,7 +78,7 @@ def test_every_run_with_its_state(visit, runs):
     expect(row_of(page, runs.plain).get_by_text("weights", exact=True)).to_be_visible()
     expect(row_of(page, runs.other).get_by_text("weights", exact=True)).to_have_count(0)
 
-    words = page.get_by_label("Show only runs with these words")
+    words = page.get_by_label("Filter by words")
     words.fill("RESNET unfin")
     expect(page.locator("#every-run tbody tr:visible")).to_have_count(1)
     expect(page.locator("#filtered")).to_have_text("1 of 5 runs")
@@ -112,11 +114,11 @@ def test_a_new_run_appears_after_a_reload(visit, runs):
         assert order(page, "synthetic") == ["efficientnetb3"]
         row_of(page, new).get_by_role("link").click()
         expect(page.locator(".matrix")).to_be_visible()
-        expect(page.get_by_text("weights not here")).to_be_visible()
+        expect(page.get_by_text("weights missing")).to_be_visible()
         page.get_by_role("link", name=re.compile("mistake")).click()
         expect(page.locator(".shot")).to_have_count(4)
-        expect(page.get_by_text("Image not at hand")).to_have_count(4)
-        expect(page.get_by_role("button", name=re.compile("Show where it looked"))).to_have_count(0)
+        expect(page.get_by_text("Image not available")).to_have_count(4)
+        expect(page.get_by_role("button", name=re.compile("Show the heatmap"))).to_have_count(0)
     finally:
         shutil.rmtree(new.path.parent)
     page.goto("/compare")
@@ -128,7 +130,7 @@ def test_the_page_of_a_run(visit, runs):
     found = runs.plain.metrics()["test"]
     expect(page.locator(".tile").first).to_contain_text(f"{100 * found['accuracy']:.2f} %")
     in_sight(page, page.locator(".tile .value").first)
-    for title in ("Training", "Is it as often right as it is sure?", "Under stress", "Can its heatmaps be trusted?"):
+    for title in ("Training", "Calibration", "Stress test", "Faithfulness of the heatmaps"):
         expect(page.get_by_role("heading", name=title, exact=True)).to_be_visible()
     expect(page.get_by_text("was not measured")).to_have_count(0)
     figures = page.locator("figure img")
@@ -184,7 +186,7 @@ def test_from_a_cell_to_where_the_model_looked(visit, runs):
     look.press(" ")
     expect(image).to_have_attribute("src", plain)
     page.get_by_label("Method of the heatmaps").select_option(label="Score-CAM")
-    page.get_by_role("button", name="Use it").click()
+    page.get_by_role("button", name="Apply").click()
     expect(page).to_have_url(re.compile(f"true={true}&predicted={predicted}&.*method=scorecam"))
     shots.first.locator("[data-look]").click()
     expect(shots.first.locator("img.smear")).to_have_attribute("src", re.compile("^blob:"), timeout=60_000)
@@ -193,7 +195,7 @@ def test_from_a_cell_to_where_the_model_looked(visit, runs):
 def test_pictures_open_by_themselves(visit, runs):
     """The browser's own viewer of images must not be in conflict with the policy that the server sends."""
     page = visit(address(runs.plain, "/cell"), java_script_enabled=False)
-    page.get_by_role("link", name=re.compile("^Show where it looked")).first.click()
+    page.get_by_role("link", name=re.compile("^Show the heatmap")).first.click()
     expect(page).to_have_url(re.compile("heatmap.png"))
     page.goto(address(runs.plain))
     page.locator("figure a").first.click()
@@ -204,7 +206,7 @@ def test_two_runs_side_by_side(visit, runs):
     page = visit("/compare")
     page.get_by_label("First run").select_option(runs.plain.id)
     page.get_by_label("Second run").select_option(runs.swapped.id)
-    page.get_by_role("button", name="Put side by side").click()
+    page.get_by_role("button", name="Compare").click()
     answers = [predictions.arrays(run.predictions("test")) for run in (runs.plain, runs.swapped)]
     images = runs.plain.predictions("test")["image"].tolist()
     assert images == runs.swapped.predictions("test")["image"].tolist()
@@ -219,7 +221,7 @@ def test_two_runs_side_by_side(visit, runs):
     assert numbers == [int(each.sum()) for row in both for each in row]
     better = 0 if numbers[1] >= numbers[2] else 1  # whoever alone is right more often
     only = max(numbers[1:3])
-    page.get_by_role("link", name=f"Only the {('first', 'second')[better]} is right ({only})").click()
+    page.get_by_role("link", name=f"Only the {('first', 'second')[better]} is correct ({only})").click()
     expect(page.locator(".shot")).to_have_count(only)
     for shot in page.locator(".shot").all():
         expect(shot.locator(".of-two .tag")).to_have_text([("right", "wrong"), ("wrong", "right")][better])

@@ -51,7 +51,7 @@ def test_heatmaps_come_from_the_worker_and_else_from_the_file(own):
     assert set(held.values()) == {200, 404}
     page = get(own.client, f"/runs/{bare.id}/cell?true=0&predicted=0").text
     assert page.count("data-look") == sum(f"/images/{a.row}/heatmap" in page for a in answers if a.image in explained)
-    assert "weights of this run are not here" in page
+    assert "weights of this run are missing" in page
 
 
 def get_status(client, run, answer):
@@ -105,7 +105,7 @@ def test_an_unfinished_run_shows_its_curves(own):
     page = get(own.client, f"/runs/{run.id}").text
     assert "There is no finished epoch to show." in page
     get(own.client, f"/runs/{run.id}/figures/curves.png", 404)
-    assert "to the end" not in text_of(page)
+    assert "not evaluated" not in text_of(page)
     run.file(run_folder.PREDICTIONS).write_text("image,split")
     assert f"Finish it with: python run_guide.py evaluate {run.id}" in text_of(get(own.client, "/compare").text)
 

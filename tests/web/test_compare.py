@@ -114,7 +114,7 @@ def test_images_are_paged_and_keep_their_order(world):
     assert count > len(wrong) > 0
     shown = re.findall(r'<h2 class="name">(.*?)</h2>', get(world.client, path).text)
     assert shown == [image.rpartition("/")[2] for image in wrong["image"]][:24]
-    assert "Image not at hand" in get(world.client, path).text  # the dataset "elsewhere" is not imported
+    assert "Image not available" in get(world.client, path).text  # the dataset "elsewhere" is not imported
     get(world.client, f"{path}?page=2", 404)
     get(world.client, f"{path}?page=0", 422)
     get(world.client, f"{path}?true=4", 404)

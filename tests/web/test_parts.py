@@ -23,7 +23,7 @@ def given(name, predicted):
         ([("a", "Pre")], ""),
         ([("a", "Pre"), ("b", "Pre")], "Both models say Pre."),
         ([("a", "Pre"), ("b", "Pre"), ("c", "")], "2 of 3 models say Pre."),
-        ([("a", ""), ("b", "")], "None of the models gives a class."),
+        ([("a", ""), ("b", "")], "No model gives a class."),
         ([("a", "Pro"), ("b", "Pre"), ("c", "Pre")], "The models disagree: 2 of 3 say Pre; Pro: a."),
     ],
 )

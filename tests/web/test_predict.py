@@ -114,9 +114,9 @@ def test_a_picture_that_is_no_smear_gets_no_class(client, tested):
     assert answer["predicted"] is answer["probability"] is answer["probabilities"] is None
     assert answer["prediction_sets"] == {}
     assert answer["distance"] > answer["limit"]
-    assert answer["refused"].startswith("This picture is unlike the smears that this model was trained on (distance ")
+    assert answer["refused"].startswith("This image differs from the training images of the model (distance ")
     page = send(client, ("noise.png", content), address="/predict", headers={"X-Fragment": "1"}, heatmap="own").text
-    assert "No answer" in page and "This does not look like a blood smear" in page
+    assert "No answer" in page and "This image differs from the training images" in page
     assert 'class="said"' not in page and 'class="heat"' not in page  # nothing to explain
 
 

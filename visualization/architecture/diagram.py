@@ -1,4 +1,4 @@
-"""Diagrams of the models' architectures: every layer with its output shape, as SVG and PNG, without Keras."""
+"""Architecture diagrams: every layer with its output shape, as SVG and PNG, without Keras."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -36,7 +36,7 @@ def draw(run: Run, detail: str = "layers") -> list[Path]:
 
     Args:
         run: with an architecture.json.
-        detail: "layers", or "blocks" to draw layers that share the beginning of their names as one.
+        detail: "layers", or "blocks" to merge layers with a common name prefix.
 
     Raises:
         LeukoBenchError: architecture.json is missing or damaged, or the folder cannot be written.
@@ -57,7 +57,7 @@ def overview(run: Run) -> "Figure | None":
 
 
 def figure(graph: Graph, detail: str = "layers", name: str = "") -> "Figure":
-    """Return the drawing of a graph: columns to be read from top to bottom, then from left to right."""
+    """Draw a graph in columns, read from top to bottom, then from left to right."""
     whole = graph
     graph = graphs.blocks(graph) if detail == "blocks" else graph
     texts = [_texts(layer) for layer in graph.layers]
@@ -70,9 +70,9 @@ def figure(graph: Graph, detail: str = "layers", name: str = "") -> "Figure":
     over = 0.22 * len(lines) + 0.24 * len(legend) - 0.02
     border = 0.2
     wide, tall = max(layout.width, 5.2) + 2 * border, over + layout.height + 2 * border
-    made = style.new(wide, tall)
+    made = style.new_figure(wide, tall)
     made.set_layout_engine("none")
-    with style.look():
+    with style.applied():
         axes = made.add_axes((0, 0, 1, 1))
         axes.set_axis_off()
         axes.set_xlim(-border, wide - border)
@@ -93,7 +93,7 @@ def figure(graph: Graph, detail: str = "layers", name: str = "") -> "Figure":
 
 
 def shape_text(shape: Shape | None) -> str:
-    """Return a shape without the batch: "56 × 56 × 64", "2,048"; "" where it is not known."""
+    """Return a shape without the batch: "56 × 56 × 64", "2,048"; "" where it is unknown."""
     if shape is None:
         return ""
     sides = ["any" if side is None else f"{side:,}" if len(shape) == 2 else str(side) for side in shape[1:]]
@@ -109,7 +109,7 @@ def _texts(layer: Layer) -> tuple[str, str, str, str]:
 
 
 def _widths(texts: Sequence[str]) -> list[float]:
-    """Return the widths of texts in inches, a little more than drawn here: a browser's letters may be wider."""
+    """Return the widths of texts in inches with a margin, as a browser's font may be wider."""
     from matplotlib.font_manager import FontProperties
     from matplotlib.textpath import text_to_path
 
@@ -127,14 +127,12 @@ def _title(whole: Graph, graph: Graph, name: str, width: float) -> tuple[list[st
     entering = [shape_text(layer.shape) for layer in whole.layers if layer.type == "InputLayer"]
     about = f"{len(whole.layers)} layers, {least}{quantity(known)} parameters"
     if entering and entering[0]:
-        about += f", input {entering[0]}".replace(" ", "\u00a0").replace(",\u00a0", ", ")  # in one line
+        about += f", input {entering[0]}".replace(" ", "\u00a0").replace(",\u00a0", ", ")  # on one line
     what = "Each box: name, type, output shape (height × width × channels), parameters."
     if graph is not whole:
-        what = (
-            "Layers that share the beginning of their names are one box: name, what it holds, output shape, parameters."
-        )
+        what = "Layers with a common name prefix are one box: name, content, output shape, parameters."
     order = "Read columns from top to bottom, then to the right." if len(graph.layers) > 40 else ""
-    title = textwrap.wrap(f"{name}: {about}", int(width * 9.3))  # letters that fit, bold ones are wider
+    title = textwrap.wrap(f"{name}: {about}", int(width * 9.3))  # characters that fit; bold ones are wider
     return title, textwrap.wrap(f"{what} {order}".strip(), int(width * 14))
 
 
@@ -190,7 +188,7 @@ def _draw_line(axes: "Axes", edge: tuple[int, int], points: Sequence[tuple[float
     (x, y), (to_x, to_y) = points[-2:]
     marker = "v" if to_y > y and to_x == x else "<" if to_x < x else ">"
     shift = {"v": (0, -0.018), "<": (0.02, 0), ">": (-0.02, 0)}[marker]
-    ends = [*points[:-1], (to_x + shift[0], to_y + shift[1])]  # the head's tip touches the box
+    ends = [*points[:-1], (to_x + shift[0], to_y + shift[1])]  # the arrow touches the box
     axes.add_line(
         Line2D(
             *zip(*ends, strict=True), color=EDGE, lw=0.8, marker=marker, markersize=2.6, markevery=[-1],
@@ -216,7 +214,7 @@ def _draw_box(
     axes.add_patch(Rectangle(at, 0.08, layouts.ROW, facecolor=colour, edgecolor="none"))
     left = x + 0.08 + PAD
     for k, (text, width) in enumerate(zip(cells, widths, strict=True)):
-        right = k >= 2  # numbers to the right
+        right = k >= 2  # numbers are right-aligned
         if text:
             axes.text(
                 left + (width if right else 0), y + layouts.ROW / 2 - 0.005, text, fontsize=LETTERS,

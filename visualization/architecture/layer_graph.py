@@ -1,4 +1,4 @@
-"""The layers of a model as architecture.json tells them: types, shapes, parameters and edges, without Keras."""
+"""Layer graph of a model from its architecture.json: types, shapes, parameters and edges, without Keras."""
 
 import re
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from visualization.architecture import shape_inference as rules
 from visualization.architecture import vit_layers
 from visualization.architecture.shape_inference import Shape
 
-SHAPES = "output_shapes"  # {layer name: shape}, which training writes beside Keras' own words
+SHAPES = "output_shapes"  # {layer name: shape}, added by training to the JSON of Keras
 
 
 @dataclass(frozen=True)
@@ -22,12 +22,12 @@ class Layer:
     """One layer.
 
     Attributes:
-        name: as the model calls it; of a model inside the model "<inner model>/<layer>".
+        name: in the model; "<inner model>/<layer>" in a nested model.
         type: name of its class, "Conv2D".
-        kind: a key of `layer_rules.KINDS`, or `layer_rules.OTHER`.
-        words: what tells it from others of its type.
-        shape: of its output, with the batch; None where the file does not tell.
-        parameters: None where no rule is certain.
+        kind: a key of `shape_inference.KINDS`, or `shape_inference.OTHER`.
+        words: its main settings, "3 × 3, stride 2".
+        shape: of its output, with the batch; None where unknown.
+        parameters: None where unknown.
     """
 
     name: str
@@ -40,7 +40,7 @@ class Layer:
 
 @dataclass(frozen=True)
 class Graph:
-    """The layers of a model in their order, and which one feeds which: pairs of positions, from a lower to a higher."""
+    """Layers of a model in topological order, and edges as pairs of positions (source, target)."""
 
     name: str
     layers: tuple[Layer, ...]
@@ -48,10 +48,10 @@ class Graph:
 
     @property
     def groups(self) -> list[tuple[str, int, int]]:
-        """Runs of layers that share the beginning of their names: (beginning or "", first, last), in order."""
+        """Sequences of layers with a common name prefix: (prefix or "", first, last), in order."""
         names = [prefix(layer) for layer in self.layers]
         known = [k for k, name in enumerate(names) if name]
-        for here, after in pairwise(known):  # layers with names that Keras made up, in the middle of a block
+        for here, after in pairwise(known):  # layers with default names in the middle of a block
             if names[here] == names[after] and not any(each.type == "Block" for each in self.layers[here:after]):
                 names[here:after] = [names[here]] * (after - here)
         found: list[tuple[str, int, int]] = []
@@ -65,7 +65,7 @@ class Graph:
 
 @dataclass
 class _Reading:
-    """What is collected while a file is read; `made` holds the shape of each layer's first output."""
+    """State while a file is read; `made` holds the shape of each layer's first output."""
 
     layers: list[tuple[str, str, dict[str, Any], list[Any]]] = field(default_factory=list)
     edges: list[tuple[str, str]] = field(default_factory=list)
@@ -91,9 +91,9 @@ def of_run(run: Run) -> Graph:
 
 
 def of_json(value: dict[str, Any], name: str = "") -> Graph:
-    """Read what `keras.Model.to_json` wrote, with or without "output_shapes" beside it.
+    """Read the output of `keras.Model.to_json`, with or without "output_shapes".
 
-    Shapes come from "output_shapes", else from the layers that take a tensor, else from a rule, else they are None.
+    Shapes come from "output_shapes", else from the inputs of the next layers, else from a rule; otherwise None.
     """
     reading, told = _Reading(), value.get(SHAPES) or {}
     _collect(value, "", reading)
@@ -120,7 +120,7 @@ def of_json(value: dict[str, Any], name: str = "") -> Graph:
 
 
 def blocks(graph: Graph) -> Graph:
-    """Return a graph with each run of layers that share a beginning of their names as one."""
+    """Return a graph with each sequence of layers with a common name prefix merged into one."""
     runs, layers, home = graph.groups, [], {}
     for name, first, last in runs:
         home.update(dict.fromkeys(range(first, last + 1), len(layers)))
@@ -128,21 +128,21 @@ def blocks(graph: Graph) -> Graph:
         if not name:
             layers.append(members[0])
             continue
-        telling = [member for member in members if member.kind in _TELLING]
-        held = [member.type for member in telling]
+        main = [member for member in members if member.kind in _MAIN]
+        held = [member.type for member in main]
         words = ", ".join(f"{held.count(type_)} {type_}" for type_ in dict.fromkeys(held)) or members[0].type
         weights = [member.parameters for member in members]
         total = None if None in weights else sum(weights)
         kind = "Block"
-        if len(telling) == 1:  # a layer with what goes before and after it is no block of its own kind
-            kind, words = telling[0].kind, ": ".join(filter(None, (telling[0].type, telling[0].words)))
+        if len(main) == 1:  # a single layer with its normalisation and activation
+            kind, words = main[0].kind, ": ".join(filter(None, (main[0].type, main[0].words)))
         layers.append(Layer(name, "Block", kind, words, members[-1].shape, total))
     edges = {(home[source], home[target]) for source, target in graph.edges}
     return _repeats(Graph(graph.name, tuple(layers), tuple(sorted(edge for edge in edges if edge[0] != edge[1]))))
 
 
 def _repeats(graph: Graph) -> Graph:
-    """Draw blocks together that are alike and follow each other in a plain chain."""
+    """Merge equal blocks that follow each other in a chain."""
     place: list[int] = []
     found: list[list[Layer]] = []
     for k, layer in enumerate(graph.layers):
@@ -165,14 +165,14 @@ def _repeats(graph: Graph) -> Graph:
     return Graph(graph.name, tuple(layers), tuple(sorted(edge for edge in edges if edge[0] != edge[1])))
 
 
-_TELLING = ("Convolution", "Dense", "Pooling", "Merge", "Attention", rules.OTHER)
+_MAIN = ("Convolution", "Dense", "Pooling", "Merge", "Attention", rules.OTHER)
 
 
 def prefix(layer: Layer) -> str:
-    """Return the beginning of a layer's name that it shares with its block: "conv2_block1", "stem"; "" without one."""
+    """Return the prefix of a layer's name that names its block: "conv2_block1", "stem"; "" without one."""
     outer, slash, inner = layer.name.rpartition("/")
     snake = re.sub(r"(?<=[a-z0-9])(?=[A-Z][a-z])|(?<=[a-z])(?=[A-Z])", "_", layer.type).lower()
-    if re.fullmatch(rf"{re.escape(snake)}(_\d+)?", inner):  # a name that Keras made up says nothing
+    if re.fullmatch(rf"{re.escape(snake)}(_\d+)?", inner):  # a default name of Keras
         return outer
     found = re.match(r"(.*block_?\d+[a-z]?)_", inner) or re.match(r"([a-z_]*?\d+[a-z]?)_", inner)
     if layer.type != "Block":
@@ -203,7 +203,7 @@ def _collect(model: dict[str, Any], outer: str, into: _Reading) -> tuple[list[st
             source, _, output = tensor["keras_history"]
             made = ends[source][1]
             sources += made
-            if output < len(made):  # a model inside has an end for each output, a layer one for all
+            if output < len(made):  # a nested model has one end for each output, a layer one for all
                 into.made.setdefault(made[output], tuple(tensor["shape"]))
         if chain:
             sources = last
@@ -231,7 +231,7 @@ def _names(value: Any) -> list[str]:
 
 
 def _tensors(value: Any) -> Iterator[dict[str, Any]]:
-    """Find the tensors in the arguments of a layer, however deep."""
+    """Yield the tensors in the arguments of a layer, at any depth."""
     if isinstance(value, dict):
         if value.get("class_name") == "__keras_tensor__":
             yield value["config"]
@@ -244,13 +244,13 @@ def _tensors(value: Any) -> Iterator[dict[str, Any]]:
 
 
 def _ordered(names: list[str], incoming: dict[str, list[str]]) -> list[str]:
-    """Return layers so that each stands after those that feed it, otherwise in the order of the file."""
+    """Sort layers topologically, otherwise in the order of the file."""
     placed: dict[str, None] = {}
     left = list(names)
     while left:
         ready = [name for name in left if all(source in placed for source in incoming.get(name, ()))]
         if not ready:
-            raise ValueError("its layers feed each other in a circle")
+            raise ValueError("its layers form a cycle")
         first = ready[0]
         placed[first] = None
         left.remove(first)

@@ -1,7 +1,7 @@
-"""Where everything of an architecture diagram stands: columns of layers, and lines beside them. Lengths in inches.
+"""Layout of an architecture diagram: columns of layers, and lines beside them. Lengths in inches.
 
-y runs downwards. A line that skips layers has a lane of its own in the gutter to the right of its column, so that no
-two lines lie on each other and none crosses a layer.
+y points downwards. A line that skips layers has its own lane in the gutter right of its column, so that no two lines
+overlap and none crosses a layer.
 """
 
 import math
@@ -25,7 +25,7 @@ class Layout:
 
     Attributes:
         boxes: (x, y) of the upper left corner of each layer.
-        headings: (group, x, y, height of heading and layers) of each part of a group that stands in one column.
+        headings: (group, x, y, height of heading and layers) of each part of a group within one column.
         lines: the points of each edge.
         width: of all columns.
         height: of all columns.
@@ -39,12 +39,12 @@ class Layout:
 
 
 def arrange(graph: Graph, box: float, columns: int = 0) -> Layout:
-    """Lay a graph out.
+    """Compute the layout of a graph.
 
     Args:
-        graph: whose layers stand in an order in which each comes after those that feed it.
+        graph: with its layers in topological order.
         box: width of a layer.
-        columns: how many; 0 chooses.
+        columns: number of columns; 0 chooses.
     """
     groups = graph.groups
     heading = {first: k for k, (name, first, _) in enumerate(groups) if name}
@@ -84,7 +84,7 @@ def _group_of(groups: Sequence[tuple[str, int, int]], layer: int) -> int:
 
 
 def _columns(graph: Graph, heights: Sequence[float], height: float) -> list[list[int]]:
-    """Cut the layers into columns of about one height, where few lines cross and no block is torn if possible."""
+    """Split the layers into columns of similar height, preferably between blocks and where few lines cross."""
     starts = {first for _, first, _ in graph.groups}
     calm = {k for k in starts if len({s for s, t in graph.edges if s < k <= t}) <= 1}
     parts: list[list[int]] = []
@@ -95,7 +95,7 @@ def _columns(graph: Graph, heights: Sequence[float], height: float) -> list[list
         filled += heights[k]
         if filled < height or k == len(graph.layers) - 1:
             continue
-        # A column may be up to a third shorter or a sixth longer than its share for the sake of its end.
+        # A column may be up to a third shorter or a sixth longer than its share, to end between blocks.
         behind = next((i for i in reversed(part[len(part) * 2 // 3 :]) if i in calm), None)
         ahead = next((i for i in range(k + 1, min(k + 1 + len(part) // 6, len(graph.layers))) if i in calm), None)
         if ahead is not None and (behind is None or ahead - k <= k - behind):
@@ -107,14 +107,14 @@ def _columns(graph: Graph, heights: Sequence[float], height: float) -> list[list
         parts.append([i for i in part if i < cut])
         part = [i for i in part if i >= cut]
         filled = sum(heights[i] for i in part)
-    if parts and filled < height / 8:  # a stub of a column
+    if parts and filled < height / 8:  # too short for a column
         parts[-1] += part
         part = []
     return [*parts, part] if part else parts
 
 
 def _lanes(graph: Graph, column: dict[int, int], top: Sequence[float]) -> dict[tuple[int, int], int]:
-    """Return the lane of each (source, gutter): short lines inside, and none on another one."""
+    """Return the lane of each (source, gutter): short lines inside, without overlaps."""
     spans: dict[tuple[int, int], list[float]] = defaultdict(list)
     for source, target in graph.edges:
         here, there = column[source], column[target]
@@ -122,7 +122,7 @@ def _lanes(graph: Graph, column: dict[int, int], top: Sequence[float]) -> dict[t
             continue
         if there <= here + 1:
             spans[source, here] += [_out(top[source]), _in(top[target]) if here == there else _middle(top[target])]
-        else:  # up, over the columns between, and down again
+        else:  # up, across the columns between, and down again
             spans[source, here] += [_out(top[source]), 0.0]
             spans[source, there - 1] += [0.0, _middle(top[target])]
     taken: dict[tuple[int, int], list[tuple[float, float]]] = defaultdict(list)
@@ -157,7 +157,7 @@ def _line(
 
 
 def _out(y: float) -> float:
-    """Return where a line leaves a box to the right: below the place where one enters."""
+    """Return y where a line leaves a box to the right, below the entering line."""
     return y + 0.72 * ROW
 
 

@@ -1,6 +1,7 @@
-"""What a layer's settings say without Keras: its kind, a few words, its output shape and its parameters.
+"""Kind, main settings, output shape and parameters of a layer from its configuration, without Keras.
 
-A rule exists for the types that Keras' own architectures are made of; of any other type nothing is claimed.
+There are rules for the layer types of Keras' own architectures; any other type has no shape and no parameters. The
+rules for shapes serve runs whose architecture.json holds no output shapes, and the layers inside a transformer.
 """
 
 import math
@@ -48,11 +49,15 @@ _SAME = (
     | set(KINDS["Normalisation"])
     | set(KINDS["Activation"])
     | set(KINDS["Dropout"])
-)  # their output has the shape of their input
+)  # output shape equals input shape
 _WEIGHTLESS = (
-    set(KINDS["Merge"]) | set(KINDS["Pooling"]) | set(KINDS["Dropout"]) | set(KINDS["Shape and scale"])
-    | set(KINDS["Activation"]) | {"InputLayer"}
-) - {"PReLU", "Normalization"}  # fmt: skip
+    set(KINDS["Merge"])
+    | set(KINDS["Pooling"])
+    | set(KINDS["Dropout"])
+    | set(KINDS["Shape and scale"])
+    | set(KINDS["Activation"])
+    | {"InputLayer"}
+) - {"PReLU", "Normalization"}
 
 
 def kind(type_: str, entering: int = 2) -> str:
@@ -60,14 +65,14 @@ def kind(type_: str, entering: int = 2) -> str:
 
     Args:
         type_: name of the layer's class.
-        entering: how many layers feed it; what merges one alone reckons with a constant.
+        entering: number of input layers; a merge of one layer is arithmetic with a constant.
     """
     found = _OF.get(type_, OTHER)
     return "Shape and scale" if found == "Merge" and entering < 2 else found
 
 
 def words(type_: str, config: dict[str, Any]) -> str:
-    """Return what tells this layer from another one of its type: "3 × 3, stride 2", "relu", "0.5"."""
+    """Return the main settings of a layer: "3 × 3, stride 2", "relu", "0.5"."""
     if type_ == "ViTPatchingAndEmbedding":
         return f"{_once(_pair(config.get('patch_size', 1)))} px"
     parts = []
@@ -93,12 +98,12 @@ def words(type_: str, config: dict[str, Any]) -> str:
 
 
 def output_shape(type_: str, config: dict[str, Any], inputs: Sequence[Shape]) -> Shape | None:
-    """Return the shape that leaves a layer; None where no rule is certain.
+    """Return the output shape of a layer; None where no rule applies.
 
     Args:
         type_: name of the layer's class.
         config: its Keras configuration.
-        inputs: shapes that enter it, with the batch.
+        inputs: input shapes with the batch.
     """
     if type_ == "InputLayer":
         shape = config.get("batch_shape") or config.get("batch_input_shape")
@@ -107,7 +112,7 @@ def output_shape(type_: str, config: dict[str, Any], inputs: Sequence[Shape]) ->
         return None
     first = tuple(inputs[0])
     if type_ in _SAME or type_ == "Add":
-        return first if all(tuple(shape) == first for shape in inputs) else None  # else they are broadcast
+        return first if all(tuple(shape) == first for shape in inputs) else None  # other shapes are broadcast
     if type_ == "Dense":
         return (*first[:-1], config["units"])
     if type_ == "MultiHeadAttention":
@@ -150,7 +155,7 @@ def _of_images(type_: str, config: dict[str, Any], shape: Shape) -> Shape | None
 
 
 def parameters(type_: str, config: dict[str, Any], inputs: Sequence[Shape]) -> int | None:
-    """Return how many weights a layer holds, moving averages counted too; None where no rule is certain."""
+    """Return the number of weights of a layer, moving averages included; None where no rule applies."""
     if type_ in _WEIGHTLESS:
         return 0
     if not inputs or inputs[0][-1] is None or config.get("data_format") == "channels_first":
@@ -168,18 +173,18 @@ def parameters(type_: str, config: dict[str, Any], inputs: Sequence[Shape]) -> i
     if type_ in ("BatchNormalization", "LayerNormalization") and _last_axis(config.get("axis"), len(inputs[0])):
         scales = bool(config.get("center", True)) + bool(config.get("scale", True))
         return channels * (scales + (2 if type_ == "BatchNormalization" else 0))
-    if type_ == "MultiHeadAttention" and "num_heads" in config:  # of an input with itself
+    if type_ == "MultiHeadAttention" and "num_heads" in config:  # self-attention
         inner = config["num_heads"] * config["key_dim"]
         return 4 * channels * inner + bias * (3 * inner + channels)
     if type_ == "ViTPatchingAndEmbedding" and "image_shape" in config:
         return vit_layers.embedding_parameters(config)
-    if type_ == "Normalization":  # mean, variance and how many were counted; none where they are settings
+    if type_ == "Normalization":  # no weights where mean and variance are settings
         return 0 if config.get("mean") is not None else None
     return None
 
 
 def _slid(side: int | None, window: int, stride: int, dilation: int, padding: str) -> int | None:
-    """Return how many places a window takes along a side."""
+    """Return the number of window positions along a side."""
     if side is None:
         return None
     if padding == "same":

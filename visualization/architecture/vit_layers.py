@@ -1,13 +1,13 @@
-"""The inside of a Vision Transformer, which Keras' JSON tells as one layer with its sizes, layer by layer.
+"""Layers inside a Vision Transformer, which the JSON of Keras describes as one layer.
 
-Source: Dosovitskiy et al. 2021, as keras_hub.models.ViTBackbone builds it; dropout is shown where there is any.
+Source: Dosovitskiy et al. 2021, as built by keras_hub.models.ViTBackbone; with dropout if the rate is above 0.
 """
 
 from collections.abc import Iterator
 from typing import Any
 
 TYPE = "ViTBackbone"
-Inside = tuple[str, str, dict[str, Any], tuple[str, ...]]  # name, type, settings, names of what feeds it ("" the model)
+Inside = tuple[str, str, dict[str, Any], tuple[str, ...]]  # name, type, settings, names of its inputs ("": the model's)
 
 
 def layers(config: dict[str, Any]) -> Iterator[Inside]:
@@ -47,14 +47,14 @@ def layers(config: dict[str, Any]) -> Iterator[Inside]:
 
 
 def tokens(config: dict[str, Any]) -> int:
-    """Return how many tokens stand for an image: its patches, and the class token where there is one."""
+    """Return the number of tokens of an image: its patches, and the class token if used."""
     sides = zip(config["image_shape"][:2], _pair(config["patch_size"]), strict=True)
     rows, columns = (side // patch for side, patch in sides)
     return rows * columns + bool(config.get("use_class_token", True))
 
 
 def embedding_parameters(config: dict[str, Any]) -> int:
-    """Return the weights that turn patches into tokens: a convolution, a class token, a position for each token."""
+    """Return the number of weights of the embedding: convolution, class token, and position of each token."""
     height, width = _pair(config["patch_size"])
     hidden, channels = config["hidden_dim"], config["image_shape"][2]
     kernel = height * width * channels * hidden + bool(config.get("use_patch_bias", True)) * hidden

@@ -1,4 +1,4 @@
-"""What each augmentation brought: test accuracy by setting, on the fly beside copies made beforehand."""
+"""Ablation of the augmentations: test accuracy by setting, on the fly and with copies made beforehand."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ class AblationDisplay(Display):
 
     @classmethod
     def from_rows(cls, rows: Sequence[dict[str, Any]]) -> Self:
-        """Take the rows of `utils.ablation_tables.rows`."""
+        """Take the rows of `utils.tables.ablation.rows`."""
         points = []
         for row in rows:
             way = "without" if row["setting"] == "none" else WAYS[2] if row["copies"] else WAYS[1]
@@ -44,7 +44,7 @@ class AblationDisplay(Display):
         return cls(list(dict.fromkeys(row["setting"] for row in rows)), points)
 
     def plot(self, *, ax: "Axes | None" = None) -> Self:
-        """Draw a point with its interval for each setting and way; the dotted line is the accuracy without."""
+        """Draw a point with its interval for each setting and way; dotted: accuracy without augmentation."""
         ways = [way for way in WAYS if any(point[1] == way for point in self.points)]
         with self._canvas(ax, 7.5, 0.7 * len(self.settings) + 1.4) as ax:
             for setting, way, value, low, high, seeds in self.points:
@@ -53,9 +53,16 @@ class AblationDisplay(Display):
                 k = WAYS.index(way)
                 several = len(seeds) > 1
                 ax.errorbar(
-                    100 * value, y, xerr=[[100 * (value - low)], [100 * (high - value)]], color=style.colour(k),
-                    marker=style.marker(k), markersize=8, capsize=0 if several else 4, elinewidth=1.8, linestyle="none",
-                )  # fmt: skip
+                    100 * value,
+                    y,
+                    xerr=[[100 * (value - low)], [100 * (high - value)]],
+                    color=style.colour(k),
+                    marker=style.marker(k),
+                    markersize=8,
+                    capsize=0 if several else 4,
+                    elinewidth=1.8,
+                    linestyle="none",
+                )
                 if several:
                     ax.plot([100 * each for each in seeds], [y] * len(seeds), "|", color="black", markersize=9)
                 spread = f"± {100 * (high - value):.2f}" if several else f"({100 * low:.1f}–{100 * high:.1f})"
@@ -79,15 +86,13 @@ class AblationDisplay(Display):
 def figure(rows: Sequence[dict[str, Any]]) -> "Figure":
     """Draw an ablation with its legend and heading."""
     display = AblationDisplay.from_rows(rows)
-    drawn = style.new(8.6, 0.62 * len(display.settings) + 2.4)
-    with style.look():
+    drawn = style.new_figure(8.6, 0.62 * len(display.settings) + 2.4)
+    with style.applied():
         display.plot(ax=drawn.subplots())
-        drawn.legend(
-            *display.axes_.get_legend_handles_labels(), loc="outside lower center", ncols=len(WAYS)
-        )  # fmt: skip
+        drawn.legend(*display.axes_.get_legend_handles_labels(), loc="outside lower center", ncols=len(WAYS))
     first = rows[0]
     about = f"{first['model']} on {first['dataset']}, {first['images']:,} test images. {style.NOTICE}"
-    style.head(drawn, "What augmentation brings", about)
+    style.set_heading(drawn, "Effect of each augmentation", about)
     return drawn
 
 

@@ -1,4 +1,4 @@
-"""What accuracy costs: against the time of a prediction and of the training."""
+"""Accuracy against the time of a prediction and of the training."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ COSTS = {
 }
 
 
-NAMED = 12  # models whose names fit beside their marks; those of more stand in a legend
+NAMED = 12  # most models that are labelled beside their markers; more are listed in a legend
 
 
 @dataclass
@@ -26,10 +26,10 @@ class TradeoffDisplay(Display):
     """Store accuracy and one cost of every model and draw them on demand.
 
     Attributes:
-        costs: positive numbers; a model without one is in `left_out` instead.
+        costs: positive numbers; a model without one is listed in `left_out`.
         accuracies: shares in 0..1.
         intervals: 95 % Wilson interval of each.
-        indices: place of each model in the comparison.
+        indices: position of each model in the comparison.
     """
 
     cost: str
@@ -45,13 +45,17 @@ class TradeoffDisplay(Display):
         """Take a column of a comparison's rows, one of COSTS."""
         known = [s for s in subjects if (s.row[cost] or 0) > 0]
         return cls(
-            cost, [s.name for s in known], [s.row[cost] for s in known], [s.row["accuracy"] for s in known],
-            [(s.row["accuracy_low"], s.row["accuracy_high"]) for s in known], [s.index for s in known],
+            cost,
+            [s.name for s in known],
+            [s.row[cost] for s in known],
+            [s.row["accuracy"] for s in known],
+            [(s.row["accuracy_low"], s.row["accuracy_high"]) for s in known],
+            [s.index for s in known],
             [s.name for s in subjects if s not in known],
-        )  # fmt: skip
+        )
 
     def plot(self, *, ax: "Axes | None" = None) -> Self:
-        """Draw a named point a model, cheap on the left and good at the top."""
+        """Draw one labelled point for each model."""
         from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
         label, title = COSTS[self.cost]
@@ -60,7 +64,7 @@ class TradeoffDisplay(Display):
             ax.set_xlabel(label)
             ax.set_ylabel("Accuracy in percent")
             if not self.names:
-                ax.text(0.5, 0.5, "no run holds this number", ha="center", va="center", transform=ax.transAxes)
+                ax.text(0.5, 0.5, "not measured in any run", ha="center", va="center", transform=ax.transAxes)
                 ax.set_xticks([])
                 ax.set_yticks([])
                 return self
@@ -69,10 +73,17 @@ class TradeoffDisplay(Display):
                 self.indices, self.names, self.costs, self.accuracies, self.intervals, strict=True
             ):
                 ax.errorbar(
-                    cost, 100 * value, [[100 * (value - low)], [100 * (high - value)]], color=style.colour(i),
-                    marker=style.marker(i), markersize=8, elinewidth=0.9, capsize=2, alpha=0.95,
+                    cost,
+                    100 * value,
+                    [[100 * (value - low)], [100 * (high - value)]],
+                    color=style.colour(i),
+                    marker=style.marker(i),
+                    markersize=8,
+                    elinewidth=0.9,
+                    capsize=2,
+                    alpha=0.95,
                     label=style.short(name, 36),
-                )  # fmt: skip
+                )
             low, high = min(self.costs), max(self.costs)
             ax.set_xlim(low / max(1.8, (high / low) ** 0.14), high * max(2.2, (high / low) ** 0.22))
             ax.margins(y=0.12)
@@ -85,7 +96,7 @@ class TradeoffDisplay(Display):
         return self
 
     def name_points(self) -> None:
-        """Write the names beside the points, once the figure has its final size."""
+        """Write the labels beside the points; call it once the figure has its final size."""
         points = [(cost, 100 * value) for cost, value in zip(self.costs, self.accuracies, strict=True)]
         spans = [(100 * low, 100 * high) for low, high in self.intervals]
         label_placement.label_points(self.axes_, points, [style.short(name, 34) for name in self.names], spans)
@@ -96,8 +107,8 @@ def draw(subjects: Sequence[Subject], about: str) -> "Figure":
     many, names = len(subjects) > NAMED, [style.short(s.name, 36) for s in subjects]
     across = style.legend_columns(names, 7.2, 3)
     below = 0.22 * style.grid(len(subjects), across)[0] if many else 0
-    figure = style.new(7.2, (8.6 if len(subjects) > 6 else 7.6) + below)
-    with style.look():
+    figure = style.new_figure(7.2, (8.6 if len(subjects) > 6 else 7.6) + below)
+    with style.applied():
         displays = [
             TradeoffDisplay.from_subjects(subjects, cost).plot(ax=axes)
             for cost, axes in zip(COSTS, figure.subplots(2, 1), strict=True)
@@ -105,7 +116,7 @@ def draw(subjects: Sequence[Subject], about: str) -> "Figure":
         if many:
             handles = {n: h for d in displays for h, n in zip(*d.axes_.get_legend_handles_labels(), strict=True)}
             figure.legend(handles.values(), handles, loc="outside lower center", ncols=across)
-    style.head(figure, "Accuracy and what it costs", about)
+    style.set_heading(figure, "Accuracy against cost", about)
     for display in displays if not many else ():
         display.name_points()
     return figure

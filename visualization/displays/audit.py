@@ -1,4 +1,4 @@
-"""What an audit found, as figures: the ladder of shortcuts, the groups, and pairs of images that show one place."""
+"""Figures of an audit: accuracies of the shortcut baselines, image groups, and pairs of images of one field."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -18,56 +18,69 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 BLIND, SEEING = style.PALETTE[1], style.PALETTE[0]
-PAIRS = 24  # of a contact sheet
-NAMED = 30  # groups, up to which each has its name below its bar
+PAIRS = 24  # pairs on a contact sheet
+NAMED = 30  # most groups that are named below their bars
 SIDE = 96  # pixels of a thumbnail
 
 
 @dataclass
-class LadderDisplay(Display):
+class ShortcutsDisplay(Display):
     """Store the accuracy of every shortcut baseline with its interval and draw them on demand.
 
     Attributes:
-        rungs: (name, given the cells, accuracy, low, high), shares in 0..1, the least sighted first.
+        baselines: (name, sees the cells, accuracy, low, high), shares in 0..1, in the order of the table.
         chance: accuracy of the most frequent class, 0..1.
     """
 
-    rungs: list[tuple[str, bool, float, float, float]]
+    baselines: list[tuple[str, bool, float, float, float]]
     chance: float
 
     @classmethod
-    def from_ladder(cls, ladder: Sequence[Shortcut]) -> Self:
+    def from_shortcuts(cls, shortcuts: Sequence[Shortcut]) -> Self:
         """Take a ladder as `data.shortcuts.ladder` or `utils.shortcut_tables.read` returns it."""
-        rungs = [
-            (rung.baseline, rung.baseline not in WITHOUT_CELLS, rung.accuracy, rung.low, rung.high)
-            for rung in ladder
-            if rung.baseline != MAJORITY
+        baselines = [
+            (each.baseline, each.baseline not in WITHOUT_CELLS, each.accuracy, each.low, each.high)
+            for each in shortcuts
+            if each.baseline != MAJORITY
         ]
-        return cls(rungs, verdict(ladder).chance)
+        return cls(baselines, verdict(shortcuts).chance)
 
     def plot(self, *, ax: "Axes | None" = None) -> Self:
-        """Draw a point with its 95 % interval for each baseline, and the line of chance."""
-        with self._canvas(ax, 7.5, 0.42 * len(self.rungs) + 1.6) as ax:
+        """Draw a point with its 95 % interval for each baseline, and a line at chance level."""
+        with self._canvas(ax, 7.5, 0.42 * len(self.baselines) + 1.6) as ax:
             for cells, colour, marker, label in (
-                (False, BLIND, "s", "without stained cells"), (True, SEEING, "o", "whole image, no shape of a cell"),
-            ):  # fmt: skip
-                at = [k for k, rung in enumerate(self.rungs) if rung[1] == cells]
-                values = [100 * self.rungs[k][2] for k in at]
-                below = [100 * (self.rungs[k][2] - self.rungs[k][3]) for k in at]
-                above = [100 * (self.rungs[k][4] - self.rungs[k][2]) for k in at]
+                (False, BLIND, "s", "without stained cells"),
+                (True, SEEING, "o", "whole image, no shape of a cell"),
+            ):
+                at = [k for k, baseline in enumerate(self.baselines) if baseline[1] == cells]
+                values = [100 * self.baselines[k][2] for k in at]
+                below = [100 * (self.baselines[k][2] - self.baselines[k][3]) for k in at]
+                above = [100 * (self.baselines[k][4] - self.baselines[k][2]) for k in at]
                 ax.errorbar(
-                    values, at, xerr=[below, above], color=colour, marker=marker, markersize=7, capsize=3,
-                    elinewidth=1.6, linestyle="none", label=label,
-                )  # fmt: skip
-            for k, (_, _, value, low, high) in enumerate(self.rungs):
+                    values,
+                    at,
+                    xerr=[below, above],
+                    color=colour,
+                    marker=marker,
+                    markersize=7,
+                    capsize=3,
+                    elinewidth=1.6,
+                    linestyle="none",
+                    label=label,
+                )
+            for k, (_, _, value, low, high) in enumerate(self.baselines):
                 words = f"{100 * value:.1f}  ({100 * low:.1f}–{100 * high:.1f})"
                 ax.text(1.02, k, words, transform=ax.get_yaxis_transform(), va="center", fontsize=9)
             ax.axvline(
-                100 * self.chance, color=style.GREY, linestyle="--", linewidth=1.3, zorder=0,
+                100 * self.chance,
+                color=style.GREY,
+                linestyle="--",
+                linewidth=1.3,
+                zorder=0,
                 label=f"chance ({100 * self.chance:.1f} %)",
-            )  # fmt: skip
-            ax.set_yticks(range(len(self.rungs)), [rung[0] for rung in self.rungs])
-            ax.set_ylim(len(self.rungs) - 0.5, -0.5)
+            )
+            ax.set_yticks(range(len(self.baselines)), [baseline[0] for baseline in self.baselines])
+            ax.set_ylim(len(self.baselines) - 0.5, -0.5)
             ax.set_xlim(0, 102)
             ax.set_xlabel("Test accuracy in percent, with its 95 % Wilson interval")
             ax.grid(True, axis="x")
@@ -79,9 +92,9 @@ class GroupsDisplay(Display):
     """Store how many images of each class every group holds and draw them on demand.
 
     Attributes:
-        names: of the groups, the largest first.
+        names: of the groups, largest first.
         classes: class names in order.
-        counts: images by class, one number a group.
+        counts: images by class, one number for each group.
     """
 
     names: list[str]
@@ -95,7 +108,7 @@ class GroupsDisplay(Display):
         return cls([group.name for group in groups], [*classes], counts)
 
     def plot(self, *, ax: "Axes | None" = None) -> Self:
-        """Draw a bar a group, in the colours of its classes."""
+        """Draw one bar for each group, stacked by class."""
         with self._canvas(ax, 9, 3.4) as ax:
             bottom = [0] * len(self.names)
             for k, name in enumerate(self.classes):
@@ -112,12 +125,12 @@ class GroupsDisplay(Display):
 
 @dataclass
 class PairsDisplay(Display):
-    """Store pairs of images that show one place and draw them side by side on demand.
+    """Store pairs of images of one field and draw them side by side on demand.
 
     Attributes:
         dataset: folder below data/raw.
-        pairs: those to be drawn, the gravest first.
-        total: number of pairs from which they were chosen.
+        pairs: those to draw, most severe first.
+        total: number of pairs they were chosen from.
     """
 
     dataset: str
@@ -127,7 +140,7 @@ class PairsDisplay(Display):
 
     @classmethod
     def from_pairs(cls, dataset: str, pairs: Sequence[PlacedPair], most: int = PAIRS) -> Self:
-        """Choose up to `most` pairs: across classes, then of a test and another image, then others; evenly of each."""
+        """Choose up to `most` pairs: across classes first, then across the test subset, then others."""
         ordered = sorted(pairs, key=lambda pair: (pair.first, pair.second))
         ranks = [0 if pair.across_classes else 1 if pair.leaked_test_images else 2 for pair in ordered]
         chosen: list[PlacedPair] = []
@@ -138,7 +151,7 @@ class PairsDisplay(Display):
         return cls(dataset, chosen, len(pairs))
 
     def plot(self, *, title: str, columns: int = 4) -> Self:
-        """Draw a sheet of the pairs, each two pictures side by side over their names, subsets and shift."""
+        """Draw a sheet of the pairs, with names, subsets and shift of each."""
         thumbnails = [pictures.Thumbnail(self._beside(pair), _caption(pair)) for pair in self.pairs]
         about = f"{self.dataset}: {len(self.pairs):,} of {self.total:,} pairs. {style.NOTICE}"
         self.figure_ = pictures.sheet(thumbnails, title, about, columns)
@@ -168,23 +181,23 @@ def _caption(pair: PlacedPair) -> str:
     return "\n".join([*names, moved + classes])
 
 
-def ladder(rungs: Sequence[Shortcut], dataset: str, split: str) -> "Figure":
-    """Draw the ladder of a split of a dataset with its legend and heading."""
-    display = LadderDisplay.from_ladder(rungs)
-    figure = style.new(8.6, 0.42 * len(display.rungs) + 2.4)
-    with style.look():
+def shortcuts_figure(shortcuts: Sequence[Shortcut], dataset: str, split: str) -> "Figure":
+    """Draw the shortcut baselines of a split of a dataset with legend and heading."""
+    display = ShortcutsDisplay.from_shortcuts(shortcuts)
+    figure = style.new_figure(8.6, 0.42 * len(display.baselines) + 2.4)
+    with style.applied():
         display.plot(ax=figure.subplots())
         figure.legend(*display.axes_.get_legend_handles_labels(), loc="outside lower center", ncols=3)
-    about = f"{dataset}, {rungs[0].images:,} test images, split {split}. {style.NOTICE}"
-    style.head(figure, f"What tells the classes without the shape of a cell: {verdict(rungs).word}", about)
+    about = f"{dataset}, {shortcuts[0].images:,} test images, split {split}. {style.NOTICE}"
+    style.set_heading(figure, f"Accuracy without the shape of any cell: {verdict(shortcuts).word}", about)
     return figure
 
 
-def groups(audit: Audit) -> "Figure":
-    """Draw the groups with their classes, and how stable each number of stain groups is."""
+def groups_figure(audit: Audit) -> "Figure":
+    """Draw the groups with their classes, and the stability of each number of stain groups."""
     display = GroupsDisplay.from_groups(audit.groups, audit.classes)
-    figure = style.new(9, 6.2 if audit.stability else 3.8)
-    with style.look():
+    figure = style.new_figure(9, 6.2 if audit.stability else 3.8)
+    with style.applied():
         axes = figure.subplots(2 if audit.stability else 1, 1, squeeze=False)[:, 0]
         display.plot(ax=axes[0])
         axes[0].legend(ncols=min(4, len(audit.classes)), loc="lower right", bbox_to_anchor=(1, 1))
@@ -198,17 +211,20 @@ def groups(audit: Audit) -> "Figure":
             axes[1].grid(True)
             axes[1].legend(loc="lower left")
     kind = "Groups that came with the dataset" if audit.given else "Stain groups, in place of patients"
-    style.head(figure, f"{kind}: sizes and classes", f"{audit.dataset}. {style.NOTICE}")
+    style.set_heading(figure, f"{kind}: sizes and classes", f"{audit.dataset}. {style.NOTICE}")
     return figure
 
 
 def draw_all(audit: Audit, folder: Path) -> list[Path]:
-    """Draw the ladder, the groups and sheets of pairs; return the files.
+    """Draw the shortcut baselines, the groups and sheets of pairs; return the files.
 
     Raises:
         LeukoBenchError: the folder cannot be written.
     """
-    drawn = {"ladder": ladder(audit.ladder, audit.dataset, audit.split), "groups": groups(audit)}
+    drawn = {
+        "ladder": shortcuts_figure(audit.ladder, audit.dataset, audit.split),
+        "groups": groups_figure(audit),
+    }
     made = [style.save(figure, folder / f"{name}.png") for name, figure in drawn.items()]
     kinds = {
         "duplicates": ("Copies of one field", [pair for pair in audit.pairs if pair.kind != "overlap"]),
@@ -219,5 +235,5 @@ def draw_all(audit: Audit, folder: Path) -> list[Path]:
         if pairs:
             made.append(style.save(PairsDisplay.from_pairs(audit.dataset, pairs).plot(title=title).figure_, path))
         else:
-            path.unlink(missing_ok=True)  # of an earlier audit, when there were some
+            path.unlink(missing_ok=True)  # left by an earlier audit
     return made

@@ -1,4 +1,4 @@
-"""What a dataset holds: images by class and subset, and how the classes look."""
+"""Images of a dataset by class and subset, with a sheet of samples."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -55,7 +55,7 @@ class DistributionDisplay(Display):
         return {subset: sum(counts.values()) for subset, counts in self.counts.items()}
 
     def plot(self, *, ax: "Axes | None" = None, subset: str | None = None) -> Self:
-        """Draw bars a class: the totals (None), one subset, or all subsets beside each other ("grouped")."""
+        """Draw one bar for each class: the totals (None), one subset, or all subsets side by side ("grouped")."""
         wanted = list(self.counts) if subset == "grouped" else [subset]
         height = 0.8 / len(wanted)
         with self._canvas(ax, 6, 0.45 * len(self.classes) + 1.5) as ax:
@@ -82,19 +82,24 @@ class DistributionDisplay(Display):
         total = sum(shares.values())
         with self._canvas(ax, 4, 4) as ax:
             ax.pie(
-                list(shares.values()), startangle=90, counterclock=False,
+                list(shares.values()),
+                startangle=90,
+                counterclock=False,
                 colors=[style.SUBSET_COLOURS.get(name, style.GREY) for name in shares],
                 labels=[f"{style.SUBSET_NAMES.get(s, s)}\n{n:,} ({100 * n / total:.1f} %)" for s, n in shares.items()],
-                textprops={"fontsize": 9}, wedgeprops={"edgecolor": "white"}, labeldistance=1.12, radius=0.92,
-            )  # fmt: skip
+                textprops={"fontsize": 9},
+                wedgeprops={"edgecolor": "white"},
+                labeldistance=1.12,
+                radius=0.92,
+            )
         return self
 
 
 def distribution(display: DistributionDisplay, about: str) -> "Figure":
-    """Draw images by class, by class and subset, and the share of the subsets."""
+    """Draw images by class, by class and subset, and the share of each subset."""
     count = len(display.classes)
-    figure = style.new(9, max(6.4, 2 + 0.62 * count + 3.2))
-    with style.look():
+    figure = style.new_figure(9, max(6.4, 2 + 0.62 * count + 3.2))
+    with style.applied():
         upper, lower = figure.subfigures(2, 1, height_ratios=(max(2.6, 0.27 * count), max(3, 0.5 * count)))
         left, right = upper.subplots(1, 2, width_ratios=(1.25, 1))
         display.plot(ax=left)
@@ -105,7 +110,7 @@ def distribution(display: DistributionDisplay, about: str) -> "Figure":
         display.plot(ax=axes, subset="grouped")
         axes.set_title("By class and subset")
         axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
-    style.head(figure, f"Images of {display.title}" if display.title else "Images", about)
+    style.set_heading(figure, f"Images of {display.title}" if display.title else "Images", about)
     return figure
 
 
@@ -114,9 +119,9 @@ def draw_all(dataset: str, folder: Path, manifest: Path, measured: "Sequence[Mea
 
     Args:
         dataset: folder below data/raw.
-        folder: where the files go.
+        folder: for the files.
         manifest: of the split.
-        measured: its images as `data.describing.measure` returns them; without them no colours are drawn.
+        measured: its images from `data.datasets.summary.measure`; without them no colours are drawn.
 
     Raises:
         LeukoBenchError: the manifest cannot be read, or the folder cannot be written.

@@ -25,7 +25,6 @@ class ConfusionDisplay(Display):
         matrix: (classes, classes) counts; rows are true classes, columns predicted ones.
         classes: class names in that order.
         title: name of the model.
-        axes_: where it was drawn last.
     """
 
     matrix: "np.ndarray"
@@ -58,8 +57,8 @@ class ConfusionDisplay(Display):
         Args:
             ax: where to draw; None makes a figure.
             normalised: show percent of the true class instead of counts.
-            support: write the number of images beside each true class.
-            letters: size of the numbers in points; 0 chooses one that fits the number of classes.
+            support: write the number of images of each true class.
+            letters: font size of the numbers in points; 0 chooses one that fits the number of classes.
         """
         import numpy as np
         import seaborn as sns
@@ -74,16 +73,31 @@ class ConfusionDisplay(Display):
         ticks = 10 if count <= 8 else 8.5
         with self._canvas(ax, side, side - 0.3) as ax:
             sns.heatmap(
-                # Colour always means the share of the true class, so that both forms read alike.
-                np.nan_to_num(shares), annot=np.array(texts, dtype=object), fmt="", cmap=style.MATRIX_COLOURS,
-                vmin=0, vmax=1, cbar=False, square=True, ax=ax, linewidths=0.6, linecolor="white",
-                annot_kws={"fontsize": size}, xticklabels=names, yticklabels=False,
-            )  # fmt: skip
+                # The colour is always the share of the true class, in both forms.
+                np.nan_to_num(shares),
+                annot=np.array(texts, dtype=object),
+                fmt="",
+                cmap=style.MATRIX_COLOURS,
+                vmin=0,
+                vmax=1,
+                cbar=False,
+                square=True,
+                ax=ax,
+                linewidths=0.6,
+                linecolor="white",
+                annot_kws={"fontsize": size},
+                xticklabels=names,
+                yticklabels=False,
+            )
             turn = count > 6 or any(len(name) > 9 for name in self.classes)
             ax.set_xticks(
-                np.arange(count) + 0.5, names, rotation=45 if turn else 0, ha="right" if turn else "center",
-                rotation_mode="anchor" if turn else "default", fontsize=ticks,
-            )  # fmt: skip
+                np.arange(count) + 0.5,
+                names,
+                rotation=45 if turn else 0,
+                ha="right" if turn else "center",
+                rotation_mode="anchor" if turn else "default",
+                fontsize=ticks,
+            )
             rows = self.matrix.sum(axis=1)
             labels = [f"{name}\n(n = {n:,})" if support else name for name, n in zip(names, rows, strict=True)]
             if count > 8:
@@ -101,7 +115,7 @@ class ConfusionDisplay(Display):
         if not row:
             return "–"
         if not count and len(self.classes) > 8:
-            return ""  # zeros would bury the numbers that say something
+            return ""  # zeros would hide the other numbers
         if not normalised:
             return f"{count:,}"
         share = 100 * count / row
@@ -109,17 +123,17 @@ class ConfusionDisplay(Display):
 
 
 def draw(display: ConfusionDisplay, about: str) -> "Figure":
-    """Draw counts and percent of one model: beside each other, one above the other for many classes."""
+    """Draw counts and percent of one model: side by side, or stacked where there are many classes."""
     count = len(display.classes)
     long = max(len(name) for name in display.classes)
     side = max(3.6, 0.52 * count + 1.2) + min(long, 18) * 0.06
     stacked = count > 7
-    figure = style.new(side + 0.9, 2 * side + 1.2) if stacked else style.new(2 * side + 1.2, side + 1.1)
-    with style.look():
+    figure = style.new_figure(side + 0.9, 2 * side + 1.2) if stacked else style.new_figure(2 * side + 1.2, side + 1.1)
+    with style.applied():
         for axes, normalised in zip(figure.subplots(*((2, 1) if stacked else (1, 2))), (False, True), strict=True):
             display.plot(ax=axes, normalised=normalised)
             axes.set_title("Percent of the true class" if normalised else "Number of images")
-    style.head(figure, f"Confusion matrix of {display.title}", about)
+    style.set_heading(figure, f"Confusion matrix of {display.title}", about)
     return figure
 
 
@@ -130,8 +144,8 @@ def draw_together(subjects: Sequence[Subject], about: str) -> "Figure":
     rows, columns = style.grid(len(displays), 4 if count <= 6 else 3)
     side = max(2.7, 0.3 * count)
     names = min(18 if count <= 6 else 24, max(len(name) for name in displays[0].classes)) * 0.075
-    figure = style.new(columns * side + names + 0.5, rows * (side + 0.2) + (names if names > 0.7 else 0.1) + 1.1)
-    with style.look():
+    figure = style.new_figure(columns * side + names + 0.5, rows * (side + 0.2) + (names if names > 0.7 else 0.1) + 1.1)
+    with style.applied():
         grid = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
         for index, axes in enumerate(grid.flat):
             if index >= len(displays):
@@ -145,5 +159,5 @@ def draw_together(subjects: Sequence[Subject], about: str) -> "Figure":
             axes.tick_params(labelleft=index % columns == 0, labelbottom=lowest)
         figure.supxlabel("Predicted class", fontsize=10)
         figure.supylabel("True class", fontsize=10)
-    style.head(figure, "Percent of each true class, all models", about)
+    style.set_heading(figure, "Percent of each true class, all models", about)
     return figure

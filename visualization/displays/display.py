@@ -28,6 +28,6 @@ class Display:
             width, height: of a new figure.
             subplots: arguments of `Figure.subplots` for a new figure.
         """
-        with style.look():
-            self.axes_ = ax if ax is not None else style.new(width, height).subplots(**subplots)
+        with style.applied():
+            self.axes_ = ax if ax is not None else style.new_figure(width, height).subplots(**subplots)
             yield self.axes_

@@ -1,4 +1,4 @@
-"""What the measures of faithfulness say of each method's heatmaps, beside maps that know nothing of the model."""
+"""Faithfulness of each heatmap method, with baselines that do not depend on the model."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,7 +32,7 @@ CURVES = {
     "randomisation": ("Layers without weights, last first", "Correlation"),
 }
 ACROSS = 3
-PLACES = (*METHODS, *BASELINES)  # decide colours and markers, which are those of the method in every figure
+ORDER = (*METHODS, *BASELINES)  # sets the colour and marker of a method, equal in every figure
 
 
 @dataclass
@@ -41,7 +41,7 @@ class FaithfulnessDisplay(Display):
 
     Attributes:
         rows: of `faithfulness_file.read`, in the order of the table.
-        curves: of `faithfulness_file.read_curves`; empty in runs from before there were any.
+        curves: of `faithfulness_file.read_curves`; empty in older runs.
     """
 
     rows: list[dict[str, Any]]
@@ -59,7 +59,7 @@ class FaithfulnessDisplay(Display):
 
     @property
     def measures(self) -> list[str]:
-        """Measures that any row has."""
+        """Measures with a value in at least one row."""
         return [key for key in BARS if any(row[key] is not None for row in self.rows)]
 
     def plot_bars(self, measure: str, *, ax: "Axes | None" = None) -> Self:
@@ -93,10 +93,15 @@ class FaithfulnessDisplay(Display):
                 method = row["method"]
                 shares, values = self.curves.get((method, curve), ([], []))
                 ax.plot(
-                    shares, values, color=_colour(method), label=_name(row, ", "),
+                    shares,
+                    values,
+                    color=_colour(method),
+                    label=_name(row, ", "),
                     linestyle=":" if method in BASELINES else "-",
-                    marker=style.marker(_place(method)), markersize=4, markevery=max(1, len(shares) // 7),
-                )  # fmt: skip
+                    marker=style.marker(_place(method)),
+                    markersize=4,
+                    markevery=max(1, len(shares) // 7),
+                )
             across, up = CURVES[curve]
             ax.set_xlabel(across)
             ax.set_ylabel(up)
@@ -106,7 +111,7 @@ class FaithfulnessDisplay(Display):
 
 
 def _place(method: str) -> int:
-    return PLACES.index(method) if method in PLACES else len(PLACES)
+    return ORDER.index(method) if method in ORDER else len(ORDER)
 
 
 def _colour(method: str) -> str:
@@ -118,12 +123,12 @@ def _hatch(method: str) -> str:
 
 
 def _name(row: dict[str, Any], joint: str) -> str:
-    fails = failed(row) and row["method"] not in BASELINES  # they fail by their nature
+    fails = failed(row) and row["method"] not in BASELINES  # they fail by design
     return title(row["method"]) + (f"{joint}fails the sanity check" if fails else "")
 
 
 def figure(run: Run) -> "Figure":
-    """Draw all measures of a run, and the curves where there are any."""
+    """Draw all measures of a run, and its curves if it has some."""
     display = FaithfulnessDisplay.from_run(run)
     curves = [name for name in CURVES if any(key[1] == name for key in display.curves)]
     bars = display.measures
@@ -133,8 +138,8 @@ def figure(run: Run) -> "Figure":
     tall = sum(2 if "," in name else 1 for name in names)
     heights = [0.24 * tall + 0.9] * lines + [2.7] * -(-len(curves) // across)
     width = max(6.4, 3.2 * across + 1.4)
-    drawn = style.new(width, sum(heights) + 1.4)
-    with style.look():
+    drawn = style.new_figure(width, sum(heights) + 1.4)
+    with style.applied():
         grid = drawn.subplots(len(heights), across, squeeze=False, height_ratios=heights)
         for place, axes in enumerate(grid[:lines].flat):
             if place < len(bars):
@@ -152,7 +157,7 @@ def figure(run: Run) -> "Figure":
             columns = style.legend_columns(names, width, len(names))
             drawn.legend(*labels, loc="outside lower center", ncols=columns)
     about = f"{about_run(run, int(display.rows[0]['images']))}. {style.NOTICE}"
-    style.head(drawn, f"Are the heatmaps of {run.label()} worth anything?", about)
+    style.set_heading(drawn, f"Faithfulness of the heatmaps of {run.label()}", about)
     return drawn
 
 

@@ -1,4 +1,4 @@
-"""The leaderboard drawn: each model's accuracy on the random split, and how far it falls when the stain is no help."""
+"""The leaderboard as a figure: each model's accuracy on both kinds of split and under stain changes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 FILE = "leaderboard.png"
-# What is drawn, in the legend's order: column of the leaderboard, name.
+# Columns of the leaderboard that are drawn, with their names in the legend, in its order.
 ACCURACIES = {
     "random_accuracy": "random split",
     "grouped_accuracy": "grouped split",
@@ -22,12 +22,12 @@ ACCURACIES = {
     "grouped_stain_swap": "grouped split, stain swap",
 }
 STRESSED = ("random_grey", "random_stain_swap", "grouped_stain_swap")
-DODGE = 0.14  # of a row between two kinds of accuracy, so that equal ones stay visible
-TITLE = "Accuracy, and what is left of it without the stain"
+DODGE = 0.14  # shift between two kinds of accuracy in row heights, so that equal ones stay visible
+TITLE = "Accuracy with and without the help of the stain"
 WORDS = (
-    "Each line is a model that was put to the stress test; others are left out, as one accuracy says nothing of the "
-    "stain. Its marks lie close together where the answer does not depend on the stain, and far apart where it does. "
-    "The dotted line is what naming always the most frequent class would reach."
+    "Each line is a model with a stress test; models without one are left out. Markers close together mean that the "
+    "answers do not depend on the stain, markers far apart mean that they do. The dotted line is the accuracy of "
+    "always predicting the most frequent class."
 )
 
 
@@ -36,9 +36,9 @@ class LeaderboardDisplay(Display):
     """Store the accuracies of every row of a leaderboard and draw them on demand.
 
     Attributes:
-        names: of the rows, best first.
-        accuracies: for each of ACCURACIES one share in 0..1 a row, None where it was not measured.
-        deviations: standard deviations over seeds and folds alike.
+        names: of the models, best first.
+        accuracies: for each of ACCURACIES one share in 0..1 per model; None where not measured.
+        deviations: standard deviations over seeds and folds, in the same form.
         chance: share of the most frequent class, 0..1.
     """
 
@@ -49,7 +49,7 @@ class LeaderboardDisplay(Display):
 
     @classmethod
     def from_rows(cls, rows: Sequence[dict[str, Any]]) -> Self:
-        """Take rows of `utils.leaderboard.rows`, of one dataset."""
+        """Take rows of `utils.runs.leaderboard.rows`, of one dataset."""
         return cls(
             [row["name"] for row in rows],
             {key: [row[key] for row in rows] for key in ACCURACIES},
@@ -58,7 +58,7 @@ class LeaderboardDisplay(Display):
         )
 
     def plot(self, *, ax: "Axes | None" = None) -> Self:
-        """Draw a line a row from its worst to its best accuracy, and a marker for each of them."""
+        """Draw one line for each model from its lowest to its highest accuracy, and a marker for each accuracy."""
         with self._canvas(ax, 8, 0.6 * len(self.names) + 1.4) as ax:
             for y in range(len(self.names)):
                 known = [100 * values[y] for values in self.accuracies.values() if values[y] is not None]
@@ -71,11 +71,20 @@ class LeaderboardDisplay(Display):
                 spreads = [100 * (self.deviations[key][y] or 0) for y in there]
                 places = [y + DODGE * (k - len(ACCURACIES) // 2) for y in there]
                 ax.errorbar(
-                    values, places, xerr=spreads, color=style.colour(k), marker=style.marker(k), markersize=8,
-                    markeredgecolor="white", markeredgewidth=0.7, elinewidth=1.4, linestyle="none", label=name,
+                    values,
+                    places,
+                    xerr=spreads,
+                    color=style.colour(k),
+                    marker=style.marker(k),
+                    markersize=8,
+                    markeredgecolor="white",
+                    markeredgewidth=0.7,
+                    elinewidth=1.4,
+                    linestyle="none",
+                    label=name,
                     zorder=3,
-                )  # fmt: skip
-            always = "always the most frequent class"
+                )
+            always = "most frequent class"
             ax.axvline(100 * self.chance, color=style.GREY, linestyle=":", linewidth=1.2, zorder=0, label=always)
             ax.set_yticks(range(len(self.names)), [style.wrap(name, 28) for name in self.names])
             ax.set_ylim(len(self.names) - 0.5, -0.5)
@@ -86,22 +95,22 @@ class LeaderboardDisplay(Display):
 
 
 def figure(rows: Sequence[dict[str, Any]]) -> "Figure":
-    """Draw a leaderboard's rows of one dataset with legend and heading: those that were stressed, if any was."""
+    """Draw the rows of one dataset with legend and heading; only those with a stress test, if there are any."""
     shown = [row for row in rows if any(row[key] is not None for key in STRESSED)] or rows
     display = LeaderboardDisplay.from_rows(shown)
-    drawn = style.new(8.6, 0.6 * len(display.names) + 2.3)
-    with style.look():
+    drawn = style.new_figure(8.6, 0.6 * len(display.names) + 2.3)
+    with style.applied():
         display.plot(ax=drawn.subplots())
         drawn.legend(*display.axes_.get_legend_handles_labels(), loc="outside lower center", ncols=3)
     left = len(rows) - len(shown)
     without = f" Left out: {left:,} without a stress test." if left else ""
     order = "sorted by stain swap on the grouped split"
-    style.head(drawn, TITLE, f"{rows[0]['dataset']}, {order}.{without} {style.NOTICE}")
+    style.set_heading(drawn, TITLE, f"{rows[0]['dataset']}, {order}.{without} {style.NOTICE}")
     return drawn
 
 
 def draw(rows: Sequence[dict[str, Any]], folder: Path) -> list[Path]:
-    """Draw a leaderboard into a folder, a PNG for each dataset, and return their paths.
+    """Draw a leaderboard into a folder, one PNG for each dataset, and return their paths.
 
     Raises:
         LeukoBenchError: the folder cannot be written.

@@ -1,4 +1,4 @@
-"""How far the colour of an image alone tells its class: the mean colours of a dataset, by class."""
+"""Mean colours of the images of a dataset by class: how well the colour alone predicts the class."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,8 +22,7 @@ class ColoursDisplay(Display):
 
     Attributes:
         classes: class names in order.
-        values: by channel and class, one number an image, 0-255: {"red": {"Benign": [...], ...}, ...}.
-        axes_: where it was drawn last.
+        values: by channel and class, one number per image, 0-255: {"red": {"Benign": [...], ...}, ...}.
     """
 
     classes: Sequence[str]
@@ -44,17 +43,28 @@ class ColoursDisplay(Display):
         return tuple(sum(values) / len(values) / 255 for values in means)
 
     def plot(self, channel: str, *, ax: "Axes | None" = None) -> Self:
-        """Draw the spread of one channel, a box and its outliers a class."""
+        """Draw a box plot of one channel with a box for each class."""
         with self._canvas(ax, 4, 0.5 * len(self.classes) + 1.2) as ax:
             ax.boxplot(
-                [self.values[channel][name] for name in self.classes], orientation="horizontal", widths=0.6,
-                positions=range(len(self.classes)), whis=(5, 95), patch_artist=True, manage_ticks=False,
+                [self.values[channel][name] for name in self.classes],
+                orientation="horizontal",
+                widths=0.6,
+                positions=range(len(self.classes)),
+                whis=(5, 95),
+                patch_artist=True,
+                manage_ticks=False,
                 medianprops={"color": "white", "lw": 1.6},
                 boxprops={"facecolor": PANELS[channel], "edgecolor": PANELS[channel], "alpha": 0.85},
-                whiskerprops={"color": PANELS[channel]}, capprops={"color": PANELS[channel]},
-                flierprops={"marker": "o", "markersize": 1.6, "markerfacecolor": PANELS[channel],
-                            "markeredgewidth": 0, "alpha": 0.6},
-            )  # fmt: skip
+                whiskerprops={"color": PANELS[channel]},
+                capprops={"color": PANELS[channel]},
+                flierprops={
+                    "marker": "o",
+                    "markersize": 1.6,
+                    "markerfacecolor": PANELS[channel],
+                    "markeredgewidth": 0,
+                    "alpha": 0.6,
+                },
+            )
             ax.set_ylim(len(self.classes) - 0.5, -0.5)
             ax.set_yticks(range(len(self.classes)), [])
             ax.tick_params(axis="y", length=0)
@@ -68,8 +78,8 @@ def draw(display: ColoursDisplay, about: str) -> "Figure":
     from matplotlib.patches import Rectangle
 
     count = len(display.classes)
-    figure = style.new(11, max(3.0, 0.55 * count + 1.7))
-    with style.look():
+    figure = style.new_figure(11, max(3.0, 0.55 * count + 1.7))
+    with style.applied():
         axes = figure.subplots(1, 5, sharey=False, width_ratios=(0.22, 1, 1, 1, 1))
         axes[0].set_ylim(count - 0.5, -0.5)
         axes[0].set_xlim(0, 1)
@@ -85,7 +95,9 @@ def draw(display: ColoursDisplay, about: str) -> "Figure":
         for axis, channel in zip(axes[1:], PANELS, strict=True):
             display.plot(channel, ax=axis)
     words = f"{about}. Box: middle half of the images, whiskers: 5 % to 95 %"
-    style.head(
-        figure, "Mean colour of the images, by class: boxes that lie apart tell the class without any shape", words
+    style.set_heading(
+        figure,
+        "Mean colour of the images by class: where boxes do not overlap, the colour alone predicts the class",
+        words,
     )
     return figure

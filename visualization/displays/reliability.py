@@ -1,4 +1,4 @@
-"""Reliability diagrams: how often a model is right when it says how sure it is, before and after its temperature."""
+"""Reliability diagrams: accuracy against confidence, before and after temperature scaling."""
 
 import math
 from collections.abc import Sequence
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 FILE = "reliability.png"
-ZOOM = 0.97  # from this median confidence on the axis is enlarged towards 1
-SUREST = 1e-5  # least doubt that an enlarged axis tells from none
+ZOOM = 0.97  # median confidence above which the axis is enlarged towards 1
+SUREST = 1e-5  # smallest 1 - confidence on an enlarged axis
 TICKS = (0.3, 0.5, 0.7, 0.9, 0.97, 0.99, 0.997, 0.999, 0.9999)
 
 
@@ -30,7 +30,7 @@ class ReliabilityDisplay(Display):
     """Store the bins of one model's test images and draw them on demand.
 
     Attributes:
-        bins: of equally many images, the least certain first.
+        bins: with equal numbers of images, least confident first.
         error: expected calibration error, 0..1.
     """
 
@@ -45,7 +45,7 @@ class ReliabilityDisplay(Display):
         Args:
             probabilities: (images, classes).
             labels: (images,) indices of the true classes.
-            title: above the diagram, before the calibration error.
+            title: text above the diagram, before the calibration error.
         """
         found = calibration.reliability(probabilities, labels)
         return cls(found, calibration.ece(probabilities, labels), title)
@@ -57,14 +57,14 @@ class ReliabilityDisplay(Display):
 
     @property
     def floor(self) -> float:
-        """Start of the axis of accuracies: a tenth below which there is neither a bar nor a confidence."""
+        """Lower end of the accuracy axis: the highest tenth below all bars and confidences."""
         lowest = min(*(low for low, _ in self.ends), *(each.confidence for each in self.bins))
         return math.floor(lowest * 10) / 10
 
     def plot(self, *, ax: "Axes | None" = None, counts: "Axes | None" = None) -> Self:
-        """Draw accuracy against confidence with 95 % Wilson bars, and below the number of images of every bin."""
+        """Draw accuracy against confidence with 95 % Wilson bars, and the number of images of each bin below."""
         if ax is None or counts is None:
-            ax, counts = style.new(4.4, 5.2).subplots(2, 1, sharex=True, height_ratios=(4, 1))
+            ax, counts = style.new_figure(4.4, 5.2).subplots(2, 1, sharex=True, height_ratios=(4, 1))
         x = [each.confidence for each in self.bins]
         y = [each.accuracy for each in self.bins]
         reach = [[value - low for value, (low, _) in zip(y, self.ends, strict=True)]]
@@ -73,10 +73,18 @@ class ReliabilityDisplay(Display):
         with self._canvas(ax) as ax:
             ax.plot(ideal, ideal, color=style.GREY, linestyle=":", linewidth=1, zorder=1)
             ax.errorbar(
-                x, y, reach, color=style.colour(0), marker="o", markersize=5, linewidth=1.4, elinewidth=0.9, capsize=2,
-            )  # fmt: skip
+                x,
+                y,
+                reach,
+                color=style.colour(0),
+                marker="o",
+                markersize=5,
+                linewidth=1.4,
+                elinewidth=0.9,
+                capsize=2,
+            )
             ax.set_title(style.wrap(f"{self.title}ECE {100 * self.error:.2f} %", 34))
-            ax.set_ylabel("Share named rightly")
+            ax.set_ylabel("Accuracy")
             ax.set_ylim(self.floor, 1.02)
             ax.grid(True)
             counts.vlines(x, 0, [each.images for each in self.bins], color=style.colour(0), linewidth=3)
@@ -89,15 +97,15 @@ class ReliabilityDisplay(Display):
 
 
 def draw(run: Run, temperature: float) -> "Figure":
-    """Draw the test images of a run before and after temperature scaling, side by side."""
+    """Draw the reliability of a run's test predictions before and after temperature scaling, side by side."""
     _, labels, probabilities = predictions.arrays(run.predictions("test"))
     states = {
         "As predicted, ": probabilities,
         f"At temperature {temperature:.2f}, ": calibration.scaled(probabilities, temperature),
     }
-    figure = style.new(8.4, 5.6)
+    figure = style.new_figure(8.4, 5.6)
     displays = [ReliabilityDisplay.from_arrays(state, labels, title) for title, state in states.items()]
-    with style.look():
+    with style.applied():
         axes = figure.subplots(2, 2, sharex=True, sharey="row", height_ratios=(4, 1))
         for column, display in enumerate(displays):
             display.plot(ax=axes[0][column], counts=axes[1][column])
@@ -109,16 +117,16 @@ def draw(run: Run, temperature: float) -> "Figure":
         if max(median(each.confidence for each in display.bins) for display in displays) > ZOOM:
             _enlarge(axes[0][0], axes[1], known)
     about = f"{about_run(run, len(labels))}, temperature fitted on validation images; dotted: ideal. {style.NOTICE}"
-    style.head(figure, f"Is {run.label()} as often right as it is sure?", about)
+    style.set_heading(figure, f"Reliability of {run.label()}", about)
     return figure
 
 
 def _enlarge(ax: "Axes", lower: "Sequence[Axes]", known: Sequence[float]) -> None:
-    """Spread the confidences near 1, where nearly all bins are: each step right is a share of the doubt that is left.
+    """Use a logarithmic axis of 1 - confidence, as nearly all bins are close to 1.
 
     Args:
-        ax: whose x axis the others share.
-        lower: the axes that name it.
+        ax: axes whose x axis the others share.
+        lower: axes that carry the label of the x axis.
         known: confidences of all bins.
     """
     import numpy as np
@@ -135,5 +143,5 @@ def _enlarge(ax: "Axes", lower: "Sequence[Axes]", known: Sequence[float]) -> Non
 
 
 def save(run: Run, found: dict[str, Any], folder: Path) -> Path:
-    """Draw a run at its temperature, of what `calibration_tables.measure` found; return the file's path."""
+    """Draw a run with the result of `calibration_file.measure` and return the path of the file."""
     return style.save(draw(run, found["temperature"]), folder / FILE)

@@ -1,4 +1,4 @@
-"""Risk against coverage: how many answers are wrong when a model answers only where it is sure."""
+"""Risk-coverage curves: error rate against the share of images answered, most confident first."""
 
 import math
 from dataclasses import dataclass
@@ -35,35 +35,40 @@ class RiskCoverageDisplay(Display):
 
     @property
     def start(self) -> float:
-        """Share of images up to which no answer is wrong; 0..1."""
+        """Coverage up to which no answer is wrong, 0..1."""
         wrong = self.curve.coverage[self.curve.risk > 0]
         return float(min(wrong, default=0))
 
     def plot(self, *, ax: "Axes | None" = None, index: int = 0) -> Self:
-        """Draw the share of wrong answers over the share of images answered, in percent, in the i-th model's colour."""
-        # Between two thresholds nothing can be answered: a point is held until the next one is reached.
+        """Draw the error rate over the coverage in percent, in the colour of the i-th model."""
+        # Coverage is a step function of the threshold.
         with self._canvas(ax, 5.6, 4) as ax:
             ax.plot(
-                100 * self.curve.coverage, 100 * self.curve.risk, drawstyle="steps-pre", color=style.colour(index),
-                linestyle=style.line(index), linewidth=1.6, label=f"{self.title}AURC {self.curve.aurc:.4f}",
-            )  # fmt: skip
+                100 * self.curve.coverage,
+                100 * self.curve.risk,
+                drawstyle="steps-pre",
+                color=style.colour(index),
+                linestyle=style.line(index),
+                linewidth=1.6,
+                label=f"{self.title}AURC {self.curve.aurc:.4f}",
+            )
             ax.set_xlim(0, 101)
             ax.set_ylim(0, max(ax.get_ylim()[1], 105 * self.curve.risk.max()))
-            ax.set_xlabel("Images answered, in percent, the surest first")
-            ax.set_ylabel("Wrong among these, in percent")
+            ax.set_xlabel("Images answered in percent, most confident first")
+            ax.set_ylabel("Wrong answers among these in percent")
             ax.grid(True)
         return self
 
 
 def draw(run: Run, chosen: dict[str, Any]) -> "Figure":
-    """Draw a run's validation and test images with the threshold that was chosen on the former.
+    """Draw the curves of a run's validation and test images, with the threshold chosen on the validation images.
 
     Args:
         run: with predictions.
-        chosen: the part "selective" of what `calibration_tables.measure` found.
+        chosen: the entry "selective" of `calibration_file.measure`.
     """
-    figure = style.new(7.6, 5.2)
-    with style.look():
+    figure = style.new_figure(7.6, 5.2)
+    with style.applied():
         ax = figure.subplots()
         starts = []
         for index, (subset, words) in enumerate(style.SUBSET_NAMES.items()):
@@ -76,15 +81,15 @@ def draw(run: Run, chosen: dict[str, Any]) -> "Figure":
             words = f"test images at {chosen['threshold']:.4f} and above"
             ax.plot(*point, "o", color=style.colour(2), markersize=8, markeredgecolor="white", label=words)
             starts.append(chosen["coverage"])
-        ax.set_xlim(10 * math.floor(10 * min(0.9, *starts)), 101)  # before there is no mistake
+        ax.set_xlim(10 * math.floor(10 * min(0.9, *starts)), 101)  # no mistake below
         figure.legend(loc="outside lower center", ncols=2)
     images = len(run.predictions("test"))
     words = f"threshold for {100 * chosen['wanted']:g} % wrong answers chosen on the validation images"
     about = f"{about_run(run, images)}, {words}. {style.NOTICE}"
-    style.head(figure, f"{run.label()}: answering only where it is sure", about)
+    style.set_heading(figure, f"Selective prediction of {run.label()}", about)
     return figure
 
 
 def save(run: Run, found: dict[str, Any], folder: Path) -> Path:
-    """Draw a run with what `calibration_tables.measure` found; return the file's path."""
+    """Draw a run with the result of `calibration_file.measure` and return the path of the file."""
     return style.save(draw(run, found["selective"]), folder / FILE)

@@ -1,4 +1,4 @@
-"""Curves over the thresholds: ROC and precision-recall, each class against the rest."""
+"""ROC and precision-recall curves, each class against the rest."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-GRID = 501  # points of a macro curve
+GRID = 501  # points of a macro-averaged curve
 
 
 @dataclass
@@ -26,9 +26,9 @@ class ThresholdDisplay(Display):
     Attributes:
         kind: "roc" (x: false positive rate, y: true positive rate) or "pr" (x: recall, y: precision).
         classes: class names in order.
-        curves: (x, y) of each class; None for a class that all or none of the images have.
-        areas: area under each curve (ROC AUC, or average precision), None likewise.
-        macro: (x, y), the mean of the classes' curves at equal x.
+        curves: (x, y) of each class; None for a class of all or none of the images.
+        areas: area under each curve (ROC AUC, or average precision); None likewise.
+        macro: (x, y), mean of the classes' curves at equal x.
     """
 
     kind: str
@@ -72,7 +72,7 @@ class ThresholdDisplay(Display):
 
     @property
     def area(self) -> float | None:
-        """Mean of the classes' areas; None where no class has one."""
+        """Mean area over the classes; None where no class has one."""
         known = [area for area in self.areas if area is not None]
         return sum(known) / len(known) if known else None
 
@@ -83,9 +83,14 @@ class ThresholdDisplay(Display):
             if curve is not None:
                 stepped = "default" if self.kind == "roc" or name is None else "steps-pre"
                 ax.plot(
-                    *curve, color=style.colour(index), linestyle=style.line(index), linewidth=1.8,
-                    label=label or self.title, drawstyle=stepped, clip_on=False,
-                )  # fmt: skip
+                    *curve,
+                    color=style.colour(index),
+                    linestyle=style.line(index),
+                    linewidth=1.8,
+                    label=label or self.title,
+                    drawstyle=stepped,
+                    clip_on=False,
+                )
             ax.set_aspect("equal")
             ax.set_xlim(0, 1)
             ax.set_ylim(0, 1)
@@ -94,7 +99,7 @@ class ThresholdDisplay(Display):
 
 
 def draw(subjects: Sequence[Subject], about: str, kind: str) -> "Figure":
-    """Draw "roc" or "pr" curves of all models: the macro curve, its corner enlarged, and one panel a class."""
+    """Draw "roc" or "pr" curves of all models: the macro curve, its corner enlarged, and a panel for each class."""
     displays = [ThresholdDisplay.from_predictions(s.table, kind, s.name) for s in subjects]
     classes = displays[0].classes
     rows, columns = style.grid(len(classes) + 2, 3 if len(classes) <= 7 else 4)
@@ -104,12 +109,14 @@ def draw(subjects: Sequence[Subject], about: str, kind: str) -> "Figure":
     labels = [f"{style.short(d.title, 36)}, {area} {'-' if d.area is None else f'{d.area:.4f}'}" for d in displays]
     across = style.legend_columns(labels, width, 3)
     bottom = 0.5 + 0.22 * style.grid(len(displays), across)[0]
-    figure = style.new(width, 3.0 * rows + 0.9 + bottom)
-    with style.look():
+    figure = style.new_figure(width, 3.0 * rows + 0.9 + bottom)
+    with style.applied():
         cells = iter(figure.subplots(rows, columns, squeeze=False).flat)
         for title, name, corner in [
-            ("Mean of the classes", None, False), ("The same, enlarged", None, True), *((c, c, False) for c in classes),
-        ]:  # fmt: skip
+            ("Mean of the classes", None, False),
+            ("The same, enlarged", None, True),
+            *((c, c, False) for c in classes),
+        ]:
             axes = next(cells)
             for index, display in enumerate(displays):
                 display.plot(ax=axes, name=name, index=index, label=labels[index])
@@ -132,5 +139,5 @@ def draw(subjects: Sequence[Subject], about: str, kind: str) -> "Figure":
         if handles:
             figure.legend(handles, names, loc="outside lower center", ncols=across)
     kindly = "ROC" if kind == "roc" else "Precision-recall"
-    style.head(figure, f"{kindly} curves, each class against the rest", about)
+    style.set_heading(figure, f"{kindly} curves, each class against the rest", about)
     return figure

@@ -1,4 +1,4 @@
-"""Scores of all models: accuracy with its interval, grouped bars, radar."""
+"""Scores of all models: accuracy with its interval, grouped bars, radar chart."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ class ScoresDisplay(Display):
 
     Attributes:
         names: of the models.
-        values: one dict a model, the keys of METRICS; None where a score is not defined.
+        values: one dict per model with the keys of METRICS; None where a score is not defined.
         intervals: 95 % Wilson interval of each accuracy.
     """
 
@@ -47,12 +47,12 @@ class ScoresDisplay(Display):
 
     @property
     def floor(self) -> float:
-        """Start of an enlarged scale: the lowest score, rounded down to a tenth, at most 0.9."""
+        """Lower end of the enlarged scale: the lowest score, rounded down to a tenth, at most 0.9."""
         lowest = min((v for row in self.values for v in row.values() if v is not None), default=0)
         return max(0.0, min(0.9, floor(lowest * 10 - 0.2) / 10))
 
     def plot(self, *, ax: "Axes | None" = None) -> Self:
-        """Draw bars grouped by metric, from zero, with the interval on the accuracy."""
+        """Draw bars grouped by metric, with the interval of the accuracy."""
         count = len(self.names)
         width = 0.84 / count
         with self._canvas(ax, max(7.5, 0.22 * count * len(METRICS) + 2), 4) as ax:
@@ -60,9 +60,15 @@ class ScoresDisplay(Display):
                 places = [k - 0.42 + (i + 0.5) * width for k in range(len(METRICS))]
                 heights = [row[key] for key in METRICS]
                 ax.bar(
-                    places, [value or 0 for value in heights], width * 0.92, color=style.colour(i),
-                    hatch=style.hatch(i), edgecolor="white", linewidth=0, label=style.short(name, 36),
-                )  # fmt: skip
+                    places,
+                    [value or 0 for value in heights],
+                    width * 0.92,
+                    color=style.colour(i),
+                    hatch=style.hatch(i),
+                    edgecolor="white",
+                    linewidth=0,
+                    label=style.short(name, 36),
+                )
                 low, high = self.intervals[i]
                 value = row["accuracy"]
                 ax.errorbar(
@@ -88,9 +94,15 @@ class ScoresDisplay(Display):
             for i, (row, (low, high)) in enumerate(zip(self.values, self.intervals, strict=True)):
                 value = row["accuracy"]
                 ax.errorbar(
-                    100 * value, i, xerr=[[100 * (value - low)], [100 * (high - value)]], color=style.colour(i),
-                    marker=style.marker(i), markersize=8, capsize=4, elinewidth=1.8,
-                )  # fmt: skip
+                    100 * value,
+                    i,
+                    xerr=[[100 * (value - low)], [100 * (high - value)]],
+                    color=style.colour(i),
+                    marker=style.marker(i),
+                    markersize=8,
+                    capsize=4,
+                    elinewidth=1.8,
+                )
                 words = f"{100 * value:.2f}  ({100 * low:.1f}–{100 * high:.1f})"
                 ax.text(1.02, i, words, transform=ax.get_yaxis_transform(), va="center", fontsize=9)
             ax.set_yticks(range(len(self.names)), [style.wrap(name, 30) for name in self.names])
@@ -101,7 +113,7 @@ class ScoresDisplay(Display):
         return self
 
     def plot_radar(self, *, ax: "Axes | None" = None) -> Self:
-        """Draw one closed line a model over the metrics that every model has; the centre is `floor`."""
+        """Draw one closed line for each model over the metrics that all models have; the centre is `floor`."""
         keys = [key for key in METRICS if all(row[key] is not None for row in self.values)]
         angles = [2 * pi * k / len(keys) for k in range(len(keys))]
         with self._canvas(ax, 6, 5, subplot_kw={"projection": "polar"}) as ax:
@@ -110,9 +122,16 @@ class ScoresDisplay(Display):
             for i, (name, row) in enumerate(zip(self.names, self.values, strict=True)):
                 ring = [row[key] for key in keys]
                 ax.plot(
-                    [*angles, angles[0]], [*ring, ring[0]], color=style.colour(i), linestyle=style.line(i),
-                    marker=style.marker(i), markersize=4.5, linewidth=1.7, label=style.short(name, 36), clip_on=False,
-                )  # fmt: skip
+                    [*angles, angles[0]],
+                    [*ring, ring[0]],
+                    color=style.colour(i),
+                    linestyle=style.line(i),
+                    marker=style.marker(i),
+                    markersize=4.5,
+                    linewidth=1.7,
+                    label=style.short(name, 36),
+                    clip_on=False,
+                )
                 if len(self.names) <= 3:
                     ax.fill(angles, ring, color=style.colour(i), alpha=0.08)
             ax.set_xticks(angles, [style.wrap(METRICS[key], 12) for key in keys])
@@ -130,30 +149,30 @@ def draw_bars(subjects: Sequence[Subject], about: str) -> "Figure":
     """Draw grouped metric bars."""
     width = max(8, 0.16 * len(subjects) * len(METRICS) + 1)
     across = style.legend_columns([style.short(s.name, 36) for s in subjects], width, 4)
-    figure = style.new(width, 4.6 + 0.2 * (len(subjects) // across))
-    with style.look():
+    figure = style.new_figure(width, 4.6 + 0.2 * (len(subjects) // across))
+    with style.applied():
         ScoresDisplay.from_subjects(subjects).plot(ax=figure.subplots())
         figure.legend(loc="outside lower center", ncols=across)
-    style.head(figure, "Scores on the test images, interval on the accuracy", about)
+    style.set_heading(figure, "Scores on the test images, with the interval of the accuracy", about)
     return figure
 
 
 def draw_accuracy(subjects: Sequence[Subject], about: str) -> "Figure":
-    """Draw the accuracies with their intervals, enlarged."""
-    figure = style.new(8.6, 0.38 * len(subjects) + 2.0)
-    with style.look():
+    """Draw the accuracies with their intervals on an enlarged scale."""
+    figure = style.new_figure(8.6, 0.38 * len(subjects) + 2.0)
+    with style.applied():
         ScoresDisplay.from_subjects(subjects).plot_accuracy(ax=figure.subplots())
-    style.head(figure, "Accuracy and what chance alone may add or take", about)
+    style.set_heading(figure, "Accuracy with its 95 % interval", about)
     return figure
 
 
 def draw_radar(subjects: Sequence[Subject], about: str) -> "Figure":
-    """Draw the radar of all models."""
+    """Draw the radar chart of all models."""
     across = style.legend_columns([style.short(s.name, 36) for s in subjects], 7.4, 3)
-    figure = style.new(7.4, 6.0 + 0.24 * style.grid(len(subjects), across)[0])
+    figure = style.new_figure(7.4, 6.0 + 0.24 * style.grid(len(subjects), across)[0])
     display = ScoresDisplay.from_subjects(subjects)
-    with style.look():
+    with style.applied():
         display.plot_radar(ax=figure.subplots(subplot_kw={"projection": "polar"}))
         figure.legend(loc="outside lower center", ncols=across)
-    style.head(figure, f"Scores as a radar, centre at {display.floor:g}", about)
+    style.set_heading(figure, f"Scores as a radar chart, centre at {display.floor:g}", about)
     return figure

@@ -1,4 +1,4 @@
-"""Which models cannot be told apart: accuracies in order, and a bar beside each set of models without a difference."""
+"""Significance of differences: accuracies in order, and a bar for each set of models without a significant one."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,24 +21,30 @@ class SignificanceDisplay(Display):
 
     @property
     def sets(self) -> list[list[int]]:
-        """Places of the models of each set that cannot be told apart."""
+        """Positions of the models in each set without a significant difference."""
         count = max(max(each.groups) for each in self.standings) + 1
         return [[k for k, each in enumerate(self.standings) if group in each.groups] for group in range(count)]
 
     def plot(self, *, ax: "Axes | None" = None, bars: "Axes | None" = None) -> Self:
-        """Draw accuracies with their intervals over groups, and beside them one bar a set with a dot at each member."""
+        """Draw accuracies with their intervals over groups, and one bar for each set with a dot at each member."""
         count = len(self.standings)
         if ax is None or bars is None:
-            ax, bars = style.new(9, 0.4 * count + 1.4).subplots(1, 2, sharey=True, width_ratios=(3, 1))
+            ax, bars = style.new_figure(9, 0.4 * count + 1.4).subplots(1, 2, sharey=True, width_ratios=(3, 1))
         with self._canvas(ax) as ax:
             for k, each in enumerate(self.standings):
                 value = each.row["accuracy"]
                 known = each.low is not None and each.high is not None
                 reach = [[100 * (value - each.low)], [100 * (each.high - value)]] if known else None
                 ax.errorbar(
-                    100 * value, k, xerr=reach, color=style.colour(k), marker=style.marker(k), markersize=7,
-                    capsize=3, elinewidth=1.5,
-                )  # fmt: skip
+                    100 * value,
+                    k,
+                    xerr=reach,
+                    color=style.colour(k),
+                    marker=style.marker(k),
+                    markersize=7,
+                    capsize=3,
+                    elinewidth=1.5,
+                )
             ax.set_yticks(range(count), [style.wrap(each.row["name"], 34) for each in self.standings])
             ax.set_ylim(count - 0.5, -0.5)
             ax.set_xlim(None, min(100.5, ax.get_xlim()[1]))
@@ -53,16 +59,16 @@ class SignificanceDisplay(Display):
             bars.tick_params(length=0, labelleft=False)
             bars.spines[:].set_visible(False)
             bars.grid(True, axis="y")
-            bars.set_xlabel("Models with a dot\non one bar cannot\nbe told apart")
+            bars.set_xlabel("Dots on one bar:\nno significant\ndifference")
         return self
 
 
 def draw(standings: Sequence[Standing], about: str) -> "Figure":
-    """Draw models that were compared pair by pair, as `statistics_tables.standings` has them."""
+    """Draw models that were compared pairwise, from `utils.tables.significance.standings`."""
     display = SignificanceDisplay(standings)
-    figure = style.new(8.6 + 0.18 * len(display.sets), 0.4 * len(standings) + 2.2)
-    with style.look():
+    figure = style.new_figure(8.6 + 0.18 * len(display.sets), 0.4 * len(standings) + 2.2)
+    with style.applied():
         ax, bars = figure.subplots(1, 2, sharey=True, width_ratios=(3, 0.6 + 0.14 * len(display.sets)))
         display.plot(ax=ax, bars=bars)
-    style.head(figure, "Which models can be told apart? Exact McNemar tests of all pairs, corrected by Holm", about)
+    style.set_heading(figure, "Significant differences: exact McNemar tests of all pairs, Holm-corrected", about)
     return figure

@@ -31,11 +31,11 @@ UNCHANGED = "unchanged"
 
 @dataclass
 class StepsDisplay(Display):
-    """Store one measure of the changes that have steps and draw it over them on demand.
+    """Store one measure of the perturbations with severity steps and draw it over the steps on demand.
 
     Attributes:
         measure: one of MEASURES.
-        curves: (name, steps, values) of each change, from step 0, the unchanged images.
+        curves: (name, steps, values) of each perturbation, from step 0, the unchanged images.
     """
 
     measure: str
@@ -55,13 +55,19 @@ class StepsDisplay(Display):
         return cls(measure, curves)
 
     def plot(self, *, ax: "Axes | None" = None) -> Self:
-        """Draw a line a change."""
+        """Draw one line for each perturbation."""
         with self._canvas(ax, 5, 3.4) as ax:
             for k, (name, steps, values) in enumerate(self.curves):
                 ax.plot(
-                    steps, values, color=style.colour(k), linestyle=style.line(k), marker=style.marker(k),
-                    markersize=4.5, linewidth=1.4, label=name,
-                )  # fmt: skip
+                    steps,
+                    values,
+                    color=style.colour(k),
+                    linestyle=style.line(k),
+                    marker=style.marker(k),
+                    markersize=4.5,
+                    linewidth=1.4,
+                    label=name,
+                )
             if not self.curves:
                 ax.text(0.5, 0.5, "not measured", ha="center", va="center", transform=ax.transAxes)
             ax.set_xticks(range(6), [UNCHANGED, *map(str, range(1, 6))])
@@ -75,7 +81,7 @@ class StepsDisplay(Display):
 
 @dataclass
 class BarsDisplay(Display):
-    """Store the accuracy of the changes without steps and draw it on demand: (name, accuracy in 0..1) each."""
+    """Store (name, accuracy in 0..1) of each perturbation without severity steps and draw them on demand."""
 
     bars: list[tuple[str, float]]
 
@@ -90,7 +96,7 @@ class BarsDisplay(Display):
         return cls(bars)
 
     def plot(self, *, ax: "Axes | None" = None) -> Self:
-        """Draw a bar a change; the control is hatched, for there low is right."""
+        """Draw one bar for each perturbation; the control, where a low accuracy is correct, is hatched."""
         names = [name for name, _ in self.bars]
         with self._canvas(ax, 5, 0.3 * len(self.bars) + 1) as ax:
             drawn = ax.barh(range(len(names)), [100 * value for _, value in self.bars], color=style.colour(0))
@@ -100,23 +106,23 @@ class BarsDisplay(Display):
                 if name == stress_file.CONTROL:
                     bar.set(facecolor="white", edgecolor=style.colour(1), hatch="///")
             ax.bar_label(drawn, [f"{100 * value:.1f}" for _, value in self.bars], padding=3, fontsize=8.5)
-            named = [f"{name}\n(control: low is right)" if name == stress_file.CONTROL else name for name in names]
+            named = [f"{name}\n(control: should be low)" if name == stress_file.CONTROL else name for name in names]
             ax.set_yticks(range(len(names)), named, fontsize=8.5)
             ax.set_ylim(len(names) - 0.5, -0.5)
             ax.set_xlim(0, 112)
             ax.set_xticks(range(0, 101, 20))
             ax.set_xlabel("Accuracy in percent")
-            ax.set_title("Changes without steps")
+            ax.set_title("Perturbations without severity steps")
         return self
 
 
 @dataclass
 class StainDisplay(Display):
-    """Store how often each answer was given under the stain of each class and draw it on demand.
+    """Store the distribution of answers under the stain of each class and draw it on demand.
 
     Attributes:
         classes: names, in order.
-        shares: a row a donor class, a column an answer; each row sums to 1, or is 0 where a class lent no stain.
+        shares: one row for each donor class, one column for each answer; a row sums to 1, or is 0 without donors.
     """
 
     classes: list[str]
@@ -124,7 +130,7 @@ class StainDisplay(Display):
 
     @classmethod
     def from_run(cls, run: Run) -> Self | None:
-        """Read the answers under `stain swap`; None where they were not measured."""
+        """Read the answers under the stain swap; None where it was not measured."""
         path, classes = run.file(stress_file.ANSWERS), list(run.config()["classes"])
         rows = files.read_csv(path, stress_file.ANSWERS_HEADER) if path.is_file() else []
         counts = {(donor, answer): 0 for donor in classes for answer in classes}
@@ -137,7 +143,7 @@ class StainDisplay(Display):
         return cls(classes, [[counts[d, a] / max(totals[d], 1) for a in classes] for d in classes])
 
     def plot(self, *, ax: "Axes | None" = None) -> Self:
-        """Draw the shares as a matrix: a dark diagonal means that the answer follows the stain."""
+        """Draw the shares as a matrix; a dark diagonal means that answers follow the stain."""
         count = len(self.classes)
         with self._canvas(ax, 4, 3.6) as ax:
             ax.pcolormesh(self.shares, cmap=style.MATRIX_COLOURS, vmin=0, vmax=1, edgecolors="white", linewidth=1.5)
@@ -149,25 +155,25 @@ class StainDisplay(Display):
             ax.set_xticks([k + 0.5 for k in range(count)], names, fontsize=8.5)
             ax.set_yticks([k + 0.5 for k in range(count)], names, fontsize=8.5)
             ax.set_ylim(count, 0)
-            ax.set_ylabel("Class whose stain was put on")
+            ax.set_ylabel("Class of the donor stain")
             ax.set_title("Stain swap: answers in % of a row")
             ax.set_xlabel(
-                "Answer. A dark diagonal: answers follow the stain.\n"
-                "It also holds answers from before the swap,\n"
-                "which the stain flip rate does not count."
+                "Answer. A dark diagonal means that answers follow\n"
+                "the stain. Unlike the stain flip rate, it includes\n"
+                "answers that were the donor's class before the swap."
             )
         return self
 
 
 def figure(run: Run, name: str = "") -> "Figure":
-    """Draw one page about a stressed run.
+    """Draw the stress test of a run on one page.
 
     Raises:
         LeukoBenchError: stress.csv is damaged.
     """
     rows = stress_file.read(run)
-    drawn = style.new(11.5, 13.2)
-    with style.look():
+    drawn = style.new_figure(11.5, 13.2)
+    with style.applied():
         upper, lower = drawn.subfigures(2, 1, height_ratios=(1.75, 1))
         panels = upper.subplots(2, 2).flat
         for axes, measure in zip(panels, MEASURES, strict=True):
@@ -183,7 +189,7 @@ def figure(run: Run, name: str = "") -> "Figure":
         else:
             right.set_axis_off()
     about = f"{about_run(run, rows[0]['images'])}. {_headlines(run, rows)}. {style.NOTICE}"
-    style.head(drawn, f"{name or run.label()} under stress", about)
+    style.set_heading(drawn, f"{name or run.label()} under stress", about)
     return drawn
 
 
@@ -195,31 +201,37 @@ def _headlines(run: Run, rows: Sequence[dict[str, Any]]) -> str:
 
 
 def draw(run: Run, path: Path) -> Path:
-    """Draw the page of a stressed run into a PNG file and return its path."""
+    """Draw the stress test of a run into a PNG file and return its path."""
     return style.save(figure(run), path)
 
 
 def comparison(subjects: Sequence[Subject], about: str) -> "Figure | None":
-    """Draw the accuracy of the stressed runs by family, and their flip rates; None where no run was stressed."""
+    """Draw accuracy by family and flip rate of the runs with a stress test; None where there are none."""
     stressed = [(subject, rows) for subject in subjects if (rows := stress_file.read(subject.run))]
     if not stressed:
         return None
     families = list(dict.fromkeys(family for _, rows in stressed for family in stress_file.families(rows)))
-    drawn = style.new(9.5, 0.42 * len(families) + 0.32 * len(stressed) + 3)
-    with style.look():
+    drawn = style.new_figure(9.5, 0.42 * len(families) + 0.32 * len(stressed) + 3)
+    with style.applied():
         upper, lower = drawn.subplots(2, 1, height_ratios=(len(families) + 1, 0.7 * len(stressed) + 1))
         for subject, rows in stressed:
             values = stress_file.families(rows)
             there = [y for y, family in enumerate(families) if family in values]
             upper.plot(
-                [100 * values[families[y]] for y in there], there, linestyle="none", color=style.colour(subject.index),
-                marker=style.marker(subject.index), markersize=8, alpha=0.9, label=style.short(subject.name, 34),
-            )  # fmt: skip
-        titles = {stress_file.NONE: UNCHANGED, stress_file.CONTROL: f"{stress_file.CONTROL} (low is right)"}
+                [100 * values[families[y]] for y in there],
+                there,
+                linestyle="none",
+                color=style.colour(subject.index),
+                marker=style.marker(subject.index),
+                markersize=8,
+                alpha=0.9,
+                label=style.short(subject.name, 34),
+            )
+        titles = {stress_file.NONE: UNCHANGED, stress_file.CONTROL: f"{stress_file.CONTROL} (should be low)"}
         upper.set_yticks(range(len(families)), [titles.get(family, family) for family in families])
         upper.set_ylim(len(families) - 0.5, -0.5)
         upper.set_xlim(-2, 102)
-        upper.set_xlabel("Accuracy in percent, mean over the steps")
+        upper.set_xlabel("Accuracy in percent, mean over the severity steps")
         upper.grid(True)
         flips = [(s, rate) for s, rows in stressed if (rate := stress_file.flip_rate(rows)) is not None]
         bars = lower.barh(range(len(flips)), [100 * rate for _, rate in flips])
@@ -229,8 +241,8 @@ def comparison(subjects: Sequence[Subject], about: str) -> "Figure | None":
         lower.set_yticks(range(len(flips)), [style.wrap(style.short(s.name, 34), 22) for s, _ in flips], fontsize=8.5)
         lower.set_ylim(max(len(flips), 1) - 0.5, -0.5)
         lower.set_xlim(0, 105)
-        lower.set_xlabel("Stain flip rate in percent: answers that became the class whose stain was put on")
+        lower.set_xlabel("Stain flip rate in percent: answers that became the class of the donor stain")
         handles, names = upper.get_legend_handles_labels()
         drawn.legend(handles, names, loc="outside lower center", ncols=style.legend_columns(names, 9.5, 3))
-    style.head(drawn, "Accuracy under stress", about)
+    style.set_heading(drawn, "Accuracy under stress", about)
     return drawn

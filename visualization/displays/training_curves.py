@@ -1,4 +1,4 @@
-"""Curves over the epochs: accuracy and loss of training and validation images."""
+"""Training curves: accuracy and loss of training and validation images over the epochs."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,13 +19,13 @@ TRAIN, VALIDATION = style.SUBSET_COLOURS["train"], "#D55E00"
 
 @dataclass
 class TrainingDisplay(Display):
-    """Store what history.csv holds and draw it on demand.
+    """Store the history of a run and draw it on demand.
 
     Attributes:
         epochs: (n,) numbers from 1.
         values: "accuracy", "val_accuracy", "loss", "val_loss": n numbers each.
         phases: name of the phase of each epoch.
-        best_epoch: epoch whose weights were kept.
+        best_epoch: epoch of the kept weights.
     """
 
     epochs: list[int]
@@ -51,7 +51,7 @@ class TrainingDisplay(Display):
 
     @property
     def boundaries(self) -> list[tuple[float, str]]:
-        """Where a later phase begins, half way between two epochs, and its name."""
+        """Start of each later phase, half way between two epochs, and its name."""
         pairs = pairwise(zip(self.epochs, self.phases, strict=True))
         return [((before + after) / 2, name) for (before, old), (after, name) in pairs if old != name]
 
@@ -62,46 +62,61 @@ class TrainingDisplay(Display):
         dots = "o" if len(self.epochs) <= 25 else None
         with self._canvas(ax, 5, 3.4) as ax:
             for key, colour, line, name in (
-                (what, TRAIN, "-", "training"), (f"val_{what}", VALIDATION, "--", "validation"),
-            ):  # fmt: skip
+                (what, TRAIN, "-", "training"),
+                (f"val_{what}", VALIDATION, "--", "validation"),
+            ):
                 ax.plot(self.epochs, self.values[key], line, color=colour, marker=dots, markersize=3.5, label=name)
             best = self.values[f"val_{what}"][self.epochs.index(self.best_epoch)]
             ax.plot(
-                [self.best_epoch], [best], linestyle="none", marker="*", markersize=13, color=VALIDATION,
-                markeredgecolor="black", markeredgewidth=0.7, label="kept epoch", zorder=5,
-            )  # fmt: skip
+                [self.best_epoch],
+                [best],
+                linestyle="none",
+                marker="*",
+                markersize=13,
+                color=VALIDATION,
+                markeredgecolor="black",
+                markeredgewidth=0.7,
+                label="kept epoch",
+                zorder=5,
+            )
             ax.grid(True)
             ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
             ax.set_xlim(self.epochs[0] - 0.6, self.epochs[-1] + 0.6)
             for at, name in self.boundaries:
                 ax.axvline(at, color=style.GREY, linewidth=1, linestyle=":")
                 ax.text(
-                    at, 1.0, f" {name} begins", transform=ax.get_xaxis_transform(), va="bottom",
-                    ha="left" if at < sum(ax.get_xlim()) / 2 else "right", fontsize=8, color=style.GREY,
-                )  # fmt: skip
+                    at,
+                    1.0,
+                    f" {name} begins",
+                    transform=ax.get_xaxis_transform(),
+                    va="bottom",
+                    ha="left" if at < sum(ax.get_xlim()) / 2 else "right",
+                    fontsize=8,
+                    color=style.GREY,
+                )
             ax.set_xlabel("Epoch")
             ax.set_ylabel(what.capitalize())
         return self
 
 
 def draw(subjects: Sequence[Subject], about: str) -> "Figure":
-    """Draw accuracy and loss of every model, one row a model, two models a row where there are many."""
+    """Draw accuracy and loss of every model: one model per row, or two where there are many."""
     across = 1 if len(subjects) <= 4 else 2
     rows = style.grid(len(subjects), across)[0]
-    figure = style.new(8.6 if across == 1 else 15, 1.2 + rows * 2.5)
-    with style.look():
+    figure = style.new_figure(8.6 if across == 1 else 15, 1.2 + rows * 2.5)
+    with style.applied():
         cells = figure.subplots(rows, 2 * across, squeeze=False).flat
         for subject in subjects:
             display = TrainingDisplay.from_run(subject.run)
             for what in ("accuracy", "loss"):
                 axes = next(cells)
                 display.plot(ax=axes, what=what)
-                # A name of a phase stands above the frame, so the title goes one line up.
+                # The name of a phase is written above the frame, so the title moves up one line.
                 name = style.short(subject.name, 40) if what == "accuracy" else ""
                 axes.set_title(name, loc="left", pad=16 if display.boundaries else 6)
         for axes in cells:
             axes.set_axis_off()
         handles, names = figure.axes[0].get_legend_handles_labels()
         figure.legend(handles, names, loc="outside lower center", ncols=3)
-    style.head(figure, "Training and validation over the epochs", about)
+    style.set_heading(figure, "Training and validation over the epochs", about)
     return figure

@@ -1,4 +1,4 @@
-"""A search of settings: the best accuracy so far, and the accuracy against each setting."""
+"""Hyperparameter search: best accuracy so far, and accuracy against each setting."""
 
 from dataclasses import dataclass
 from itertools import accumulate
@@ -13,20 +13,20 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 ABOUT = ("trial", "state", "val_accuracy", "val_loss", "epochs", "seconds", "reason")  # the other columns are settings
-CHOICES = ("dense", "weight_decay")  # settings of few values, which stand side by side
+CHOICES = ("dense", "weight_decay")  # settings with few values, drawn at equal distances
 LOGARITHMIC = ("learning_rate", "fine_tune_learning_rate")
 NAMES = {"dense": "Hidden units of the head", "augmentation": "Strength of the augmentation"}
 
 
 @dataclass
 class TuningDisplay(Display):
-    """Store what trials.csv holds and draw it on demand.
+    """Store the trials of a search and draw them on demand.
 
     Attributes:
-        trials: (n,) numbers of the trials that ended well, from 1.
+        trials: (n,) numbers of the completed trials, from 1.
         accuracy, loss: (n,) best validation accuracy of each, and the loss of that epoch.
         settings: by name, the n values of a setting.
-        failed: numbers of the trials that did not end well.
+        failed: numbers of the failed trials.
     """
 
     trials: list[int]
@@ -51,7 +51,7 @@ class TuningDisplay(Display):
 
     @property
     def best_so_far(self) -> list[float]:
-        """Highest accuracy up to each trial."""
+        """Highest accuracy up to each trial, (n,)."""
         return list(accumulate(self.accuracy, max))
 
     def plot(self, *, ax: "Axes | None" = None) -> Self:
@@ -96,9 +96,16 @@ class TuningDisplay(Display):
     def _star(self, ax: "Axes", at: list[float]) -> None:
         best = max(range(len(at)), key=lambda k: (self.accuracy[k], -self.loss[k], -k))
         ax.plot(
-            [at[best]], [self.accuracy[best]], linestyle="none", marker="*", markersize=13, color=style.colour(1),
-            markeredgecolor="black", markeredgewidth=0.7, label="best trial",
-        )  # fmt: skip
+            [at[best]],
+            [self.accuracy[best]],
+            linestyle="none",
+            marker="*",
+            markersize=13,
+            color=style.colour(1),
+            markeredgecolor="black",
+            markeredgewidth=0.7,
+            label="best trial",
+        )
 
 
 def write(trials: Path, target: Path) -> Path:
@@ -109,8 +116,8 @@ def write(trials: Path, target: Path) -> Path:
     """
     display = TuningDisplay.from_file(trials)
     rows, columns = style.grid(1 + len(display.settings), 3)
-    figure = style.new(4 * columns, 1 + 3.1 * rows)
-    with style.look():
+    figure = style.new_figure(4 * columns, 1 + 3.1 * rows)
+    with style.applied():
         cells = list(figure.subplots(rows, columns, squeeze=False, sharey=True).flat)
         display.plot(ax=cells[0])
         for axes, name in zip(cells[1:], display.settings, strict=False):
@@ -123,5 +130,5 @@ def write(trials: Path, target: Path) -> Path:
         figure.legend(handles, names, loc="outside lower center", ncols=4)
     model, data = trials.parent.parent.name, trials.parent.name.rpartition("-")[0]
     about = f"{len(display.trials)} trials on {data}, validation images. {style.NOTICE}"
-    style.head(figure, f"Search of the settings of {model}", about)
+    style.set_heading(figure, f"Hyperparameter search of {model}", about)
     return style.save(figure, target)

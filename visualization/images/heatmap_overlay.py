@@ -1,4 +1,4 @@
-"""Heatmaps as the runs hold them, and how one is laid over its image."""
+"""Read the heatmaps of a run and blend them over their images."""
 
 import math
 from dataclasses import dataclass
@@ -15,20 +15,20 @@ if TYPE_CHECKING:
     import numpy as np
 
 COLUMNS = ("image", "method", "layer", "predicted", "purpose", "map")
-FINE = 7  # places along a side of the grids that heatmaps of 224 px images usually have
-STRONGEST = 0.72  # how much of the picture the strongest place covers
-CONTRAST = 1.2  # power of a place's strength by which it covers
+FINE = 7  # cells along a side of the usual feature map of a 224 px image
+STRONGEST = 0.72  # opacity at the maximum of a map
+CONTRAST = 1.2  # exponent of the map's value in the opacity
 
 
 @dataclass(frozen=True)
 class Heatmap:
-    """One row of heatmaps.npz, with what predictions.csv says about its image.
+    """One row of heatmaps.npz with the prediction of its image.
 
     Attributes:
-        predicted: class that the map explains.
+        predicted: class explained by the map.
         values: (h, w) in 0..1.
         label: true class.
-        probability: of the predicted class; None where the image is no test image.
+        probability: of the predicted class; None for an image outside the test set.
     """
 
     image: str
@@ -87,11 +87,11 @@ def read(run: Run, purpose: str | None = None) -> list[Heatmap]:
 
 
 def grid_of(run: Run, layer: str) -> tuple[int, int] | None:
-    """Return rows and columns of the grid that a layer's heatmaps are computed on; None where it is not known.
+    """Return rows and columns of the feature map that a layer's heatmaps are computed on; None if unknown.
 
     Args:
-        run: whose architecture.json tells the shapes.
-        layer: as heatmaps.npz names it; of a transformer the patches count, which all of its layers share.
+        run: with the shapes in its architecture.json.
+        layer: name in heatmaps.npz; in a transformer all layers share the grid of the patches.
     """
     try:
         layers = layer_graph.of_run(run).layers
@@ -100,28 +100,28 @@ def grid_of(run: Run, layer: str) -> tuple[int, int] | None:
     patches = next((each.shape for each in layers if each.kind == "Patches to tokens"), None)
     if patches:
         rest = patches[1] or 0
-        side = math.isqrt(rest)  # a class token may stand before the patches
+        side = math.isqrt(rest)  # a class token may precede the patches
         return (side, side) if side and rest - side * side in (0, 1) else None
     shape = next((each.shape for each in layers if layer in (each.name, each.name.rpartition("/")[2])), None)
     return (shape[1], shape[2]) if shape and len(shape) == 4 and shape[1] and shape[2] else None
 
 
 def grid_words(grid: tuple[int, int] | None) -> str:
-    """Return "2 x 2 grid"; "" where the grid is not known."""
+    """Return "2 x 2 grid"; "" where the grid is unknown."""
     return f"{grid[0]} x {grid[1]} grid" if grid else ""
 
 
 def coarse(grid: tuple[int, int] | None) -> bool:
-    """Return whether a grid is so coarse that one of its places covers a cell and what lies around it."""
+    """Return whether one cell of a grid covers a blood cell and its surroundings."""
     return grid is not None and min(grid) < FINE
 
 
 def overlay(pixels: "np.ndarray", values: "np.ndarray") -> "np.ndarray":
-    """Lay a map over an image: (h, w, 3) uint8 of `pixels`, yellow where the map is high, unchanged where it is 0.
+    """Blend a map over an image: (h, w, 3) uint8, yellow where the map is high, unchanged where it is 0.
 
     Args:
         pixels: (h, w, 3) uint8 RGB.
-        values: (any height, any width) in 0..1; stretched over the image, as the model saw the whole of it.
+        values: (any height, any width) in 0..1; stretched over the whole image.
     """
     import numpy as np
 
@@ -131,9 +131,9 @@ def overlay(pixels: "np.ndarray", values: "np.ndarray") -> "np.ndarray":
 
 
 def layer(values: "np.ndarray", width: int, height: int) -> "np.ndarray":
-    """Return a map as a layer to lay over an image: (height, width, 4) uint8 RGBA, transparent where the map is 0.
+    """Return a map as an overlay image: (height, width, 4) uint8 RGBA, transparent where the map is 0.
 
-    Laid over with an opacity of STRONGEST it gives what `overlay` gives.
+    Drawn with an opacity of STRONGEST it gives the result of `overlay`.
     """
     import numpy as np
 
@@ -142,7 +142,7 @@ def layer(values: "np.ndarray", width: int, height: int) -> "np.ndarray":
 
 
 def _coloured(values: "np.ndarray", width: int, height: int) -> "tuple[np.ndarray, np.ndarray]":
-    """Return the strength of a map at an image's size, (height, width, 1) in 0..1, and its colours in 0..255."""
+    """Return a map at an image's size, (height, width, 1) in 0..1, and its colours, (height, width, 3) in 0..255."""
     import numpy as np
     from matplotlib import colormaps
     from PIL import Image

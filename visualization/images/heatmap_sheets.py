@@ -1,4 +1,4 @@
-"""Heatmaps over the images they explain: examples of a run, a panel shared by all runs, and foreign images."""
+"""Sheets of heatmaps: examples of a run, a panel of the same images for all runs, and new images."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,18 +18,18 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SIDE = 224  # pixels of a picture
-ACROSS = 7  # models beside each other in the panel
+ACROSS = 7  # most models in a row of the panel
 EXAMPLES = {
     "right": "no right one\nin this class",
     "wrong": "no mistake\nin this class",
     "unsure": "no image\nin this class",
-}  # kinds of examples, and what stands there where a class has none
+}  # kinds of examples, with the text shown where a class has none
 
 
 def draw_examples(run: Run) -> list[Path]:
-    """Draw a right, a wrong and an unsure example a class into the run's figures; return one file a method.
+    """Draw a correct, a wrong and an unsure example of each class into the run's figures; return one file per method.
 
-    Without the images nothing is drawn.
+    Nothing is drawn where the images are not available.
 
     Raises:
         LeukoBenchError: heatmaps.npz is missing or damaged, or the folder cannot be written.
@@ -41,9 +41,9 @@ def draw_examples(run: Run) -> list[Path]:
 
 
 def examples(run: Run, name: str = "") -> "list[tuple[str, Figure]]":
-    """Return (method, figure) of the examples of a run; none where no image is at hand.
+    """Return (method, figure) of the examples of a run; none where no image is available.
 
-    A row a class: its surest right image, its surest wrong one, its least sure one, each beside its heatmap.
+    One row for each class: the most confident correct, the most confident wrong and the least confident image.
     """
     config, drawn = run.config(), []
     heatmaps = [heatmap for heatmap in read(run) if heatmap.purpose in ("example", "unsure")]
@@ -53,11 +53,11 @@ def examples(run: Run, name: str = "") -> "list[tuple[str, Figure]]":
         held = {h.image: thumbnails.of_dataset(dataset, h.image, SIDE, variant) for h in of_method}
         if all(pixels is None for pixels in held.values()):
             continue
-        # Heatmaps from before there were unsure ones are drawn without that column.
+        # Older heatmaps have no unsure examples.
         columns = [kind for kind in EXAMPLES if kind != "unsure" or any(h.purpose == "unsure" for h in of_method)]
         side = 1.85 if len(classes) <= 6 else 1.4
-        figure = style.new(2 * len(columns) * side + 0.3, (side + 0.15) * len(classes) + 1.1)
-        with style.look():
+        figure = style.new_figure(2 * len(columns) * side + 0.3, (side + 0.15) * len(classes) + 1.1)
+        with style.applied():
             grid = figure.subplots(len(classes), 2 * len(columns), squeeze=False)
             for cells, label in zip(grid, classes, strict=True):
                 of_class = [h for h in of_method if h.label == label]
@@ -70,8 +70,8 @@ def examples(run: Run, name: str = "") -> "list[tuple[str, Figure]]":
         about = (
             f"{dataset}, split {config['split']}, test images{thumbnails.seen_as(variant)}, layer {layer}{grid_told}"
         )
-        kinds = "the surest right and the surest wrong answer" + (", and the least sure one" if columns[2:] else "")
-        style.head(
+        kinds = "most confident correct and wrong answers" + (" and the least confident one" if columns[2:] else "")
+        style.set_heading(
             figure, f"{title(method)} of {name or run.label()}: {kinds} of each class", f"{about}. {style.NOTICE}"
         )
         drawn.append((method, figure))
@@ -90,17 +90,17 @@ def _example(pair: "Sequence[Axes]", found: Heatmap | None, held: dict, kind: st
     pixels = held[found.image]
     thumbnails.show(pair[0], pixels)
     answer = "right" if found.right else "wrong"
-    words = f"least sure, {answer}" if kind == "unsure" else answer
+    words = f"least confident, {answer}" if kind == "unsure" else answer
     pair[0].set_title(words, fontsize=9, color=style.RIGHT if found.right else style.WRONG)
     thumbnails.show(pair[1], None if pixels is None else overlay(pixels, found.values))
     pair[1].set_title(found.words, fontsize=8.5, fontweight="normal")
 
 
 def panel(subjects: Sequence[Subject]) -> "Figure | None":
-    """Draw the same images under every explained run, one column a run; None where no image is at hand.
+    """Draw the same images with the heatmaps of every explained run, a column each; None where no image is available.
 
-    Of runs that differ only in their seed one is drawn. More models than ACROSS stand below each other, on the first
-    image of each class alone.
+    Of runs that differ only in their seed one is drawn. More models than ACROSS continue in further rows, with the
+    first image of each class only.
     """
     columns = [(subject, found) for subject in one_seed_each(subjects) if (found := read(subject.run, "panel"))]
     tiers, across = style.grid(len(columns), ACROSS)
@@ -112,13 +112,13 @@ def panel(subjects: Sequence[Subject]) -> "Figure | None":
     images.sort(key=lambda pair: pair[0])
     if tiers > 1:
         images = [pair for k, pair in enumerate(images) if pair[0] not in {label for label, _ in images[:k]}]
-    size = thumbnails.SIDE  # thumbnails: the panel is shown, and published, beside results
+    size = thumbnails.SIDE  # thumbnails, as the panel is published with the results
     held = {image: thumbnails.of_datasets(datasets, image, size) for _, image in images}
     if all(pixels is None for pixels in held.values()):
         return None
     side = 1.7 if len(columns) <= 6 else 1.45
-    figure = style.new(side * (across + 1) + 0.5, tiers * ((side + 0.14) * len(images) + 0.4) + 0.9)
-    with style.look():
+    figure = style.new_figure(side * (across + 1) + 0.5, tiers * ((side + 0.14) * len(images) + 0.4) + 0.9)
+    with style.applied():
         grid = figure.subplots(tiers * len(images), across + 1, squeeze=False)
         for k, cells in enumerate(grid):
             label, image = images[k % len(images)]
@@ -142,7 +142,7 @@ def panel(subjects: Sequence[Subject]) -> "Figure | None":
     config = subjects[0].run.config()
     seeds = ", one seed of each model" if len({s.index for s in subjects}) > len(columns) else ""
     about = f"{datasets[0]}, split {config['split']}, {len(images)} test images{seeds}. {style.NOTICE}"
-    style.head(figure, f"Where the models looked: {title(common)}", about)
+    style.set_heading(figure, f"Heatmaps of the models: {title(common)}", about)
     return figure
 
 
@@ -159,12 +159,12 @@ def _panel_cell(axes: "Axes", pixels: "np.ndarray | None", heatmap: Heatmap | No
 def draw_images(
     run: Run, image_paths: Sequence[Path], maps: "np.ndarray", predictions: "np.ndarray", path: Path
 ) -> Path:
-    """Draw any images with their heatmaps and the probabilities of all classes; return the file.
+    """Draw images with their heatmaps and the probabilities of all classes; return the file.
 
     Args:
-        run: whose classes the probabilities follow.
+        run: gives the class order.
         image_paths: n image files.
-        maps: (n, h, w) in 0..1, for the class of the highest probability.
+        maps: (n, h, w) in 0..1, for the class with the highest probability.
         predictions: (n, classes) probabilities.
         path: PNG to write.
 
@@ -174,8 +174,8 @@ def draw_images(
     config = run.config()
     classes, variant = config["classes"], thumbnails.variant_of(config)
     tall = max(2.7, 0.26 * len(classes) + 0.7)
-    figure = style.new(8.6, 1.1 + tall * len(image_paths))
-    with style.look():
+    figure = style.new_figure(8.6, 1.1 + tall * len(image_paths))
+    with style.applied():
         grid = figure.subplots(len(image_paths), 3, squeeze=False, width_ratios=(1, 1, 1.5))
         for cells, file, values, shares in zip(grid, image_paths, maps, predictions, strict=True):
             pixels = thumbnails.load(Path(file), SIDE, variant)
@@ -193,5 +193,5 @@ def draw_images(
             cells[2].set_xticks([0, 0.5, 1])
             cells[2].set_xlabel("Probability")
     about = f"{run.label()}, trained on {config['dataset']}, split {config['split']}{thumbnails.seen_as(variant)}"
-    style.head(figure, style.NOTICE, about)
+    style.set_heading(figure, style.NOTICE, about)
     return style.save(figure, path)

@@ -17,17 +17,17 @@ SHEET = 24  # images on a sheet of mistakes
 
 
 def misclassified_sheet(run: Run, true: str, predicted: str, folder: Path, subset: str = "test") -> Path | None:
-    """Draw the images of one cell of the matrix, worst first, and return the file.
+    """Draw the images of one cell of the confusion matrix, worst first, and return the file.
 
     Args:
         run: a finished run.
         true: class name, or "" for every other class than `predicted`.
         predicted: class name, or "" for every other class than `true`.
-        folder: where the file goes.
+        folder: for the file.
         subset: "test" or "val".
 
     Returns:
-        The PNG; None where the cell is empty or none of its images is at hand.
+        The PNG; None where the cell is empty or none of its images is available.
     """
     cell = predictions.cell(run.predictions(subset), true, predicted)
     what = f"{true or 'Any class'} predicted as {predicted or 'another class'}"
@@ -40,15 +40,15 @@ def misclassified_sheet(run: Run, true: str, predicted: str, folder: Path, subse
 
 
 def draw_mistakes(subject: Subject, about: str) -> "Figure | None":
-    """Draw the mistakes of one model, the surest first; None where there are none or no image is at hand."""
+    """Draw the mistakes of a model, most confident first; None where there are none or no image is available."""
     cell = predictions.cell(subject.table)
     shown = min(len(cell), SHEET // 2)
-    title = f"Mistakes of {subject.name}, the surest first"
+    title = f"Mistakes of {subject.name}, most confident first"
     return draw_images(subject.run, cell[:shown], title, f"{about}, {shown} of {len(cell)} mistakes")
 
 
 def draw_images(run: Run, cell: "pd.DataFrame", title: str, about: str, most: int = SHEET) -> "Figure | None":
-    """Draw the first images of a table as `metrics.cell` returns it, as the run saw them; None without any image."""
+    """Draw the first images of a table of `predictions.cell`, in the run's variant; None without any image."""
     config, thumbnails = run.config(), []
     dataset, variant = config["dataset"], pictures.variant_of(config)
     for row in cell[:most].to_dict("records"):

@@ -1,4 +1,4 @@
-"""Sheets of example images: of the classes of a dataset, or by how a run answered."""
+"""Sheets of example images: by class of a dataset, or by outcome of a run."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
@@ -27,16 +27,16 @@ def file_name(subset: str, outcome: str, label: str) -> str:
 
 
 def draw_predicted(run: Run, table: "pd.DataFrame", title: str, path: Path) -> Path | None:
-    """Draw images of a run's predictions with their labels, answers and probabilities; return the file.
+    """Draw predicted images with label, prediction and probability; return the file.
 
     Args:
-        run: whose dataset holds the images.
-        table: rows as `utils.outcomes.ranked` returns them; the first MOST are drawn.
-        title: what they are.
+        run: of the predictions.
+        table: rows of `utils.metrics.prediction_ranking.ranked`; the first MOST are drawn.
+        title: of the sheet.
         path: PNG to write.
 
     Returns:
-        The path; None where none of the images is at hand.
+        The path; None where none of the images is available.
 
     Raises:
         LeukoBenchError: the folder cannot be written.
@@ -54,7 +54,7 @@ def draw_samples(dataset: str, images: Mapping[str, Sequence[str]], title: str, 
     thumbnails: list[pictures.Thumbnail | None] = []
     last = ""
     for label, image in rows[:MOST]:
-        if label != last:  # each class begins a row
+        if label != last:  # each class starts a row
             thumbnails += [None] * (-len(thumbnails) % columns)
         last = label
         words = f"{style.short(label, 20)}\n{style.short(PurePosixPath(image).stem, 26)}"
@@ -65,22 +65,22 @@ def draw_samples(dataset: str, images: Mapping[str, Sequence[str]], title: str, 
 
 
 def sample_sheet(dataset: str, images: dict[str, Sequence[str]], about: str) -> "Figure | None":
-    """Draw a row of images a class.
+    """Draw one row of images for each class.
 
     Args:
         dataset: folder below data/raw.
-        images: candidates by class, "<Class>/<file>"; the first few that can be read are shown.
-        about: words for the title.
+        images: candidates by class, "<Class>/<file>"; the first readable ones are shown.
+        about: subtitle.
 
     Returns:
-        The figure; None where no image is at hand.
+        The figure; None where no image is available.
     """
     rows = {name: _readable(dataset, candidates) for name, candidates in images.items()}
     if not any(rows.values()):
         return None
     columns = max(len(row) for row in rows.values())
-    figure = style.new(max(5, 1.45 * columns + 0.6), 1.5 * len(rows) + 0.8)
-    with style.look():
+    figure = style.new_figure(max(5, 1.45 * columns + 0.6), 1.5 * len(rows) + 0.8)
+    with style.applied():
         for axes_row, (name, thumbnails) in zip(
             figure.subplots(len(rows), columns, squeeze=False), rows.items(), strict=True
         ):
@@ -90,7 +90,7 @@ def sample_sheet(dataset: str, images: dict[str, Sequence[str]], about: str) -> 
                 else:
                     axes.set_axis_off()
             axes_row[0].set_ylabel(style.wrap(name, 14), fontsize=10)
-    style.head(figure, f"Samples of {dataset}", about)
+    style.set_heading(figure, f"Samples of {dataset}", about)
     return figure
 
 
@@ -112,7 +112,7 @@ def samples_of(manifest: "Manifest", subset: str | None = "train") -> dict[str, 
 
 
 def about_samples(manifest: "Manifest", split: str) -> str:
-    """Return the words above a sheet of training images: how many there are, of which split."""
+    """Return the subtitle of a sheet of training images: their number and the split."""
     return f"{len(manifest.subset('train')):,} training images, {split}, {len(manifest.classes)} classes"
 
 

@@ -1,4 +1,4 @@
-"""Images as thumbnails, and sheets of them; an image that is not at hand is no error."""
+"""Thumbnails of images, and sheets of them; a missing image is no error."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ SIDE = 112  # pixels of a thumbnail's longer side
 
 @dataclass(frozen=True)
 class Thumbnail:
-    """One image of a sheet and the words under it; `pixels` is None where the image is not at hand."""
+    """One image of a sheet with its caption; `pixels` is None where the image is not available."""
 
     pixels: "np.ndarray | None"
     caption: str
@@ -35,7 +35,7 @@ def load(path: Path, side: int = SIDE, variant: "Variant | None" = None) -> "np.
     Args:
         path: image file.
         side: pixels of the longer side.
-        variant: what a model does to the image before it looks, done here too; None leaves it as it is.
+        variant: dataset variant to apply, as the model does; None for none.
     """
     import numpy as np
     from PIL import Image
@@ -52,13 +52,11 @@ def load(path: Path, side: int = SIDE, variant: "Variant | None" = None) -> "np.
         picture = Image.fromarray(apply(variant, np.asarray(picture)))
     factor = side / max(picture.size)
     size = tuple(max(1, round(length * factor)) for length in picture.size)
-    # Small images stay blocky: smoothing them would show detail that the model never saw.
+    # Nearest neighbour for small images: smoothing would show detail that the model never saw.
     return np.asarray(picture.resize(size, Image.Resampling.LANCZOS if factor < 1 else Image.Resampling.NEAREST))
 
 
-def of_dataset(
-    dataset: str, image: str, side: int = SIDE, variant: "Variant | None" = None
-) -> "np.ndarray | None":  # fmt: skip
+def of_dataset(dataset: str, image: str, side: int = SIDE, variant: "Variant | None" = None) -> "np.ndarray | None":
     """Read an image of a dataset as `load` does."""
     return load(paths.raw_dir(dataset) / image, side, variant)
 
@@ -71,7 +69,7 @@ def of_datasets(
 
 
 def variant_of(config: dict[str, Any]) -> "Variant | None":
-    """Return the dataset variant in the configuration of a run; None for plain RGB, and for runs from before variants.
+    """Return the dataset variant in the configuration of a run; None for plain RGB and in older runs.
 
     Raises:
         LeukoBenchError: there is no such variant.
@@ -91,12 +89,12 @@ def variant_of(config: dict[str, Any]) -> "Variant | None":
 
 
 def seen_as(variant: "Variant | None") -> str:
-    """Return the words that say in which variant a model saw the images; "" for plain RGB."""
+    """Return the part of a subtitle that names the variant of the images; "" for plain RGB."""
     return f", seen as {variant.label}" if variant else ""
 
 
-def show(axes: "Axes", pixels: "np.ndarray | None", missing: str = "image not\nat hand") -> None:
-    """Draw an image without ticks, or the words that say why there is none."""
+def show(axes: "Axes", pixels: "np.ndarray | None", missing: str = "image not\navailable") -> None:
+    """Draw an image without ticks, or a text where it is not available."""
     axes.set_xticks([])
     axes.set_yticks([])
     for spine in axes.spines.values():
@@ -110,11 +108,11 @@ def show(axes: "Axes", pixels: "np.ndarray | None", missing: str = "image not\na
 
 
 def sheet(thumbnails: Sequence[Thumbnail | None], title: str, about: str, columns: int = 6) -> "Figure":
-    """Draw thumbnails with their captions, row by row; None leaves a place empty."""
+    """Draw thumbnails with their captions, row by row; None leaves a cell empty."""
     rows, columns = style.grid(len(thumbnails), columns)
     lines = max((t.caption.count("\n") + 1 for t in thumbnails if t), default=1)
-    figure = style.new(max(6, 1.75 * columns), 0.9 + rows * (1.65 + 0.17 * lines))
-    with style.look():
+    figure = style.new_figure(max(6, 1.75 * columns), 0.9 + rows * (1.65 + 0.17 * lines))
+    with style.applied():
         cells = figure.subplots(rows, columns, squeeze=False).flat
         for axes, thumbnail in zip_longest(cells, thumbnails):
             if thumbnail is None:
@@ -122,5 +120,5 @@ def sheet(thumbnails: Sequence[Thumbnail | None], title: str, about: str, column
                 continue
             show(axes, thumbnail.pixels)
             axes.set_title(thumbnail.caption, fontsize=8, color=thumbnail.colour, fontweight="normal")
-    style.head(figure, title, about)
+    style.set_heading(figure, title, about)
     return figure

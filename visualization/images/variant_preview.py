@@ -1,4 +1,4 @@
-"""Dataset variants beside the images they are made from."""
+"""Dataset variants next to the original images."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,20 +17,20 @@ SIDE = 168  # pixels of an image's longer side: large enough to see the edge of 
 
 @dataclass(frozen=True)
 class Example:
-    """One row of a sheet: (h, w, 3) uint8 RGB pixels, and its caption: the first line beside it, the rest below."""
+    """One row of a sheet: (h, w, 3) uint8 RGB pixels, and a caption: the first line beside it, the rest below."""
 
     pixels: "np.ndarray"
     caption: str
 
 
 def variant_sheet(examples: Sequence[Example], variants: Sequence[Variant], title: str, about: str) -> "Figure":
-    """Draw a row an image: as it is, then in each variant, made at the image's own size and shown smaller.
+    """Draw one row for each image: the original, then each variant, computed at full size and shown smaller.
 
     Raises:
         LeukoBenchError: a stain normalisation has no reference.
     """
-    figure = style.new(max(5, 1.5 * (len(variants) + 1) + 0.4), 1.62 * len(examples) + 1.0)
-    with style.look():
+    figure = style.new_figure(max(5, 1.5 * (len(variants) + 1) + 0.4), 1.62 * len(examples) + 1.0)
+    with style.applied():
         for k, (axes_row, example) in enumerate(
             zip(figure.subplots(len(examples), len(variants) + 1, squeeze=False), examples, strict=True)
         ):
@@ -41,7 +41,7 @@ def variant_sheet(examples: Sequence[Example], variants: Sequence[Variant], titl
             first, _, rest = example.caption.partition("\n")
             axes_row[0].set_ylabel(style.wrap(first, 14), fontsize=10)
             axes_row[0].set_xlabel(rest, fontsize=7, labelpad=2)
-    style.head(figure, title, about)
+    style.set_heading(figure, title, about)
     return figure
 
 

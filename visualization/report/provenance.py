@@ -1,4 +1,4 @@
-"""What the report says beside its tables and figures: settings, commands, origin of the images, what is missing."""
+"""Provenance in the report: settings, commands, origin of the images, missing parts."""
 
 import shlex
 from collections.abc import Sequence
@@ -15,23 +15,20 @@ from utils.runs.records import identity, recipe
 from utils.runs.run_folder import HEATMAPS, Run
 from utils.tables import hyperparameters
 from utils.tables.table import Table
-from utils.text import MISSING
+from utils.text import MISSING, dotted
 from visualization import compared_runs as members
 from visualization.images import heatmap_overlay
 from visualization.report import validity_sections
 
-HIDDEN = frozenset({"started", "test_identity", "model", "classes"})  # said elsewhere, or different in every run
-GIVEN = frozenset({"model", "dataset", "seed", "classes", "initialisation", "flavour"})  # no --set says these
+HIDDEN = frozenset({"started", "test_identity", "model", "classes"})  # shown elsewhere, or different in every run
+GIVEN = frozenset({"model", "dataset", "seed", "classes", "initialisation", "flavour"})  # not given by --set
 
 
 def settings(comparison: Comparison) -> list[Table]:
-    """Return configuration and machine of every run: hyper-parameters in words, then all else.
-
-    Of that, what differs stands beside each other, and once what all share.
-    """
+    """Return configuration and machine of every run: hyperparameters, other settings that differ, shared ones."""
     subjects = members.subjects(comparison)
     columns = [
-        {key: value for key, value in _flat(s.run.config() | _environment(s.run)).items() if not _said(key)}
+        {key: value for key, value in dotted(s.run.config() | s.run.environment()).items() if not _shown(key)}
         for s in subjects
     ]
     names = sorted({name for column in columns for name in column})
@@ -47,23 +44,9 @@ def settings(comparison: Comparison) -> list[Table]:
     return [*first, Table("Other settings that differ", heads, other, frozenset(range(len(heads)))), shared]
 
 
-def _said(field: str) -> bool:
-    """Say whether the hyper-parameters say a field already; of a variant's reference they do not."""
-    return field.partition(".")[0] in hyperparameters.SAID and field != "variant.reference"
-
-
-def _environment(run: Run) -> dict[str, Any]:
-    return {key: value for key, value in run.environment().items() if key not in HIDDEN}
-
-
-def _flat(values: dict[str, Any], above: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        if isinstance(value, dict):
-            flat |= _flat(value, f"{above}{key}.")
-        elif above or key not in HIDDEN:
-            flat[f"{above}{key}"] = value
-    return flat
+def _shown(field: str) -> bool:
+    """Return whether a field is shown elsewhere; the hyperparameters do not show a variant's reference."""
+    return field in HIDDEN or (field.partition(".")[0] in hyperparameters.SAID and field != "variant.reference")
 
 
 def _text(value: Any) -> str:
@@ -75,35 +58,35 @@ def _text(value: Any) -> str:
 
 
 def missing(comparison: Comparison, root: Path) -> list[str]:
-    """Return one sentence for each thing that the page would hold if the runs, or their root, held it."""
+    """Return one sentence for each part of the report whose input is missing."""
     found = []
     subjects = members.subjects(comparison)
     if len(subjects) == 1:
-        found.append("Only one run: there is nothing to compare it with.")
+        found.append("Only one run: no comparison.")
     if not comparison.seeds:
         found.append(
             "Only one seed of each model is shown; --all-seeds adds the others."
             if _other_seeds(comparison, root)
-            else "No model was trained with several seeds on this test set: what of a difference is luck is unknown."
+            else "No model was trained with several seeds on this test set: the variation between seeds is unknown."
         )
     for subject in subjects:
         if not subject.run.file(HEATMAPS).is_file():
             found.append(f"{subject.name} is not explained: python run_guide.py explain {subject.run.id}")
     found += _unmeasured(comparison, root)
     if members.manifest_of(comparison) is None:
-        found.append("The manifest of the split is not beside the runs, so the data are not drawn.")
+        found.append("The manifest of the split is missing: no figures of the data.")
     if not paths.raw_dir(comparison.dataset).is_dir():
         found.append(
-            f"The images of '{comparison.dataset}' are not at hand: no samples, mistakes or heatmaps are drawn."
+            f"The images of '{comparison.dataset}' are not available: no figures of samples, mistakes or heatmaps."
         )
     empty = [row["class"] for row in subjects[0].per_class if not row["support"]]
     if empty:
-        found.append(f"No test image of: {', '.join(empty)}. Their scores are not defined.")
+        found.append(f"No test image of: {', '.join(empty)}. The scores of these classes are undefined.")
     return found
 
 
 def _unmeasured(comparison: Comparison, root: Path) -> list[str]:
-    """Return one sentence for each split of the runs without shortcut baselines, with what measures them."""
+    """Return one sentence for each split without shortcut baselines, with the command that measures them."""
     said = []
     for run in comparison.runs:
         manifest, split = validity_sections.split_of(run)
@@ -125,19 +108,19 @@ def _other_seeds(comparison: Comparison, root: Path) -> list[Run]:
             mark, seed = recipe(run.config()), run.config().get("seed")
             if mark in recipes and (mark, seed) not in wanted and identity(run) == comparison.test_identity:
                 found.append(run)
-        except LeukoBenchError:  # a damaged run is said elsewhere
+        except LeukoBenchError:  # a damaged run is reported elsewhere
             continue
     return found
 
 
 def commands(comparison: Comparison, root: Path) -> list[str]:
-    """Return the commands that make the runs of this part and this page again."""
+    """Return the commands that reproduce the runs of this part and the report."""
     place = _place(root)
     train = []
     for run in comparison.runs:
         config = run.config()
-        settings = {k: v for k, v in config.items() if k not in GIVEN}
-        given = [f"{name}={_value(value)}" for name, value in _plain(settings).items()]
+        settings = dotted({key: value for key, value in config.items() if key not in GIVEN})
+        given = [f"{name}={_value(value)}" for name, value in settings.items() if value not in ("", None)]
         words = ["train", run.model, "--dataset", config["dataset"], "--seed", str(config["seed"])]
         words += [word for text in given for word in ("--set", text)]
         train.append(shlex.join(["python", "run_guide.py", *words, *place]))
@@ -152,7 +135,7 @@ def commands(comparison: Comparison, root: Path) -> list[str]:
 
 
 def _methods(run: Run) -> list[list[str]]:
-    """Return the options of each `explain` that the heatmaps of a run come from."""
+    """Return the options of each `explain` command behind the heatmaps of a run."""
     if not run.file(HEATMAPS).is_file():
         return []
     try:
@@ -163,20 +146,12 @@ def _methods(run: Run) -> list[list[str]]:
     return [[] if method == usual else ["--method", method] for method in methods]
 
 
-def _plain(settings: dict[str, Any]) -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for name, value in settings.items():
-        inner = _plain(value) if isinstance(value, dict) else None
-        flat |= {name: value} if inner is None else {f"{name}.{key}": v for key, v in inner.items()}
-    return {name: value for name, value in flat.items() if value not in ("", None)}
-
-
 def _value(value: Any) -> str:
     return value if isinstance(value, str) else files.compact(value)
 
 
 def _place(root: Path) -> list[str]:
-    """Return the --root option: none for the usual place, never a path of this machine."""
+    """Return the --root option: none for the default folder, never an absolute path."""
     root = Path(root).resolve()
     if root == paths.runs_dir().resolve():
         return []
@@ -185,7 +160,7 @@ def _place(root: Path) -> list[str]:
 
 
 def origin(dataset: str) -> str:
-    """Return where the images come from, as far as the dataset's folder says it."""
+    """Return the source of the images from dataset.json; "" where it is unknown."""
     try:
         about = files.read_json(paths.raw_dir(dataset) / "dataset.json")
     except LeukoBenchError:
@@ -193,14 +168,12 @@ def origin(dataset: str) -> str:
     if not isinstance(about, dict):
         return ""
     if about.get("synthetic"):
-        return (
-            "The images are synthetic: drawn by a program, of no patient. Scores on them say nothing about real smears."
-        )
+        return "The images are synthetic, drawn by a program. Scores on them do not transfer to real smears."
     source = about.get("source")
     return f"Source of the images: {source}" if source and source != dataset else ""
 
 
 def citation(groups: Sequence[Comparison]) -> str:
-    """Return the citation of the ALL dataset where a comparison has its classes."""
+    """Return the citation of the ALL dataset if a comparison has its classes; otherwise ""."""
     ours = any(set(group.runs[0].config()["classes"]) == set(known.PUBLISHED) for group in groups)
     return known.CITATION if ours else ""

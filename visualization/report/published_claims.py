@@ -1,8 +1,8 @@
-"""What others claim for such images: context, measured elsewhere, never in one table with results of this project.
+"""Published results of others on these images: context, never in one table with results of this project.
 
-`published.csv` holds one claim a row, as its source states it: model, dataset, metric, claimed (the figure as text),
-subset (that it was measured on), split, images, preprocessing, source (author, title, place), link, remark. A claim
-without a source that can be named is not listed.
+`published.csv` holds one claim per row, as stated by its source: model, dataset, metric, claimed (the value as text),
+subset, split, images, preprocessing, source (author, title, publication), link, remark. Claims without a citable
+source are not listed.
 """
 
 from collections.abc import Mapping
@@ -38,7 +38,7 @@ def claims() -> list[dict[str, str]]:
 
 
 def concerns(comparison: Comparison) -> bool:
-    """Say whether the claims are about the images of a comparison: those of the ALL dataset, by name or by counts.
+    """Return whether a comparison is on the ALL dataset, by its name or by its image counts.
 
     Raises:
         LeukoBenchError: a run lost its configuration, or its manifest is damaged.
@@ -50,7 +50,7 @@ def concerns(comparison: Comparison) -> bool:
 
 
 def short_table() -> Table:
-    """Return claim and protocol, narrow enough for 80 columns; `sources` says where each comes from."""
+    """Return claims and protocols in 80 columns; see `sources` for the references."""
     rows = [
         [str(k), *(_wrap(text, width) for text, width in zip(_short(claim), (16, 10, 38), strict=True))]
         for k, claim in enumerate(claims(), 1)
@@ -59,7 +59,7 @@ def short_table() -> Table:
 
 
 def sources() -> list[str]:
-    """Return one numbered line a claim: source, link and remark."""
+    """Return one numbered line for each claim: source, link and remark."""
     return [
         f"{k}. " + ". ".join(text for text in (claim["source"], claim["link"], claim["remark"]) if text) + "."
         for k, claim in enumerate(claims(), 1)
@@ -67,7 +67,7 @@ def sources() -> list[str]:
 
 
 def table() -> Table:
-    """Return every claim with all that its source says about it; a dash where it says nothing."""
+    """Return every claim with all its fields; a dash where the source states nothing."""
     heads = tuple(name.capitalize() for name in COLUMNS)
     rows = [[_stated(claim[name]) for name in COLUMNS] for claim in claims()]
     return Table(TITLE, heads, rows, frozenset(range(len(heads))))

@@ -1,4 +1,4 @@
-"""The report: one HTML page that holds everything, needs nothing else, and says what is missing."""
+"""The report: one self-contained HTML page with all results, and a list of what is missing."""
 
 import base64
 import io
@@ -28,10 +28,10 @@ from visualization.report import published_claims, validity_sections
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-FRONT = "Which of them read the cells?"
+FRONT = "Leaderboard"
 QUALITY = 85  # of photographs, 0-100
 TEMPLATE = Path(__file__).with_name("report.html")
-IN_SETTINGS = ("hyperparameters",)  # views that stand with the settings
+IN_SETTINGS = ("hyperparameters",)  # views shown in the section of settings
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Section:
 
 @dataclass(frozen=True)
 class Part:
-    """Everything the page says about one test set."""
+    """All results on one test set."""
 
     anchor: str
     title: str
@@ -70,7 +70,7 @@ class Part:
 
 @dataclass(frozen=True)
 class _Ranked:
-    """The leaderboard that stands at the front: its rows, and its tables with those of the recipes."""
+    """Rows of the leaderboard, and its tables with those of the recipes."""
 
     rows: list[dict[str, Any]]
     tables: list[Table]
@@ -80,10 +80,10 @@ def write_report(comparisons: Sequence[Comparison], path: Path, root: Path, base
     """Write comparisons as one self-contained HTML page and return its path; the same runs give the same bytes.
 
     Args:
-        comparisons: of all runs; each stands in a part of its own.
+        comparisons: one for each test set; each has its own part.
         path: HTML file to write.
-        root: folder of the runs, for the commands that the page shows.
-        baseline: name of the run that the best is held against.
+        root: folder of the runs, for the commands in the report.
+        baseline: name of the run that the best one is compared with.
 
     Raises:
         LeukoBenchError: a run is damaged, or the file cannot be written.
@@ -91,7 +91,7 @@ def write_report(comparisons: Sequence[Comparison], path: Path, root: Path, base
     from jinja2 import Environment, FileSystemLoader
 
     parts = [_part(group, f"set{k}", root, baseline) for k, group in enumerate(comparisons, 1)]
-    # Claims of others stand once, after all that is measured, and only beside results on the same images.
+    # Published claims come once, after all measured results, and only with results on the same images.
     claims = (
         (published_claims.TITLE, published_claims.NOTE, published_claims.table())
         if any(map(published_claims.concerns, comparisons))
@@ -102,16 +102,20 @@ def write_report(comparisons: Sequence[Comparison], path: Path, root: Path, base
     template = environment.get_template(TEMPLATE.name)
     ranked = _ranked(comparisons)
     page = template.render(
-        front=_front(ranked), meaning=leaderboard_tables.sentences(ranked.rows),
-        unmeasured=leaderboard_tables.missing(ranked.rows), parts=parts, notice=style.NOTICE,
-        citation=notes.citation(comparisons), published=claims,
-    )  # fmt: skip
+        front=_front(ranked),
+        meaning=leaderboard_tables.sentences(ranked.rows),
+        unmeasured=leaderboard_tables.missing(ranked.rows),
+        parts=parts,
+        notice=style.NOTICE,
+        citation=notes.citation(comparisons),
+        published=claims,
+    )
     files.write_text(path, "\n".join(line.rstrip() for line in page.splitlines() if line.strip()) + "\n")
     return path
 
 
 def _front(ranked: _Ranked) -> Section:
-    """Return the leaderboard as the page's first section, a figure for each dataset."""
+    """Return the leaderboard as the first section, with a figure for each dataset."""
     section = Section("leaderboard", FRONT, tables=ranked.tables)
     for k, dataset in enumerate(dict.fromkeys(row["dataset"] for row in ranked.rows), 1):
         figure = leaderboard.figure([row for row in ranked.rows if row["dataset"] == dataset])
@@ -126,7 +130,7 @@ def _picture(anchor: str, title: str, words: str, figure: "Figure") -> Picture:
 
 
 def _webp(figure: "Figure") -> bytes:
-    """Return a figure as WebP bytes: what shows photographs loses a little, all other figures nothing."""
+    """Return a figure as WebP bytes: lossy for photographs, lossless for other figures."""
     from PIL import Image
 
     drawn, packed = Image.open(io.BytesIO(style.png(figure))), io.BytesIO()
@@ -136,7 +140,7 @@ def _webp(figure: "Figure") -> bytes:
 
 
 def _add(section: Section, drawing: figures.Drawing, anchor: str, missing: list[str]) -> None:
-    """Draw a figure into a section; say what is missing where it cannot be drawn."""
+    """Draw a figure into a section; note the reason where it cannot be drawn."""
     try:
         figure = drawing.draw()
     except LeukoBenchError as error:
@@ -165,20 +169,27 @@ def _part(comparison: Comparison, anchor: str, root: Path, baseline: str) -> Par
     by_title = {title: section for title, section in by_title.items() if section.pictures}
     if images := _images(comparison):
         by_title.setdefault("Data", Section(f"{anchor}-data", "Data")).tables += images
-    settings = Section(f"{anchor}-settings", "Settings of each run", ["config.json and environment.json of the runs."])
+    settings = Section(
+        f"{anchor}-settings", "Settings of each run", ["From config.json and environment.json of the runs."]
+    )
     settings.tables = notes.settings(comparison)
     sections += [*by_title.values(), settings]
     return Part(
-        anchor, comparison.title, views.about(comparison), sections, missing, notes.commands(comparison, root),
+        anchor,
+        comparison.title,
+        views.about(comparison),
+        sections,
+        missing,
+        notes.commands(comparison, root),
         notes.origin(comparison.dataset),
-    )  # fmt: skip
+    )
 
 
 def _ranked(comparisons: Sequence[Comparison]) -> _Ranked:
-    """Return the leaderboard of the datasets of comparisons: every finished run beside theirs counts.
+    """Return the leaderboard of the comparisons' datasets, over every finished run of their roots.
 
     Raises:
-        LeukoBenchError: what a run holds beside its predictions is damaged.
+        LeukoBenchError: a result file of a run is damaged.
     """
     roots = sorted({run.root for comparison in comparisons for run in comparison.runs})
     datasets = {comparison.dataset for comparison in comparisons}
@@ -188,13 +199,13 @@ def _ranked(comparisons: Sequence[Comparison]) -> _Ranked:
 
 
 def _measured(views: dict[str, list[Table]]) -> list[Table]:
-    """Return the tables of a comparison's views that no other section of the page shows."""
+    """Return the tables of a comparison's views that no other section shows."""
     elsewhere = (*IN_SETTINGS, *validity_sections.VIEWS)
     return [table for name, tables in views.items() if name not in elsewhere for table in tables]
 
 
 def _images(comparison: Comparison) -> list[Table]:
-    """Return images by class and subset from the manifest; nothing where it is not at hand."""
+    """Return images by class and subset from the manifest; [] where it is missing."""
     path = members.manifest_of(comparison)
     if path is None:
         return []
@@ -208,4 +219,4 @@ def _images(comparison: Comparison) -> list[Table]:
     shares = list(display.shares.values())
     rows.append(["All", *(f"{n:,}" for n in shares), f"{total:,}", "100.0"])
     rows.append(["% of all", *(f"{100 * n / total:.1f}" for n in shares), "100.0", ""])
-    return [Table("Images by class and subset, counted", ("Class", *names, "All", "% of all"), rows)]
+    return [Table("Number of images by class and subset", ("Class", *names, "All", "% of all"), rows)]

@@ -1,4 +1,4 @@
-"""What the report asks before it shows any score: the audit of the images, stress, chance, confidence, heatmaps."""
+"""Validity sections of the report: audit of the images, stress test, significance, confidence, heatmaps."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -19,27 +19,27 @@ from visualization.compared_runs import Subject
 from visualization.displays import audit, faithfulness, reliability, risk_coverage, stress
 from visualization.report.figure_catalogue import Drawing
 
-AUDIT, STRESS, CHANCE = "Audit of the images", "Under stress", "Is the difference more than chance?"
-CONFIDENCE, HEATMAPS = "Confidence", "Are the heatmaps worth anything?"
-# Views of a comparison that stand in these sections; all others are the report's tables.
+AUDIT, STRESS, CHANCE = "Audit of the images", "Stress test", "Significance of the differences"
+CONFIDENCE, HEATMAPS = "Confidence", "Faithfulness of the heatmaps"
+# Views of a comparison shown in these sections; all others are in the section of tables.
 OF_CHANCE, OF_CONFIDENCE, OF_STRESS = ("significance", "pairs", "intervals"), ("calibration",), ("stress",)
-FIGURES = ("significance", "stress")  # of a comparison, that stand in these sections
-LADDER = (
-    "Each mark is a baseline that needs no network: how often it names the class from so little. Squares are given no "
-    "stained cell; circles are given the whole image, and keep only its colours or a thumbnail of 16 x 16 pixels."
+FIGURES = ("significance", "stress")  # figures of a comparison shown in these sections
+BASELINES = (
+    "Each marker is a baseline without a network. Squares see no stained cell; circles see the whole image, but only "
+    "its colours or a thumbnail of 16 x 16 pixels."
 )
-GROUPS = "Each bar is a group of images, of one patient or of one stain and light; the colours are its classes."
+GROUPS = "Each bar is a group of images of one patient, or of similar stain and light; colours are classes."
 VIEWS = (*OF_CHANCE, *OF_CONFIDENCE, *OF_STRESS)
 
 
 @dataclass(frozen=True)
 class Topic:
-    """One question, with what answers it.
+    """One section: a question with its answer.
 
     Attributes:
-        title: of its section.
-        words: what is asked and how to read the answer, paragraphs.
-        tables, drawings: the answer; a topic without any is not shown.
+        title: of the section.
+        words: paragraphs with the question and how to read the answer.
+        tables, drawings: the answer; a topic without both is not shown.
     """
 
     title: str
@@ -49,12 +49,12 @@ class Topic:
 
 
 def topics(comparison: Comparison, views: dict[str, list[Table]], drawings: Sequence[Drawing] = ()) -> list[Topic]:
-    """Return the topics that files of the runs, or of their root, have something for.
+    """Return the topics for which the runs or their root hold files.
 
     Args:
         comparison: of runs with the same test images.
-        views: its tables by the names of `comparison_tables.VIEWS`.
-        drawings: its figures, of which those of FIGURES stand here.
+        views: its tables by the names of `comparison_views.VIEWS`.
+        drawings: its figures; those of FIGURES are shown here.
 
     Raises:
         LeukoBenchError: one of the files is damaged; the line names it.
@@ -75,31 +75,33 @@ def _tables(views: dict[str, list[Table]], names: Sequence[str]) -> list[Table]:
 
 
 def _audit(comparison: Comparison) -> Topic:
-    """Return the shortcut baselines of the runs' own splits, and what an audit found of one of these splits."""
-    asked = "Can the class be told without the shape of a single cell? Then a network may do the same, and its "
+    """Return the shortcut baselines of the runs' splits, and the audit of one of these splits."""
+    asked = "If the class can be predicted without the shape of any cell, a network may do the same, and its "
     words, tables, drawings = [], [], []
     splits = sorted({(run.root, *split_of(run)) for run in comparison.runs})
     for root, manifest, split in splits:
         audited = audits.read(root, comparison.dataset)
-        if audited and audited.manifest != manifest:  # what it counted of its split is not true of this one
-            counted = "Copies, overlapping fields and groups of images were counted on split"
+        if audited and audited.manifest != manifest:  # its counts are of another split
+            counted = "Copies, overlapping fields and image groups were counted on split"
             words.append(f"{counted} {audited.split}, not on this one.")
             audited = None
-        rungs = shortcuts_file.read(root, manifest) or (audited.ladder if audited else [])
-        if rungs:
+        baselines = shortcuts_file.read(root, manifest) or (audited.ladder if audited else [])
+        if baselines:
             about = f"split {split}" + (f" ({manifest[:8]})" if len(splits) > 1 else "")
-            said = shortcuts_tables.verdict(rungs).sentences
+            said = shortcuts_tables.verdict(baselines).sentences
             words += said if len(splits) == 1 else [f"{about.capitalize()}. {' '.join(said)}"]
-            tables.append(shortcuts_tables.table(rungs, f"Shortcut baselines, {about}"))
-            drawn = partial(audit.ladder, rungs, comparison.dataset, split)
+            tables.append(shortcuts_tables.table(baselines, f"Shortcut baselines, {about}"))
+            drawn = partial(audit.shortcuts_figure, baselines, comparison.dataset, split)
             drawings.append(
-                Drawing(f"audit-ladder-{manifest}", AUDIT, f"Ladder of the shortcuts, {about}", LADDER, drawn)
+                Drawing(
+                    f"audit-ladder-{manifest}", AUDIT, f"Accuracy of the shortcut baselines, {about}", BASELINES, drawn
+                )
             )
         if audited:
             words += audit_tables.sentences(audited)[len(audited.verdict.sentences) :]
             tables += [audit_tables.leaks(audited), audit_tables.groups(audited)]
-            drawn = partial(audit.groups, audited)
-            drawings.append(Drawing(f"audit-groups-{manifest}", AUDIT, "Groups of images", GROUPS, drawn))
+            drawn = partial(audit.groups_figure, audited)
+            drawings.append(Drawing(f"audit-groups-{manifest}", AUDIT, "Image groups", GROUPS, drawn))
     return Topic(AUDIT, list(dict.fromkeys([f"{asked}accuracy proves nothing.", *words])), tables, drawings)
 
 
@@ -115,13 +117,16 @@ def _stress(subjects: Sequence[Subject], tables: list[Table], compared: list[Dra
         said = " ".join(stress_tables.sentences(subject.run, stress_file.read(subject.run)))
         drawings.append(
             Drawing(
-                f"stress-{style.slug(subject.name)}", STRESS, f"{subject.name} under stress", said,
+                f"stress-{style.slug(subject.name)}",
+                STRESS,
+                f"Stress test of {subject.name}",
+                said,
                 partial(stress.figure, subject.run, subject.name),
             )
-        )  # fmt: skip
+        )
     asked = (
-        "The same test images, changed in ways that leave the cells as they are: another stain, no colour, blur. "
-        "Whoever reads the cells should answer as before. Cells removed is the control, where a low accuracy is right."
+        "The same test images, perturbed without changing the cells: another stain, no colour, blur. A model that uses "
+        "the cells should keep its answers. Cells removed is the control, where the accuracy should be low."
     )
     return Topic(STRESS, [asked], tables, drawings)
 
@@ -129,26 +134,31 @@ def _stress(subjects: Sequence[Subject], tables: list[Table], compared: list[Dra
 def _confidence(subjects: Sequence[Subject], tables: list[Table]) -> Topic:
     drawings = [each for subject in subjects for each in _of_confidence(subject)]
     asked = (
-        "When a model says 90 %, is it right nine times of ten? And how often is it right if it answers only when sure?"
+        "Calibration: is a model that gives 90 % correct nine times in ten? Selective prediction: how often is it "
+        "correct if it answers only when confident?"
     )
     return Topic(CONFIDENCE, [asked], tables, drawings)
 
 
 def _of_confidence(subject: Subject) -> Iterator[Drawing]:
-    """Return the figures of a run that was calibrated: every run would be too many for the page."""
+    """Return the figures of a run with calibration.json; figures of every run would be too many."""
     if not subject.run.file(calibration_file.FILE).is_file():
         return
     found = calibration_file.measure(subject.run)
     yield Drawing(
-        f"reliability-{style.slug(subject.name)}", CONFIDENCE, f"{subject.name}: can its confidence be believed?",
-        "On the diagonal the model is right as often as it says.",
+        f"reliability-{style.slug(subject.name)}",
+        CONFIDENCE,
+        f"{subject.name}: reliability",
+        "On the diagonal the accuracy equals the confidence.",
         partial(reliability.draw, subject.run, found["temperature"]),
-    )  # fmt: skip
+    )
     yield Drawing(
-        f"risk-{style.slug(subject.name)}", CONFIDENCE, f"{subject.name}: answering only where it is sure",
-        "To the left it answers few images, the surest; up is the share of these answers that is wrong.",
+        f"risk-{style.slug(subject.name)}",
+        CONFIDENCE,
+        f"{subject.name}: selective prediction",
+        "Left: few images are answered, the most confident ones. Up: the share of wrong answers among them.",
         partial(risk_coverage.draw, subject.run, found["selective"]),
-    )  # fmt: skip
+    )
 
 
 def _heatmaps(subjects: Sequence[Subject]) -> Topic:
@@ -161,12 +171,15 @@ def _heatmaps(subjects: Sequence[Subject]) -> Topic:
             tables.append(faithfulness_tables.table(rows, f"Heatmaps of {subject.name}"))
             drawings.append(
                 Drawing(
-                    f"faithfulness-{style.slug(subject.name)}", HEATMAPS, f"Faithfulness of {subject.name}'s heatmaps",
-                    said, partial(faithfulness.figure, subject.run),
+                    f"faithfulness-{style.slug(subject.name)}",
+                    HEATMAPS,
+                    f"Faithfulness of {subject.name}'s heatmaps",
+                    said,
+                    partial(faithfulness.figure, subject.run),
                 )
-            )  # fmt: skip
+            )
     asked = (
-        "A heatmap is a claim about what the answer rests on. Here the claim is tried: does the answer go when the "
-        "marked places go, and does the map change when the network forgets what it learned?"
+        "Tests of the heatmaps: does the probability fall when the highlighted pixels are removed, and does the map "
+        "change when the weights are randomised?"
     )
     return Topic(HEATMAPS, [asked], tables, drawings)

@@ -1,4 +1,4 @@
-"""How much memory uploads and their pixels may take at one time."""
+"""Limits of the memory for uploads and for decoded images."""
 
 import asyncio
 from collections.abc import Iterator
@@ -9,14 +9,14 @@ from webapp.http.problem_responses import Problem
 
 
 class Budget:
-    """Bytes of all uploads that are in memory at one time."""
+    """Memory budget of all uploads, in bytes; an upload beyond it is refused."""
 
     def __init__(self, limit: int) -> None:
         self.limit, self.held = limit, 0
 
     @contextmanager
     def share(self) -> "Iterator[Share]":
-        """Yield a share to take bytes from; all of them come back when the block ends."""
+        """Yield a share of the budget; its bytes are released at the end of the block."""
         share = Share(self)
         try:
             yield share
@@ -24,8 +24,8 @@ class Budget:
             self.held -= share.taken
 
 
-class Room:
-    """Memory for decoded images: whoever finds none waits; one image alone always finds it."""
+class PixelMemory:
+    """Memory budget of decoded images; an image beyond it waits, unless it is the only one."""
 
     def __init__(self, limit: int) -> None:
         self.limit, self.held = limit, 0
@@ -33,15 +33,15 @@ class Room:
         self._telling: set[asyncio.Task] = set()
 
     async def take(self, count: int) -> None:
-        """Wait until there is room for so many bytes, and take it."""
+        """Wait until `count` bytes are free, and take them."""
         async with self._freed:
             await self._freed.wait_for(lambda: not self.held or self.held + count <= self.limit)
             self.held += count
 
     def give(self, count: int) -> None:
-        """Give room back."""
+        """Release `count` bytes."""
         self.held -= count
-        task = asyncio.ensure_future(self._tell())  # not awaited: whoever gives may be cancelled at this moment
+        task = asyncio.ensure_future(self._tell())  # not awaited: the caller may be cancelled at this moment
         self._telling.add(task)
         task.add_done_callback(self._telling.discard)
 
@@ -52,16 +52,16 @@ class Room:
 
 @dataclass
 class Share:
-    """What one request holds of the budget."""
+    """Bytes that one request took from the budget."""
 
     budget: Budget
     taken: int = 0
 
     def take(self, count: int) -> None:
-        """Take bytes.
+        """Take `count` bytes.
 
         Raises:
-            Problem: 503, too much is being uploaded at once.
+            Problem: 503, the budget is used up.
         """
         if self.budget.held + count > self.budget.limit:
             raise Problem(503, "Busy", "Too many uploads at once. Try again in a moment.", retry_after=2)

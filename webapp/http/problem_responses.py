@@ -1,4 +1,4 @@
-"""What goes wrong, told to a person: problem+json (RFC 9457) below /api, a page elsewhere; never a traceback."""
+"""Error responses: problem+json (RFC 9457) below /api, a page elsewhere; never a traceback."""
 
 import logging
 from http import HTTPStatus
@@ -12,20 +12,20 @@ from starlette.exceptions import HTTPException
 from utils.errors import LeukoBenchError
 
 API = "/api/"
-ANYWHERE = (401, 421, 503)  # problems of any route: token, foreign host, too busy
-MACHINES = ("/healthz", "/metrics")  # read by programs as well
-FRAGMENT = "x-fragment"  # sent by the pages' own scripts, which show the problem themselves
+ANYWHERE = (401, 421, 503)  # problems of any route: token, wrong host, too busy
+MACHINES = ("/healthz", "/metrics")  # also read by programs
+FRAGMENT = "x-fragment"  # header of the pages' scripts, which show the problem themselves
 _log = logging.getLogger(__name__)
 
 
 class Problem(Exception):
-    """An answer that is an error, with a sentence a person understands.
+    """An error response with a sentence for the user.
 
     Attributes:
-        status: of HTTP, 400 or above.
-        title: the kind of problem, in a few words.
-        detail: what was received, what is valid and what to do.
-        retry_after: seconds after which it is worth asking again; None where it is not.
+        status: HTTP status, 400 or above.
+        title: kind of problem in a few words.
+        detail: the value received, the valid ones and what to do.
+        retry_after: seconds after which a retry may succeed; None where it would not.
     """
 
     def __init__(self, status: int, title: str, detail: str, retry_after: int | None = None) -> None:
@@ -34,7 +34,7 @@ class Problem(Exception):
 
 
 class ProblemBody(BaseModel):
-    """A problem as the API tells it (application/problem+json)."""
+    """Body of an error response of the API (application/problem+json)."""
 
     type: str = "about:blank"
     title: str
@@ -43,14 +43,14 @@ class ProblemBody(BaseModel):
 
 
 def documented(*statuses: int) -> dict[int | str, dict]:
-    """Return the `responses` of a route that may answer with these problems, for its OpenAPI document."""
+    """Return the `responses` of a route for the OpenAPI document, from the statuses of its problems."""
     content = {"application/problem+json": {"schema": ProblemBody.model_json_schema()}}
     told = sorted({*ANYWHERE, *statuses})
     return {status: {"description": HTTPStatus(status).phrase, "content": content} for status in told}
 
 
 def respond(request: Request, problem: Problem) -> Response:
-    """Return a problem as the client reads it."""
+    """Return a problem in the format that the client accepts."""
     if request.url.path.startswith((API, *MACHINES)) or FRAGMENT in request.headers:
         body = ProblemBody(title=problem.title, status=problem.status, detail=problem.detail).model_dump()
         response: Response = JSONResponse(body, problem.status, media_type="application/problem+json")
@@ -65,29 +65,29 @@ def respond(request: Request, problem: Problem) -> Response:
 
 
 def defect(request: Request, error: Exception) -> Response:
-    """Log an error that nobody expected, and return the problem that the client reads."""
+    """Log an unexpected error, and return it as a problem with status 500."""
     _log.error("Defect at %s", request.url.path, exc_info=error)
-    return respond(request, Problem(500, "Internal error", "The server made a mistake; its log says which."))
+    return respond(request, Problem(500, "Internal error", "The server failed; see its log."))
 
 
 def install(app: FastAPI) -> None:
-    """Make every expected error of a route a problem; what is left is for `defect`."""
+    """Turn every expected error of a route into a problem; `defect` handles the others."""
 
     async def known(request: Request, error: Problem) -> Response:
         return respond(request, error)
 
     async def expected(request: Request, error: LeukoBenchError) -> Response:
-        # What only the person at the server can mend; its words may name folders, so they go to the log alone.
+        # Only the server's operator can fix it. The text may name folders, so it is only logged.
         _log.warning("%s: %s", request.url.path, error)
         return respond(
-            request, Problem(404, "Not to be had", "What this page needs is missing or damaged on the server.")
+            request, Problem(404, "Not available", "A file that this page needs is missing or damaged on the server.")
         )
 
     async def of_http(request: Request, error: HTTPException) -> Response:
         title = HTTPStatus(error.status_code).phrase
         details = {
-            404: f"There is nothing at {request.url.path[:200]}. Begin at the first page.",
-            405: f"{request.method} is not possible at {request.url.path[:200]}; see the Allow header.",
+            404: f"There is no page at {request.url.path[:200]}. Start at the first page.",
+            405: f"{request.method} is not allowed at {request.url.path[:200]}; see the Allow header.",
         }
         response = respond(
             request, Problem(error.status_code, title, details.get(error.status_code, str(error.detail)))

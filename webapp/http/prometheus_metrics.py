@@ -1,4 +1,7 @@
-"""Counts and times for Prometheus, at /metrics."""
+"""Metrics for Prometheus, at /metrics.
+
+prometheus-fastapi-instrumentator would rename the request metrics of docs/web.md.
+"""
 
 from collections.abc import Callable
 from time import perf_counter
@@ -11,24 +14,24 @@ IMAGES = (1, 2, 4, 8, 16, 32)
 
 
 class Meters:
-    """The meters of one server; what a moment shows (queues, memory) is asked for when they are read."""
+    """The metrics of one server; gauges (queues, memory) are computed when they are read."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         own = {"registry": self.registry, "namespace": "leukobench"}
-        self.requests = Counter("requests", "Requests answered.", ("route", "method", "status"), **own)
-        self.seconds = Histogram("request_seconds", "Time to the answer.", ("route",), buckets=SECONDS, **own)
-        self.images = Counter("images", "Images asked about, by what became of them.", ("outcome",), **own)
-        self.answers = Counter("answers", "Answers of single models.", ("outcome",), **own)
-        self.batches = Histogram("batch_images", "Images that went to the models at once.", buckets=IMAGES, **own)
+        self.requests = Counter("requests", "Answered requests.", ("route", "method", "status"), **own)
+        self.seconds = Histogram("request_seconds", "Response time in seconds.", ("route",), buckets=SECONDS, **own)
+        self.images = Counter("images", "Uploaded images by outcome.", ("outcome",), **own)
+        self.answers = Counter("answers", "Answers of models by outcome.", ("outcome",), **own)
+        self.batches = Histogram("batch_images", "Images in one batch of the models.", buckets=IMAGES, **own)
         self._gauge = lambda name, words: Gauge(name, words, **own)
 
     def watch(self, name: str, words: str, read: Callable[[], float]) -> None:
-        """Show a value that is read whenever the meters are."""
+        """Add a gauge whose value is computed when the metrics are read."""
         self._gauge(name, words).set_function(read)
 
     def count(self, scope: Scope, status: int, seconds: float) -> None:
-        """Count one request under its route's pattern, never under the path that was sent."""
+        """Count one request under the pattern of its route, not under the path it sent."""
         route = getattr(scope.get("route"), "path", "none")
         method = scope["method"] if scope["method"] in ("GET", "HEAD", "POST") else "other"
         self.requests.labels(route, method, status).inc()
@@ -36,7 +39,7 @@ class Meters:
 
 
 class Metered:
-    """Counts and times every request (ASGI)."""
+    """Count and time every request (ASGI middleware)."""
 
     def __init__(self, app: ASGIApp, meters: Meters) -> None:
         self.app, self.meters = app, meters

@@ -1,4 +1,4 @@
-"""Who may ask, and what browsers are told: token, Host and Origin, headers. One ASGI layer around everything."""
+"""Access control and security headers of every response: token, Host and Origin. One ASGI middleware."""
 
 import base64
 import binascii
@@ -24,23 +24,22 @@ HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
 }
-OF_IMAGES = (
-    "default-src 'none'; img-src 'self'; style-src 'unsafe-inline'; frame-ancestors 'none'"  # browsers style them
-)
-STORED = "private, max-age=300"  # of what lies in static/; all else is never kept by a browser
-MOST = 256  # requests in work at one time
-OPEN = ("/healthz",)  # asked by supervisors, says nothing of the runs
+# For the image viewers of browsers, which style the image inline.
+OF_IMAGES = "default-src 'none'; img-src 'self'; style-src 'unsafe-inline'; frame-ancestors 'none'"
+STORED = "private, max-age=300"  # for files in static/; browsers do not store other responses
+MOST = 256  # requests at one time
+OPEN = ("/healthz",)  # needs no token: for supervisors, shows nothing of the runs
 
 
 class Guard:
-    """Let in who may ask, and put the security headers on every answer."""
+    """Refuse requests that are not allowed, and add the security headers to every response."""
 
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
         self.app, self.settings, self.served = app, settings, 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request (ASGI)."""
-        if scope["type"] == "websocket":  # nothing here speaks it
+        if scope["type"] == "websocket":  # not supported
             await send({"type": "websocket.close", "code": 1008})
             return
         if scope["type"] != "http":
@@ -71,7 +70,7 @@ class Guard:
             try:
                 await self.app(scope, receive, with_headers)
             except Exception as error:
-                if begun:  # the rest of the answer is lost; uvicorn closes the connection
+                if begun:  # the response has started; uvicorn closes the connection
                     raise
                 await defect(request, error)(scope, receive, with_headers)
             finally:
@@ -85,19 +84,20 @@ class Guard:
     def _refused(self, request: Request) -> Problem | None:
         host = request.headers.get("host", "")
         if self.settings.loopback and not is_loopback(_name(host)):
-            # Another site may have its name lead to this machine (DNS rebinding) and read the answers.
-            return Problem(421, "Wrong host", "This server answers to localhost and 127.0.0.1 alone.")
+            # Another site's name may resolve to this machine (DNS rebinding).
+            return Problem(421, "Wrong host", f"Received the host '{host[:80]}'. Valid: localhost and 127.0.0.1.")
         if self.served >= MOST:
             return Problem(503, "Busy", "Too many requests at once. Try again in a moment.", retry_after=2)
         if self.settings.token and request.url.path not in OPEN and not self._known(request):
             return Problem(
-                401, "Token needed",
+                401,
+                "Token needed",
                 "Send the server's token: as the password your browser asks for (any name), or as the header "
                 "'Authorization: Bearer TOKEN'.",
-            )  # fmt: skip
+            )
         origin = request.headers.get("origin")
         if request.method not in ("GET", "HEAD") and origin is not None and _place(origin) != host:
-            return Problem(403, "Foreign page", "Uploads may come from this server's own pages alone.")
+            return Problem(403, "Foreign page", "Uploads are accepted from this server's own pages only.")
         return None
 
     def _known(self, request: Request) -> bool:
@@ -110,12 +110,12 @@ class Guard:
         elif scheme.lower() != "bearer":
             return False
         else:
-            given = given.encode("latin-1").decode("utf-8", "replace")  # as headers were read
+            given = given.encode("latin-1").decode("utf-8", "replace")  # headers were decoded as latin-1
         return secrets.compare_digest(given.strip().encode(), self.settings.token.encode())
 
 
 def _place(origin: str) -> str | None:
-    """Return host and port of an Origin header; None where it has none."""
+    """Return host and port of an Origin header; None where it is invalid."""
     try:
         return urlsplit(origin).netloc or None
     except ValueError:
@@ -123,7 +123,7 @@ def _place(origin: str) -> str | None:
 
 
 def _name(host: str) -> str:
-    """Return the name of a Host header without its port."""
+    """Return the host name of a Host header without the port."""
     try:
         return urlsplit(f"//{host}").hostname or ""
     except ValueError:

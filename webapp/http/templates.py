@@ -1,4 +1,4 @@
-"""How a page is made from its template: everything is escaped, and a name that is not there is an error."""
+"""Render pages from templates: everything is escaped, and an undefined name is an error."""
 
 from functools import lru_cache
 from pathlib import Path
@@ -20,18 +20,18 @@ TEMPLATES = Path(__file__).resolve().parent.parent / "templates"
 
 
 def render(request: Request, name: str, **context: Any) -> HTMLResponse:
-    """Fill a template; `request` and the notice are there in each."""
+    """Render a template; `request` and `notice` are always defined."""
     text = _environment().get_template(name).render(request=request, notice=NOTICE, **context)
-    return HTMLResponse(text.encode("utf-8", "replace"))  # half a character in a file's name is no reason to fail
+    return HTMLResponse(text.encode("utf-8", "replace"))  # a file name may hold a lone surrogate
 
 
 def run_url(id: str) -> str:
-    """Return the path of a run's page; a folder may be called anything that a file system takes."""
+    """Return the path of a run's page; a folder name may hold any character."""
     return f"/runs/{quote(id, safe='/:')}"
 
 
 def when(folder: str) -> str:
-    """Return the date and time in a run folder's name, "2026-11-21 04:58"; the name itself where it has none."""
+    """Return the date and time in a run folder's name, "2026-11-21 04:58"; else the name."""
     stamp = folder.partition("Z-")[0]
     day, _, time = stamp.partition("T")
     known = len(day) == 8 and len(time) >= 4 and day.isdigit() and time.isdigit()
@@ -48,9 +48,13 @@ def _environment() -> "Environment":
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
-        loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
-        lstrip_blocks=True, auto_reload=False,
-    )  # fmt: skip
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        auto_reload=False,
+    )
     filters = (
         name_lines,
         percent,

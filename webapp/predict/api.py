@@ -1,4 +1,4 @@
-"""The programs' side: POST /api/v1/predict, health, meters, the OpenAPI document and a page that shows it."""
+"""POST /api/v1/predict, health, metrics, the OpenAPI document and a page that shows it."""
 
 from typing import Any
 
@@ -35,13 +35,13 @@ BODY = {
                     "models": {
                         "type": "array",
                         "items": {"type": "string"},
-                        "description": "Ids of runs; labels or models for their latest run. None asks all.",
+                        "description": "Ids of runs; labels or models for their latest run. Default: all.",
                     },
                     "heatmap": {
                         "type": "string",
                         "enum": list(METHODS),
                         "default": NO_HEATMAP,
-                        "description": "Method of the heatmaps; 'own' is that of each run's configuration.",
+                        "description": "Heatmap method; 'own' is the method of each run's configuration.",
                     },
                 },
             },
@@ -52,7 +52,7 @@ BODY = {
 
 
 class Health(BaseModel):
-    """How the server is."""
+    """State of the server."""
 
     status: str = "ok"
     notice: str = NOTICE
@@ -61,39 +61,45 @@ class Health(BaseModel):
 
 
 @router.post(
-    "/api/v1/predict", tags=["predict"], summary="Ask models about images",
-    responses=documented(400, 403, 404, 408, 413, 415, 422, 503), openapi_extra={"requestBody": BODY},
-)  # fmt: skip
+    "/api/v1/predict",
+    tags=["predict"],
+    summary="Predict images with models",
+    responses=documented(400, 403, 404, 408, 413, 415, 422, 503),
+    openapi_extra={"requestBody": BODY},
+)
 async def predict(request: Request) -> Prediction:
-    """Return what every model says of every image, and how far it is to be believed.
+    """Return the answer of every model for every image, with its reliability.
 
-    Images are kept in memory for this request alone. Of several images, one that cannot be used has a `problem` of its
-    own; where none can be used, the answer is the problem of the first.
+    Images stay in memory for this request only. One of several images that cannot be used has its own `problem`; where
+    none can be used, the response is the problem of the first.
     """
     return await ask(request, services.of(request), prediction)
 
 
-@router.get("/healthz", tags=["server"], summary="Is the server well?")
+@router.get("/healthz", tags=["server"], summary="Health check")
 @router.get("/api/v1/healthz", include_in_schema=False)
 async def healthz(request: Request) -> Health:
-    """Return at once how many requests are in work and wait."""
+    """Return the number of running and waiting requests."""
     here = services.of(request)
     return Health(waiting=here.inference.waiting, busy=here.busy)
 
 
 @router.get(
-    "/metrics", tags=["server"], summary="Meters for Prometheus", response_class=Response,
+    "/metrics",
+    tags=["server"],
+    summary="Metrics for Prometheus",
+    response_class=Response,
     responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
-)  # fmt: skip
+)
 @router.get("/api/v1/metrics", include_in_schema=False)
 async def metrics(request: Request) -> Response:
-    """Return counts and times in Prometheus' text format."""
+    """Return the metrics in the text format of Prometheus."""
     return Response(generate_latest(services.of(request).meters.registry), media_type=CONTENT_TYPE_LATEST)
 
 
 @router.get("/api", include_in_schema=False)
 def page(request: Request) -> HTMLResponse:
-    """Show the OpenAPI document to a person."""
+    """Show the OpenAPI document as a page."""
     document = request.app.openapi()
     found = [
         {"method": method.upper(), "path": path, **operation, "answers": _answers(operation)}
@@ -114,7 +120,7 @@ def _answers(operation: dict[str, Any]) -> list[dict[str, str]]:
 
 
 def _name(schema: dict[str, Any] | None) -> str:
-    """Return what a schema is called: its component's name, or its type."""
+    """Return the name of a schema: its component, or its type."""
     schema = schema or {}
     if "items" in schema:
         return f"list of {_name(schema['items'])}"

@@ -1,4 +1,4 @@
-"""The page that takes images and shows every model's answer."""
+"""The page that predicts uploaded images."""
 
 import base64
 import io
@@ -17,7 +17,7 @@ from webapp import services
 from webapp.http.multipart_uploads import Upload
 from webapp.http.problem_responses import FRAGMENT, Problem
 from webapp.http.templates import render
-from webapp.predict.service import NO_HEATMAP, OWN_METHOD, Looked, ask
+from webapp.predict.service import NO_HEATMAP, OWN_METHOD, ImageResult, ask
 from webapp.runs.interpretation import LEVEL, csv_of
 from webapp.settings import MB
 
@@ -28,7 +28,7 @@ SAMPLES = PROJECT / "docs" / "samples"
 
 @lru_cache(maxsize=1)
 def samples() -> dict[str, Upload]:
-    """Return the drawn smears that ship with the page, by name."""
+    """Return the synthetic sample images of the page by name."""
     return {path.stem: Upload(path.name, path.read_bytes()) for path in sorted(SAMPLES.glob("*.png"))}
 
 
@@ -40,12 +40,12 @@ def form(request: Request) -> HTMLResponse:
 
 @router.post("/predict")
 async def predict(request: Request) -> HTMLResponse:
-    """Answer a form: the whole page, or for the page's script the answers alone."""
+    """Answer a form: the full page, or only the answers for the page's script."""
     answer = partial(_answered, request)
     return await ask(request, services.of(request), answer, show=True, samples=samples())
 
 
-def _answered(request: Request, looked: list[Looked], method: str) -> HTMLResponse:
+def _answered(request: Request, looked: list[ImageResult], method: str) -> HTMLResponse:
     shown = {"looked": [_card(each, method) for each in looked], "level": LEVEL}
     if FRAGMENT in request.headers:
         return render(request, "answers.html", **shown)
@@ -54,13 +54,13 @@ def _answered(request: Request, looked: list[Looked], method: str) -> HTMLRespon
 
 @router.get("/predict")
 def again(request: Request) -> HTMLResponse:
-    """Show the form where somebody reloads the page of answers."""
+    """Show the form when the page of answers is reloaded."""
     return form(request)
 
 
 @router.get("/samples/{name}.png")
 def sample(name: str) -> Response:
-    """Return one of the drawn smears."""
+    """Return one of the sample images."""
     if name not in samples():
         raise Problem(404, "No such sample", f"Valid names: {', '.join(samples())}.")
     return Response(samples()[name].content, media_type="image/png", headers={"Cache-Control": "private, max-age=300"})
@@ -76,14 +76,17 @@ def _form(request: Request) -> dict[str, Any]:
         "own": OWN_METHOD,
         "no_heatmap": NO_HEATMAP,
         "most": {
-            "models": settings.models, "images": settings.images, "bytes": settings.image_bytes,
-            "mb": settings.image_bytes // MB, "megapixels": settings.image_pixels / 1e6,
+            "models": settings.models,
+            "images": settings.images,
+            "bytes": settings.image_bytes,
+            "mb": settings.image_bytes // MB,
+            "megapixels": settings.image_pixels / 1e6,
         },
-    }  # fmt: skip
+    }
 
 
-def _card(each: Looked, method: str) -> dict[str, Any]:
-    """Return what the template needs of one image."""
+def _card(each: ImageResult, method: str) -> dict[str, Any]:
+    """Return the template's values of one image."""
     title = "Heatmap" if method == OWN_METHOD else f"{heatmap_methods.title(method)} heatmap"
     card: dict[str, Any] = {
         "each": each,
@@ -101,8 +104,8 @@ def _card(each: Looked, method: str) -> dict[str, Any]:
     }
 
 
-def _layer(each: Looked, values: np.ndarray) -> str:
-    """Return a heatmap as a layer to lay over the picture."""
+def _layer(each: ImageResult, values: np.ndarray) -> str:
+    """Return a heatmap as an overlay of the preview."""
     return _url(_png(heatmap_overlay.layer(values, *each.seen.size)))
 
 

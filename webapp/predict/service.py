@@ -1,4 +1,4 @@
-"""One upload, from its bytes to the answers of every model that was asked."""
+"""Predict the images of a form: from uploaded bytes to the answers of every chosen model."""
 
 import asyncio
 import hashlib
@@ -31,15 +31,15 @@ METHODS = (NO_HEATMAP, OWN_METHOD, *heatmap_methods.names())
 
 
 @dataclass(frozen=True)
-class Looked:
-    """What is known of one upload.
+class ImageResult:
+    """Result for one upload.
 
     Attributes:
-        seen: None where the file could not be used; without the pixels, which are gone once the models have answered.
-        problem: why it could not; None where it could.
-        answers: of every run that was asked, in that order.
-        maps: heatmaps in 0..1, or why there is none, by run id.
-        kept: what was kept of it on the disk, in a sentence; "" where that was not asked for.
+        seen: the decoded image without its pixels; None where the file could not be used.
+        problem: why it could not be used; None where it could.
+        answers: of every chosen run, in order.
+        maps: heatmaps in 0..1, or the reason why there is none, by run id.
+        kept: sentence on what was stored on disk; "" unless requested.
     """
 
     upload: Upload
@@ -51,13 +51,13 @@ class Looked:
 
     @property
     def agreement(self) -> str:
-        """How far the models agree, in a sentence."""
+        """Sentence on the agreement of the models."""
         return agreement(self.answers)
 
 
 @dataclass(frozen=True)
 class Question:
-    """What a form asks: uploads, runs, and the method of the heatmaps."""
+    """Content of a form: uploads, runs, and the heatmap method."""
 
     uploads: list[Upload]
     runs: list[Entry]
@@ -68,22 +68,21 @@ class Question:
 async def ask(
     request: Request,
     services: Services,
-    answer: Callable[[list[Looked], str], Answered],
+    answer: Callable[[list[ImageResult], str], Answered],
     show: bool = False,
     samples: dict[str, Upload] | None = None,
 ) -> Answered:
-    """Read a form and answer it: every image by every run that it names.
+    """Read a form and predict every image with every run in it.
 
     Args:
-        request: whose body holds the form.
+        request: with the form as its body.
         services: of the server.
-        answer: makes the response of what is known of each image and the method of the heatmaps, in a thread.
-        show: also make what the page shows of each image, and keep those whose form says keep=yes.
-        samples: images that the form may name in its field "sample".
+        answer: makes the response from the results and the heatmap method; called in a thread.
+        show: also make previews, and store the images where the form says keep=yes.
+        samples: images that the form may choose in its field "sample".
 
     Raises:
-        Problem: the form is not valid, too large or too slow, or too much waits. A single image that cannot be used
-            is a problem of its own; of several, each says so in its `Looked`.
+        Problem: the form is invalid, too large or too slow, the server is busy, or no image can be used.
     """
     with services.place(), services.budget.share() as share:
         form = await multipart_uploads.read(request, services.settings, share)
@@ -91,21 +90,23 @@ async def ask(
         looked = []
         try:
             async with asyncio.timeout(services.settings.deadline):
-                for upload in question.uploads:  # one after another: one image of a request has its pixels in memory
+                for upload in question.uploads:  # one at a time, to hold the pixels of one image only
                     looked.append(await _look(upload, question, services, show))
         except TimeoutError:
             raise Problem(
-                503, "Too slow",
-                f"The answer took longer than {services.settings.deadline:.0f} seconds. Ask fewer models or images, "
-                "or try again later.", retry_after=5,
-            ) from None  # fmt: skip
+                503,
+                "Too slow",
+                f"The answer took longer than {services.settings.deadline:.0f} seconds. Choose fewer models or images, "
+                "or try again later.",
+                retry_after=5,
+            ) from None
         _count(looked, services)
         if all(each.problem for each in looked):
             raise looked[0].problem
         return await asyncio.to_thread(answer, looked, question.method)
 
 
-def _count(looked: list[Looked], services: Services) -> None:
+def _count(looked: list[ImageResult], services: Services) -> None:
     for each in looked:
         services.meters.images.labels("refused" if each.problem else "answered").inc()
         for answer in each.answers:
@@ -117,7 +118,7 @@ def _question(form: Form, services: Services, samples: dict[str, Upload], may_ke
     chosen = [samples[name] for name in form.fields.get("sample", []) if name in samples]
     images, most = [*form.images, *chosen], services.settings.images
     if not images:
-        raise Problem(422, "No image", "The form holds no image. Send one or more files in the field 'images'.")
+        raise Problem(422, "No image", "The form has no image. Send one or more files in the field 'images'.")
     if len(images) > most:
         raise Problem(413, "Too many images", f"At most {most} images are accepted in one request.")
     runs = _runs([value.strip() for value in form.fields.get("models", []) if value.strip()], services)
@@ -130,11 +131,11 @@ def _question(form: Form, services: Services, samples: dict[str, Upload], may_ke
 
 
 def _runs(values: Sequence[str], services: Services) -> list[Entry]:
-    """Look up the runs of a form; a value that is none may be several with commas between."""
+    """Look up the runs of a form; a value may list several, separated by commas."""
     offered, most = services.catalogue.offered(), services.settings.models
     if not offered:
         raise Problem(
-            503, "No models", "No finished run with weights is there yet. Train one: python run_guide.py train cnn", 60
+            503, "No models", "There is no finished run with weights yet. Train one: python run_guide.py train cnn", 60
         )
     found = []
     for value in values:
@@ -143,12 +144,12 @@ def _runs(values: Sequence[str], services: Services) -> list[Entry]:
         found += [whole or _offered(name, offered) or _other(name, offered, services) for name in names]
     found = list({entry.id: entry for entry in found or offered[:most]}.values())
     if len(found) > most:
-        raise Problem(422, "Too many models", f"Received {len(found)} models; at most {most} are asked at once.")
+        raise Problem(422, "Too many models", f"Received {len(found)} models; at most {most} are accepted.")
     return found
 
 
 def _offered(name: str, offered: Sequence[Entry]) -> Entry | None:
-    """Return the run of an id, else the latest of a label, else the latest of a model."""
+    """Return the run with an id, else the latest with a label, else the latest of a model."""
     for read in (lambda entry: entry.id, lambda entry: entry.label, lambda entry: entry.run.model):
         alike = [entry for entry in offered if read(entry) == name]
         if alike:
@@ -157,7 +158,7 @@ def _offered(name: str, offered: Sequence[Entry]) -> Entry | None:
 
 
 def _other(name: str, offered: Sequence[Entry], services: Services) -> Entry:
-    """Return a run that is not offered by its id: an older one of its kind."""
+    """Return a run by its id that the page does not offer, such as an older one."""
     if "/" not in name:
         valid = ", ".join(dict.fromkeys(entry.label for entry in offered))
         told = f"Received the model '{name[:80]}'. Valid: {valid}, or the id of a run."
@@ -169,7 +170,7 @@ def _other(name: str, offered: Sequence[Entry], services: Services) -> Entry:
     return entry
 
 
-async def _look(upload: Upload, question: Question, services: Services, show: bool) -> Looked:
+async def _look(upload: Upload, question: Question, services: Services, show: bool) -> ImageResult:
     named, kept = replace(upload, content=b""), ""
     try:
         async with services.decoders.look(upload, show, question.keep) as seen:
@@ -182,10 +183,10 @@ async def _look(upload: Upload, question: Question, services: Services, show: bo
                 text = csv_of(upload.name, answers)
                 kept = await asyncio.to_thread(_keep, services.settings.root, seen.kept, text)
     except Problem as problem:
-        if problem.status == 503:  # not the image's fault
+        if problem.status == 503:  # not caused by the image
             raise
-        return Looked(named, problem=problem)
-    return Looked(named, replace(seen, pixels=None, kept=b""), None, answers, maps, kept)
+        return ImageResult(named, problem=problem)
+    return ImageResult(named, replace(seen, pixels=None, kept=b""), None, answers, maps, kept)
 
 
 def _runtime(answer: Answer, services: Services) -> str:
@@ -198,7 +199,7 @@ async def _maps(answers: list[Answer], image: bytes | np.ndarray, method: str, s
     asked = "" if method == OWN_METHOD else method
     found: dict[str, np.ndarray | str] = {}
     for answer in answers:
-        if answer.given:  # where there is no class there is nothing to explain
+        if answer.given:  # without a class there is nothing to explain
             try:
                 found[answer.entry.id], _ = await services.inference.heatmap(answer.entry.run, image, asked)
             except Problem as problem:
@@ -209,17 +210,17 @@ async def _maps(answers: list[Answer], image: bytes | np.ndarray, method: str, s
 
 
 def _keep(root: Path, png: bytes, table: str) -> str:
-    """Write an image and what the models said of it.
+    """Store an image with the answers of the models.
 
-    The files are named by the image's content alone: nothing that was sent becomes part of a path.
+    The files are named by the hash of the image; no part of the request becomes part of a path.
 
     Args:
-        root: folder of the runs; the files lie in its folder "kept".
-        png: the image as it was decoded, without its metadata.
-        table: what the models said, as CSV.
+        root: folder of the runs; the files are written to its folder "kept".
+        png: the decoded image without its metadata.
+        table: the answers as CSV.
 
     Returns:
-        A sentence that says what was kept, or why nothing was.
+        A sentence on what was stored, or why nothing was.
     """
     folder, name = root / KEPT, hashlib.sha256(png).hexdigest()[:16]
     try:
@@ -229,4 +230,4 @@ def _keep(root: Path, png: bytes, table: str) -> str:
         files.write_text(folder / f"{name}.csv", table)
     except LeukoBenchError:
         return "Not kept: the server cannot write there."
-    return f"Kept on the server as {KEPT}/{name}.png, with its answers beside it."
+    return f"Kept on the server as {KEPT}/{name}.png, with its answers as CSV."

@@ -1,4 +1,4 @@
-"""GET /api/v1/runs...: what the pages of "Compare" show, as JSON."""
+"""GET /api/v1/runs...: the content of the pages below "Compare" as JSON."""
 
 from typing import Any
 
@@ -18,30 +18,32 @@ ID = "cnn/20260101T000000Z-0123abcd"
 
 
 class RunSummary(BaseModel):
-    """One run folder. What cannot be read of a run that is not finished is null."""
+    """One run folder. Fields that cannot be read, as of an unfinished run, are null."""
 
     id: str = Field(examples=[ID])
     model: str = Field(examples=["cnn"])
     label: str = Field(description="The model's name with its recipe or variant.", examples=["cnn (stain_swap)"])
     state: str = Field(pattern="^(finished|unfinished|damaged)$")
-    problem: str = Field(description="Why it is not finished or not usable, and what to do; empty where it is.")
+    problem: str = Field(description="Why it is unfinished or damaged, and what to do; empty where it is finished.")
     split: str | None = Field(examples=["64/16/20"])
     seed: int | None
-    initialisation: str | None = Field(description="Where its weights began.", examples=["random", "ImageNet"])
-    variant: str | None = Field(description="What is done to every image before the model sees it.", examples=["rgb"])
-    image_size: int | None = Field(description="Side in pixels that images are resized to.")
+    initialisation: str | None = Field(description="Initial weights.", examples=["random", "ImageNet"])
+    variant: str | None = Field(description="Dataset variant applied to every image.", examples=["rgb"])
+    image_size: int | None = Field(description="Side of the resized images in pixels.")
     dataset: str | None
-    test_identity: str | None = Field(description="Hash of test images and labels; runs that share it compare.")
-    images: int | None = Field(description="Test images.")
-    accuracy: float | None = Field(description="On the test images, 0..1.")
-    has_weights: bool = Field(description="Whether it can be asked: POST /api/v1/predict.")
+    test_identity: str | None = Field(
+        description="Hash of test images and labels; runs with the same hash are comparable."
+    )
+    images: int | None = Field(description="Number of test images.")
+    accuracy: float | None = Field(description="Test accuracy, 0..1.")
+    has_weights: bool = Field(description="Whether it can predict: POST /api/v1/predict.")
 
 
 class ClassScores(BaseModel):
     """Scores of one class on the test images, 0..1; null where undefined."""
 
     name: str
-    support: int = Field(description="Test images of the class.")
+    support: int = Field(description="Number of test images of the class.")
     precision: float | None
     recall: float | None
     f1: float | None
@@ -64,7 +66,7 @@ class Scores(BaseModel):
 
 
 class Calibration(BaseModel):
-    """How far confidence and accuracy lie apart, before and after a temperature fitted on the validation images."""
+    """Calibration of the test predictions before and after temperature scaling, fitted on the validation images."""
 
     temperature: float
     ece: float
@@ -74,21 +76,21 @@ class Calibration(BaseModel):
 
 
 class Stress(BaseModel):
-    """What is left on changed test images, 0..1; null where not measured on all of them."""
+    """Accuracy on perturbed test images, 0..1; null where not measured on all of them."""
 
     grey: float | None
-    stain_swap: float | None = Field(description="Accuracy with the stain of another class put on.")
-    flip_rate: float | None = Field(description="Share of answers that became that class.")
+    stain_swap: float | None = Field(description="Accuracy with the stain of another class.")
+    flip_rate: float | None = Field(description="Share of answers that changed to that class.")
     shortcut_margin: float | None = Field(description="Accuracy minus that of the best shortcut baseline.")
-    families: dict[str, float] = Field(description="Accuracy by family of change; empty where not stressed.")
+    families: dict[str, float] = Field(description="Accuracy by family of perturbation; empty without a stress test.")
 
 
 class Timing(BaseModel):
-    """What training and use cost on the machine of the run."""
+    """Cost of training and prediction on the machine of the run."""
 
     training_seconds: float | None
     load_seconds: float | None
-    latency_ms_p50: float | None = Field(description="Of one image.")
+    latency_ms_p50: float | None = Field(description="For one image.")
     latency_ms_p95: float | None
     images_per_second: dict[str, float | None] = Field(description="By batch size.")
     parameters: int | float | None
@@ -101,7 +103,7 @@ class Timing(BaseModel):
 
 
 class RunDetail(RunSummary):
-    """One run. All but the summary and the configuration is null unless it is finished."""
+    """One run. Fields beyond the summary and the configuration are null unless it is finished."""
 
     config: dict[str, Any] = Field(description="Its config.json; empty where it cannot be read.")
     metrics: Scores | None
@@ -117,18 +119,18 @@ class Confusion(BaseModel):
     run: str = Field(examples=[ID])
     images: int
     classes: list[str]
-    matrix: list[list[int]] = Field(description="Counts; a row a true class, a column a predicted one.")
+    matrix: list[list[int]] = Field(description="Counts; rows are true classes, columns predicted ones.")
 
 
 @router.get("/api/v1/runs", summary="Every run, newest first")
 def runs(request: Request) -> list[RunSummary]:
-    """Return every run folder with its state; a run that has just finished is among them."""
+    """Return every run folder with its current state."""
     return [RunSummary(**_summary(entry)) for entry in request.app.state.services.catalogue.entries()]
 
 
 @router.get("/api/v1/runs/{model}/{folder}", summary="One run", responses=documented(404, 422))
 def run(request: Request, model: str, folder: str) -> RunDetail:
-    """Return configuration, scores, calibration, stress and timing of a run."""
+    """Return configuration, scores, calibration, stress test and timing of a run."""
     entry = request.app.state.services.catalogue.find(f"{model}/{folder}")
     with test_predictions.readable(entry):
         return RunDetail(**_summary(entry), config=entry.config, **_measured(entry))
@@ -136,7 +138,7 @@ def run(request: Request, model: str, folder: str) -> RunDetail:
 
 @router.get(
     "/api/v1/runs/{model}/{folder}/confusion", summary="Confusion matrix of a run", responses=documented(404, 422)
-)  # fmt: skip
+)
 def confusion(request: Request, model: str, folder: str) -> Confusion:
     """Return the confusion matrix of a finished run; 404 for any other."""
     entry = request.app.state.services.catalogue.find(f"{model}/{folder}")

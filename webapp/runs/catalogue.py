@@ -1,4 +1,4 @@
-"""The runs below a root as the pages show them: kept until their files change, and none can break the rest."""
+"""Catalogue of the runs below a root: cached until their files change; a damaged run does not affect others."""
 
 import logging
 import os
@@ -17,8 +17,8 @@ from webapp.http.problem_responses import Problem
 from webapp.runs.config_sanitizer import check, config_of
 
 FINISHED, UNFINISHED, DAMAGED = "finished", "unfinished", "damaged"
-AROUND = ("manifests", "shortcuts")  # folders beside the runs whose files, named by a manifest's hash, say more of them
-Signature = tuple[tuple[str, int, int, bool], ...]  # name, time of change in ns, bytes and whether a link, by file
+AROUND = ("manifests", "shortcuts")  # folders beside the runs, with files about their splits
+Signature = tuple[tuple[str, int, int, bool], ...]  # name, modification time in ns, size, is a link
 _log = logging.getLogger(__name__)
 
 
@@ -28,13 +28,13 @@ class Entry:
 
     Attributes:
         state: "finished", "unfinished" or "damaged".
-        problem: why it is not finished or not usable, and what to do; "" where it is finished.
-        record: its numbers; of a finished run alone.
-        measured: what `leaderboard.measures` says of it; empty unless finished.
-        config: its config.json; empty where that cannot be read.
-        label: the model's name with what tells this run from the model's plain one.
-        has_weights: whether its weights lie in its own folder.
-        signature: changes when one of its files does.
+        problem: why it is unfinished or damaged, and what to do; "" where it is finished.
+        record: its results; None unless finished.
+        measured: result of `leaderboard.measures`; empty unless finished.
+        config: its config.json; empty where it cannot be read.
+        label: model name with recipe or variant.
+        has_weights: whether its folder holds the weights.
+        signature: changes when one of its files changes.
     """
 
     run: Run
@@ -54,12 +54,12 @@ class Entry:
 
     @property
     def finished(self) -> bool:
-        """Whether its numbers can be shown."""
+        """Whether its results can be shown."""
         return self.record is not None
 
 
 class Catalogue:
-    """All runs below a root; any thread may ask."""
+    """All runs below a root; thread-safe."""
 
     def __init__(self, root: Path) -> None:
         self.root = Path(root)
@@ -69,19 +69,19 @@ class Catalogue:
         self._board: tuple[tuple[Signature, ...], list[dict[str, Any]]] | None = None
 
     def entries(self) -> list[Entry]:
-        """Return every run folder, newest first; one that cannot be read is damaged, and never an error."""
+        """Return every run folder, newest first; an unreadable one has the state "damaged"."""
         with self._lock:
             return self._refreshed()
 
     def find(self, id: str) -> Entry:
-        """Return the run of that id.
+        """Return the run with an id.
 
         Raises:
-            Problem: 404, there is none.
+            Problem: 404, there is no such run.
         """
         with self._lock:
             known = next((entry for entry in self._known.values() if entry.id == id), None)
-            # A page asks for its run many times, once for each image: looking at this one folder is enough.
+            # A page requests its run once for each image: checking this one folder is enough.
             if known and known.signature == signature(known.run.path):
                 return known
             known = next((entry for entry in self._refreshed() if entry.id == id), None)
@@ -91,7 +91,7 @@ class Catalogue:
         return known
 
     def offered(self) -> list[Entry]:
-        """Return what can predict: of every label, initialisation and test set the latest, best accuracy first."""
+        """Return the runs that can predict: the latest of each label, initialisation and test set, best first."""
         chosen: dict[tuple[str, ...], Entry] = {}
         for entry in self.entries():
             if entry.record and entry.has_weights:
@@ -100,7 +100,7 @@ class Catalogue:
         return sorted(chosen.values(), key=lambda e: (-e.record.row["accuracy"], e.record.row["log_loss"], e.id))
 
     def leaderboard(self) -> list[dict[str, Any]]:
-        """Return the rows of the leaderboard over all finished runs; none where there are none."""
+        """Return the rows of the leaderboard over all finished runs."""
         with self._lock:
             finished = [entry for entry in self._refreshed() if entry.record]
             key = (self._around, *(entry.signature for entry in finished))
@@ -114,9 +114,9 @@ class Catalogue:
         except (LeukoBenchError, OSError) as error:
             _log.warning("The runs cannot be listed: %s", error)
             runs = []
-        runs = [run for run in runs if _speakable(run.id)]
+        runs = [run for run in runs if _printable(run.id)]
         around = tuple(each for name in AROUND for each in signature(self.root / name))
-        if around != self._around:  # a manifest or a ladder of shortcuts came or went, which changes what runs say
+        if around != self._around:  # a manifest or shortcut baselines were added or removed
             self._known, self._around = {}, around
         self._known = {run: self._entry(run) for run in runs}
         return sorted(self._known.values(), key=lambda entry: (entry.run.path.name, entry.id), reverse=True)
@@ -133,36 +133,36 @@ class Catalogue:
             check(run.config(), run)
             if not run.finished:
                 return Entry(run, UNFINISHED, self._unfinished(run), None, weights, label, {}, config, now)
-            run.metrics()  # nothing is shown from it, but a damaged one says that the run is not as it was left
+            run.metrics()  # not shown, but must be readable
             record = measure(run)
-            leaderboard.rows([record])  # what was derived from the run is read as well
+            leaderboard.rows([record])  # reads the derived files as well
             measured = leaderboard.measures(record)
             return Entry(run, FINISHED, "", record, weights, label, measured, config, now)
         except LeukoBenchError as error:
             problem = str(error)
-        except Exception as error:  # files of any content lie in run folders; none may take the others down
+        except Exception as error:  # run folders may hold files with any content
             _log.info("Run %s cannot be read", run.id, exc_info=error)
             problem = f"Its files do not fit together ({type(error).__name__}). Evaluate or train the run again."
         return Entry(run, DAMAGED, self._without_folders(problem), None, False, run.model, {}, config, now)
 
     def _unfinished(self, run: Run) -> str:
         if run.file(run_folder.PREDICTIONS).is_file():
-            return f"Trained, but not evaluated to the end. Finish it with: python run_guide.py evaluate {run.id}"
-        return f"Being trained, or stopped. Go on with: python run_guide.py train --resume {run.id}"
+            return f"Trained, but not evaluated. Finish it with: python run_guide.py evaluate {run.id}"
+        return f"In training, or interrupted. Continue with: python run_guide.py train --resume {run.id}"
 
     def _without_folders(self, text: str) -> str:
-        """Take the folders of this machine out of a sentence: a page names files as seen from the root."""
+        """Make the paths in a text relative to the root."""
         for folder in {str(self.root), str(self.root.resolve()), str(self.root.absolute())}:
             text = text.replace(f"{folder}{os.sep}", "")
         return text
 
 
 def signature(folder: Path) -> Signature:
-    """Return name, time of change, size and kind of every file in a folder; empty where it is none."""
+    """Return name, modification time, size and kind of every file in a folder; () where it is no folder."""
     try:
         with os.scandir(folder) as found:
             return tuple(sorted(_file(each) for each in found if each.is_file()))
-    except OSError:  # gone since it was listed
+    except OSError:  # removed since it was listed
         return ()
 
 
@@ -172,7 +172,7 @@ def _file(entry: "os.DirEntry[str]") -> tuple[str, int, int, bool]:
 
 
 def has_weights(run: Run, root: Path) -> bool:
-    """Say whether a run's weights are a file within the root: no link leads a model's loader out of it."""
+    """Return whether a run's weights are a regular file within the root, also after following links."""
     path = run.file(run_folder.WEIGHTS)
     try:
         return stat.S_ISREG(path.stat().st_mode) and path.resolve().is_relative_to(root.resolve())
@@ -183,13 +183,13 @@ def has_weights(run: Run, root: Path) -> bool:
 def _rows(records: Iterable[Record]) -> list[dict[str, Any]]:
     try:
         return leaderboard.rows(records)
-    except Exception as error:  # each of them was read, so that a file changed in this moment
+    except Exception as error:  # a file changed since the runs were read
         _log.warning("The leaderboard cannot be made: %s", error)
         return []
 
 
-def _speakable(id: str) -> bool:
-    """Say whether a name can stand in a page: a file system takes bytes that are no UTF-8."""
+def _printable(id: str) -> bool:
+    """Return whether a name is valid UTF-8, which file systems do not require."""
     try:
         id.encode()
     except UnicodeEncodeError:

@@ -1,4 +1,4 @@
-"""The configuration of a run as it lies there: whatever the file holds, what leaves here can be shown."""
+"""Read config.json of any content so that pages and JSON can show it."""
 
 import math
 from typing import Any
@@ -12,11 +12,11 @@ WORDS = {int: "a whole number", str: "a text", list: "a list of texts"}
 KINDS = {
     **dict.fromkeys(("model", "dataset", "split", "weights", "initialisation"), str),
     **dict.fromkeys(("seed", "image_size"), int),
-}  # fields of config.json that pages rely on
+}  # types of the fields of config.json that the pages use
 
 
 def config_of(run: Run) -> dict[str, Any]:
-    """Return what config.json holds, whether it is complete or not; empty where it cannot be read."""
+    """Return the content of config.json, complete or not; empty where it cannot be read."""
     try:
         config = clean(files.read_json(run.file(run_folder.CONFIG)))
     except (LeukoBenchError, OSError, RecursionError):
@@ -25,10 +25,10 @@ def config_of(run: Run) -> dict[str, Any]:
 
 
 def check(config: dict[str, Any], run: Run) -> None:
-    """Refuse a configuration whose values are not of the kinds that every page relies on.
+    """Check the types of the fields that the pages use.
 
     Raises:
-        LeukoBenchError: names the field and what it holds.
+        LeukoBenchError: names the field and its value.
     """
     for name, kind in (*KINDS.items(), ("classes", list)):
         value = config.get(name, kind())
@@ -45,7 +45,7 @@ def _words(values: list[Any]) -> bool:
 
 
 def clean(value: Any) -> Any:
-    """Return a value of a file as JSON and pages can hold it: no NaN, no infinity, no half of a character."""
+    """Return a value without NaN, infinities and lone surrogates, which JSON and pages cannot hold."""
     if isinstance(value, dict):
         return {clean(str(key)): clean(each) for key, each in value.items()}
     if isinstance(value, list | tuple):

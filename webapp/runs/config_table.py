@@ -1,27 +1,27 @@
-"""What a run was made with: its configuration beside the model's usual one, its machine, its files."""
+"""Configuration of a run with the model's defaults, its machine and its files."""
 
 from pathlib import PurePath
 from typing import Any
 
 from utils.errors import LeukoBenchError
 from utils.runs import run_folder
-from utils.text import MISSING
+from utils.text import MISSING, dotted
 from webapp.runs.catalogue import Entry
 from webapp.runs.config_sanitizer import clean
 
-SAID = frozenset({"model", "classes", "flavour"})  # fields of config.json that the head of the page says
-GIVEN = frozenset({"dataset", "split", "split_seed", "seed", "initialisation"})  # of each training: none is usual
+IN_HEADING = frozenset({"model", "classes", "flavour"})  # fields of config.json in the heading of the page
+GIVEN = frozenset({"dataset", "split", "split_seed", "seed", "initialisation"})  # chosen for each training: no defaults
 
 
 def settings(entry: Entry) -> list[tuple[str, str, str]]:
-    """Return field, value and usual value of a configuration, those that differ from the model's usual ones first.
+    """Return field, value and default of a configuration, values that differ from the model's defaults first.
 
-    The usual value is "" where it is the same or not known.
+    The default is "" where it is equal or unknown.
     """
-    held = {key: value for key, value in flat(entry.config).items() if key.partition(".")[0] not in SAID}
-    usual = _usual(entry)
+    held = {key: value for key, value in dotted(entry.config).items() if key.partition(".")[0] not in IN_HEADING}
+    defaults = _defaults(entry)
     rows = [
-        (key, text(value), text(usual[key]) if key in usual and usual[key] != value else "")
+        (key, text(value), text(defaults[key]) if key in defaults and defaults[key] != value else "")
         for key, value in held.items()
     ]
     return sorted(rows, key=lambda row: not row[2])
@@ -33,7 +33,7 @@ def environment(entry: Entry) -> list[tuple[str, str]]:
         held = clean(entry.run.environment())
     except (LeukoBenchError, OSError):
         return []
-    return [(key.removeprefix("packages."), text(value)) for key, value in flat(held).items()]
+    return [(key.removeprefix("packages."), text(value)) for key, value in dotted(held).items()]
 
 
 def files_of(entry: Entry) -> list[tuple[str, str]]:
@@ -41,16 +41,8 @@ def files_of(entry: Entry) -> list[tuple[str, str]]:
     return [(name, f"{size:,} bytes") for name, _, size, _ in entry.signature]
 
 
-def flat(values: dict[str, Any], above: str = "") -> dict[str, Any]:
-    """Return nested values under names with dots."""
-    found: dict[str, Any] = {}
-    for key, value in values.items():
-        found |= flat(value, f"{above}{key}.") if isinstance(value, dict) else {f"{above}{key}": value}
-    return found
-
-
 def text(value: Any) -> str:
-    """Return a value of a configuration in words; of a path, which is of one machine, the name alone."""
+    """Return a value of a configuration as text; of an absolute path only the file name."""
     if value is None or value == "":
         return MISSING
     if isinstance(value, bool):
@@ -62,19 +54,19 @@ def text(value: Any) -> str:
     return str(value)
 
 
-def _usual(entry: Entry) -> dict[str, Any]:
-    """Return the values that the model's configuration has when nothing is said; empty for a model of another time."""
+def _defaults(entry: Entry) -> dict[str, Any]:
+    """Return the default configuration of a run's model; empty where the model no longer exists."""
     import models
 
     try:
         config = models.config_for(entry.run.model)
     except LeukoBenchError:
         return {}
-    return {key: value for key, value in flat(config.model_dump(mode="json")).items() if key not in GIVEN}
+    return {key: value for key, value in dotted(config.model_dump(mode="json")).items() if key not in GIVEN}
 
 
 def epochs(entry: Entry) -> int:
-    """Return how many epochs a run has made; 0 where its history cannot be read."""
+    """Return the number of finished epochs; 0 where the history cannot be read."""
     try:
         return len(entry.run.history()) if entry.run.file(run_folder.HISTORY).is_file() else 0
     except (LeukoBenchError, OSError, UnicodeError):

@@ -1,4 +1,4 @@
-"""The images behind a cell of a confusion matrix, their thumbnails, and where a run looked in them."""
+"""Pages of the images behind a cell of a confusion matrix, with thumbnails and heatmaps."""
 
 import io
 import logging
@@ -31,23 +31,28 @@ Item = TypeVar("Item")
 ON_A_PAGE = 24
 SIDE = 256  # pixels of the longer side of a thumbnail
 SHOWN_SIDE = 448  # of an image under a heatmap
-PATCHES = "Patches to tokens"  # kind of layer that a transformer begins with
+PATCHES = "Patches to tokens"  # kind of the first layer of a transformer
 METHODS = heatmap_methods.names()
 RETRY = 2  # seconds
-KEPT = {"Cache-Control": "private, max-age=300"}  # of images, which are the same until the run changes
+KEPT = {"Cache-Control": "private, max-age=300"}  # for images, which change only with the run
 
 router = APIRouter(include_in_schema=False)
 _log = logging.getLogger(__name__)
 _asking = BoundedSemaphore(12)
-_decoding = BoundedSemaphore(2)  # an image may take 150 MB while it is decoded
+_decoding = BoundedSemaphore(2)  # decoding an image may take 150 MB
 
 
 @router.get("/runs/{model}/{folder}/cell")
 def cell(
-    request: Request, model: str, folder: str, true: int | None = None, predicted: int | None = None,
-    method: str = "", page: int = Query(1, ge=1, le=100_000),
-) -> HTMLResponse:  # fmt: skip
-    """Show the images of one cell, worst first; without a class those of a row's or column's mistakes, or of all."""
+    request: Request,
+    model: str,
+    folder: str,
+    true: int | None = None,
+    predicted: int | None = None,
+    method: str = "",
+    page: int = Query(1, ge=1, le=100_000),
+) -> HTMLResponse:
+    """Show the images of one cell, worst first; without a class, the mistakes of a row, a column or all."""
     entry = request.app.state.services.catalogue.find(f"{model}/{folder}")
     answers = test_predictions.of(entry)
     names = [_class(answers.classes, index) for index in (true, predicted)]
@@ -55,16 +60,26 @@ def cell(
         found = answers.cell(*names)
     shown, pages = paged(found, page)
     return render(
-        request, "cell.html", entry=entry, classes=answers.classes, label=names[0], predicted=names[1],
-        count=len(found), shown=[(answer, test_predictions.at_hand(entry, answer)) for answer in shown], page=page,
-        pages=pages, method=chosen_method(entry, method), methods=methods(entry), explained=explained(entry),
+        request,
+        "cell.html",
+        entry=entry,
+        classes=answers.classes,
+        label=names[0],
+        predicted=names[1],
+        count=len(found),
+        shown=[(answer, test_predictions.at_hand(entry, answer)) for answer in shown],
+        page=page,
+        pages=pages,
+        method=chosen_method(entry, method),
+        methods=methods(entry),
+        explained=explained(entry),
         address=f"?{''.join(f'{k}={v}&' for k, v in (('true', true), ('predicted', predicted)) if v is not None)}",
-    )  # fmt: skip
+    )
 
 
 @router.get("/runs/{model}/{folder}/images/{row}.png")
 def thumbnail(request: Request, model: str, folder: str, row: int) -> Response:
-    """Return a test image, smaller and encoded anew: never the bytes of the file."""
+    """Return a test image, resized and encoded again; never the bytes of the file."""
     entry = request.app.state.services.catalogue.find(f"{model}/{folder}")
     answer = test_predictions.by_row(entry, row)
     with _decoding:
@@ -73,7 +88,7 @@ def thumbnail(request: Request, model: str, folder: str, row: int) -> Response:
 
 @router.get("/runs/{model}/{folder}/images/{row}/heatmap.png")
 def heatmap(request: Request, model: str, folder: str, row: int, method: str = "") -> Response:
-    """Return a test image with where the run looked over it: as it was measured, else computed now."""
+    """Return a test image with its heatmap, stored or computed now."""
     services = request.app.state.services
     entry = services.catalogue.find(f"{model}/{folder}")
     answer = test_predictions.by_row(entry, row)
@@ -84,8 +99,8 @@ def heatmap(request: Request, model: str, folder: str, row: int, method: str = "
     values = _stored(entry, answer, method)
     if values is None:
         if not entry.has_weights:
-            raise Problem(404, "No heatmap", "The weights of this run are not here, so it cannot be asked any more.")
-        if not _asking.acquire(blocking=False):  # threads that wait are missing elsewhere
+            raise Problem(404, "No heatmap", "The weights of this run are missing, so no heatmap can be computed.")
+        if not _asking.acquire(blocking=False):  # waiting threads would block other requests
             raise Problem(503, "Busy", "Too many heatmaps at once. Try again in a moment.", RETRY)
         try:
             values = services.inference.heatmap_of_file(entry.run, path, method)[0]
@@ -95,7 +110,7 @@ def heatmap(request: Request, model: str, folder: str, row: int, method: str = "
 
 
 def overlaid(picture: "Image", values: "np.ndarray") -> "Image":
-    """Return an image with a heatmap over it, large enough to see what lies where."""
+    """Return an image with a heatmap over it, its longer side SHOWN_SIDE pixels."""
     import numpy as np
     from PIL import Image
 
@@ -106,7 +121,7 @@ def overlaid(picture: "Image", values: "np.ndarray") -> "Image":
 
 
 def methods(entry: Entry) -> list[str]:
-    """Return the heatmap methods that fit a run's kind of model; all where its architecture is not known."""
+    """Return the heatmap methods for a run's kind of model; all where its architecture is unknown."""
     return _methods(entry.run, entry.signature)
 
 
@@ -114,24 +129,24 @@ def methods(entry: Entry) -> list[str]:
 def _methods(run: Run, signature: Signature) -> list[str]:
     try:
         kinds = {layer.kind for layer in layer_graph.of_run(run).layers}
-    except Exception as error:  # what an architecture.json of any content may lead to
+    except Exception as error:  # architecture.json may have any content
         _log.info("The architecture of %s is not known: %s", run.id, error)
         return heatmap_methods.names()
     return heatmap_methods.names(TOKENS if PATCHES in kinds else CONVOLUTIONS)
 
 
 def chosen_method(entry: Entry, method: str) -> str:
-    """Return the method if it fits, else "", which is that of the run's configuration."""
+    """Return the method if it fits the model, else "" for the method of the run's configuration."""
     return method if method in methods(entry) else ""
 
 
 def explained(entry: Entry) -> frozenset[str]:
-    """Return the images whose heatmap can be had: all with the weights, else those that were explained before."""
+    """Return the images with a heatmap: all with the weights, else those with a stored heatmap."""
     return frozenset(test_predictions.of(entry).of) if entry.has_weights else _measured(entry.run, entry.signature)
 
 
 def paged(found: Sequence[Item], page: int) -> tuple[Sequence[Item], int]:
-    """Return what stands on a page, and how many pages there are; 404 behind the last."""
+    """Return the items of a page and the number of pages; raise 404 beyond the last."""
     pages = max(1, -(-len(found) // ON_A_PAGE))
     if page > pages:
         raise Problem(404, "No such page", f"There are {pages} pages here.")
@@ -152,7 +167,7 @@ def _stored(entry: Entry, answer: Answer, method: str) -> "np.ndarray | None":
 def _held(run: Run) -> list[heatmap_overlay.Heatmap]:
     try:
         return heatmap_overlay.read(run)
-    except (LeukoBenchError, OSError, ValueError, TypeError):  # missing or damaged: they are derived
+    except (LeukoBenchError, OSError, ValueError, TypeError):  # missing or damaged
         return []
 
 
@@ -169,7 +184,7 @@ def _within(picture: "Image", side: int) -> "Image":
 
     factor = side / max(picture.size)
     size = tuple(max(1, round(length * factor)) for length in picture.size)
-    # Small images stay blocky: smoothing them would show detail that the model never saw.
+    # Nearest neighbour for small images: smoothing would show detail that the model never saw.
     return picture.resize(size, Image.Resampling.LANCZOS if factor < 1 else Image.Resampling.NEAREST)
 
 

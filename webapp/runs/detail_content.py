@@ -1,4 +1,4 @@
-"""What stands on the page of one run, read from its folder: tiles, tables, sentences, and what is missing."""
+"""Content of the page of one run: tiles, tables and sentences from its folder, and commands for missing results."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -19,11 +19,11 @@ from webapp.runs.catalogue import Entry
 
 @dataclass(frozen=True)
 class Tile:
-    """One headline figure.
+    """One headline number.
 
     Attributes:
-        words: what it means, or what makes it where it is missing.
-        command: what makes it; "" where it is there.
+        words: its meaning.
+        command: measures it; "" where it is measured.
     """
 
     title: str
@@ -33,10 +33,10 @@ class Tile:
 
 
 def tiles(entry: Entry) -> list[Tile]:
-    """Return the headline figures of a finished run; what was not measured says which command makes it."""
+    """Return the headline numbers of a finished run, with the command for each missing one."""
     row, measured, id = entry.record.row, entry.measured, entry.id
     taught = trained_on(entry.config)
-    seen = " It trained on such a change." if SWAP in taught else ""
+    seen = " It was trained on this perturbation." if SWAP in taught else ""
     best = leaderboard.best_shortcut(entry.record)
     stress, audit = f"stress {id}", f"audit --split {row['split']}"
     made = [
@@ -45,11 +45,11 @@ def tiles(entry: Entry) -> list[Tile]:
              f"{entry.record.split.kind} split"),
         _tile("Under stain swap", measured["stain_swap"], " %", "The same images in the stain of another class."
               + seen, stress),
-        _tile("Stain flip rate", measured["flip_rate"], " %", "Answers that became the class whose stain was "
-              "put on; near 0 it does not follow.", stress),
+        _tile("Stain flip rate", measured["flip_rate"], " %", "Answers that changed to the class of the donor "
+              "stain; near 0 they do not follow it.", stress),
         _tile("In grey", measured["grey"], " %", "The same images without colour."
-              + (" It trained on such a change." if GREY in taught else ""), stress),
-        Tile("Shortcut margin", MISSING, "Above the best baseline that sees no shape of a cell.", audit)
+              + (" It was trained on this perturbation." if GREY in taught else ""), stress),
+        Tile("Shortcut margin", MISSING, "Above the best baseline without cell shapes.", audit)
         if best is None else
         Tile("Shortcut margin", f"{difference(measured['shortcut_margin'], 1)} points",
              f"Over {best[0]} ({shortcuts_file.SEES.get(best[0], 'a baseline')}), {percent(best[1], 1)} %."),
@@ -64,7 +64,7 @@ def tiles(entry: Entry) -> list[Tile]:
 
 
 def siblings(entry: Entry, rows: list[dict[str, Any]]) -> str:
-    """Say what the leaderboard knows of the same recipe on the other kind of split; "" where it knows nothing."""
+    """Return a sentence on the same recipe on the other kind of split; "" where the leaderboard has no row."""
     row = next((r for r in rows if r["model"] == entry.run.model and entry.run.path.name in r["runs"].split()), None)
     if row is None:
         return ""
@@ -72,8 +72,8 @@ def siblings(entry: Entry, rows: list[dict[str, Any]]) -> str:
     there = next(kind for kind in KINDS if kind != here)
     if row[f"{there}_accuracy"] is None:
         return (
-            "On this split images of one slide lie on both sides, and the same model was not trained on a grouped one. "
-            f"Do it with: python run_guide.py train {entry.run.model} --split grouped"
+            "This split has images of one slide in several subsets, and the model was not trained on a grouped split. "
+            f"Train it: python run_guide.py train {entry.run.model} --split grouped"
             if here == RANDOM else ""
         )  # fmt: skip
     gap = (
@@ -84,7 +84,7 @@ def siblings(entry: Entry, rows: list[dict[str, Any]]) -> str:
     count = row[f"{there}_runs"]
     runs = f"{count} run{'' if count == 1 else 's'}"
     mean = "its mean accuracy" if count > 1 else "its accuracy"
-    words = "no stain group lies on both sides" if here == RANDOM else "images of one slide lie on both sides"
+    words = "each stain group is in one subset" if here == RANDOM else "images of one slide are in several subsets"
     return (
         f"On {there} splits ({runs} of the same recipe), where {words}, {mean} is "
         f"{percent(row[f'{there}_accuracy'])} %{gap}."
@@ -99,15 +99,15 @@ def per_class(entry: Entry) -> Table:
         for each in entry.record.per_class
     ]  # fmt: skip
     words = (
-        "Precision: of the images named so, how many are. Recall: of the images that are, how many were named so. AUC: "
-        "how well its probability ranks the class above the others."
+        "Precision: share of the images predicted as the class that belong to it. Recall: share of the images of the "
+        "class that were predicted as it. AUC: how well its probability ranks the class above the others."
     )
     columns = ("Class", "Images", "Precision %", "Recall %", "F1 %", "AUC")
     return Table("Scores of every class", columns, rows, words_below=words)
 
 
 def matrix(counts: list[list[int]], classes: tuple[str, ...]) -> list[dict[str, Any]]:
-    """Return a row a true class: name, images, and cells with count, share of the row, shade 0..5 and words."""
+    """Return one row for each true class: name, images, and cells with count, share, shade 0..5 and label."""
     rows = []
     for true, row in zip(classes, counts, strict=True):
         total = sum(row)
@@ -129,13 +129,13 @@ def calibration(entry: Entry) -> list[Table]:
 
 
 def stress(entry: Entry) -> tuple[list[str], Table] | None:
-    """Return what the run's stress means and its table; None where it was not stressed."""
+    """Return sentences and table of the stress test; None where there is none."""
     rows = stress_file.read(entry.run)
     return (stress_tables.sentences(entry.run, rows), stress_tables.table(entry.run, rows)) if rows else None
 
 
 def faithfulness(entry: Entry) -> tuple[list[str], Table] | None:
-    """Return how far the run's heatmaps can be trusted; None where that was not measured."""
+    """Return sentences and table on the faithfulness of the heatmaps; None where not measured."""
     if not entry.run.file(faithfulness_file.FILE).is_file():
         return None
     rows = faithfulness_file.read(entry.run)
@@ -144,7 +144,7 @@ def faithfulness(entry: Entry) -> tuple[list[str], Table] | None:
 
 
 def timing(entry: Entry) -> list[tuple[str, str]]:
-    """Return what training and using a finished run costs."""
+    """Return the costs of training and prediction of a finished run."""
     row = entry.record.row
     lines = [
         ("Epochs, kept / made", f"{number(row['epochs_best'], 0)} / {row['epochs_ran']}"),

@@ -1,4 +1,4 @@
-"""GET /runs/...: the page of one run, whatever its state, and its figures."""
+"""GET /runs/...: the page of one run in any state, and its figures."""
 
 import logging
 from typing import Any
@@ -19,21 +19,27 @@ _log = logging.getLogger(__name__)
 
 @router.get("/runs/{model}/{folder}")
 def run(request: Request, model: str, folder: str) -> HTMLResponse:
-    """Show what a run is and what was measured of it."""
+    """Show configuration and results of a run."""
     catalogue = request.app.state.services.catalogue
     entry = catalogue.find(f"{model}/{folder}")
     with test_predictions.readable(entry):
         context = _finished(entry, catalogue.leaderboard()) if entry.finished else {}
         return render(
-            request, "run.html", entry=entry, figures=_figures(entry), settings=config_table.settings(entry),
-            environment=config_table.environment(entry), files=config_table.files_of(entry),
-            epochs=config_table.epochs(entry), **context,
-        )  # fmt: skip
+            request,
+            "run.html",
+            entry=entry,
+            figures=_figures(entry),
+            settings=config_table.settings(entry),
+            environment=config_table.environment(entry),
+            files=config_table.files_of(entry),
+            epochs=config_table.epochs(entry),
+            **context,
+        )
 
 
 @router.get("/runs/{model}/{folder}/figures/{name}.png")
 def figure(request: Request, model: str, folder: str, name: str) -> Response:
-    """Return a figure of a run, drawn when it is asked for the first time."""
+    """Return a figure of a run, drawn at the first request."""
     entry = request.app.state.services.catalogue.find(f"{model}/{folder}")
     return Response(_figure_cache.png(entry, name), media_type="image/png", headers=KEPT)
 
@@ -58,12 +64,12 @@ def _finished(entry: Entry, rows: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _figures(entry: Entry) -> dict[str, tuple[Drawn, str]]:
-    """Return the figures that a run holds enough for, each with its words for those who do not see it."""
+    """Return the figures that can be drawn of a run, with alternative texts."""
     found = {}
     for name, drawn in FIGURES.items():
         try:
             if drawn.has(entry):
                 found[name] = drawn, drawn.alt(entry)
-        except Exception as error:  # a file half written or of any content costs its figure, not the page
+        except Exception as error:  # an unreadable file removes its figure, not the page
             _log.info("Run %s has no figure '%s': %s", entry.id, name, error)
     return found

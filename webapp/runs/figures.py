@@ -1,4 +1,4 @@
-"""The drawn figures of a run's page, each with the words for those who do not see it."""
+"""Figures of a run's page with alternative texts, and their cache."""
 
 from collections import OrderedDict
 from collections.abc import Callable
@@ -24,15 +24,15 @@ CACHE_BYTES = 32_000_000  # of drawn figures
 
 @dataclass(frozen=True)
 class Drawn:
-    """A figure that can be drawn of a run.
+    """One kind of figure of a run.
 
     Attributes:
-        title: what it shows.
-        words: how to read it.
-        inches: width and height it is drawn at, so that the page keeps its place.
-        has: whether a run holds what it needs.
-        draw: makes it.
-        alt: says in words what is seen.
+        title: of the figure.
+        words: caption.
+        inches: width and height, so that the page can reserve the space.
+        has: whether a run has the data.
+        draw: draws it.
+        alt: alternative text.
     """
 
     title: str
@@ -54,8 +54,8 @@ class Drawn:
 
 
 def _curves(entry: Entry) -> "Figure":
-    shown, figure = TrainingDisplay.from_run(entry.run), style.new(*FIGURES["curves"].inches)
-    with style.look():
+    shown, figure = TrainingDisplay.from_run(entry.run), style.new_figure(*FIGURES["curves"].inches)
+    with style.applied():
         for axes, what in zip(figure.subplots(1, 2), ("accuracy", "loss"), strict=True):
             shown.plot(ax=axes, what=what)
         handles, names = figure.axes[0].get_legend_handles_labels()
@@ -84,7 +84,7 @@ def _reliability_alt(entry: Entry) -> str:
 def _risk_alt(entry: Entry) -> str:
     found = calibrated(entry)["selective"]
     at = f"{percent(found['coverage'], 1)} % of the test images" if found["error"] is not None else "no test image"
-    return f"Share of wrong answers over the share of images answered, the surest first; at the threshold {at}."
+    return f"Error rate over the share of images answered, most confident first; at the threshold {at}."
 
 
 def _stressed(entry: Entry) -> bool:
@@ -96,8 +96,8 @@ def _of_steps(entry: Entry) -> StepsDisplay:
 
 
 def _steps(entry: Entry) -> "Figure":
-    figure = style.new(*FIGURES["stress-steps"].inches)
-    with style.look():
+    figure = style.new_figure(*FIGURES["stress-steps"].inches)
+    with style.applied():
         _of_steps(entry).plot(ax=figure.subplots())
         figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
     return figure
@@ -106,11 +106,11 @@ def _steps(entry: Entry) -> "Figure":
 def _steps_alt(entry: Entry) -> str:
     shown = _of_steps(entry)
     said = [f"{name} from {percent(values[0], 1)} to {percent(values[-1], 1)} %" for name, _, values in shown.curves]
-    return f"Accuracy over the steps of each change: {', '.join(said)}."
+    return f"Accuracy over the severity steps of each perturbation: {', '.join(said)}."
 
 
 def _bars(entry: Entry) -> "Figure":
-    figure = style.new(*FIGURES["stress-bars"].inches)
+    figure = style.new_figure(*FIGURES["stress-bars"].inches)
     BarsDisplay.from_rows(stress_file.read(entry.run)).plot(ax=figure.subplots())
     return figure
 
@@ -121,7 +121,7 @@ def _bars_alt(entry: Entry) -> str:
 
 
 def _stain(entry: Entry) -> "Figure":
-    figure = style.new(*FIGURES["stress-stain"].inches)
+    figure = style.new_figure(*FIGURES["stress-stain"].inches)
     StainDisplay.from_run(entry.run).plot(ax=figure.subplots())
     return figure
 
@@ -129,38 +129,38 @@ def _stain(entry: Entry) -> "Figure":
 def _stain_alt(entry: Entry) -> str:
     shown = StainDisplay.from_run(entry.run)
     said = [f"{name} {percent(shown.shares[k][k], 0)} %" for k, name in enumerate(shown.classes)]
-    return f"Share of answers that name the class whose stain was put on: {', '.join(said)}."
+    return f"Share of answers that are the class of the donor stain: {', '.join(said)}."
 
 
 FIGURES = {
     "curves": Drawn(
-        "Training", "The star is the epoch whose weights were kept, chosen on the validation images alone. Training "
-        "that goes on improving while validation does not is overfitting.",
+        "Training", "The star is the epoch whose weights were kept, chosen on the validation images only. Training "
+        "that improves while validation does not is overfitting.",
         (9.2, 3.6), lambda e: bool(e.run.history()), _curves, _curves_alt,
     ),
     "reliability": Drawn(
-        "Reliability", "On the dotted line a model is as often right as it is sure; below it, it is too sure.",
+        "Reliability", "On the dotted line the accuracy equals the confidence; below it, the model is overconfident.",
         (8.4, 5.6), lambda e: e.finished,
         lambda e: reliability.draw(e.run, calibrated(e)["temperature"]), _reliability_alt,
     ),
     "risk-coverage": Drawn(
-        "Answering only where sure", "The further right the curve stays at the bottom, the more images can be answered "
-        "with few mistakes.",
+        "Selective prediction", "The further right the curve stays low, the more images can be answered with few "
+        "mistakes.",
         (7.6, 5.2), lambda e: e.finished,
         lambda e: risk_coverage.draw(e.run, calibrated(e)["selective"]), _risk_alt,
     ),
     "stress-steps": Drawn(
-        "Changes with steps", "The same test images, changed more and more. A model that reads cells keeps its "
-        "accuracy where only the colours change.",
+        "Perturbations with severity steps", "The same test images, perturbed with rising severity. A model that uses "
+        "the cells keeps its accuracy where only the colours change.",
         (8.4, 5.2), lambda e: _stressed(e) and bool(_of_steps(e).curves),
         _steps, _steps_alt,
     ),
     "stress-bars": Drawn(
-        "Changes without steps", "Cells removed is the control: what lies above chance there was not read from cells.",
+        "Perturbations without severity steps", "Cells removed is the control: it should be near chance.",
         (6.4, 5.2), _stressed, _bars, _bars_alt,
     ),
     "stress-stain": Drawn(
-        "Where the stain leads", "The answers when each image wears the stain of another class.",
+        "Answers under the stain swap", "The answers when each image has the stain of another class.",
         (6.4, 5.2), lambda e: e.finished and StainDisplay.from_run(e.run) is not None,
         _stain, _stain_alt,
     ),
@@ -178,12 +178,12 @@ class FigureCache:
         """Return a figure of a run.
 
         Raises:
-            Problem: 404, there is no such figure, or the run does not hold what it needs.
+            Problem: 404, there is no such figure, or the run lacks the data.
         """
         key = entry.run, entry.signature, name
         found = self._get(key)
         if found is None:
-            with self._drawing:  # whoever waited finds it drawn
+            with self._drawing:  # another thread may have drawn it
                 found = self._get(key) or self._draw(entry, name)
             with self._lock:
                 self._kept[key] = found

@@ -1,4 +1,4 @@
-"""What a run's probabilities mean: class, calibrated probability, prediction set, or no answer at all."""
+"""Interpretation of a run's probabilities: class, calibrated probability, prediction set, or refusal."""
 
 import logging
 import math
@@ -24,7 +24,7 @@ from webapp.runs.catalogue import Entry
 
 _log = logging.getLogger(__name__)
 
-# Of the prediction sets on the page; at 0.90 those of a model that is nearly always right are often empty.
+# Of the prediction sets on the page; at 0.90 the sets of a very accurate model are often empty.
 LEVEL = "0.95"
 KERAS = "keras"
 COLUMNS = ("image", "run", "predicted", "probability", "calibrated", "prediction_set", "refused")
@@ -32,15 +32,15 @@ COLUMNS = ("image", "run", "predicted", "probability", "calibrated", "prediction
 
 @dataclass(frozen=True)
 class Honest:
-    """How far a run is to be believed, as its files say; None for what was not measured.
+    """Reliability of a run from its files; None for values that were not measured.
 
     Attributes:
-        split: of the images, as its configuration has it.
+        split: from its configuration.
         accuracy: on its test images, 0..1.
-        images: how many these are.
-        stain_swap: accuracy with the stain of another class put on them.
-        flip_rate: share of the answers that then became that class.
-        taught: whether it trained on such a change.
+        images: number of test images.
+        stain_swap: accuracy with the stain of another class.
+        flip_rate: share of answers that changed to that class.
+        taught: whether it was trained on the stain swap.
     """
 
     split: str
@@ -53,13 +53,13 @@ class Honest:
 
 @dataclass(frozen=True)
 class Facts:
-    """What is needed to word the answers of a run.
+    """Data of a run for the interpretation of its probabilities.
 
     Attributes:
-        temperature: by which its probabilities are calibrated; None without calibration.json.
-        thresholds: by level ("0.90"), the 1 - p above which a class is left out of the prediction set.
-        coverage: by level, the share of its test images whose set holds the true class.
-        reference: what its training images look like; None where that was not measured.
+        temperature: for calibration; None without calibration.json.
+        thresholds: by level ("0.90"), the 1 - p above which a class is not in the prediction set.
+        coverage: by level, the share of test images whose set contains the true class.
+        reference: distribution of its training images; None where not measured.
     """
 
     classes: tuple[str, ...]
@@ -72,18 +72,18 @@ class Facts:
 
 @dataclass(frozen=True)
 class Answer:
-    """What one run says of one image.
+    """Interpreted answer of one run for one image.
 
     Attributes:
-        name: of the run, as short as tells it from the others that were asked.
-        problem: why there is nothing; "" where there is.
-        refused: why the run gives no class; "" where it gives one.
-        distance, limit: how far the image lies from the training images, and from where on it is refused; None where
-            this was not measured.
-        predicted, probability, probabilities: class, its probability and those of all, calibrated where the run has a
-            temperature; "", None and {} where there is no answer.
-        sets: by level, the classes that are not ruled out.
-        runtime: what computed the probabilities: "keras", or the name of the export.
+        name: shortest name of the run that is unique in the request.
+        problem: why there is no answer; "" where there is one.
+        refused: why there is no class; "" where there is one.
+        distance, limit: distance from the training images, and the limit above which an image is refused; None where
+            not measured.
+        predicted, probability, probabilities: class, its probability and those of all classes, calibrated if the run
+            has a temperature; "", None and {} where there is no answer.
+        sets: prediction sets by level.
+        runtime: "keras", or the name of the export that computed the probabilities.
     """
 
     entry: Entry
@@ -106,9 +106,9 @@ class Answer:
 
 
 def csv_of(image: str, answers: Sequence[Answer]) -> str:
-    """Return answers about one image as CSV: COLUMNS, the probability of every class, and the notice."""
+    """Return the answers for one image as CSV: COLUMNS, the probability of every class, and the notice."""
     classes = list(dict.fromkeys(name for each in answers if each.facts for name in each.facts.classes))
-    image = f"'{image}" if image[:1] in ("=", "+", "-", "@") else image  # which a spreadsheet would take for a formula
+    image = f"'{image}" if image[:1] in ("=", "+", "-", "@") else image  # a spreadsheet would read it as a formula
     return files.csv_text(
         [*COLUMNS, *(f"p_{name}" for name in classes), "notice"],
         ([image, *_cells(each), *_shares(each, classes), NOTICE] for each in answers),
@@ -129,21 +129,21 @@ def _shares(answer: Answer, classes: Sequence[str]) -> list[str]:
 
 
 class Judge:
-    """Words the answers of runs; keeps what it read of a run until one of its files changes."""
+    """Interpret the answers of runs; caches the data of a run until one of its files changes."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._facts: dict[str, tuple[tuple, Facts]] = {}
 
     def facts(self, entry: Entry) -> Facts:
-        """Read what is needed to word the answers of a finished run.
+        """Read the data for the interpretation of a finished run.
 
         Raises:
             LeukoBenchError: calibration.json, stress.csv or the reference is damaged.
         """
         run = entry.run
         manifest = run.environment()["manifest"]
-        if not re.fullmatch("[0-9a-f]{16}", str(manifest)):  # which becomes part of a path
+        if not re.fullmatch("[0-9a-f]{16}", str(manifest)):  # it becomes part of a path
             raise LeukoBenchError(f"{run.file(run_folder.ENVIRONMENT)} names no manifest; received {manifest!r}.")
         paths = (
             *(run.file(n) for n in (run_folder.METRICS, calibration_file.FILE, stress_file.FILE)),
@@ -159,31 +159,31 @@ class Judge:
     def answers(
         self, entries: Sequence[Entry], given: "Sequence[np.ndarray | str]", statistics: np.ndarray
     ) -> list[Answer]:
-        """Word what runs say of one image; see `answer`."""
+        """Interpret the probabilities of several runs for one image; see `answer`."""
         named = names(entries)
         pairs = zip(entries, given, strict=True)
         return [self.answer(entry, named[entry.id], each, statistics) for entry, each in pairs]
 
     def answer(self, entry: Entry, name: str, given: "np.ndarray | str", statistics: np.ndarray) -> Answer:
-        """Word what a run says of an image.
+        """Interpret the probabilities of a run for one image.
 
         Args:
             entry: a finished run.
             name: see `names`.
-            given: (classes,) probabilities as the model gives them, or why there are none.
-            statistics: of the image, see `data.likeness`.
+            given: (classes,) probabilities of the model, or the reason why there are none.
+            statistics: of the image, see `data.ood.image_statistics`.
         """
         if isinstance(given, str):
             return Answer(entry, name, None, problem=given)
         try:
-            return self._worded(entry, name, given, statistics)
-        except Exception as error:  # files of any content lie in run folders
-            _log.warning("Run %s cannot be worded: %s", entry.id, error)
-            return Answer(entry, name, None, problem="Files of this run are damaged; the server's log says which.")
+            return self._interpreted(entry, name, given, statistics)
+        except Exception as error:  # run folders may hold files with any content
+            _log.warning("The answer of run %s cannot be interpreted: %s", entry.id, error)
+            return Answer(entry, name, None, problem="Files of this run are damaged; see the server's log.")
 
-    def _worded(self, entry: Entry, name: str, given: np.ndarray, statistics: np.ndarray) -> Answer:
+    def _interpreted(self, entry: Entry, name: str, given: np.ndarray, statistics: np.ndarray) -> Answer:
         facts = self.facts(entry)
-        given = given.astype(np.float64) / given.sum(dtype=np.float64)  # as the sets were made
+        given = given.astype(np.float64) / given.sum(dtype=np.float64)  # normalised as for the prediction sets
         measured: dict[str, Any] = {}
         if facts.reference is not None:
             verdict = facts.reference.judge(statistics)
@@ -193,7 +193,9 @@ class Judge:
         shares = given if facts.temperature is None else calibration.scaled(given[None], facts.temperature)[0]
         best = int(given.argmax())
         return Answer(
-            entry, name, facts,
+            entry,
+            name,
+            facts,
             predicted=facts.classes[best],
             probability=float(shares[best]),
             probabilities=dict(zip(facts.classes, map(float, shares), strict=True)),
@@ -202,11 +204,11 @@ class Judge:
                 for level, threshold in facts.thresholds.items()
             },
             **measured,
-        )  # fmt: skip
+        )
 
 
 def _read_facts(entry: Entry, manifest: str) -> Facts:
-    """Read what is needed to word the answers of a finished run.
+    """Read the data for the interpretation of a finished run.
 
     Raises:
         LeukoBenchError: calibration.json, stress.csv or the reference is damaged.
@@ -226,9 +228,13 @@ def _read_facts(entry: Entry, manifest: str) -> Facts:
     stress = stress_file.read_whole_test(run)
     row = entry.record.row
     honest = Honest(
-        str(config.get("split", "")), row["accuracy"], row["images"], stress_file.swap_accuracy(stress),
-        stress_file.flip_rate(stress), stress_file.SWAP in trained_on(config),
-    )  # fmt: skip
+        str(config.get("split", "")),
+        row["accuracy"],
+        row["images"],
+        stress_file.swap_accuracy(stress),
+        stress_file.flip_rate(stress),
+        stress_file.SWAP in trained_on(config),
+    )
     return Facts(
         tuple(config["classes"]),
         temperature,
@@ -240,7 +246,7 @@ def _read_facts(entry: Entry, manifest: str) -> Facts:
 
 
 def names(entries: Sequence[Entry]) -> dict[str, str]:
-    """Name runs by id as shortly as tells them apart: label, with dataset, split or folder where it must be."""
+    """Return a short unique name for each run id: label, with dataset, split or folder where needed."""
 
     def texts(entry: Entry) -> list[str]:
         row = entry.record.row
@@ -252,7 +258,7 @@ def names(entries: Sequence[Entry]) -> dict[str, str]:
 
 
 def agreement(answers: list[Answer]) -> str:
-    """Say how far the runs that gave a class agree; "" where there are fewer than two runs."""
+    """Return a sentence on the agreement of the runs with a class; "" for fewer than two runs."""
     if len(answers) < 2:
         return ""
     said: dict[str, list[str]] = {}
@@ -261,7 +267,7 @@ def agreement(answers: list[Answer]) -> str:
             said.setdefault(each.predicted, []).append(each.name)
     count, of = sum(map(len, said.values())), len(answers)
     if not count:
-        return "None of the models gives a class."
+        return "No model gives a class."
     if len(said) == 1:
         return (
             f"{f'{count} of {of}' if count < of else f'All {of}' if of > 2 else 'Both'} models say {next(iter(said))}."
@@ -272,7 +278,4 @@ def agreement(answers: list[Answer]) -> str:
 
 
 def _words(distance: float, limit: float) -> str:
-    return (
-        "This picture is unlike the smears that this model was trained on "
-        f"(distance {distance:.1f}, answers are given up to {limit:.1f})."
-    )
+    return f"This image differs from the training images of the model (distance {distance:.1f}, limit {limit:.1f})."

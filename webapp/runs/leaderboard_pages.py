@@ -21,18 +21,18 @@ for pages in (detail_pages, confusion_cell_pages, pairwise):
 
 Row = dict[str, Any]
 UP, DOWN = "asc", "desc"
-ORDERS = {UP: "ascending", DOWN: "descending"}  # as the address has it, and as aria-sort
+ORDERS = {UP: "ascending", DOWN: "descending"}  # in the URL, and as aria-sort
 TAUGHT = {"grey": "trained_on_grey", "stain_swap": "trained_on_swap"}
 
 
 @dataclass(frozen=True)
 class Cell:
-    """What stands in one place.
+    """One cell of the table.
 
     Attributes:
         text: the value.
-        mark: SEEN where the models trained on such a change.
-        below: smaller, under it: standard deviation, how many of the runs it is of.
+        mark: SEEN where the models were trained on this perturbation.
+        below: small text: standard deviation, number of runs with a value.
     """
 
     text: str
@@ -45,13 +45,13 @@ class Column:
     """One column.
 
     Attributes:
-        key: of the address and of `leaderboard.rows`.
-        title: at its head.
-        unit: behind the title.
-        words: what it means.
-        cell: its text in a row.
-        first: order that the first click on it gives: the better end.
-        word: whether it holds words.
+        key: in the URL and in `leaderboard.rows`.
+        title: heading.
+        unit: after the title.
+        words: explanation.
+        cell: returns the cell of a row.
+        first: order of the first click, best values first.
+        word: whether it holds text.
     """
 
     key: str
@@ -63,7 +63,7 @@ class Column:
     word: bool = False
 
     def value(self, row: Row) -> Any:
-        """Return what a row is sorted by; None for what is not known, which always comes last."""
+        """Return the sort value of a row; None for an unknown value, which comes last."""
         found = row["random_runs"] + row["grouped_runs"] if self.key == "runs" else row[self.key]
         return found.lower() if isinstance(found, str) else found
 
@@ -96,35 +96,35 @@ COLUMNS = (
     Column("name", "Model", "", "Model, and in brackets the recipe or variant that its runs share.",
            lambda row: Cell(row["name"]), UP, True),
     Column("grouped_stain_swap", "Grouped swap", "%", "Accuracy on the test images of the grouped split, each with the "
-           "colour statistics of an image of another class put on. The leaderboard stands in this order.",
+           "colour statistics of an image of another class put on. Default order of the leaderboard.",
            _measure("grouped_stain_swap", percent)),
-    Column("random_accuracy", "Random", "%", "Accuracy on the split by image, where images of one slide lie on both "
-           "sides.", _measure("random_accuracy", percent)),
-    Column("grouped_accuracy", "Grouped", "%", "Accuracy where no stain group (a guess, no patient) and no overlapping "
-           "field lies on both sides.", _measure("grouped_accuracy", percent)),
-    Column("leakage_gap", "Gap", "points", "Random minus grouped, over the seeds that have both: what came from images "
-           "of the same slides.", lambda row: Cell(difference(row["leakage_gap"])), UP),
+    Column("random_accuracy", "Random", "%", "Accuracy on the split by image, with images of one slide in several "
+           "subsets.", _measure("random_accuracy", percent)),
+    Column("grouped_accuracy", "Grouped", "%", "Accuracy where each stain group (estimated, not a patient) and each "
+           "overlapping field is in one subset.", _measure("grouped_accuracy", percent)),
+    Column("leakage_gap", "Gap", "points", "Random minus grouped, over seeds with both: the effect of images of "
+           "the same slides.", lambda row: Cell(difference(row["leakage_gap"])), UP),
     Column("random_grey", "Grey", "%", "Accuracy on the test images of the random split without colour.",
            _measure("random_grey", percent)),
     Column("random_stain_swap", "Swap", "%", "Accuracy on the test images of the random split with the stain of "
            "another class.", _measure("random_stain_swap", percent)),
     Column("random_flip_rate", "Flips", "%", "Share of the images whose answer was not the donor's class before the "
-           "stain swap and is that class after it; near 0, the answer does not follow the stain.",
+           "stain swap and is that class after it; near 0, answers do not follow the stain.",
            _measure("random_flip_rate", lambda value: percent(value, 1), digits=1), UP),
-    Column("random_lowest_unseen", "Unseen", "%", "The lowest accuracy over all families of change that the model did "
-           "not train on, and which family that is.", _unseen),
+    Column("random_lowest_unseen", "Unseen", "%", "Lowest accuracy over the perturbation families that the model was "
+           "not trained on, and the family.", _unseen),
     Column("random_shortcut_margin", "Margin", "points", "Accuracy minus that of the best shortcut baseline (colours, "
-           "background, a corner, a thumbnail) trained and tested on the same images; near 0, the accuracy proves "
-           "nothing.", _measure("random_shortcut_margin", lambda value: difference(value, 1), digits=1)),
-    Column("random_calibration_error_scaled", "ECE", "%", "Calibration error: how far confidence and accuracy lie "
-           "apart, after a temperature was fitted on the validation images.",
+           "background, a corner, a thumbnail) trained and tested on the same images; near 0, the accuracy is not "
+           "evidence.", _measure("random_shortcut_margin", lambda value: difference(value, 1), digits=1)),
+    Column("random_calibration_error_scaled", "ECE", "%", "Calibration error after temperature scaling, fitted on the "
+           "validation images.",
            _measure("random_calibration_error_scaled", lambda value: percent(value, 1), digits=1), UP),
     Column("random_nucleus_mass", "Nuclei", "%", "Share of the heatmap inside nuclei; below it the share of the image "
-           "that nuclei cover, which a map that says nothing reaches.", _nuclei),
+           "covered by nuclei, the value of a uniform map.", _nuclei),
     Column("parameters", "Params", "", "Parameters of the model.", lambda row: Cell(quantity(row["parameters"])),
            UP),
-    Column("training_seconds", "Train", "s", "Seconds of training, the mean over the runs; a dash where they were made "
-           "on different machines.", lambda row: Cell(seconds(row["training_seconds"])), UP),
+    Column("training_seconds", "Train", "s", "Seconds of training, the mean over the runs; a dash where they differ in "
+           "their machine.", lambda row: Cell(seconds(row["training_seconds"])), UP),
     Column("latency_ms_p50", "Image", "ms", "Milliseconds for one image, the median, the mean over the runs.",
            lambda row: Cell(number(row["latency_ms_p50"], 1)), UP),
     Column("runs", "Runs", "", "Runs on the random + on the grouped split, over seeds and folds.",
@@ -135,7 +135,7 @@ DEFAULT = "grouped_stain_swap"
 
 
 def sorted_by(rows: Sequence[Row], key: str, order: str) -> list[Row]:
-    """Sort rows by a column, those without a value last; equal ones stay in the leaderboard's order."""
+    """Sort rows by a column, rows without a value last; equal rows keep the leaderboard's order."""
     if key == DEFAULT and order == DOWN:
         return list(rows)
     column = BY_KEY[key]
@@ -145,7 +145,7 @@ def sorted_by(rows: Sequence[Row], key: str, order: str) -> list[Row]:
 
 
 def heads(key: str, order: str) -> list[dict[str, Any]]:
-    """Return for every column its `aria-sort`, "" where it is not the one, and the order that a click on it gives."""
+    """Return for every column its `aria-sort` ("" where not sorted by it) and the order of the next click."""
     return [
         {"column": column, "sorted": ORDERS[order] if column.key == key else ""}
         | {"next": (UP if order == DOWN else DOWN) if column.key == key else column.first}
@@ -154,7 +154,7 @@ def heads(key: str, order: str) -> list[dict[str, Any]]:
 
 
 def shown(rows: Sequence[Row]) -> list[dict[str, Any]]:
-    """Return rows as their cells and the ids of their runs, oldest first."""
+    """Return the cells of each row and the ids of its runs, oldest first."""
     return [
         {"cells": [column.cell(row) for column in COLUMNS], "name": row["name"]}
         | {"runs": [f"{row['model']}/{folder}" for folder in row["runs"].split()]}
@@ -167,7 +167,7 @@ def compare(request: Request, sort: str = "", order: str = "") -> HTMLResponse:
     """Show the leaderboard in any order, and every run."""
     catalogue = request.app.state.services.catalogue
     entries, rows = catalogue.entries(), catalogue.leaderboard()
-    if sort not in BY_KEY:  # an address from elsewhere still gets the page
+    if sort not in BY_KEY:  # ignore an unknown column in the URL
         sort, order = DEFAULT, DOWN
     elif order not in ORDERS:
         order = BY_KEY[sort].first
@@ -182,7 +182,7 @@ def compare(request: Request, sort: str = "", order: str = "") -> HTMLResponse:
 
 
 def _boards(rows: Sequence[dict[str, Any]], sort: str, order: str) -> list[dict[str, Any]]:
-    """Return a board for each dataset: scores on different images do not compare."""
+    """Return a leaderboard for each dataset, as scores on different images are not comparable."""
     datasets = dict.fromkeys(row["dataset"] for row in rows)
     return [
         {

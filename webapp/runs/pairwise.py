@@ -11,11 +11,11 @@ from utils.metrics import significance
 from utils.tables.cost import seconds
 from utils.tables.significance import chance
 from utils.tables.table import difference, number, percent, quantity
-from utils.text import MISSING
+from utils.text import MISSING, dotted
 from webapp.http.templates import render
 from webapp.runs import test_predictions
 from webapp.runs.catalogue import Entry
-from webapp.runs.config_table import flat, text
+from webapp.runs.config_table import text
 from webapp.runs.confusion_cell_pages import explained, paged
 from webapp.runs.test_predictions import Answer
 
@@ -23,18 +23,18 @@ router = APIRouter(include_in_schema=False)
 
 SHOWN = {
     "all": "All that differ",
-    "a": "Only the first is right",
-    "b": "Only the second is right",
+    "a": "Only the first is correct",
+    "b": "Only the second is correct",
     "wrong": "Both are wrong, in different ways",
-}  # which images are shown, as the address and as the page has it
+}  # filters of the images: value in the URL, label on the page
 
 
 @dataclass(frozen=True)
 class Line:
-    """One number of two runs.
+    """One score of two runs.
 
     Attributes:
-        better: "a" or "b", whichever the higher or lower number speaks for; "" where neither.
+        better: "a" or "b", the run with the better value; "" where neither.
     """
 
     title: str
@@ -46,13 +46,13 @@ class Line:
 
 @dataclass(frozen=True)
 class Agreement:
-    """How two runs answered on the same images.
+    """Agreement of two runs on the same images.
 
     Attributes:
-        both, only_a, only_b: images that are named rightly by both or by one of them.
-        same_wrong: images that both name wrongly and alike; other_wrong: wrongly and differently.
+        both, only_a, only_b: number of images predicted correctly by both or by one run.
+        same_wrong, other_wrong: number of images with the same wrong class, or with different wrong classes.
         p: of McNemar's exact test.
-        differ: the images that they name differently, the largest difference of probabilities first.
+        differ: the images predicted differently, largest difference of probabilities first.
     """
 
     both: int
@@ -64,7 +64,7 @@ class Agreement:
     differ: list[tuple[Answer, Answer]]
 
     def shown(self, which: str) -> list[tuple[Answer, Answer]]:
-        """Return those of a key of SHOWN."""
+        """Return the images of a filter, a key of SHOWN."""
         tests: dict[str, Callable[[Answer, Answer], bool]] = {
             "a": lambda a, b: a.right,
             "b": lambda a, b: b.right,
@@ -75,7 +75,7 @@ class Agreement:
 
 
 def agreement(a: Entry, b: Entry) -> Agreement | None:
-    """Hold the answers of two finished runs against each other; None where their test images are not the same."""
+    """Compare the answers of two finished runs; None where their test images differ."""
     if a.record.row["test_identity"] != b.record.row["test_identity"]:
         return None
     first, second = test_predictions.of(a), test_predictions.of(b)
@@ -87,21 +87,25 @@ def agreement(a: Entry, b: Entry) -> Agreement | None:
     differ = [pair for pair in pairs if pair[0].predicted != pair[1].predicted]
     same_wrong = sum(not one.right and one.predicted == two.predicted for one, two in pairs)
     return Agreement(
-        both=sum(one.right and two.right for one, two in pairs), only_a=only_a, only_b=only_b, same_wrong=same_wrong,
-        other_wrong=len(differ) - only_a - only_b, p=significance.mcnemar_exact(only_a, only_b),
+        both=sum(one.right and two.right for one, two in pairs),
+        only_a=only_a,
+        only_b=only_b,
+        same_wrong=same_wrong,
+        other_wrong=len(differ) - only_a - only_b,
+        p=significance.mcnemar_exact(only_a, only_b),
         differ=sorted(differ, key=lambda pair: (-_apart(*pair), pair[0].image)),
-    )  # fmt: skip
+    )
 
 
 def numbers(a: Entry, b: Entry) -> list[Line]:
-    """Return the numbers of two finished runs."""
+    """Return the scores of two finished runs."""
     held = [entry.record.row | entry.measured for entry in (a, b)]
     return [_line(title, held[0].get(key), held[1].get(key), *how) for key, (title, *how) in NUMBERS.items()]
 
 
 def settings(a: Entry, b: Entry) -> list[tuple[str, str, str]]:
-    """Return field and values of what the configurations of two runs do not share."""
-    first, second = flat(a.config), flat(b.config)
+    """Return field and both values where the configurations of two runs differ."""
+    first, second = dotted(a.config), dotted(b.config)
     names = [name for name in {**first, **second} if first.get(name) != second.get(name)]
     return [(name, text(first.get(name)), text(second.get(name))) for name in names]
 
@@ -136,7 +140,7 @@ def _four(value: float | None) -> str:
     return number(value, 4)
 
 
-# Key of the run's numbers: title, how a value and how a difference is written, and whether more (1) or less is better.
+# By key: title, format of a value, format of a difference, and whether higher (1) or lower (-1) is better.
 NUMBERS: dict[str, Sequence[Any]] = {
     "accuracy": ("Test accuracy, %", percent, _points, 1),
     "balanced_accuracy": ("Balanced accuracy, %", percent, _points, 1),
@@ -160,7 +164,7 @@ NUMBERS: dict[str, Sequence[Any]] = {
 def side_by_side(
     request: Request, a: str = "", b: str = "", show: str = "all", page: int = Query(1, ge=1, le=100_000)
 ) -> HTMLResponse:
-    """Show the numbers of two runs, how they agree and where they do not; without two runs the form alone."""
+    """Show the scores of two runs and their agreement; without two runs only the form."""
     catalogue = request.app.state.services.catalogue
     groups = grouped(catalogue.entries())
     chosen = [catalogue.find(id) for id in (a, b) if id]
@@ -175,16 +179,27 @@ def side_by_side(
     differ = found.shown(show) if found else []
     shown, pages = paged(differ, page)
     return render(
-        request, "versus.html", pair=(first, second), lines=numbers(first, second),
-        settings=settings(first, second), classes=first.config["classes"], which=SHOWN, show=show,
-        counts={key: len(found.shown(key)) for key in SHOWN} if found else {}, count=len(differ),
-        shown=[(one, two, test_predictions.at_hand(first, one)) for one, two in shown], page=page, pages=pages,
-        p=chance(found.p) if found else "", explained=[explained(entry) for entry in chosen], **context,
-    )  # fmt: skip
+        request,
+        "versus.html",
+        pair=(first, second),
+        lines=numbers(first, second),
+        settings=settings(first, second),
+        classes=first.config["classes"],
+        which=SHOWN,
+        show=show,
+        counts={key: len(found.shown(key)) for key in SHOWN} if found else {},
+        count=len(differ),
+        shown=[(one, two, test_predictions.at_hand(first, one)) for one, two in shown],
+        page=page,
+        pages=pages,
+        p=chance(found.p) if found else "",
+        explained=[explained(entry) for entry in chosen],
+        **context,
+    )
 
 
 def grouped(entries: Sequence[Entry]) -> list[tuple[str, list[Entry]]]:
-    """Put finished runs with the same test images together, largest group first, each by accuracy."""
+    """Group finished runs by their test images, largest group first, each sorted by accuracy."""
     sets: dict[str, list[Entry]] = {}
     for entry in entries:
         if entry.record:

@@ -1,4 +1,4 @@
-"""What a run answered about each test image, ready for pages, and where the images lie."""
+"""Test predictions of a run for the pages, and the files of the images."""
 
 import logging
 from collections.abc import Iterator
@@ -21,16 +21,16 @@ if TYPE_CHECKING:
     import pandas as pd
     from PIL.Image import Image
 
-GONE = "The files of this run are missing, damaged or were changed in this moment. The page 'Compare' says its state."
+GONE = "The files of this run are missing, damaged or just changing. See its state on the page 'Compare'."
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What one run says of one test image.
+    """Prediction of one run for one test image.
 
     Attributes:
-        row: place of the image in predictions.csv, from 0.
+        row: row of the image in predictions.csv, from 0.
         probabilities: of every class, in class order.
     """
 
@@ -42,36 +42,36 @@ class Answer:
 
     @property
     def right(self) -> bool:
-        """Whether it is the true class."""
+        """Whether the predicted class is the true one."""
         return self.predicted == self.label
 
     @property
     def confidence(self) -> float:
-        """Probability of the class that it says."""
+        """Probability of the predicted class."""
         return max(self.probabilities)
 
     @property
     def name(self) -> str:
-        """Name of the file without its folder, which is that of its class."""
+        """Name of the file without the folder of its class."""
         return self.image.rpartition("/")[2]
 
 
 @dataclass(frozen=True)
 class Answers:
-    """What one run says of its test images, which are the keys; `table` holds their rows of predictions.csv."""
+    """Predictions of a run by test image; `table` holds their rows of predictions.csv."""
 
     classes: tuple[str, ...]
     of: dict[str, Answer]
     table: "pd.DataFrame"
 
     def cell(self, true: str, predicted: str) -> list[Answer]:
-        """Return the images of a cell of the confusion matrix as `metrics.cell` does, worst first."""
+        """Return the images of a cell of the confusion matrix, worst first."""
         return [self.of[image] for image in predictions.cell(self.table, true, predicted)["image"]]
 
 
 @contextmanager
 def readable(entry: Entry) -> Iterator[None]:
-    """Turn what goes wrong with a run's files while they are read into a page that says so.
+    """Turn errors of a run's files into a problem.
 
     Raises:
         Problem: 404, the files are missing or damaged.
@@ -80,7 +80,7 @@ def readable(entry: Entry) -> Iterator[None]:
         yield
     except Problem:
         raise
-    except Exception as error:  # a run may be deleted or written anew between any two reads
+    except Exception as error:  # a run may be deleted or rewritten between two reads
         known = isinstance(error, LeukoBenchError | OSError)
         _log.warning("Run %s cannot be read: %s", entry.id, error, exc_info=None if known else error)
         raise Problem(404, "This run cannot be read", GONE) from None
@@ -112,7 +112,7 @@ def _read(run: Run, signature: Signature) -> Answers:
 
 
 def calibrated(entry: Entry) -> dict[str, Any]:
-    """Return what `calibration_file.measure` says of a finished run; fitting its temperature takes a moment."""
+    """Return the cached result of `calibration_file.measure` for a finished run."""
     return _calibrated(entry.run, entry.signature)
 
 
@@ -134,7 +134,7 @@ def by_row(entry: Entry, row: int) -> Answer:
 
 
 def at_hand(entry: Entry, answer: Answer) -> bool:
-    """Say whether an image of the run lies where its dataset was imported to."""
+    """Return whether an image of a run exists in its imported dataset."""
     try:
         path, root = _place(entry, answer)
         return path.resolve(strict=True).is_relative_to(root.resolve()) and path.is_file()
@@ -143,22 +143,22 @@ def at_hand(entry: Entry, answer: Answer) -> bool:
 
 
 def picture(entry: Entry, answer: Answer) -> "tuple[Path, Image]":
-    """Read an image of a run: where it lies, within its dataset, and what it shows as upright RGB.
+    """Return the path of an image of a run within its dataset, and the decoded upright RGB image.
 
     Raises:
-        Problem: 404, it is not at hand or cannot be used.
+        Problem: 404, it is missing or cannot be used.
     """
     try:
         path, root = _place(entry, answer)
         return path, decode(read_safely(path, root)).image
     except (BadImage, LeukoBenchError, OSError, ValueError) as reason:
         _log.info("Image %s: %s", answer.image, reason)
-        raise Problem(404, "Image not at hand", "This image of the dataset is not on this machine.") from None
+        raise Problem(404, "Image not available", "This image of the dataset is not on this machine.") from None
 
 
 def _place(entry: Entry, answer: Answer) -> tuple[Path, Path]:
     dataset = str(entry.config.get("dataset", ""))
     if dataset in ("", "..") or Path(dataset).name != dataset or "\0" in dataset + answer.image:
-        raise BadImage("no name of a dataset")  # config.json came from somewhere: it shall not choose the folder
+        raise BadImage("no name of a dataset")  # config.json may be foreign: it must not choose a folder
     root = paths.raw_dir(dataset)
     return root / answer.image, root

@@ -1,10 +1,10 @@
-// What spares a reload on the pages of "Compare". Without it the links and forms do the same.
+// Updates parts of the pages below "Compare" without a reload; links and forms also work without scripts.
 "use strict";
 
-// Sort the leaderboard: the header is a link to the sorted page, of which only the boards are taken.
+// Sort the leaderboard: the header is a link to the sorted page, of which only the tables are used.
 const boards = document.getElementById("boards");
 if (boards) {
-  // What gets the focus by keyboard may lie under the column that stays in its place: bring it to the middle.
+  // A focused element may be hidden by the sticky column: scroll it to the middle.
   boards.addEventListener("focusin", (event) => {
     if (event.target.matches("table :focus-visible")) event.target.scrollIntoView({ block: "nearest", inline: "center" });
   });
@@ -29,7 +29,7 @@ if (boards) {
   });
 }
 
-// Show only the rows that hold every word.
+// Show only the rows that contain every word.
 for (const input of document.querySelectorAll("input[data-filter]")) {
   const rows = [...document.getElementById(input.dataset.filter).tBodies[0].rows];
   const said = document.getElementById(input.getAttribute("aria-describedby"));
@@ -43,8 +43,8 @@ for (const input of document.querySelectorAll("input[data-filter]")) {
   });
 }
 
-// Put the heatmap in the place of the image; it is computed only when it is asked for.
-const WHY = { 404: "There is no heatmap of this image.", 422: "This method does not fit this model.", 503: "The server is busy. Try again in a moment." };
+// Replace the image by its heatmap, computed on demand.
+const WHY = { 404: "There is no heatmap for this image.", 422: "This method does not fit this model.", 503: "The server is busy. Try again in a moment." };
 for (const link of document.querySelectorAll("a[data-look]")) {
   link.setAttribute("role", "button");
   link.setAttribute("aria-pressed", "false");
@@ -67,7 +67,7 @@ for (const link of document.querySelectorAll("a[data-look]")) {
     if (!seen) {
       if (link.getAttribute("aria-busy") === "true") return;
       link.setAttribute("aria-busy", "true");
-      said.textContent = "Asking the model …";
+      said.textContent = "Computing the heatmap …";
       try {
         const answer = await fetch(link.href);
         if (!answer.ok) throw new Error(WHY[answer.status] ?? "The heatmap could not be made.");
@@ -83,7 +83,7 @@ for (const link of document.querySelectorAll("a[data-look]")) {
     for (const other of link.closest(".shot").querySelectorAll('a[data-look][aria-pressed="true"]')) other.click();
     image.src = seen;
     link.setAttribute("aria-pressed", "true");
-    link.textContent = "Show the image alone";
+    link.textContent = "Show the image only";
   };
   link.addEventListener("click", (event) => {
     if (event.ctrlKey || event.metaKey || event.shiftKey || event.button) return;

@@ -1,4 +1,4 @@
-// Choose, drop or paste images; ask for each in turn; show the answers as they come. Without this the form works as it is.
+// Choose, drop or paste images; predict them one by one; show the answers as they arrive. The form also works without scripts.
 "use strict";
 
 const form = document.getElementById("ask");
@@ -88,12 +88,12 @@ if (form) {
     const chosen = form.querySelectorAll("[name=models]:checked");
     if (chosen.length > most.models) {
       event.target.checked = false;
-      say(`At most ${most.models} models are asked at once.`, true);
+      say(`At most ${most.models} models can be selected.`, true);
     }
     document.getElementById("count").textContent = form.querySelectorAll("[name=models]:checked").length;
   });
 
-  // Ask about one image; the answer is the card that the server made of it.
+  // Predict one image; the response is a card rendered by the server.
   const ask = async (job, heatmap) => {
     const body = new FormData();
     if (job.file) body.append("images", job.file, job.file.name);
@@ -139,20 +139,20 @@ if (form) {
     const wanted = form.elements.heatmap.value;
     let bad = 0;
     for (const [index, job] of jobs.entries()) {
-      say(`Asking about ${job.name} (${index + 1} of ${jobs.length}) …`);
+      say(`Predicting ${job.name} (${index + 1} of ${jobs.length}) …`);
       try {
         const card = await ask(job, "none");
         answers.append(card);
         wire(card);
         if (wanted !== "none") {
-          say(`Where did they look in ${job.name} (${index + 1} of ${jobs.length}) …`);
+          say(`Computing heatmaps of ${job.name} (${index + 1} of ${jobs.length}) …`);
           try {
             const whole = await ask(job, wanted);
             const kept = card.querySelector(".kept");
             if (kept) whole.querySelector(".answer-head").append(kept);
             card.replaceWith(whole);
             wire(whole);
-          } catch (error) {  // the answers stand all the same
+          } catch (error) {  // the answers are shown anyway
             const words = document.createElement("p");
             words.textContent = `No heatmaps: ${error.message}`;
             card.append(words);
@@ -203,7 +203,7 @@ function wire(card) {
   });
 }
 
-// Draw picture, heatmap and words into one PNG, as they are seen now.
+// Draw image, heatmap and text into one PNG, as shown.
 function draw(button, opacity) {
   const [picture, heat] = button.closest(".model").querySelectorAll(".stack img");
   const factor = Math.max(1, Math.ceil(448 / picture.naturalWidth));

@@ -1,4 +1,4 @@
-"""A child process that answers one call at a time, within a deadline; one that passes it is ended and started anew."""
+"""A child process that answers one call at a time within a time limit, and is restarted when it exceeds it."""
 
 import multiprocessing
 import os
@@ -12,15 +12,15 @@ _spawn = multiprocessing.get_context("spawn")
 
 
 class Died(Exception):
-    """The process ended, or was ended, before it answered."""
+    """The process ended, or was killed, before it answered."""
 
 
 class Late(Died):
-    """The process did not answer in time and was ended."""
+    """The process did not answer in time and was killed."""
 
 
 class Child:
-    """A process that runs `make(*arguments)` once and then calls the function it returned with every message.
+    """A process that calls `make(*arguments)` once and then the returned function with every message.
 
     Its methods may be called from any thread; calls wait for each other.
     """
@@ -30,8 +30,8 @@ class Child:
 
         Args:
             name: of the process.
-            make: picklable; what it returns takes a message and gives the answer. An exception of it is the answer.
-            arguments: of `make`.
+            make: picklable; returns a function from a message to an answer. An exception is sent back as the answer.
+            arguments: arguments of `make`.
         """
         self._name, self._make, self._arguments = name, make, arguments
         self._lock, self._closed = threading.Lock(), False
@@ -43,12 +43,12 @@ class Child:
 
         Args:
             message: picklable.
-            seconds: after which the process is ended and started anew; None waits as long as it takes.
+            seconds: time limit, after which the process is restarted; None for no limit.
 
         Raises:
-            Late: it took longer.
+            Late: the time limit was exceeded.
             Died: the process ended; a new one was started.
-            Exception: what the function in the process raised.
+            Exception: raised by the function in the process.
         """
         with self._lock:
             try:
@@ -67,7 +67,7 @@ class Child:
         return answer
 
     def memory(self) -> int:
-        """Return the bytes of memory the process holds; 0 where it is gone."""
+        """Return the resident memory of the process in bytes; 0 where it has ended."""
         import psutil
 
         try:
@@ -76,7 +76,7 @@ class Child:
             return 0
 
     def close(self) -> None:
-        """End the process: at once if it works, since nobody waits for it any more."""
+        """Kill the process, even if it is working."""
         self._closed = True
         self._end()
 
@@ -97,15 +97,15 @@ class Child:
 
     def _end(self) -> None:
         self._pipe.close()
-        if self._process.pid is not None:  # else it could not even be started
+        if self._process.pid is not None:  # None where the start failed
             self._process.kill()
             self._process.join(5)
 
 
 def _serve(pipe: Connection, make: Callable[..., Callable[[Any], Any]], arguments: tuple) -> None:
-    """Answer messages until the other end is closed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group: the server finishes what is begun
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # as supervisors send it: the end of the pipe ends this process
+    """Answer messages until the pipe is closed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole process group; the server shuts down
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the process ends when the pipe is closed
     function = make(*arguments)
     while True:
         try:
@@ -115,11 +115,11 @@ def _serve(pipe: Connection, make: Callable[..., Callable[[Any], Any]], argument
         try:
             answer = False, function(message)
         except Exception as error:
-            # Of other libraries only the words: to unpickle their errors would import them on the other side.
+            # Send errors of other libraries as text: unpickling them would import the library in the server.
             known = type(error).__module__.startswith(("builtins", "webapp"))
             answer = True, error if known else RuntimeError(repr(error))
         try:
             pipe.send(answer)
         except OSError:
             break
-    os._exit(0)  # TensorFlow takes its time to leave
+    os._exit(0)  # skip TensorFlow's slow shutdown

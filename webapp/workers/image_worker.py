@@ -1,4 +1,4 @@
-"""In a decoder process: from the bytes of a file to its pixels, its statistics and what the page shows of it."""
+"""Decoder process: from the bytes of a file to its pixels, its statistics and its preview."""
 
 import time
 from collections.abc import Callable
@@ -13,23 +13,23 @@ from webapp.settings import MB
 if TYPE_CHECKING:
     from data.datasets.image_decoder import Picture
 
-SHOWN = 448  # pixels of the longer side of the picture on the page; smaller ones stay as they are
-OUTLINED = 1024  # pixels of the longer side at which nuclei are looked for
+SHOWN = 448  # longest side of the preview in pixels; smaller images are not enlarged
+OUTLINED = 1024  # longest side in pixels for the segmentation of nuclei
 FORMATS = "JPEG, PNG, TIFF, BMP, WebP, PPM, JPEG 2000 and still GIF"
 
 
 @dataclass(frozen=True)
 class Seen:
-    """What a decoder made of an upload.
+    """A decoded upload.
 
     Attributes:
         width, height: in pixels, upright.
-        changes: what had to be changed to make it plain 8-bit RGB, in words.
-        pixels: (height, width, 3) uint8 RGB; None where the file is a plain JPEG, which models decode as in training.
-        statistics: (d,) float32 of colour and texture, see `data.likeness`.
-        kept: PNG of the whole picture without metadata; b"" where none was asked for.
-        shown: PNG for the page; b"" where none was asked for.
-        outline: SVG path of the nuclei, in a box of `shown`'s size; "" where there are none.
+        changes: conversions to plain 8-bit RGB, in words.
+        pixels: (height, width, 3) uint8 RGB; None for a plain JPEG, which the models decode as in training.
+        statistics: (d,) float32 of colour and texture, see `data.ood.image_statistics`.
+        kept: PNG of the full image without metadata; b"" unless requested.
+        shown: PNG of the preview; b"" unless requested.
+        outline: SVG path of the nuclei in the coordinates of `shown`; "" where there are none.
         size: width and height of `shown`.
     """
 
@@ -45,7 +45,7 @@ class Seen:
 
 
 class Refused(Exception):
-    """Why a file cannot be used: the status of HTTP and a sentence."""
+    """Reason why a file cannot be used: HTTP status and a sentence."""
 
     def __init__(self, status: int, detail: str) -> None:
         super().__init__(status, detail)
@@ -53,7 +53,7 @@ class Refused(Exception):
 
 
 def prepare(memory_mb: int, most_pixels: int, seconds: float) -> Callable[[tuple[bytes, bool, bool]], Seen]:
-    """Bound this process and return the function that looks at one upload."""
+    """Limit the resources of this process and return the function that decodes one upload."""
     import cv2
 
     from data.datasets import image_decoder
@@ -73,7 +73,7 @@ def prepare(memory_mb: int, most_pixels: int, seconds: float) -> Callable[[tuple
 
 
 def _in_time(seconds: float, function: Callable[[], Seen]) -> Seen:
-    """Let the system end this process where a file keeps it busy and nobody is left who could."""
+    """Limit the CPU time of one file, so that the process ends even if the server is gone."""
     with suppress(ImportError):
         import resource
 
@@ -95,8 +95,8 @@ def _look(content: bytes, show: bool, keep: bool, most_pixels: int) -> Seen:
         raise Refused(413, f"{reason}. Send a smaller image.") from None
     except BadImage as reason:
         raise Refused(422, f"{reason}. Send a complete 8-bit image such as a PNG or JPEG.") from None
-    except (MemoryError, cv2.error):  # of OpenCV what it says of sizes that it cannot hold
-        raise Refused(422, "it is too large or too narrow to be looked at. Send a smaller image.") from None
+    except (MemoryError, cv2.error):  # OpenCV: an unsupported size
+        raise Refused(422, "the image is too large or too narrow. Send a smaller image.") from None
 
 
 def _seen(picture: "Picture", show: bool, keep: bool) -> Seen:

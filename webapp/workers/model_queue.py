@@ -1,4 +1,4 @@
-"""From requests to the model worker: a queue in which equal questions become one batch."""
+"""Queue in front of the model worker; predictions of the same runs are batched."""
 
 import asyncio
 import logging
@@ -16,23 +16,23 @@ from webapp.workers import model_worker
 from webapp.workers.child_process import Child, Died, Late
 from webapp.workers.model_worker import Explain, Image, Predict, Warm
 
-BATCH = 32  # images that go to the worker at once
-PATIENCE = 300  # seconds for one message; opening a large model and its first heatmap take a while
-RETRY = 3  # seconds
+BATCH = 32  # most images in one batch
+PATIENCE = 300  # time limit of one message in seconds, as loading a large model takes long
+RETRY = 3  # seconds after which a client may ask again
 _log = logging.getLogger(__name__)
 
 
 @dataclass(eq=False)
 class _Job:
-    """One question, and the future that gets its answer."""
+    """One message, and the future of its answer."""
 
     message: Predict | Explain | Warm
-    again: bool = False  # whether the worker died of it, or beside it, before
+    again: bool = False  # whether the worker died on its batch before
     answer: asyncio.Future = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
 
 class Inference:
-    """The model worker and the questions that wait for it; predictions go before heatmaps, and both before warming."""
+    """The model worker and its queue: predictions first, then heatmaps, then loading in advance."""
 
     def __init__(self, settings: Settings, meters: Meters) -> None:
         self._settings, self._meters = settings, meters
@@ -44,28 +44,28 @@ class Inference:
 
     @property
     def waiting(self) -> int:
-        """Questions that wait."""
+        """Number of waiting messages."""
         return len(self._jobs)
 
     async def predict(self, runs: tuple[Run, ...], image: Image) -> list[np.ndarray | str]:
-        """Ask runs about one image.
+        """Predict one image with several runs.
 
         Returns:
-            For each run its (classes,) probabilities, or in words why there are none.
+            For each run its (classes,) probabilities, or the reason why there are none.
 
         Raises:
-            Problem: 422 the image ends the worker, 503 too much waits.
+            Problem: 422 the image crashes the worker, 503 the queue is full.
         """
         return (await self._ask(Predict(tuple(run.path for run in runs), (image,))))[0]
 
     async def heatmap(self, run: Run, image: Image, method: str = "") -> tuple[np.ndarray, np.ndarray]:
-        """Ask a run where it looked; "" is the method of its configuration.
+        """Compute a heatmap of one image; "" is the method of the run's configuration.
 
         Returns:
-            (size, size) map in 0..1 for the class it says, and (classes,) probabilities.
+            (size, size) map in 0..1 for the predicted class, and (classes,) probabilities.
 
         Raises:
-            Problem: 422 the method does not fit or the image cannot be explained, 503 too much waits.
+            Problem: 422 the method does not fit the model or the image, 503 the queue is full.
         """
         answer = await self._ask(Explain(run.path, image, method))
         if isinstance(answer, str):
@@ -73,10 +73,10 @@ class Inference:
         return answer
 
     def heatmap_of_file(self, run: Run, path: Path, method: str = "") -> tuple[np.ndarray, np.ndarray]:
-        """Return what `heatmap` says of an image file of a dataset, from a thread that may wait.
+        """Compute a heatmap of an image file, from a thread outside the event loop.
 
         Raises:
-            Problem: as `heatmap`; 404 the image is not at hand, 503 it took too long.
+            Problem: as `heatmap`; 404 the image is not available, 503 too slow.
         """
         answer = asyncio.run_coroutine_threadsafe(self.heatmap(run, _load(path), method), self._loop)
         try:
@@ -86,7 +86,7 @@ class Inference:
             raise Problem(503, "Too slow", "The model worker is busy. Try again.", RETRY) from None
 
     def warm(self, runs: list[Run]) -> None:
-        """Open runs when nothing else is to be done."""
+        """Load runs while the queue is otherwise empty."""
         for run in runs:
             job = _Job(Warm(run.path))
             self._jobs.append(job)
@@ -94,21 +94,21 @@ class Inference:
         self._wake.set()
 
     async def close(self) -> None:
-        """End the worker."""
+        """Stop the worker."""
         self._task.cancel()
         await asyncio.to_thread(self.child.close)
 
     async def _ask(self, message: Predict | Explain) -> Any:
         asked = sum(not isinstance(job.message, Warm) for job in self._jobs)
         if asked >= self._settings.waiting * self._settings.images:
-            raise Problem(503, "Busy", "Too many questions wait for the models. Try again in a moment.", RETRY)
+            raise Problem(503, "Busy", "Too many requests wait for the models. Try again in a moment.", RETRY)
         job = _Job(message)
         self._jobs.append(job)
         self._wake.set()
         try:
             return await job.answer
         finally:
-            if job in self._jobs:  # whoever asked has gone
+            if job in self._jobs:  # the client has disconnected
                 self._jobs.remove(job)
 
     async def _work(self) -> None:
@@ -119,15 +119,13 @@ class Inference:
             batch = self._next()
             try:
                 await self._answer(batch)
-            except Exception:  # a defect must not leave everybody waiting for ever
+            except Exception:  # no request may wait for ever
                 _log.exception("The model worker failed")
                 for job in batch:
-                    _fail(
-                        job, Problem(500, "Internal error", "The models made a mistake; the server's log says which.")
-                    )
+                    _fail(job, Problem(500, "Internal error", "The models failed; see the server's log."))
 
     def _next(self) -> list[_Job]:
-        """Take the next question, with all that ask the same runs."""
+        """Take the next message, with all predictions of the same runs."""
         order = (Predict, Explain, Warm)
         first = min(self._jobs, key=lambda job: order.index(type(job.message)))
         batch = [first]
@@ -147,15 +145,15 @@ class Inference:
         try:
             answer = await asyncio.to_thread(self.child.call, message, PATIENCE)
         except Died as error:
-            _log.error("The model worker was started anew: %s", error)
+            _log.error("The model worker was restarted: %s", error)
             if not isinstance(error, Late) and (len(batch) > 1 or not batch[0].again):
-                # One of them may have ended it, or none: each is asked once more by itself.
+                # Any of them may have crashed it, or none: try each once alone.
                 for job in [each for each in batch if not each.answer.done()]:
                     job.again = True
                     await self._answer([job])
                 return
             slow = Problem(503, "Too slow", "The models took too long. Ask fewer of them.", RETRY)
-            poison = Problem(422, "Not usable", "The models could not work on this image.")
+            poison = Problem(422, "Not usable", "The models could not process this image.")
             for job in batch:
                 _fail(job, slow if isinstance(error, Late) else poison)
             return
@@ -170,10 +168,10 @@ def _fail(job: _Job, problem: Problem) -> None:
 
 
 def _load(path: Path) -> Image:
-    """Return an image file of a dataset as the worker takes it: a plain JPEG or PNG as it is, else its pixels.
+    """Return an image file for the worker: the bytes of a plain JPEG or PNG, else its pixels.
 
     Raises:
-        Problem: 404, it is not at hand.
+        Problem: 404, it is not available.
     """
     from data.datasets.image_decoder import BadImage, decode
 
@@ -181,5 +179,5 @@ def _load(path: Path) -> Image:
         content = path.read_bytes()
         picture = decode(content)
     except (OSError, BadImage):
-        raise Problem(404, "No image", "This image is not at hand on the server.") from None
+        raise Problem(404, "No image", "This image is not available on the server.") from None
     return np.asarray(picture.image) if picture.changes else content

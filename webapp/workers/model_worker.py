@@ -1,4 +1,4 @@
-"""The process that runs the models: what it is asked, and what it answers."""
+"""Process that runs the models: its messages and answers."""
 
 import logging
 import os
@@ -14,19 +14,19 @@ from utils.runs.run_folder import Run
 
 _log = logging.getLogger(__name__)
 
-Image = bytes | np.ndarray  # as models.serving.Image, which is not imported by the server
+Image = bytes | np.ndarray  # as in models.engine.serving, which the server does not import
 
 
 @dataclass(frozen=True)
 class Warm:
-    """Open a run before anybody asks for it. Answer: None, or why it cannot be opened."""
+    """Load a run in advance. Answer: None, or the reason why it cannot be loaded."""
 
     run: Path
 
 
 @dataclass(frozen=True)
 class Predict:
-    """Ask every run about every image. Answer: a list an image, of each run's (classes,) probabilities or why not."""
+    """Predict images with runs. Answer: for each image a list of each run's (classes,) probabilities or the reason."""
 
     runs: tuple[Path, ...]
     images: tuple[Image, ...]
@@ -34,7 +34,7 @@ class Predict:
 
 @dataclass(frozen=True)
 class Explain:
-    """Ask one run where it looked. Answer: (size, size) map and (classes,) probabilities, or why there are none."""
+    """Compute a heatmap. Answer: (size, size) map and (classes,) probabilities, or the reason why there are none."""
 
     run: Path
     image: Image
@@ -42,7 +42,7 @@ class Explain:
 
 
 def prepare(most: int, memory_mb: int, export: str = "") -> Callable[[Any], Any]:
-    """Start Keras in this process and return the function that answers."""
+    """Start Keras in this process and return the function that answers messages."""
     from models.engine.serving.model_cache import Shelf
 
     shelf = Shelf(most, memory_mb, export)
@@ -72,11 +72,11 @@ def _answer(message: Warm | Predict | Explain, shelf: Any) -> Any:
 
 
 def _or_why(function: Callable[[], Any], run: Path = Path()) -> Any:
-    """Return what a function returns, or the words of its error, which name files as seen from the folder of runs."""
+    """Return the result of a function, or the text of its error with paths relative to the folder of runs."""
     try:
         return function()
     except LeukoBenchError as error:
         return str(error).replace(f"{run.parent.parent}{os.sep}", "")
-    except Exception:  # one run must not take the others' answers with it
+    except Exception:  # an error of one run must not affect the others
         _log.exception("Run %s failed", run)
-        return "This run cannot be asked; the server's log says why."
+        return "This run failed; see the server's log."

@@ -6,6 +6,7 @@ from typing import Any
 
 from utils.errors import LeukoBenchError
 from utils.io import files
+from utils.text import dotted
 
 # MLflow hands on errors of the network as text; no class of its own tells them apart.
 CAUSES = {
@@ -21,15 +22,12 @@ CAUSES = {
 }
 
 
-def flat(fields: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def flat(fields: Mapping[str, Any]) -> dict[str, Any]:
     """Return nested settings under dotted names, lists as JSON: {"variant.name": "rgb", "filters": "[4,8]"}."""
-    found: dict[str, Any] = {}
-    for name, value in fields.items():
-        if isinstance(value, Mapping):
-            found |= flat(value, f"{prefix}{name}.")
-        else:
-            found[prefix + name] = files.compact(value) if isinstance(value, list | tuple) else value
-    return found
+    return {
+        name: files.compact(value) if isinstance(value, list | tuple) else value
+        for name, value in dotted(fields).items()
+    }
 
 
 def without_secrets(text: str) -> str:
