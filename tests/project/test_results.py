@@ -1,4 +1,4 @@
-"""The committed results: their tables are what the commands make of the committed run folders."""
+"""The published results: their tables are equal to those that the commands make from the published run folders."""
 
 import csv
 import shutil
@@ -26,9 +26,9 @@ def tables(folder):
 
 
 def assert_same(made, published):
-    """Hold a table against the published one: byte for byte, the ten digits of a CSV to the eighth.
+    """Compare a table with the published one: equal bytes, numbers of a CSV to eight digits.
 
-    The last of them hang on the processor: with AVX-512 NumPy takes other logarithms than with AVX2.
+    The last digits depend on the processor: NumPy computes other logarithms with AVX-512 than with AVX2.
     """
     if made.suffix != ".csv":
         assert made.read_bytes() == published.read_bytes(), made
@@ -53,6 +53,7 @@ def cells(path):
     return rows, numbers
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("study", STUDIES)
 def test_tables_regenerate_identically(study, guide, tmp_path):
     source, copy = RESULTS / study, tmp_path / (study or "results")
@@ -66,7 +67,8 @@ def test_tables_regenerate_identically(study, guide, tmp_path):
         assert_same(made[name], path)
 
 
-def test_the_leaderboard_regenerates_identically(guide, tmp_path):
+@pytest.mark.slow
+def test_leaderboard_regenerates_identically(guide, tmp_path):
     copy = tmp_path / "results"
     shutil.copytree(
         RESULTS, copy, ignore=shutil.ignore_patterns("comparison", "figures", "*.h5", "leaderboard.*", "recipes.*")
@@ -77,14 +79,14 @@ def test_the_leaderboard_regenerates_identically(guide, tmp_path):
         assert_same(copy / path.name, path)
 
 
-def test_every_model_stands_in_one_table_on_one_test_set():
+def test_published_table_has_every_model_on_one_test_set():
     rows = run_folder.files.read_csv(RESULTS / "comparison" / "table.csv", ("model", "initialisation", "test_identity"))
     assert {row["model"] for row in rows} >= {*models.names(), "keras:MobileNetV3Small"}
     assert len({row["test_identity"] for row in rows}) == 1
     assert all(row["initialisation"] in ("random", run_folder.RANDOM_FEATURES) for row in rows)
 
 
-def test_runs_are_whole_and_hold_no_weights_and_no_images():
+def test_published_runs_are_complete_without_weights_and_images():
     for study in STUDIES:
         runs = run_folder.find_runs(RESULTS / study)
         assert len(runs) >= 7
@@ -93,5 +95,5 @@ def test_runs_are_whole_and_hold_no_weights_and_no_images():
             assert run.environment()["git_commit"] and not run.environment()["git_dirty"]
     made = {"comparison", "audit", "benchmarks", "figures"}
     others = {path for path in RESULTS.rglob("*") if path.is_file() and not made & {*path.parts}} - {*BOARDS}
-    others = {path for path in others if path.name != run_cache.FILE}  # which git does not see
+    others = {path for path in others if path.name != run_cache.FILE}  # ignored by git
     assert {path.suffix for path in others} <= {".json", ".csv", ".md", ".npz"}
