@@ -1,4 +1,4 @@
-"""The models. A sub-package is a model; a module beside them serves all. Importing this imports no Keras."""
+"""The models: a sub-package with a config.py is one; engine/ serves all of them. Importing this imports no Keras."""
 
 import importlib
 from collections.abc import Sequence
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 
 def names() -> list[str]:
-    """Return the models' names in sorted order: the folders here that hold a config.py."""
-    return sorted(path.parent.name for path in Path(__file__).parent.glob("*/config.py"))
+    """Return the models' names in sorted order: the folders of this package that hold a config.py."""
+    return sorted(path.parent.name for folder in __path__ for path in Path(folder).glob("*/config.py"))
 
 
 def config_for(name: str, profile: str = "", settings: Sequence[str] = (), **values: Any) -> "ModelConfig":
@@ -25,8 +25,8 @@ def config_for(name: str, profile: str = "", settings: Sequence[str] = (), **val
     Args:
         name: a folder of models/, or "keras:" and an architecture of keras.applications.
         profile: a named set of overrides of that model, such as "demo".
-        settings: "field=value" texts as `--set` takes them, laid over the profile.
-        values: fields by name, laid over the settings.
+        settings: "field=value" texts as `--set` takes them, which override the profile.
+        values: fields by name, which override the settings.
 
     Raises:
         LeukoBenchError: unknown model, profile or field, or a wrong value.
@@ -41,17 +41,17 @@ def build(config: "ModelConfig", initial_weights: bool = True, logits: bool = Fa
 
     Args:
         config: with `classes` filled in.
-        initial_weights: load config.weights; False leaves random ones, for weights that are loaded afterwards.
-        logits: leave the softmax away.
+        initial_weights: load config.weights; False leaves random ones, where a run's weights are loaded afterwards.
+        logits: leave out the softmax.
 
     Raises:
-        LeukoBenchError: the initial weights cannot be had.
+        LeukoBenchError: the initial weights are not available.
     """
     return _module(config.model, "model").build(config, initial_weights=initial_weights, logits=logits)
 
 
 def command(name: str, script: str) -> list[str]:
-    """Return what runs `script`, "train" or "evaluate", of a model in a process of its own, after `python`."""
+    """Return the arguments of `python` that run `script`, "train" or "evaluate", of a model."""
     if name.startswith(APPLICATION):
         return ["-m", "models.keras_applications", script, name]
     return ["-m", f"models.{name}.{script}"]

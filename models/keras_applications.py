@@ -1,6 +1,6 @@
-"""Every architecture of keras.applications as a model, "keras:MobileNetV3Small", with the standard head.
+"""All architectures of keras.applications as models, such as "keras:MobileNetV3Small", with the standard head.
 
-Trained and evaluated like a folder's: python -m models.keras_applications train|evaluate keras:NAME [--help].
+Train and evaluate one: python -m models.keras_applications train|evaluate keras:NAME [--help].
 """
 
 import ast
@@ -36,7 +36,7 @@ class Config(BackboneConfig):
     head_epochs: int = 8
 
     @model_validator(mode="after")
-    def _architecture_takes_it(self) -> Self:
+    def _large_enough_for_the_architecture(self) -> Self:
         least = smallest(self.model)
         if self.image_size < least:
             raise ValueError(f"image_size {self.image_size} is too small for {self.model}: use at least {least}")
@@ -59,7 +59,7 @@ def check(name: str) -> None:
 
 
 def smallest(name: str) -> int:
-    """Return the smallest side in pixels that an architecture takes, as its source says."""
+    """Return the smallest side in pixels that an architecture accepts, read from its source."""
     check(name)
     source = _keras() / "src" / "applications" / f"{_families()[name.removeprefix(APPLICATION)]}.py"
     return max((int(side) for side in re.findall(r"min_size=(\d+)", source.read_text(encoding="utf-8"))), default=32)
@@ -67,7 +67,7 @@ def smallest(name: str) -> int:
 
 @functools.cache
 def _families() -> dict[str, str]:
-    """Return the family of each architecture, the module that defines it, as keras.applications imports them."""
+    """Return the family of each architecture: the module that keras.applications imports it from."""
     tree = ast.parse((_keras() / "applications" / "__init__.py").read_text(encoding="utf-8"))
     imports = [node for node in tree.body if isinstance(node, ast.ImportFrom)]
     pairs = [(each.name, node.module.rpartition(".")[2]) for node in imports for each in node.names]
@@ -88,7 +88,7 @@ def build(config: Config, initial_weights: bool = True, logits: bool = False) ->
     architecture = config.model.removeprefix(APPLICATION)
     family = getattr(keras.applications, _families()[architecture])
     inputs = image_input(config)
-    # The family's rule as operations of the graph; nothing is done where the architecture begins with it.
+    # The family's preprocessing as part of the graph; it does nothing where the architecture includes it.
     x = family.preprocess_input(inputs)
     base = load_application(getattr(keras.applications, architecture), x, config, initial_weights)
     if family is keras.applications.efficientnet:
@@ -98,10 +98,10 @@ def build(config: Config, initial_weights: bool = True, logits: bool = False) ->
 
 
 def _with_second_scaling(base: "keras.Model", inputs: "keras.KerasTensor") -> "keras.Model":
-    """Give EfficientNet B0 to B7 the division that its ImageNet weights need.
+    """Add the division to EfficientNet B0 to B7 that its ImageNet weights need.
 
-    Keras puts it into the graph only while it downloads those weights itself: a run's weights in a model that is built
-    without a download, and ImageNet weights from a file, would see their input half as wide.
+    Keras adds it only while it downloads those weights itself. Without it, a run's weights, or ImageNet weights from a
+    file, would get inputs with about half the spread.
     """
     import keras
 

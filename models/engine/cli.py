@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,9 +13,13 @@ from utils.errors import LeukoBenchError
 from utils.paths import runs_dir
 from utils.runs import lookup, run_folder, split_spec
 
+if TYPE_CHECKING:
+    from models.engine.config.base import ModelConfig
+    from models.engine.tracking.tracker import Tracking
+
 MAX_SEED = 2**31 - 1
 Dataset = Annotated[str, typer.Option(help="Dataset below data/raw; empty: the only one, or synthetic smears.")]
-# A flag that is not given leaves its field to profile, --config and --set; one that is given decides, whatever it says.
+# A flag that is not given leaves its field to profile, --config and --set; one that is given overrides them.
 Split = Annotated[
     str | None,
     typer.Option(
@@ -28,28 +32,28 @@ Seed = Annotated[
 ]
 Recipe = Annotated[
     str,
-    typer.Option(help="Way out of the shortcuts: gray, stain_swap, strong ...; `models` lists them."),
+    typer.Option(help="Training recipe against shortcuts: gray, stain_swap, strong ...; `models` lists them."),
 ]
 Settings = Annotated[list[str] | None, typer.Option("--set", help="Override a field of the config: field=value.")]
 Profile = Annotated[str, typer.Option(help="Named settings of the model, such as demo.")]
 Root = Annotated[Path | None, typer.Option(help="Folder of the runs.", show_default="runs")]
 ConfigFile = Annotated[
     Path | None,
-    typer.Option("--config", help="JSON file of fields, laid under --set (best.json of tune)."),
+    typer.Option("--config", help="JSON file of fields, overridden by --set (best.json of tune)."),
 ]
-Resume = Annotated[str, typer.Option(help="Go on with this run after its last finished epoch.")]
+Resume = Annotated[str, typer.Option(help="Continue this run after its last finished epoch.")]
 Devices = Annotated[
     str, typer.Option(help="GPUs of this machine that share each batch: all, or how many.", show_default="1")
 ]
-TensorBoard = Annotated[bool, typer.Option("--tensorboard", help="Write TensorBoard's log into the run's folder.")]
+TensorBoard = Annotated[bool, typer.Option("--tensorboard", help="Write a TensorBoard log into the run folder.")]
 Mlflow = Annotated[
     str | None,
-    typer.Option(metavar="URI", help="Tell MLflow there of the run: http://HOST:PORT, sqlite:///FILE.db, file:FOLDER."),
+    typer.Option(metavar="URI", help="Log the run to MLflow: http://HOST:PORT, sqlite:///FILE.db, file:FOLDER."),
 ]
 
 
 def run_train(name: str) -> None:
-    """Train the model `name` as the command line asks, then evaluate it, and exit."""
+    """Train the model `name` as the command line says, then evaluate it, and exit."""
 
     def train(
         dataset: Dataset = "",
@@ -67,36 +71,25 @@ def run_train(name: str) -> None:
         evaluate: Annotated[bool, typer.Option(hidden=True)] = True,
     ) -> int:
         from models.engine import settings_file
-        from models.engine.backend import keras_backend
         from models.engine.run_io import run_loader
         from models.engine.tracking import tracker
-        from models.engine.training import progress_bar, trainer
 
-        started = None
+        folder, unfinished = root or runs_dir(), None
         if resume:
-            started = lookup.open_run(resume, root or runs_dir())
-            if started.model != name:
-                raise LeukoBenchError(f"Run {started.id} is of {started.model}, not of {name}.")
-            if started.finished:
-                say(f"Run {started.id} is finished. Evaluate it again with: python run_guide.py evaluate {started.id}")
+            unfinished = _run_of(name, resume, folder)
+            if unfinished.finished:
+                say(f"Run {unfinished.id} is finished. Evaluate it with: python run_guide.py evaluate {unfinished.id}")
                 return 0
-            config = run_loader.config_of(started)
+            config, folder = run_loader.config_of(unfinished), unfinished.root
         else:
-            values = {"dataset": dataset, "split": split, "seed": seed, "recipe": recipe}
-            laid = settings_file.settings(config_file, name, profile) if config_file else []
-            config = models.config_for(name, profile, [*laid, *(set_ or ())], **given(values))
-        told = tracker.choose(tensorboard, mlflow)
+            from_file = settings_file.settings(config_file, name, profile) if config_file else []
+            values = given({"dataset": dataset, "split": split, "seed": seed, "recipe": recipe})
+            config = models.config_for(name, profile, [*from_file, *(set_ or ())], **values)
+        tracking = tracker.choose(tensorboard, mlflow)
         say(f"Training {name} ({config.initialisation} initialisation, {config.image_size} px, seed {config.seed})")
-        with told:  # how it is left is how the run ends in MLflow
-            try:
-                place = started.root if started else root or runs_dir()
-                run = trainer.train(config, place, started, told, devices)
-            except keras_backend.OutOfMemory as problem:
-                error(str(problem))
-                sys.exit(1 if keras_backend.device_name() == "CPU" else OUT_OF_GPU_MEMORY)
-            except progress_bar.Interrupted:
-                sys.exit(STOPPED)  # where it stopped has been said; "Stopped." comes from the command that started this
-            if evaluate:  # trials of a search are not: the test images take no part in it
+        with tracking:  # how the block ends is recorded in MLflow
+            run = _train(config, folder, unfinished, tracking, devices)
+            if evaluate:  # not the trials of a search: the test images have no part in it
                 _evaluate(run)
         return 0
 
@@ -104,17 +97,41 @@ def run_train(name: str) -> None:
     _exit(train)
 
 
+def _train(
+    config: "ModelConfig", folder: Path, unfinished: run_folder.Run | None, tracking: "Tracking", devices: str
+) -> run_folder.Run:
+    """Train; exit with OUT_OF_GPU_MEMORY where a smaller batch may help, with STOPPED after Ctrl-C."""
+    from models.engine.backend import keras_backend
+    from models.engine.training import progress_bar, trainer
+
+    try:
+        return trainer.train(config, folder, unfinished, tracking, devices)
+    except keras_backend.OutOfMemory as problem:
+        error(str(problem))
+        sys.exit(1 if keras_backend.device_name() == "CPU" else OUT_OF_GPU_MEMORY)
+    except progress_bar.Interrupted:
+        sys.exit(STOPPED)  # the training has printed where it stopped; the command that started it prints "Stopped."
+
+
+def _run_of(name: str, run: str, folder: Path) -> run_folder.Run:
+    """Open a run of the model `name`.
+
+    Raises:
+        LeukoBenchError: there is no such run, or it is of another model.
+    """
+    found = lookup.open_run(run, folder)
+    if found.model != name:
+        raise LeukoBenchError(f"Run {found.id} is of {found.model}, not of {name}.")
+    return found
+
+
 def run_evaluate(name: str) -> None:
-    """Evaluate runs of the model `name` as the command line asks, and exit."""
+    """Evaluate runs of the model `name` as the command line says, and exit."""
 
     def evaluate(
         runs: Annotated[list[str] | None, typer.Argument(help="Runs; none: the latest.")] = None, root: Root = None
     ) -> None:
-        chosen = [lookup.open_run(run, root or runs_dir()) for run in runs or [name]]
-        for run in chosen:
-            if run.model != name:
-                raise LeukoBenchError(f"Run {run.id} is of {run.model}, not of {name}.")
-        for run in chosen:
+        for run in [_run_of(name, each, root or runs_dir()) for each in runs or [name]]:
             _evaluate(run)
 
     evaluate.__doc__ = f"Evaluate runs of {name}."
@@ -122,12 +139,13 @@ def run_evaluate(name: str) -> None:
 
 
 def tracking_options(tensorboard: bool, mlflow: str | None) -> list[str]:
-    """Return the flags that hand the wish for a tracker through to `python -m models.<name>.train`."""
-    return ["--tensorboard"] * tensorboard + (["--mlflow", mlflow] if mlflow is not None else [])
+    """Return the tracking flags for `python -m models.<name>.train`."""
+    flags = ["--tensorboard"] if tensorboard else []
+    return flags + (["--mlflow", mlflow] if mlflow is not None else [])
 
 
 def given(values: dict[str, object]) -> dict[str, object]:
-    """Keep the values of the flags that were given; a profile, a file or --set decides the others."""
+    """Return the values of the flags that were given; a profile, a file or --set decides the others."""
     return {field: value for field, value in values.items() if value not in (None, "")}
 
 

@@ -1,4 +1,4 @@
-"""Run trainings and evaluations as processes of their own, one after another: one that fails takes no other with it."""
+"""Run trainings and evaluations as separate processes, one after another, so that one failure stops no other."""
 
 import os
 import signal
@@ -14,12 +14,12 @@ from utils.console import ERROR_FILE, error, say
 from utils.paths import PROJECT
 from utils.runs.run_folder import Run
 
-OUT_OF_GPU_MEMORY = 75  # exit status of a training that a smaller batch may save
+OUT_OF_GPU_MEMORY = 75  # exit status of a training that may succeed with a smaller batch
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How one process ended: exit status 0 is well, 130 is Ctrl-C, negative is a signal."""
+    """How one process ended: status 0 is success, 130 is Ctrl-C, a negative one is a signal."""
 
     name: str
     status: int
@@ -31,10 +31,10 @@ def train_each(names: Sequence[str], options: Sequence[str], batch_sizes: dict[s
     Args:
         names: models.
         options: of `python -m models.<name>.train`.
-        batch_sizes: images a step by model, halved when a GPU runs out of memory.
+        batch_sizes: images per step by model, halved when a GPU runs out of memory.
 
     Returns:
-        One outcome a model, up to the one at which Ctrl-C was pressed.
+        One outcome per model, up to the one that was stopped with Ctrl-C.
     """
     outcomes = []
     for number, name in enumerate(names, start=1):
@@ -42,7 +42,7 @@ def train_each(names: Sequence[str], options: Sequence[str], batch_sizes: dict[s
             say(f"[{number}/{len(names)}] {name}")
         status = _train(name, options, batch_sizes.get(name, 1))
         if status < 0:
-            error(f"{name} was ended by {ended_by(status)} Finished epochs are kept: go on with train --resume.")
+            error(f"{name} was ended by {ended_by(status)} Finished epochs are kept: continue with train --resume.")
         outcomes.append(Outcome(name, status))
         if status == 130:
             break
@@ -50,13 +50,13 @@ def train_each(names: Sequence[str], options: Sequence[str], batch_sizes: dict[s
 
 
 def train_quietly(name: str, options: Sequence[str], batch_size: int, log: Path, watch: Callable[[], None]) -> int:
-    """Train one model with what it says in a file; return its exit status.
+    """Train one model with its output in a file; return its exit status.
 
     Args:
         name: of the model.
         options: of `python -m models.<name>.train`.
-        batch_size: images a step, halved when a GPU runs out of memory.
-        log: file that the output is added to.
+        batch_size: images per step, halved when a GPU runs out of memory.
+        log: file that the output is appended to.
         watch: called every second.
     """
     status = _train(name, options, batch_size, log, watch)
@@ -80,7 +80,9 @@ def _train(
     name: str, options: Sequence[str], batch_size: int, log: Path | None = None, watch: Callable[[], None] | None = None
 ) -> int:
     status = _run(name, "train", options, log, watch)
-    while status == OUT_OF_GPU_MEMORY and batch_size > 1 and "--resume" not in options:  # which keeps its settings
+    while (
+        status == OUT_OF_GPU_MEMORY and batch_size > 1 and "--resume" not in options
+    ):  # a resumed run keeps its settings
         batch_size //= 2
         if log is None:
             say(f"  again with batch_size={batch_size}")
@@ -89,7 +91,7 @@ def _train(
 
 
 def evaluate_each(runs: Sequence[Run]) -> list[Outcome]:
-    """Evaluate runs one after another, so that none stands on the memory of another; return one outcome a run."""
+    """Evaluate runs one after another in processes with memory of their own; return one outcome per run."""
     outcomes = []
     for run in runs:
         say(f"Evaluating {run.id}")
@@ -103,13 +105,13 @@ def evaluate_each(runs: Sequence[Run]) -> list[Outcome]:
 
 
 def ended_by(status: int) -> str:
-    """Return the name of the signal that ended a process, of its negative exit status, as the end of a sentence."""
+    """Return the signal of a negative exit status as the end of a sentence: "SIGKILL." and a hint."""
     hint = " The system was probably out of memory." if -status == signal.SIGKILL else ""
     return f"{signal.Signals(-status).name}.{hint}"
 
 
 def environment(log: Path | None = None) -> dict[str, str]:
-    """Return the environment of a process that imports the project; with a log, its errors go to `error_file` too."""
+    """Return the environment variables of a process that imports the project, from any folder."""
     path = os.pathsep.join(filter(None, [str(PROJECT), os.environ.get("PYTHONPATH")]))
     if log is None:
         return os.environ | {"PYTHONPATH": path}
@@ -130,4 +132,4 @@ def _run(
         except subprocess.TimeoutExpired:
             watch()
         except KeyboardInterrupt:
-            continue  # the process hears Ctrl-C as well; a training ends after its step
+            continue  # the process receives Ctrl-C too; a training ends after its step

@@ -11,14 +11,14 @@ from utils.io import files
 if TYPE_CHECKING:
     from models.engine.config.base import ModelConfig
 
-NO_SETTINGS = ("model", "classes", "initialisation", "flavour")  # a run's config.json says these as well
+NO_SETTINGS = ("model", "classes", "initialisation", "flavour")  # in a run's config.json, but not settings
 
 
 def read(path: Path) -> dict[str, Any]:
     """Read a file of settings: fields of a configuration by name.
 
     Raises:
-        LeukoBenchError: the file is missing, is no JSON or holds no object.
+        LeukoBenchError: the file is missing, is not JSON or holds no object.
     """
     if not path.exists():
         raise LeukoBenchError(f"There is no {path}. Give --config a JSON file of fields, such as best.json of tune.")
@@ -29,9 +29,9 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def settings(path: Path, model: str, profile: str = "") -> list[str]:
-    """Return a file's fields as "field=value" texts, to lay over a profile and under those of `--set`.
+    """Return a file's fields as "field=value" texts, which override a profile and which `--set` overrides.
 
-    Entries of an object such as "augmentation" become texts of their own, so that what the file leaves out stays.
+    Entries of an object such as "augmentation" become separate texts, so that entries missing in the file stay.
 
     Raises:
         LeukoBenchError: the file cannot be used for this model and profile; the line names it.
@@ -45,7 +45,7 @@ def settings(path: Path, model: str, profile: str = "") -> list[str]:
     for name, value in values.items():
         if name in NO_SETTINGS:
             continue
-        if isinstance(value, dict):  # numbers of a reference image are looked up anew, whatever the dataset is
+        if isinstance(value, dict):  # without the statistics of a reference image, which depend on the dataset
             texts += [f"{name}.{inner}={json.dumps(each)}" for inner, each in value.items() if inner != "statistics"]
         else:
             texts.append(f"{name}={json.dumps(value)}")
@@ -57,7 +57,7 @@ def settings(path: Path, model: str, profile: str = "") -> list[str]:
 
 
 def fields(config: "ModelConfig") -> dict[str, Any]:
-    """Return what a file of settings needs to say: the fields that differ from the model's own, its name first."""
-    own = models.config_for(config.model).model_dump(mode="json")
-    changed = {name: value for name, value in config.model_dump(mode="json").items() if value != own[name]}
+    """Return the content of a settings file: the model's name, and the fields that differ from its defaults."""
+    defaults = models.config_for(config.model).model_dump(mode="json")
+    changed = {name: value for name, value in config.model_dump(mode="json").items() if value != defaults[name]}
     return {"model": config.model} | {name: value for name, value in changed.items() if name not in NO_SETTINGS}

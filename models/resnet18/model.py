@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from models.engine.layers.backbone import copy_graph
 from models.engine.layers.head import classifier, image_input
-from models.engine.layers.pretrained import load_hub
+from models.engine.layers.pretrained import keras_hub_for, load_hub
 
 if TYPE_CHECKING:
     import keras
@@ -15,9 +15,8 @@ if TYPE_CHECKING:
 def build(config: "Config", initial_weights: bool = True, logits: bool = False) -> "keras.Model":
     """Build the model; see `models.build`."""
     import keras
-    import keras_hub
 
-    hub = keras_hub.models.ResNetBackbone(
+    hub = keras_hub_for(config.model).models.ResNetBackbone(
         [64], [7], [64, 128, 256, 512], [2, 2, 2, 2], [1, 2, 2, 2], block_type="basic_block"
     )
     load_hub(hub, "resnet_18_imagenet", config, initial_weights)

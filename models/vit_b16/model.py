@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from models.engine.layers.head import classifier, image_input
-from models.engine.layers.pretrained import load_hub
+from models.engine.layers.pretrained import keras_hub_for, load_hub
 
 if TYPE_CHECKING:
     import keras
@@ -19,10 +19,11 @@ SIZES = {
 def build(config: "Config", initial_weights: bool = True, logits: bool = False) -> "keras.Model":
     """Build the model; see `models.build`. The backbone stays nested: unrolled, it could not be read back."""
     import keras
-    from keras_hub.models import ViTBackbone
 
     x = keras.layers.Rescaling(1 / 127.5, -1, name="scale")(inputs := image_input(config))  # the family's -1 to 1
-    backbone = ViTBackbone((config.image_size, config.image_size, 3), **SIZES[config.size], name="backbone")
+    backbone = keras_hub_for(config.model).models.ViTBackbone(
+        (config.image_size, config.image_size, 3), **SIZES[config.size], name="backbone"
+    )
     load_hub(backbone, "vit_base_patch16_224_imagenet", config, initial_weights)
     others = backbone.output.shape[1] - 1  # the class token comes first
     x = keras.layers.Cropping1D((0, others), name="class_token")(backbone(x))

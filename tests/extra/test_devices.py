@@ -107,8 +107,8 @@ def test_the_same_seed_gives_the_same_run_on_two_devices(found):
 def test_what_cannot_be_had_is_one_line(found):
     _, runs = found
     assert runs["errors"] == [
-        "--devices received '3'; there are CPU:0, CPU:1. Valid: all, or a number from 1 to 2.",
-        "--devices received 'many'; there are CPU:0, CPU:1. Valid: all, or a number from 1 to 2.",
+        "--devices received '3'; available: CPU:0, CPU:1. Valid: all, or a number from 1 to 2.",
+        "--devices received 'many'; available: CPU:0, CPU:1. Valid: all, or a number from 1 to 2.",
         "2 devices cannot share a batch of 9 images evenly. Use --set batch_size=8, or another multiple of 2.",
         "2 devices cannot share a batch of 1 images evenly. Use --set batch_size=2, or another multiple of 2.",
     ]
@@ -117,5 +117,5 @@ def test_what_cannot_be_had_is_one_line(found):
 def test_the_command_line_hands_the_wish_on(guide, home):
     tiny = ("--dataset", "tiny", "--set", "image_size=32", "--root", str(home / "devices-none"))
     done = guide("train", "cnn", "--devices", "2", *tiny, CUDA_VISIBLE_DEVICES="-1")
-    line = "Error: --devices received '2'; there is CPU:0. Valid: all, or a number from 1 to 1."
+    line = "Error: --devices received '2'; available: CPU:0. Valid: all, or a number from 1 to 1."
     assert (done.returncode, done.stderr.strip()) == (1, line)

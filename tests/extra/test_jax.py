@@ -234,6 +234,6 @@ for _ in range(2):
 
 def test_frozen_features_are_kept_and_reused_with_jax(home, jax):
     out = python(f"ROOT = {str(home / 'jax-frozen')!r}\n" + FROZEN, jax)
-    assert "running the frozen base once" in out and "kept from before" in out
+    assert "running the frozen base once" in out and "cached" in out
     losses = [line for line in out.splitlines() if line[:1].isdigit()]
     assert len(losses) == 2 and losses[0] == losses[1]

@@ -1,4 +1,4 @@
-"""Features of a frozen base: one pass for each base and set of images, whoever asks, and never those of another."""
+"""Cached features of a frozen base: one pass per base and set of images, and never those of another."""
 
 import numpy as np
 import pytest
@@ -40,6 +40,7 @@ def test_features_of_another_preprocessing_are_others(home):
     assert feature_cache.place(base(2.0), Variant()) != feature_cache.place(base(3.0), Variant())
 
 
+@pytest.mark.slow
 def test_a_second_head_costs_no_second_pass(frozen, tmp_path, capsys):
     first = trainer.train(frozen, tmp_path)
     kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "features").rglob("*.npy")}
@@ -47,7 +48,7 @@ def test_a_second_head_costs_no_second_pass(frozen, tmp_path, capsys):
     assert len(kept) == 2  # training and validation images
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "features").rglob("*.npy")} == kept
     said = capsys.readouterr().out
-    assert "running the frozen base once" in said and "kept from before" in said
+    assert "running the frozen base once" in said and "cached" in said
     one, two = (files.read_json(run.file("timing.json"))["training"] for run in (first, second))
     assert one["features"] == two["features"] == 6
     assert one["feature_pass_seconds"] == two["feature_pass_seconds"] > 0
@@ -71,14 +72,16 @@ def test_a_damaged_file_of_features_is_made_again(tmp_path, home):
             return 2
 
     path = tmp_path / "x.npy"
-    whole = np.array(feature_cache.extract(base, Pictures(), path, lambda: None))
+    wanted = feature_cache.Pass(Pictures(), None, path)
+    whole = np.array(feature_cache.extract(base, wanted, lambda: None))
     assert whole.shape == (2, 48) and whole[1, 0] == 48
     content = path.read_bytes()
     for broken in (content[:-8], content[:20], b""):
         path.write_bytes(broken)
-        np.testing.assert_array_equal(feature_cache.extract(base, Pictures(), path, lambda: None), whole)
+        np.testing.assert_array_equal(feature_cache.extract(base, wanted, lambda: None), whole)
 
 
+@pytest.mark.slow
 def test_as_many_views_as_epochs_teach_what_changing_the_images_anew_teaches(frozen, tmp_path):
     varied = frozen.replace(augmentation=Augmentation(flips=True, colour=0.3), epochs=3)
     anew, viewed, once = (trainer.train(varied.replace(feature_views=k), tmp_path).history() for k in (0, 3, 1))
@@ -89,6 +92,7 @@ def test_as_many_views_as_epochs_teach_what_changing_the_images_anew_teaches(fro
     assert len(list((tmp_path / "features").rglob("*.npy"))) == 4, "three views, of which the first served twice"
 
 
+@pytest.mark.slow
 def test_views_of_other_changes_are_others(frozen, tmp_path):
     for change in (Augmentation(flips=True), Augmentation(colour=0.2)):
         trainer.train(frozen.replace(augmentation=change, feature_views=1, epochs=1), tmp_path)

@@ -17,6 +17,7 @@ from utils.io import files
 from utils.runs.run_folder import Run
 from utils.system import timing
 
+pytestmark = pytest.mark.slow
 LARGE = [name for name in models.names() if name != "cnn"]
 
 
@@ -86,7 +87,7 @@ def test_frozen_features_give_what_ordinary_training_gives(home, monkeypatch):
     reused = train_eagerly(config, home / "reused")
     assert files.read_json(reused.file("timing.json"))["training"]["feature_reuse_saved_seconds"] > 0
     monkeypatch.setattr(
-        training_loop, "_Features", lambda running, phase, stop: training_loop._Pixels(running, frozen=True)
+        training_loop, "FeatureSource", lambda session, phase, stop: training_loop.PixelSource(session, frozen=True)
     )
     ordinary = train_eagerly(config, home / "ordinary")
     folder, classes = run_loader.split_of(reused).path, reused.config()["classes"]

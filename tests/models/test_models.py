@@ -12,6 +12,7 @@ from models.engine.layers import head as model_head
 from models.engine.training import schedule, trainer
 from utils.errors import LeukoBenchError
 from utils.runs.history import best_epoch
+from utils.system import optional_packages
 
 CLASSES = ("Benign", "Early", "Pre", "Pro")
 
@@ -68,6 +69,16 @@ def test_the_heatmap_layer_is_one_that_can_be_read(built):
     assert cam.check_layer(model, config.heatmap_layer) == config.heatmap_layer or not config.heatmap_layer
 
 
+@pytest.mark.parametrize("name", ["resnet18", "vit_b16"])
+def test_a_missing_keras_hub_is_one_line_with_the_install_command(name, monkeypatch):
+    keras_backend.start()
+    monkeypatch.setattr(optional_packages, "installed", lambda package: package != "keras_hub")
+    with pytest.raises(LeukoBenchError, match=rf"{name} needs .*keras-hub.* pip install keras-hub"):
+        models.build(small(name))
+    assert name in models.names() and models.config_for(name).phases()
+
+
+@pytest.mark.slow
 def test_a_graph_that_was_copied_is_saved_and_loaded_like_any_other(tmp_path):
     keras_backend.start(4)
     import keras
@@ -100,6 +111,7 @@ def test_a_model_sees_black_and_white_as_its_family_does(name, lowest, highest):
     np.testing.assert_allclose(seen_first(model, images)[:, 9, 9], [lowest, highest], atol=1e-3)
 
 
+@pytest.mark.slow
 def test_resnet18_is_the_preset_behind_its_own_preprocessing(tmp_path):
     keras_backend.start(5)
     import keras_hub
@@ -306,14 +318,25 @@ def test_configs_differ_in_hash_and_survive_json():
 THREE_WAYS = ("connect to the internet", "--set weights=FILE", "--set weights=none")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["resnet50", "resnet18"])
 def test_no_internet_is_one_line_with_three_ways_on(name, guide, tmp_path):
     """One of keras.applications, one of keras-hub."""
     dead = "http://127.0.0.1:9"
     done = guide(
-        "train", name, "--dataset", "tiny", "--set", "image_size=32", KERAS_HOME=str(tmp_path),
-        KAGGLEHUB_CACHE=str(tmp_path), https_proxy=dead, HTTPS_PROXY=dead, http_proxy=dead,
-    )  # fmt: skip
+        "train",
+        name,
+        "--dataset",
+        "tiny",
+        "--set",
+        "image_size=32",
+        command=("run_guide.py",),
+        KERAS_HOME=str(tmp_path),
+        KAGGLEHUB_CACHE=str(tmp_path),
+        https_proxy=dead,
+        HTTPS_PROXY=dead,
+        http_proxy=dead,
+    )
     assert done.returncode == 1
     errors = [line for line in done.stderr.splitlines() if line]
     assert len(errors) == 1, done.stderr
@@ -345,6 +368,7 @@ def test_imagenet_out_of_reach_is_said_alike_by_every_model(name, monkeypatch):
     assert all(way in str(caught.value) for way in THREE_WAYS)
 
 
+@pytest.mark.slow
 def test_initial_weights_come_from_a_file_of_the_backbone_or_fail_in_one_line(tmp_path):
     keras_backend.start(1)
     source = models.build(small("resnet50"))

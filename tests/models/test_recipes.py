@@ -1,4 +1,4 @@
-"""Recipes: settings of any model that take a shortcut away, and what they may be judged by."""
+"""Recipes, learning-rate schedules, and the stress families that a recipe trains on."""
 
 import pytest
 
@@ -24,11 +24,11 @@ def test_every_model_takes_every_recipe_and_is_named_after_it(name, recipe):
 
 
 def test_a_recipe_that_is_contradicted_or_unknown_is_refused():
-    with pytest.raises(LeukoBenchError, match=r"^Recipe 'stain_swap' sets intervention.stain_swap=1; received "):
+    with pytest.raises(LeukoBenchError, match=r"intervention.stain_swap=1; received intervention.stain_swap=0.5"):
         models.config_for("cnn", settings=["recipe=stain_swap", "intervention.stain_swap=0.5"])
-    with pytest.raises(LeukoBenchError, match=r"^Recipe 'gray' sets variant=gray; received variant=clahe\. Leave"):
+    with pytest.raises(LeukoBenchError, match=r"'gray' sets variant=gray; received variant=clahe"):
         models.config_for("cnn", settings=["variant=clahe"], recipe="gray")
-    with pytest.raises(LeukoBenchError, match=r"^Unknown recipe 'stainswap'\. Did you mean 'stain_swap'\?"):
+    with pytest.raises(LeukoBenchError, match=r"'stainswap'.*'stain_swap'"):
         models.config_for("cnn", recipe="stainswap")
     loose = models.config_for("cnn", settings=["recipe=stain_swap", "intervention.grey=0.2", "epochs=3"])
     assert (loose.intervention.stain_swap, loose.intervention.grey, loose.epochs) == (1, 0.2, 3)
@@ -57,6 +57,16 @@ def test_the_lowest_unseen_is_known_only_where_every_unseen_family_was_measured(
     assert lowest(measured) == ("noise", 0.8) and lowest(measured, taught=()) == ("grey", 0.2)
     assert lowest({"none": 1.0, "blur": 0.9}) is None and lowest({}, known=()) is None
     assert lowest(measured, taught=("grey", "blur", "noise")) is None
+
+
+def test_the_rate_drops_within_a_phase_and_restarts_in_the_next():
+    fields = {"head_epochs": 3, "epochs": 6, "learning_rate": 1e-2, "fine_tune_learning_rate": 1e-3}
+    config = models.config_for("resnet50", **fields, rate_drop_every=2, rate_drop=0.1)
+    history, rates = [], []
+    while phase := schedule.next_phase(history, config.phases(), patience=9):
+        rates.append(schedule.rate(history, phase, config))
+        history.append({"phase": phase.name, "epoch": len(history) + 1, "val_accuracy": 0.5, "val_loss": 1.0})
+    assert rates == pytest.approx([1e-2, 1e-2, 1e-3, 1e-3, 1e-3, 1e-4])
 
 
 def test_a_rate_warms_up_and_falls_along_half_a_cosine():

@@ -1,4 +1,4 @@
-"""A run's weights must give its recorded predictions again, and what does not is said, run by run."""
+"""A run's weights must reproduce its recorded predictions; every deviation is reported per run."""
 
 import shutil
 import signal
@@ -73,8 +73,8 @@ def test_a_run_keeps_its_split_when_the_groups_change(copy, small_run, home):
         (VALUES, SAME, 0, ""),
         (VALUES + np.float32(5e-5), AGREES, 0, ""),
         (VALUES + np.array([[0, 0], [-5e-6, 5e-6], [0, 0]], np.float32), AGREES, 1, ""),
-        (VALUES[:, ::-1], DIFFERS, 3, "2 of 3 images are further away than 0.0001, most a/1.png."),
-        (VALUES * np.nan, DIFFERS, None, "3 of 3 images are further away than 0.0001, most a/1.png."),
+        (VALUES[:, ::-1], DIFFERS, 3, "2 of 3 images differ by more than 0.0001, most a/1.png."),
+        (VALUES * np.nan, DIFFERS, None, "3 of 3 images differ by more than 0.0001, most a/1.png."),
     ],
     ids=["same", "near", "another answer", "turned round", "nan"],
 )
@@ -113,7 +113,7 @@ def test_weights_of_another_training_differ(copy):
     files.write_json(copy.file(run_folder.ENVIRONMENT), environment)
     found = reproducibility.check(copy)
     assert found.verdict == DIFFERS and found.largest > reproducibility.TOLERANCE
-    assert "images are further away than 0.0001, most " in found.reason
+    assert "images differ by more than 0.0001, most " in found.reason
     assert " Trained on Another GPU, checked on " in found.reason
 
 
@@ -154,7 +154,7 @@ def test_what_cannot_be_checked_says_why(copy, spoil, reason):
         (-signal.SIGSEGV, "noise", "The check was ended by SIGSEGV."),
         (1, "Traceback\n  ...\nValueError: odd\n", "The check failed: ValueError: odd"),
         (1, "Error: Out of memory.\n", "The check failed: Out of memory."),
-        (0, "", "The check failed: without a word"),
+        (0, "", "The check failed: no output"),
     ],
 )
 def test_a_check_that_ends_badly_is_one_line(small_run, monkeypatch, status, stderr, reason):
@@ -163,6 +163,7 @@ def test_a_check_that_ends_badly_is_one_line(small_run, monkeypatch, status, std
     assert reproducibility.check_apart(small_run) == Check(small_run.id, UNCHECKED, reason=reason)
 
 
+@pytest.mark.slow
 def test_one_bad_run_stops_no_other(small_run, copy, capsys):
     """The command on a root with a damaged run first: both are checked, each in its own process."""
     copy.file(run_folder.WEIGHTS).unlink()

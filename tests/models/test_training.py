@@ -1,4 +1,4 @@
-"""Real trainings of tiny networks on tiny synthetic smears, as processes where processes matter."""
+"""Real trainings of tiny networks on tiny synthetic smears; in processes of their own where they are killed."""
 
 import os
 import signal
@@ -9,14 +9,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from command_line import run_train
 
 import models
 from data.loading.pipeline import loader
+from guide import choices
 from models.engine import launcher
 from models.engine.backend import keras_backend
-from models.engine.evaluation import evaluator
+from models.engine.evaluation import evaluator, reproducibility
 from models.engine.explain import explainer
-from models.engine.layers import backbone  # fmt: skip
+from models.engine.layers import backbone
 from models.engine.run_io import checkpoint, run_loader
 from models.engine.training import loop as training_loop
 from models.engine.training import progress_bar, trainer
@@ -26,12 +28,25 @@ from utils.paths import PROJECT
 from utils.runs import run_folder
 from utils.runs.history import best_epoch
 
+FOUR_EPOCHS = ("--set", "epochs=4", "--set", "augmentation.flips=true", "--set", "batch_size=4")
 TINY = ("--dataset", "tiny", "--set", "image_size=32", "--set", "filters=[4,8,8]", "--set", "dense=8")
 
 
 def tiny(**values):
     fields = {"dataset": "tiny", "image_size": 32, "filters": (4, 8, 8), "dense": 8, "epochs": 2} | values
     return models.config_for("cnn", **fields)
+
+
+RUN_FILES = {
+    "config.json",
+    "environment.json",
+    "history.csv",
+    "model.weights.h5",
+    "architecture.json",
+    "predictions.csv",
+    "timing.json",
+    "metrics.json",
+}
 
 
 def only_run(root):
@@ -64,21 +79,16 @@ def wait_for_an_epoch(process, root, seconds=120):
 
 @pytest.fixture(scope="module")
 def uninterrupted(home):
-    process = start(home / "straight", "--set", "epochs=4", "--set", "augmentation.flips=true", "--set", "batch_size=4")
-    out, err = process.communicate(timeout=200)
-    assert process.returncode == 0, err
-    assert not err, "a training that goes well says nothing on stderr"
-    return only_run(home / "straight"), out
+    done = run_train("cnn", *TINY, "--root", home / "straight", *FOUR_EPOCHS)
+    assert done.returncode == 0 and not done.stderr, done.stderr
+    return only_run(home / "straight"), done.stdout
 
 
-def test_a_run_folder_is_whole(uninterrupted):
+def test_a_run_folder_is_complete(uninterrupted):
     run, out = uninterrupted
-    names = {path.name for path in run.path.iterdir()}
-    assert names == {
-        "config.json", "environment.json", "history.csv", "model.weights.h5", "architecture.json",
-        "predictions.csv", "timing.json", "metrics.json",
-    }  # fmt: skip
+    assert {path.name for path in run.path.iterdir()} == RUN_FILES
     assert run.finished and len(run.history()) == 4
+    assert {row["learning_rate"] for row in run.history()} == {run.config()["learning_rate"]}
     assert out.count("epoch ") == 4 and str(run.path) in out
     manifest = run_folder.Run.manifest_path(run)
     table = run.predictions()
@@ -93,6 +103,40 @@ def test_a_run_folder_is_whole(uninterrupted):
     assert timing["inference"]["latency_ms_p95"] >= timing["inference"]["latency_ms_p50"] > 0
     assert timing["inference"]["bytes_on_disk"] == run.file("model.weights.h5").stat().st_size
     assert environment["threads"] >= 1 and environment["precision"] == "float32"
+
+
+def test_smearnet_trains_and_its_weights_give_the_recorded_predictions(home, tmp_path):
+    fields = {"dataset": "tiny", "image_size": 32, "stem": 4, "filters": (4, 8), "blocks": (1, 1), "epochs": 1}
+    config = models.config_for("smearnet", **fields, heatmap_layer="stage2_out")
+    run = evaluator.evaluate(trainer.train(config, tmp_path))
+    assert run.finished and [row["phase"] for row in run.history()] == ["train"]
+    assert reproducibility.check(run).verdict == reproducibility.SAME
+
+
+@pytest.fixture
+def own_model(tmp_path, monkeypatch):
+    """Add the model `cells`, a copy of cnn, as one folder that the package `models` finds; nothing else changes."""
+    folder = tmp_path / "more-models" / "cells"
+    folder.mkdir(parents=True)
+    for path in (PROJECT / "models" / "cnn").glob("*.py"):
+        (folder / path.name).write_text(path.read_text(encoding="utf-8").replace("cnn", "cells"), encoding="utf-8")
+    monkeypatch.setattr(models, "__path__", [*models.__path__, str(folder.parent)])
+    yield "cells"
+    for name in [name for name in sys.modules if name.startswith("models.cells")]:
+        del sys.modules[name]
+    vars(models).pop("cells", None)
+
+
+def test_a_model_is_added_as_one_folder(own_model, home, guide, tmp_path):
+    assert own_model in models.names()
+    assert own_model in guide("models").stdout
+    assert own_model in choices.choices_for("model", {}, tmp_path, "all").values
+    done = run_train(own_model, *TINY, "--set", "epochs=1", "--root", tmp_path / "runs")
+    assert done.returncode == 0, done.stderr
+    assert only_run(tmp_path / "runs").model == own_model
+    assert own_model in guide("compare", "--root", tmp_path / "runs").stdout
+    shown = guide("train", "cels").stderr
+    assert "'cels'" in shown and f"'{own_model}'" in shown
 
 
 def test_parameters_and_flops_are_those_of_the_network(uninterrupted):
@@ -113,10 +157,11 @@ def test_best_epoch_is_what_the_weights_predict(uninterrupted):
     assert np.mean(predicted == labels) == pytest.approx(best["val_accuracy"], abs=1e-6)
 
 
+@pytest.mark.slow
 def test_killed_and_resumed_equals_uninterrupted_byte_for_byte(uninterrupted, home, guide):
     straight, _ = uninterrupted
     root = home / "killed"
-    process = start(root, "--set", "epochs=4", "--set", "augmentation.flips=true", "--set", "batch_size=4")
+    process = start(root, *FOUR_EPOCHS)
     wait_for_an_epoch(process, root)
     os.kill(process.pid, signal.SIGKILL)
     process.communicate()
@@ -134,6 +179,38 @@ class Killed(Exception):
     pass
 
 
+def die_after(monkeypatch, epoch):
+    """Let the next training end right after it has stored an epoch; `monkeypatch.undo` ends that."""
+    finish = training_loop.Session._finish_epoch
+
+    def die(self, row, trained, phase):
+        finish(self, row, trained, phase)
+        if row["epoch"] == epoch:
+            raise Killed
+
+    monkeypatch.setattr(training_loop.Session, "_finish_epoch", die)
+
+
+def train_in_two_parts(monkeypatch, config, root, epoch):
+    """Train a configuration that is stopped after an epoch and then resumed; return the evaluated run."""
+    with monkeypatch.context() as patch:
+        die_after(patch, epoch)
+        with pytest.raises(Killed):
+            trainer.train(config, root)
+    run = only_run(root)
+    trainer.train(run_loader.config_of(run), run.root, run)
+    return evaluator.evaluate(run)
+
+
+def test_a_resumed_run_equals_the_uninterrupted_one(uninterrupted, monkeypatch, tmp_path):
+    straight, _ = uninterrupted
+    config = tiny(epochs=4, augmentation={"flips": True}, batch_size=4)
+    run = train_in_two_parts(monkeypatch, config, tmp_path, 2)
+    assert without_seconds(run) == without_seconds(straight)
+    assert run.file("predictions.csv").read_bytes() == straight.file("predictions.csv").read_bytes()
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("precision", "augmented", "cuts"),
     [("float32", False, (2, 3, 4)), ("float32", True, (2,)), ("mixed_float16", False, (5,))],
@@ -144,27 +221,15 @@ def test_a_resume_in_either_phase_equals_the_uninterrupted_run(
     config = small_backbone.replace(precision=precision, augmentation={"flips": augmented})
     straight = evaluator.evaluate(trainer.train(config, tmp_path / "straight"))
     assert [row["phase"] for row in straight.history()] == 3 * ["head"] + 3 * ["fine-tune"]
-    finish = training_loop.Session._finish_epoch
     for cut in cuts:
-
-        def die(self, row, trained, phase, cut=cut):
-            finish(self, row, trained, phase)
-            if row["epoch"] == cut:
-                raise Killed
-
-        monkeypatch.setattr(training_loop.Session, "_finish_epoch", die)
-        with pytest.raises(Killed):
-            trainer.train(config, tmp_path / f"cut{cut}")
-        monkeypatch.setattr(training_loop.Session, "_finish_epoch", finish)
-        run = only_run(tmp_path / f"cut{cut}")
-        trainer.train(run_loader.config_of(run), run.root, run)
-        evaluator.evaluate(run)
+        run = train_in_two_parts(monkeypatch, config, tmp_path / f"cut{cut}", cut)
         assert without_seconds(run) == without_seconds(straight)
         assert run.file("predictions.csv").read_bytes() == straight.file("predictions.csv").read_bytes()
         saved = run.timing()["training"]["feature_reuse_saved_seconds"]
         assert (saved is None) == augmented
 
 
+@pytest.mark.slow
 def test_a_frozen_base_trains_in_inference_mode_and_counts_as_not_trainable(home, small_backbone, tmp_path):
     config = small_backbone.replace(freeze="always", epochs=2, augmentation={"flips": True})
     run = evaluator.evaluate(trainer.train(config, tmp_path))
@@ -183,15 +248,9 @@ def test_a_frozen_base_trains_in_inference_mode_and_counts_as_not_trainable(home
     np.testing.assert_allclose(frozen(pixels, training=True), expected, atol=1e-6)
 
 
-def test_what_a_resume_needs_and_lost_is_said_in_one_line(home, small_backbone, monkeypatch, tmp_path):
-    finish = training_loop.Session._finish_epoch
-
-    def die(self, row, trained, phase):
-        finish(self, row, trained, phase)
-        if row["epoch"] == 5:
-            raise Killed
-
-    monkeypatch.setattr(training_loop.Session, "_finish_epoch", die)
+@pytest.mark.slow
+def test_a_file_missing_for_a_resume_is_one_line(home, small_backbone, monkeypatch, tmp_path):
+    die_after(monkeypatch, 5)
     with pytest.raises(Killed):
         trainer.train(small_backbone, tmp_path)
     run = only_run(tmp_path)
@@ -229,13 +288,13 @@ def test_a_first_batch_that_does_not_fit_leaves_no_run_behind(home, small_backbo
 
     monkeypatch.setattr(training_loop.Session, "train", too_large)
     with pytest.raises(
-        keras_backend.OutOfMemory, match=r"^resnet50 with batch_size=8 ran out of memory on CPU\. Use a smaller"
+        keras_backend.OutOfMemory, match=r"resnet50 with batch_size=8 ran out of memory on CPU.*--set batch_size"
     ):
         trainer.train(small_backbone, tmp_path)
     assert not run_folder.find_runs(tmp_path)
 
 
-def test_a_full_disk_is_one_line_and_keeps_the_weights_of_before(home, small_backbone, tmp_path, monkeypatch):
+def test_a_full_disk_is_one_line_and_keeps_the_previous_weights(home, small_backbone, tmp_path, monkeypatch):
     keras_backend.start()
     model = models.build(small_backbone.replace(classes=("a", "b")))
     path = tmp_path / "new" / "x.weights.h5"
@@ -243,7 +302,7 @@ def test_a_full_disk_is_one_line_and_keeps_the_weights_of_before(home, small_bac
     before = path.read_bytes()
     reserve = checkpoint._reserve
     monkeypatch.setattr(checkpoint, "_reserve", lambda place, size: reserve(place, 10**18))  # more than any disk has
-    with pytest.raises(LeukoBenchError, match=rf"^Cannot write {path}: .*\. Free space or choose a folder"):
+    with pytest.raises(LeukoBenchError, match=rf"Cannot write {path}: "):
         checkpoint.save(model, path)
     assert path.read_bytes() == before and list(path.parent.iterdir()) == [path]
 
@@ -252,19 +311,20 @@ def test_a_finished_training_is_only_evaluated_and_a_finished_run_left_alone(uni
     run, _ = uninterrupted
     root = ("--root", str(home / "straight"))
     before = {path.name: path.read_bytes() for path in run.path.iterdir()}
-    done = guide("train", "--resume", run.id, *root)
+    done = run_train("cnn", "--resume", run.id, *root)
     assert done.returncode == 0 and "is finished" in done.stdout
     assert {path.name: path.read_bytes() for path in run.path.iterdir()} == before
     run.file("metrics.json").unlink()
-    done = guide("train", "--resume", run.id, *root)
+    done = run_train("cnn", "--resume", run.id, *root)
     assert done.returncode == 0 and run.finished and "epoch" not in done.stdout
     for name in ("history.csv", "predictions.csv", "metrics.json", "model.weights.h5"):
         assert run.file(name).read_bytes() == before[name]
     assert run.timing()["training"] == run_folder.files.json.loads(before["timing.json"])["training"]
     done = guide("train", "--resume", run.id, "--set", "epochs=9", *root)
-    assert done.returncode == 1 and "--resume continues" in done.stderr
+    assert done.returncode == 1 and "--resume" in done.stderr and run.id in done.stderr
 
 
+@pytest.mark.slow
 def test_another_seed_is_another_result_on_the_same_test_images(uninterrupted, home):
     straight, _ = uninterrupted
     run = evaluator.evaluate(trainer.train(tiny(seed=43), home / "seed43"))
@@ -272,6 +332,7 @@ def test_another_seed_is_another_result_on_the_same_test_images(uninterrupted, h
     assert run.file("predictions.csv").read_bytes() != straight.file("predictions.csv").read_bytes()
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_after_the_step_and_keeps_what_was_learned(home, guide):
     root = home / "stopped"
     process = start(root, "--set", "epochs=500", "--set", "patience=500")
@@ -281,7 +342,7 @@ def test_ctrl_c_ends_after_the_step_and_keeps_what_was_learned(home, guide):
     assert process.returncode == 130
     assert "Traceback" not in err
     run = only_run(root)
-    assert f"Go on with: python run_guide.py train --resume {run.id}" in out
+    assert f"python run_guide.py train --resume {run.id}" in out
     assert run.file("model.weights.h5").is_file() and not run.finished
     done = guide("evaluate", run.id, "--root", str(root))
     assert done.returncode == 0 and run.finished
@@ -302,24 +363,26 @@ def test_non_finite_loss_stops_and_leaves_the_last_good_weights(home, monkeypatc
 
     monkeypatch.setattr(training_loop.Session, "_finish_epoch", spoil_after_the_first)
     root = home / f"overflow {where}"
-    line = "The loss became nan at step 1;" if where == "in a step" else "The validation loss became nan in epoch 2;"
-    with pytest.raises(LeukoBenchError, match=rf"^{line} .* are kept\. Try a lower --set learning_rate, or --set prec"):
+    line = "loss became nan at step 1" if where == "in a step" else "validation loss became nan in epoch 2"
+    with pytest.raises(LeukoBenchError, match=rf"{line}.*--set learning_rate.*--set precision"):
         trainer.train(tiny(), root)
     run = only_run(root)
     assert len(run.history()) == 1
     assert all(run.file(name).read_bytes() == content for name, content in kept.items())
 
 
+@pytest.mark.slow
 def test_a_model_that_fails_does_not_stop_the_next(uninterrupted, home, guide):
     file = uninterrupted[0].file("model.weights.h5")
     options = ("--dataset", "tiny", "--set", "image_size=32", "--set", "epochs=1", "--root", str(home / "several"))
-    done = guide("train", "resnet18", "cnn", *options, "--set", f"weights={file}")
+    done = guide("train", "resnet18", "cnn", *options, "--set", f"weights={file}", command=("run_guide.py",))
     assert done.returncode == 1
     assert "does not fit the backbone of resnet18" in done.stderr
     assert "does not fit cnn" in done.stderr, "the second model is tried as well"
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["float32", "mixed_float16", "mixed_bfloat16"])
 def test_every_precision_trains_reloads_in_float32_and_explains(home, precision):
     run = evaluator.evaluate(trainer.train(tiny(precision=precision, epochs=1), home / precision))
@@ -367,13 +430,7 @@ def test_dropout_inside_a_backbone_is_a_function_of_seed_and_epoch_too():
     assert len(states) == 2, "layers draw apart from each other"
 
 
-def test_the_rate_drops_within_a_phase_and_starts_anew_in_the_next(home, small_backbone, tmp_path):
-    config = small_backbone.replace(rate_drop_every=2, rate_drop=0.1, learning_rate=1e-2, fine_tune_learning_rate=1e-3)
-    run = trainer.train(config, tmp_path)
-    rates = [row["learning_rate"] for row in run.history()]
-    assert rates == pytest.approx([1e-2, 1e-2, 1e-3, 1e-3, 1e-3, 1e-4])
-
-
+@pytest.mark.slow
 def test_weight_decay_shrinks_weights(home, tmp_path):
     norms = []
     for decay in (0.0, 0.9):
@@ -382,6 +439,7 @@ def test_weight_decay_shrinks_weights(home, tmp_path):
     assert norms[1] / norms[0] == pytest.approx((1 - 1e-2 * 0.9) ** 4, abs=0.01)  # two steps, squared
 
 
+@pytest.mark.slow
 def test_a_variant_is_what_training_and_evaluation_see_and_names_its_reference(home, tmp_path):
     run = evaluator.evaluate(trainer.train(tiny(variant="reinhard", epochs=1), tmp_path))
     config, split = run_loader.config_of(run), run_loader.split_of(run)

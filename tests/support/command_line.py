@@ -5,6 +5,7 @@ import io
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from unittest import mock
 
@@ -26,20 +27,34 @@ def run_guide(
     from guide.app import main
 
     line = [str(argument) for argument in arguments]
+    return _captured(lambda: main(line), ["run_guide.py", *line], cwd, text, merged, variables)
+
+
+def run_train(model: str, *options: object) -> subprocess.CompletedProcess:
+    """Train a model as `python -m models.MODEL.train OPTIONS` would: same exit code, stdout and stderr."""
+    from models.engine import cli
+
+    line = [f"models.{model}.train", *(str(option) for option in options)]
+    return _captured(lambda: cli.run_train(model), line, PROJECT, "", False, {})
+
+
+def _captured(
+    run: Callable[[], int | None], line: list[str], cwd: Path, text: str, merged: bool, variables: dict[str, str]
+) -> subprocess.CompletedProcess:
     stdout = io.StringIO()
     stderr = stdout if merged else io.StringIO()
     environment = {"NO_COLOR": "1", "COLUMNS": "80"} | variables
     with (
         contextlib.chdir(cwd),
         mock.patch.dict(os.environ, environment),
-        mock.patch.object(sys, "argv", ["run_guide.py", *line]),
+        mock.patch.object(sys, "argv", line),
         mock.patch.object(sys, "stdin", io.StringIO(text)),
         contextlib.redirect_stdout(stdout),
         contextlib.redirect_stderr(stderr),
     ):
         try:
-            code = main(line)
+            code = run()
         except SystemExit as leaving:
             code = leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)
     errors = "" if merged else stderr.getvalue()
-    return subprocess.CompletedProcess(["run_guide.py", *line], code, stdout.getvalue(), errors)
+    return subprocess.CompletedProcess(line, code, stdout.getvalue(), errors)

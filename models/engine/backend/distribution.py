@@ -1,13 +1,14 @@
-"""Several devices of one machine share each batch; their weights stay the same. One device is the usual case.
+"""Data-parallel training: several devices of one machine share each batch. One device is the usual case.
 
 With TensorFlow this is `tf.distribute.MirroredStrategy`: a copy of the model on each device, gradients summed, batch
 normalisation over the images of one device. With JAX it is one program over a mesh of devices, which computes what one
-device would. `keras.distribution.DataParallel` refuses an epoch's last batch where the devices do not divide it.
+device would. `keras.distribution.DataParallel` refuses a last batch that the devices cannot share evenly.
 """
 
 import sys
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from data.loading.array_loader import Place
@@ -22,7 +23,7 @@ ALL = "all"
 
 
 def names() -> list[str]:
-    """Return the devices that there are: GPUs (with JAX also TPUs), else the CPU, as "GPU:0"."""
+    """Return the available devices: GPUs (with JAX also TPUs), else the CPU, as "GPU:0"."""
     if keras_backend.backend() == "jax":
         from models.engine.backend import jax_backend
 
@@ -38,26 +39,42 @@ def choose(wanted: str, batch_size: int) -> "Devices":
 
     Args:
         wanted: "all", or a number.
-        batch_size: images a step, which the devices must be able to share evenly.
+        batch_size: images per step, a multiple of the number of devices.
 
     Raises:
-        LeukoBenchError: there are fewer, it is no number, or they cannot share a batch.
+        LeukoBenchError: there are fewer devices, `wanted` is no number, or they cannot share a batch.
     """
-    there = names()
-    if wanted != ALL and (not wanted.isdecimal() or not 1 <= int(wanted) <= len(there)):
+    available = names()
+    if wanted != ALL and (not wanted.isdecimal() or not 1 <= int(wanted) <= len(available)):
         raise LeukoBenchError(
-            f"--devices received '{wanted}'; there {'is' if len(there) == 1 else 'are'} {', '.join(there)}. "
-            f"Valid: {ALL}, or a number from 1 to {len(there)}."
+            f"--devices received '{wanted}'; available: {', '.join(available)}. "
+            f"Valid: {ALL}, or a number from 1 to {len(available)}."
         )
-    used = there if wanted == ALL else there[: int(wanted)]
+    used = available if wanted == ALL else available[: int(wanted)]
     if batch_size % len(used):
         below, above = batch_size // len(used) * len(used), -(-batch_size // len(used)) * len(used)
         raise LeukoBenchError(
             f"{len(used)} devices cannot share a batch of {batch_size} images evenly. "
             f"Use --set batch_size={below or above}, or another multiple of {len(used)}."
         )
-    kind = Devices if len(used) == 1 else _JaxDevices if keras_backend.backend() == "jax" else _Replicas
-    return kind(used, batch_size)
+    if len(used) == 1:
+        return Devices(used, batch_size)
+    return _JaxDevices(used, batch_size) if keras_backend.backend() == "jax" else _Replicas(used, batch_size)
+
+
+@dataclass(frozen=True)
+class Shared:
+    """Batches as `fit` takes them.
+
+    Attributes:
+        batches: each of them cut into one piece per device where there are several.
+        steps: number of batches where it must be given; None for all of them.
+        class_weights: of each class in the loss, where the batches do not carry them; None for equal weights.
+    """
+
+    batches: Any
+    steps: int | None = None
+    class_weights: dict[int, float] | None = None
 
 
 class Devices:
@@ -70,21 +87,21 @@ class Devices:
         """Return the context in which models are built and trained."""
         return nullcontext()
 
-    def training(self, batches: Any, images: int, weights: dict[int, float] | None) -> dict[str, Any]:
-        """Return what tells `fit` of the training batches, each shared out.
+    def share_training(self, batches: Any, images: int, weights: dict[int, float] | None) -> Shared:
+        """Share each training batch between the devices.
 
         Args:
-            batches: of `data.pipeline` or `models.features`.
-            images: how many they hold together.
+            batches: from a `Loader`.
+            images: how many images they hold in total.
             weights: of each class in the loss, or None.
         """
         del images
-        return {"x": batches, "class_weight": weights}
+        return Shared(batches, class_weights=weights)
 
-    def validation(self, batches: Any, images: int) -> dict[str, Any]:
-        """Return what tells `fit` of the validation batches, each shared out; arguments as of `training`."""
+    def share_validation(self, batches: Any, images: int) -> Shared:
+        """Share each validation batch between the devices; arguments as for `share_training`."""
         del images
-        return {"validation_data": batches}
+        return Shared(batches)
 
 
 class _Replicas(Devices):
@@ -94,7 +111,7 @@ class _Replicas(Devices):
         import tensorflow as tf
 
         super().__init__(used, batch_size)
-        # Named, as the strategy's own choice lets replicas exchange different parts of the gradients under Keras 3.
+        # Chosen here: with the strategy's own choice under Keras 3, replicas exchange different parts of the gradients.
         on_gpus = used[0].startswith("GPU") and sys.platform == "linux"
         reduction = tf.distribute.NcclAllReduce() if on_gpus else tf.distribute.ReductionToOneDevice()
         self._strategy = tf.distribute.MirroredStrategy(used, reduction)
@@ -103,23 +120,20 @@ class _Replicas(Devices):
         """Return the scope of the strategy."""
         return self._strategy.scope()
 
-    def training(self, batches: "tf.data.Dataset", images: int, weights: dict[int, float] | None) -> dict[str, Any]:
-        """Cut each batch into equal pieces; up to one image fewer than there are devices sits an epoch out.
+    def share_training(self, batches: "tf.data.Dataset", images: int, weights: dict[int, float] | None) -> Shared:
+        """Cut each batch into equal pieces; what remains of the last batch, fewer images than devices, is left out.
 
-        Left to itself, the strategy fills the first devices with what a last batch holds and gives the others nothing,
-        of which batch normalisation makes NaN.
+        By default the strategy gives the first devices all images of a short last batch and the others none, of which
+        batch normalisation makes NaN.
         """
         whole, rest = divmod(images, self._batch_size)
         steps = whole + (rest >= len(self.names))
         pieces = self._cut(batches.take(steps), weights, equal=True)
-        return {"x": pieces, "class_weight": None, "steps_per_epoch": steps}
+        return Shared(pieces, steps)
 
-    def validation(self, batches: "tf.data.Dataset", images: int) -> dict[str, Any]:
-        """Cut each batch into pieces, of which some may be empty: none is left out."""
-        return {
-            "validation_data": self._cut(batches, None, equal=False),
-            "validation_steps": -(-images // self._batch_size),
-        }
+    def share_validation(self, batches: "tf.data.Dataset", images: int) -> Shared:
+        """Cut each batch into pieces, some of which may be empty: no image is left out."""
+        return Shared(self._cut(batches, None, equal=False), -(-images // self._batch_size))
 
     def _cut(
         self, batches: "tf.data.Dataset", weights: dict[int, float] | None, equal: bool
@@ -157,18 +171,18 @@ class _JaxDevices(Devices, Place):
         self._copied = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
         self._whole: dict[int, tuple[Any, jax.Array]] = {}
 
-    def training(self, batches: Any, images: int, weights: dict[int, float] | None) -> dict[str, Any]:
-        """Let the batches lie on the mesh; the program follows its arguments there."""
+    def share_training(self, batches: Any, images: int, weights: dict[int, float] | None) -> Shared:
+        """Put the batches on the mesh; the program runs where its arguments are."""
         batches.place = self
-        return super().training(batches, images, weights)
+        return super().share_training(batches, images, weights)
 
-    def validation(self, batches: Any, images: int) -> dict[str, Any]:
-        """Let the batches lie on the mesh."""
+    def share_validation(self, batches: Any, images: int) -> Shared:
+        """Put the batches on the mesh."""
         batches.place = self
-        return super().validation(batches, images)
+        return super().share_validation(batches, images)
 
     def __call__(self, values: Any) -> "jax.Array":
-        """Cut an array of a batch; one that the devices do not divide is given to each of them whole."""
+        """Cut an array of a batch into one part per device; each gets all of it where it cannot be cut evenly."""
         import jax
 
         return jax.device_put(values, self._copied if len(values) % len(self.names) else self._parts)

@@ -1,4 +1,4 @@
-"""JAX under Keras: settings that make it repeatable, its devices, and how it says that memory ran out."""
+"""JAX under Keras: repeatable settings, devices, precision, FLOPs, out-of-memory errors."""
 
 import os
 from typing import TYPE_CHECKING
@@ -15,7 +15,7 @@ SETTINGS = {"XLA_FLAGS": DETERMINISTIC, "XLA_PYTHON_CLIENT_PREALLOCATE": "false"
 
 
 def prepare() -> None:
-    """Set what JAX reads from the environment, before it is imported; what is set already stays."""
+    """Set the environment variables of JAX before it is imported; values set by the user stay."""
     for name, value in SETTINGS.items():
         held = os.environ.get(name, "")
         if name == "XLA_FLAGS" and "xla_gpu_deterministic_ops" not in held:
@@ -25,24 +25,21 @@ def prepare() -> None:
 
 
 def start() -> None:
-    """Open the devices; products of float32 keep all their bits, as those of TensorFlow do here."""
+    """Open the devices; float32 products keep full precision, as with TensorFlow."""
     import jax
 
-    # GPUs and TPUs round float32 products by default; then a run would not verify on another machine.
+    # GPUs and TPUs round float32 products by default; a run would then not verify on another machine.
     jax.config.update("jax_default_matmul_precision", "highest")
     jax.devices()
 
 
 def deterministic() -> bool:
-    """Say whether the same run gives the same bytes: always on a CPU, on a GPU where the setting is on.
-
-    A flag that was set before JAX was opened by someone else does not count.
-    """
+    """Say whether the same run gives the same bytes: always on a CPU, on a GPU with the deterministic setting."""
     return all(device.platform in ("cpu", "tpu") for device in devices()) or DETERMINISTIC in os.environ["XLA_FLAGS"]
 
 
 def devices() -> "list[jax.Device]":
-    """Return the devices of the best kind that there is: TPUs, GPUs or the CPU."""
+    """Return the devices of the best available kind: TPUs, GPUs or the CPU."""
     import jax
 
     return jax.devices()
@@ -56,7 +53,7 @@ def device_name() -> str:
 def precision() -> str:
     """Return the policy for "auto": bfloat16 where the hardware has it, float16 on older tensor cores, else float32.
 
-    bfloat16 has the range of float32, so that no loss need be scaled; it came with Ampere (compute capability 8.0).
+    bfloat16 has the range of float32, so that the loss needs no scaling; GPUs have it from Ampere (8.0) on.
     """
     kinds = {device.platform for device in devices()}
     if kinds == {"tpu"}:
@@ -68,14 +65,14 @@ def precision() -> str:
 
 
 def ran_out(error: BaseException) -> bool:
-    """Say whether an error of JAX tells that a device has too little memory."""
+    """Say whether an error of JAX means that a device has too little memory."""
     import jax
 
     return isinstance(error, jax.errors.JaxRuntimeError) and "RESOURCE_EXHAUSTED" in str(error)
 
 
 def flops(model: "keras.Model") -> int | None:
-    """Return the floating-point operations of one image by JAX' cost analysis; None where it gives none."""
+    """Return the floating-point operations of one image by JAX' cost analysis; None if unavailable."""
     import jax
 
     def call(weights: "list[jax.Array]", others: "list[jax.Array]", image: "jax.Array") -> "jax.Array":

@@ -1,4 +1,4 @@
-"""Keras, started quietly and repeatably on TensorFlow or JAX, and the precision that a device deserves."""
+"""Start Keras quietly and repeatably on TensorFlow or JAX; devices, threads, precision, out-of-memory errors."""
 
 import os
 import sys
@@ -10,20 +10,20 @@ from models.engine.backend import jax_backend
 from utils.errors import LeukoBenchError
 from utils.system import environment, optional_packages
 
-# TensorFlow and abseil write walls of start-up notes to stderr; errors still come through.
+# TensorFlow and abseil write long start-up logs to stderr; errors are still shown.
 QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3", "GRPC_VERBOSITY": "ERROR"}
 BACKENDS = ("tensorflow", "jax")
-LOOK = 0.25  # seconds
+READ_LOSS_EVERY = 0.25  # seconds, on a GPU
 
 
 def start(seed: int | None = None) -> None:
-    """Import Keras and make every later operation repeatable on one machine and thread count.
+    """Import Keras; make every later operation repeatable on one machine and thread count.
 
     Args:
         seed: of the initial weights; None leaves the random state alone.
 
     Raises:
-        LeukoBenchError: the backend that KERAS_BACKEND names is none of BACKENDS, or is not installed.
+        LeukoBenchError: KERAS_BACKEND names no backend of BACKENDS, or one that is not installed.
     """
     os.environ.update({name: value for name, value in QUIET.items() if name not in os.environ})
     if _checked_backend() == "tensorflow":
@@ -33,7 +33,7 @@ def start(seed: int | None = None) -> None:
     environment.note_import_memory()
     import keras
 
-    # Keras says both of calls that are right: batches come in our own order, and tf-keras-vis wraps inputs in a list.
+    # Both warnings concern correct calls: batches are shuffled already, and tf-keras-vis wraps inputs in a list.
     for known in (r".*`shuffle=True` was passed, but will be ignored", r"The structure of `inputs` doesn't match"):
         warnings.filterwarnings("ignore", message=known)
     if seed is not None:
@@ -41,7 +41,7 @@ def start(seed: int | None = None) -> None:
 
 
 def backend() -> str:
-    """Return what Keras computes with: "tensorflow" or "jax"."""
+    """Return the backend of Keras: "tensorflow" or "jax"."""
     import keras
 
     return keras.config.backend()
@@ -58,11 +58,11 @@ def need_tensorflow(what: str) -> None:
 
 
 def _checked_backend() -> str:
-    """Return the backend that Keras has or will have, without importing Keras: that would import TensorFlow, loudly."""
-    if "keras" in sys.modules:  # which reads the variable once
+    """Return the backend that Keras has or will have, without importing Keras, which would import TensorFlow."""
+    if "keras" in sys.modules:  # it reads the variable only once
         os.environ["KERAS_BACKEND"] = backend()
     named = os.environ.get("KERAS_BACKEND") or "tensorflow"
-    os.environ["KERAS_BACKEND"] = named  # a keras.json in someone's home does not decide
+    os.environ["KERAS_BACKEND"] = named  # overrides a keras.json in the home folder
     if named not in BACKENDS:
         raise LeukoBenchError(f"KERAS_BACKEND received '{named}'. Valid: {', '.join(BACKENDS)}.")
     if not optional_packages.installed(named):
@@ -85,26 +85,26 @@ def _start_tensorflow() -> None:
         if not tf.config.experimental.get_memory_growth(gpu):
             tf.config.experimental.set_memory_growth(gpu, True)
     tf.config.experimental.enable_op_determinism()
-    # Newer GPUs round float32 products to ten bits by default; then a run would not verify on another machine.
+    # Newer GPUs round float32 products to ten bits by default; a run would then not verify on another machine.
     tf.config.experimental.enable_tensor_float_32_execution(False)
 
 
 @contextmanager
 def stderr_of_libraries_closed() -> Iterator[None]:
-    """Send file descriptor 2 to nowhere while the C++ libraries greet, since they read no setting that early."""
+    """Silence start-up logs of the C++ libraries, which read no setting that early."""
     saved = os.dup(2)
-    nowhere = os.open(os.devnull, os.O_WRONLY)
+    devnull = os.open(os.devnull, os.O_WRONLY)
     try:
-        os.dup2(nowhere, 2)
+        os.dup2(devnull, 2)
         yield
     finally:
         os.dup2(saved, 2)
         os.close(saved)
-        os.close(nowhere)
+        os.close(devnull)
 
 
 def device_name() -> str:
-    """Return "CPU" or the names of the GPUs (with JAX, TPUs as well) that are seen."""
+    """Return "CPU" or the names of the visible GPUs (with JAX, TPUs as well)."""
     if backend() == "jax":
         return jax_backend.device_name()
     import tensorflow as tf
@@ -115,8 +115,8 @@ def device_name() -> str:
 
 
 def look_every() -> float:
-    """Return the seconds between looks at the loss while training: a GPU idles meanwhile, a CPU does not."""
-    return 0.0 if device_name() == "CPU" else LOOK
+    """Return the seconds between reads of the loss in training: a GPU idles during a read, a CPU does not."""
+    return 0.0 if device_name() == "CPU" else READ_LOSS_EVERY
 
 
 def threads() -> int:
@@ -125,18 +125,18 @@ def threads() -> int:
         return environment.usable_cores()
     import tensorflow as tf
 
-    limit = os.environ.get("TF_NUM_INTRAOP_THREADS", "")  # which TensorFlow heeds, and does not say
-    given = tf.config.threading.get_intra_op_parallelism_threads() or (int(limit) if limit.isdecimal() else 0)
-    return given or environment.usable_cores()
+    limit = os.environ.get("TF_NUM_INTRAOP_THREADS", "")  # which TensorFlow uses but does not report
+    configured = tf.config.threading.get_intra_op_parallelism_threads() or (int(limit) if limit.isdecimal() else 0)
+    return configured or environment.usable_cores()
 
 
 def deterministic() -> bool:
     """Say whether the same run on this machine gives the same bytes."""
-    return jax_backend.deterministic() if backend() == "jax" else True  # `start` has asked TensorFlow for it
+    return jax_backend.deterministic() if backend() == "jax" else True  # `start` has enabled it in TensorFlow
 
 
 def made_by() -> str:
-    """Return the library that computes, with its release: what decides the last digits of a feature."""
+    """Return the backend with its release, which decides the last digits of a feature."""
     from importlib import metadata
 
     return metadata.version("tensorflow") if backend() == "tensorflow" else f"jax {metadata.version('jax')}"
@@ -152,7 +152,7 @@ def resolve_precision(precision: str) -> str:
 
     gpus = tf.config.list_physical_devices("GPU")
     details = [tf.config.experimental.get_device_details(gpu) for gpu in gpus]
-    # Tensor cores came with compute capability 7.0 (Volta).
+    # Tensor cores exist from compute capability 7.0 (Volta) on.
     tensor_cores = bool(details) and all(d.get("compute_capability", (0, 0)) >= (7, 0) for d in details)
     return "mixed_float16" if tensor_cores else "float32"
 
@@ -163,10 +163,10 @@ class OutOfMemory(LeukoBenchError):
 
 @contextmanager
 def enough_memory(doing: str, remedy: str) -> Iterator[None]:
-    """Say in one line what ran out of the device's memory, and what to do.
+    """Turn an error about the device's memory into one line with the remedy.
 
     Raises:
-        OutOfMemory: a tensor could not be placed.
+        OutOfMemory: the device has too little memory.
     """
     try:
         yield
@@ -177,7 +177,7 @@ def enough_memory(doing: str, remedy: str) -> Iterator[None]:
 
 
 def ran_out(problem: BaseException) -> bool:
-    """Say whether an error of the backend tells that a device has too little memory."""
+    """Say whether an error of the backend means that a device has too little memory."""
     if backend() == "jax":
         return jax_backend.ran_out(problem)
     import tensorflow as tf
@@ -187,7 +187,7 @@ def ran_out(problem: BaseException) -> bool:
 
 @contextmanager
 def dtype_policy(name: str) -> Iterator[None]:
-    """Build layers under a dtype policy and put the policy of before back."""
+    """Build layers under a dtype policy, then restore the previous one."""
     import keras
 
     before = keras.config.dtype_policy()

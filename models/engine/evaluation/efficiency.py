@@ -1,4 +1,4 @@
-"""What a trained model costs: latency, throughput, parameters, FLOPs, memory, bytes."""
+"""Cost of a trained model: latency, throughput, parameters, FLOPs, memory, bytes."""
 
 import contextlib
 import io
@@ -29,12 +29,12 @@ COUNTERS = {"tensorflow": "tf.profiler", "jax": "jax cost analysis"}
 
 
 def kept_timing(run: Run) -> dict[str, Any]:
-    """Return timing.json as far as it can be read: what is missing or damaged there is measured again."""
+    """Return timing.json, or {} where it is missing or damaged and must be measured again."""
     try:
-        held = files.read_json(run.file(run_folder.TIMING))
+        content = files.read_json(run.file(run_folder.TIMING))
     except LeukoBenchError:
         return {}
-    return held if isinstance(held, dict) else {}
+    return content if isinstance(content, dict) else {}
 
 
 def training(
@@ -43,17 +43,17 @@ def training(
     """Return the training half of timing.json.
 
     Args:
-        history: rows of history.csv, which holds every second.
-        kept: what stood there before; the memory of an earlier process of the same training counts too.
-        here: whether this process trained, so that its memory belongs to the training.
-        extraction: what one pass over the frozen base cost and gave, {"features", "seconds"}, where there was one.
+        history: rows of history.csv, with the seconds of every epoch.
+        kept: the previous content, which may hold the peak memory of an earlier process of the same training.
+        here: whether this process trained, so that its peak memory counts.
+        extraction: {"features", "seconds"} of one pass over the frozen base, where there was one.
     """
     best = int(best_epoch(history)["epoch"])
-    once = [row["feature_seconds"] for row in history]
+    spent = [row["feature_seconds"] for row in history]
     phases = {row["phase"] for row in history if row["feature_seconds"]}
     reused = sum(row["phase"] in phases for row in history)
     extraction = extraction or {}
-    passed = extraction.get("seconds") or kept.get("feature_pass_seconds") or max(once) or None
+    passed = extraction.get("seconds") or kept.get("feature_pass_seconds") or max(spent) or None
     peak, imports = kept.get("peak_memory_mb"), kept.get("import_memory_mb")
     if here:
         peak, imports = max(peak or 0, environment.peak_memory_mb()), environment.import_memory_mb()
@@ -63,7 +63,7 @@ def training(
         "epochs": len(history),
         "best_epoch": best,
         # Each of these epochs would have run the frozen base over the same images.
-        "feature_reuse_saved_seconds": passed * reused - sum(once) if passed and any(once) else None,
+        "feature_reuse_saved_seconds": passed * reused - sum(spent) if passed and any(spent) else None,
         "feature_pass_seconds": passed,
         "features": extraction.get("features", kept.get("features")),
         "peak_memory_mb": peak,
@@ -72,7 +72,7 @@ def training(
 
 
 def inference(model: "keras.Model", images: "Images", weights: Path) -> dict[str, Any]:
-    """Time `predict_on_batch` on real images and count what the model holds.
+    """Time `predict_on_batch` on real images; count parameters, FLOPs and bytes.
 
     Args:
         model: in float32.
@@ -80,9 +80,8 @@ def inference(model: "keras.Model", images: "Images", weights: Path) -> dict[str
         weights: file whose size is reported.
 
     Returns:
-        What `speed` says of it, peak_memory_mb of this process so far (training included when one process did both),
-        parameters, trainable_parameters, flops of one image (2 per multiply-add) and flops_counted_by, bytes_on_disk,
-        device.
+        The result of `speed`, and device, peak_memory_mb of this process so far (with the training if it ran here),
+        parameters, trainable_parameters, flops of one image (2 per multiply-add), flops_counted_by, bytes_on_disk.
     """
     return speed(model.predict_on_batch, images) | {
         "device": keras_backend.device_name(),
@@ -99,7 +98,7 @@ def speed(predict: Callable[[np.ndarray], object], images: "Images") -> dict[str
     """Time a call with (b, size, size, 3) float32 pixels on real images, repeated up to the largest batch.
 
     Returns:
-        latency_ms_p50 / _p95 at batch 1 (milliseconds), throughput by batch (images a second), warmup, iterations.
+        latency_ms_p50 / _p95 at batch 1 (milliseconds), throughput by batch (images per second), warmup, iterations.
     """
     batch, _ = next(iter(loader().fixed_batches(images, max(BATCHES))))
     pixels = np.resize(np.asarray(batch), (max(BATCHES), *batch.shape[1:]))
@@ -116,8 +115,8 @@ def speed(predict: Callable[[np.ndarray], object], images: "Images") -> dict[str
 def flops(model: "keras.Model") -> int | None:
     """Return the floating-point operations of one image, 2 per multiply-add, by the backend's own count.
 
-    TensorFlow's profiler counts the operations of the graph, JAX' cost analysis those of the program before XLA makes
-    it faster; both say nearly the same. None where JAX has no count.
+    TensorFlow's profiler counts the operations of the graph, JAX' cost analysis those of the program before XLA
+    optimises it; both nearly agree. None where JAX has no count.
     """
     if keras_backend.backend() == "jax":
         return jax_backend.flops(model)
@@ -130,7 +129,7 @@ def flops(model: "keras.Model") -> int | None:
     ).with_empty_output()
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         counted = int(tf.compat.v1.profiler.profile(graph, options=options.build()).total_float_ops)
-    # The profiler passes over Einsum, with which attention multiplies.
+    # The profiler ignores Einsum, which attention uses.
     return counted + sum(_einsum_flops(each) for each in graph.get_operations() if each.type == "Einsum")
 
 

@@ -1,4 +1,4 @@
-"""Hold a run against itself: load its weights, predict its own test images, compare with predictions.csv."""
+"""Check a run: load its weights, predict its test images again, compare with predictions.csv."""
 
 import json
 import subprocess
@@ -21,8 +21,8 @@ from utils.runs.run_folder import Run
 if TYPE_CHECKING:
     import pandas as pd
 
-# Another number of threads, device or release of TensorFlow adds in another order, which moves a probability by some
-# 1e-6; other weights, other images or another way of reading them move it by far more.
+# Another number of threads, device or release of TensorFlow adds in another order, which changes a probability by some
+# 1e-6; other weights, other images or another decoder change it by far more.
 TOLERANCE = 1e-4
 
 SAME, AGREES, DIFFERS, UNCHECKED = "same bytes", "within 1e-4", "DIFFERS", "not checked"
@@ -30,15 +30,15 @@ SAME, AGREES, DIFFERS, UNCHECKED = "same bytes", "within 1e-4", "DIFFERS", "not 
 
 @dataclass(frozen=True)
 class Check:
-    """What came of a run.
+    """The result for one run.
 
     Attributes:
         run: its id.
-        verdict: SAME where every recorded digit came out again, AGREES within TOLERANCE, DIFFERS, or UNCHECKED.
-        images: test images predicted again; None where it did not come to that, and so below.
+        verdict: SAME where every recorded digit is reproduced, AGREES within TOLERANCE, DIFFERS, or UNCHECKED.
+        images: number of test images predicted again; None where there was no prediction, likewise below.
         largest: largest difference of a probability.
-        changed: images with another answer.
-        reason: why the verdict is bad; "" where it is good.
+        changed: images with another predicted class.
+        reason: of a verdict DIFFERS or UNCHECKED; "" otherwise.
     """
 
     run: str
@@ -59,7 +59,7 @@ def check(run: Run) -> Check:
     try:
         config = run_loader.config_of(run)
         recorded = run.predictions("test")
-        if not run.file(run_folder.WEIGHTS).is_file():  # said before the images are read and the model is built
+        if not run.file(run_folder.WEIGHTS).is_file():  # checked before the images are read and the model is built
             raise LeukoBenchError(f"No {run_folder.WEIGHTS}: copy it into {run.path}, or train the run again.")
         split = run_loader.split_of(run)
         model = run_loader.open_model(run)
@@ -77,45 +77,46 @@ def check(run: Run) -> Check:
 
 
 def compare(run: str, recorded: "pd.DataFrame", names: Sequence[str], labels: Sequence[str], now: np.ndarray) -> Check:
-    """Judge recorded predictions against new ones.
+    """Compare recorded predictions with new ones.
 
     Args:
         run: id for the result.
         recorded: test rows of predictions.csv.
-        names: n images that were predicted now.
+        names: n images predicted now.
         labels: n class names.
         now: (n, classes) float32 probabilities in the column order of `recorded`.
     """
-    listed, there = list(recorded["image"]), list(names)
-    if sorted(listed) != sorted(there):
-        odd = min(set(listed) ^ set(there), default="one of them twice")
-        reason = f"{run_folder.PREDICTIONS} lists {len(listed)} test images, the split has {len(there)} ({odd})."
+    listed, images = list(recorded["image"]), list(names)
+    if sorted(listed) != sorted(images):
+        odd = min(set(listed) ^ set(images), default="one of them twice")
+        reason = f"{run_folder.PREDICTIONS} lists {len(listed)} test images, the split has {len(images)} ({odd})."
         return Check(run, DIFFERS, reason=reason)
-    recorded = recorded.set_index("image").loc[there]
-    wrong = [name for name, old, new in zip(there, recorded["label"], labels, strict=True) if old != new]
+    recorded = recorded.set_index("image").loc[images]
+    wrong = [name for name, old, new in zip(images, recorded["label"], labels, strict=True) if old != new]
     if wrong:
         reason = f"{len(wrong)} labels are not those of the split, the first that of {wrong[0]}."
-        return Check(run, DIFFERS, len(there), reason=reason)
-    # Nine digits in the file bring every float32 back exactly.
+        return Check(run, DIFFERS, len(images), reason=reason)
+    # Nine digits in the file represent every float32 exactly.
     before = recorded.filter(regex="^p_").to_numpy().astype(np.float32)
     distance = np.abs(before.astype(np.float64) - now).max(axis=1)
     distance[~np.isfinite(distance)] = np.inf
-    numbers = len(there), float(distance.max()), int((before.argmax(1) != now.argmax(1)).sum())
-    if np.array_equal(before, now):
-        return Check(run, SAME, *numbers)
-    if distance.max() <= TOLERANCE:
-        return Check(run, AGREES, *numbers)
-    far = distance > TOLERANCE
-    reason = f"{far.sum()} of {len(there)} images are further away than {TOLERANCE:g}, most {there[distance.argmax()]}."
-    return Check(run, DIFFERS, *numbers, reason=reason)
+    far = int((distance > TOLERANCE).sum())
+    verdict = SAME if np.array_equal(before, now) else DIFFERS if far else AGREES
+    largest = f"{far} of {len(images)} images differ by more than {TOLERANCE:g}, most {images[distance.argmax()]}."
+    changed = int((before.argmax(1) != now.argmax(1)).sum())
+    return Check(run, verdict, len(images), float(distance.max()), changed, largest if far else "")
 
 
 def check_apart(run: Run) -> Check:
-    """Check a run in a process of its own: its memory is free for the next one, and its end is not ours."""
+    """Check a run in a separate process: its memory is freed, and a crash does not end this process."""
     done = subprocess.run(
         [sys.executable, "-m", "models.engine.evaluation.reproducibility", str(run.path.resolve())],
-        env=launcher.environment(), capture_output=True, encoding="utf-8", errors="replace", check=False,
-    )  # fmt: skip
+        env=launcher.environment(),
+        capture_output=True,
+        encoding="utf-8",
+        errors="replace",
+        check=False,
+    )
     try:
         return Check(**json.loads(done.stdout.splitlines()[-1]))
     except (IndexError, TypeError, ValueError):
@@ -125,12 +126,12 @@ def check_apart(run: Run) -> Check:
 def _how_it_ended(done: "subprocess.CompletedProcess[str]") -> str:
     if done.returncode < 0:
         return f"The check was ended by {launcher.ended_by(done.returncode)}"
-    last = ([line.strip() for line in done.stderr.splitlines() if line.strip()] or ["without a word"])[-1]
+    last = ([line.strip() for line in done.stderr.splitlines() if line.strip()] or ["no output"])[-1]
     return f"The check failed: {last.removeprefix('Error: ')[:200]}"
 
 
 def _with_device(found: Check, run: Run) -> Check:
-    """Add where the run was made, if that was elsewhere: the first thing to know about a difference."""
+    """Add the device of the training to the reason where it is not the present one."""
     made, here = run.environment().get("device"), keras_backend.device_name()
     other = f" Trained on {made}, checked on {here}." if made and made != here else ""
     return Check(**asdict(found) | {"reason": found.reason + other})

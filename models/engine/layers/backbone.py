@@ -1,4 +1,4 @@
-"""Models on a backbone: copying it into one flat graph, freezing it, cutting it off its head."""
+"""Models on a backbone: copy it into one flat graph, freeze it, split it from its head."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -17,16 +17,16 @@ def copy_graph(
     tensor: "keras.KerasTensor",
     after: Callable[["keras.Layer", "keras.KerasTensor"], "keras.KerasTensor"] | None = None,
 ) -> "keras.Model":
-    """Copy a functional model, weights included, into the flat graph that begins at other inputs.
+    """Copy a functional model with its weights into the flat graph that begins at other inputs.
 
-    A model that is called becomes one layer of the calling graph, and Grad-CAM finds "Graph disconnected" behind it.
-    Calling its layers once more is no better: their `output` stays that of the first graph. So the layers are new.
+    A called model becomes one nested layer, for which Grad-CAM raises "Graph disconnected". Calling its layers again
+    does not help, as their `output` stays that of the first graph. Therefore the layers are new.
 
     Args:
         model: of one input and one output.
         inputs: made with `keras.Input`.
-        tensor: computed from `inputs`, or the same; takes the place of the model's input.
-        after: called with each new layer and its output; what it returns goes on in the place of that output.
+        tensor: computed from `inputs`, or the same; replaces the model's input.
+        after: called with each new layer and its output; what it returns replaces that output.
 
     Returns:
         The model from `inputs` to the copy of the model's output.
@@ -42,7 +42,7 @@ def copy_graph(
     copy.set_weights(model.get_weights())
     for layer in copy.layers:
         if isinstance(layer, keras.layers.Normalization):
-            layer.finalize_state()  # it computes with a copy of its weights
+            layer.finalize_state()  # its computation uses a copy of its weights
     return copy
 
 
@@ -50,14 +50,14 @@ def prepare_phase(model: "keras.Model", phase: "Phase", pretrained: bool) -> Non
     """Freeze or unfreeze the base of a model for a phase.
 
     BatchNormalization of a pre-trained base stays in inference mode when the base is unfrozen: its statistics come from
-    far more images than a batch of smears. With random weights they must be learned.
+    far more images than a batch of smears. With random weights the statistics must be learned.
     """
     import keras
 
     for layer in model.layers:
         if layer.name.startswith(HEAD):
             continue
-        layer.trainable = not phase.base_frozen  # of a nested backbone: of all that it holds
+        layer.trainable = not phase.base_frozen  # a nested backbone with all its layers
         for each in (layer, *getattr(layer, "layers", ())):
             if pretrained and isinstance(each, keras.layers.BatchNormalization):
                 each.trainable = False
@@ -66,7 +66,7 @@ def prepare_phase(model: "keras.Model", phase: "Phase", pretrained: bool) -> Non
 def with_frozen_base(model: "keras.Model") -> "keras.Model":
     """Return a model of the same layers whose base stays in inference mode while the head trains.
 
-    Freezing weights alone leaves the dropout inside a backbone at work (EfficientNetV2 drops whole blocks).
+    Frozen weights alone would leave dropout inside a backbone active (EfficientNetV2 drops whole blocks).
     """
     import keras
 
@@ -82,7 +82,7 @@ def with_frozen_base(model: "keras.Model") -> "keras.Model":
 def split_at_head(model: "keras.Model") -> tuple["keras.Model", "keras.Model"]:
     """Return the base (image to features) and the head (features to output), both sharing the model's layers.
 
-    The head must be a chain of layers named head_..., as `models.layers.classifier` makes it.
+    The head must be a chain of layers named head_..., as `engine.layers.head.classifier` makes it.
     """
     import keras
 

@@ -1,4 +1,4 @@
-"""Pieces that every model shares: input scaling and classifier heads. Head layers are named head_..."""
+"""The input and the classifier head of every model. Layers of the head are named head_..."""
 
 from typing import TYPE_CHECKING
 
@@ -18,12 +18,12 @@ def image_input(config: "ModelConfig") -> "keras.KerasTensor":
 
 
 def classifier(features: "keras.KerasTensor", config: "ModelConfig", logits: bool) -> "keras.KerasTensor":
-    """Add the head: an optional dense layer, dropout, and one unit a class, all in float32.
+    """Add the head: an optional dense layer, dropout, and one unit per class, all in float32.
 
     Args:
         features: (batch, n) tensor.
         config: gives `classes`, `dropout` and `dense`, the units of a ReLU layer before the dropout (0 for none).
-        logits: leave the softmax away.
+        logits: leave out the softmax.
 
     Returns:
         (batch, classes) probabilities, or logits.
@@ -34,7 +34,7 @@ def classifier(features: "keras.KerasTensor", config: "ModelConfig", logits: boo
     if config.dense:
         x = keras.layers.Dense(config.dense, activation="relu", dtype="float32", name=f"{HEAD}dense")(x)
     x = keras.layers.Dropout(config.dropout, dtype="float32", name=f"{HEAD}dropout")(x)
-    # Softmax in half precision overflows, so the head is float32 whatever the policy is.
+    # Softmax overflows in half precision, so the head is float32 under every policy.
     return keras.layers.Dense(
         len(config.classes), activation=None if logits else "softmax", dtype="float32", name=f"{HEAD}classes"
     )(x)

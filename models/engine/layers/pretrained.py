@@ -1,12 +1,14 @@
-"""Initial weights: of keras.applications, of keras-hub, or a file; one clear line where they cannot be had."""
+"""Initial weights of keras.applications, of keras-hub, or from a file; a one-line error where they are missing."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 from models.engine.layers.backbone import split_at_head
 from utils.errors import LeukoBenchError
+from utils.system import optional_packages
 
 if TYPE_CHECKING:
     import keras
@@ -25,7 +27,7 @@ def load_application(
 
     Args:
         application: such as `keras.applications.ResNet50`.
-        inputs: tensor that the family's own preprocessing expects or has been applied to.
+        inputs: tensor after the family's preprocessing, or before it where the backbone includes it.
         config: gives `weights`: "imagenet", "none" or a file of the backbone's weights.
         initial: False ignores `weights`.
 
@@ -39,13 +41,26 @@ def load_application(
         return application(include_top=False, weights=weights, input_tensor=inputs)
 
 
+def keras_hub_for(model: str) -> ModuleType:
+    """Import keras-hub for the model that needs it.
+
+    Raises:
+        LeukoBenchError: keras-hub is not installed; the line says how to install it.
+    """
+    if not optional_packages.installed("keras_hub"):
+        raise LeukoBenchError(f"{model} needs the package keras-hub. Run: pip install keras-hub")
+    import keras_hub
+
+    return keras_hub
+
+
 def load_hub(backbone: "keras.Model", preset: str, config: "ModelConfig", initial: bool) -> None:
-    """Fill a keras-hub backbone, made by its constructor so that building needs no download, with its initial weights.
+    """Load the initial weights of a keras-hub backbone, which its constructor made without a download.
 
     Args:
-        backbone: with random weights; they stay where `weights` is "none".
+        backbone: with random weights, kept where `weights` is "none".
         preset: name of the ImageNet preset.
-        config: gives `weights`: "imagenet", "none", a folder that holds a preset, or a file of the backbone's weights.
+        config: gives `weights`: "imagenet", "none", a folder with a preset, or a file of the backbone's weights.
         initial: False ignores `weights`.
 
     Raises:
@@ -59,27 +74,27 @@ def load_hub(backbone: "keras.Model", preset: str, config: "ModelConfig", initia
         if Path(config.weights).is_file():
             backbone.load_weights(config.weights)
             return
-        # A whole path: a folder may have the name of a preset, which would be downloaded.
+        # An absolute path: the name of a preset alone would be downloaded, even where a folder has that name.
         folder = preset if config.weights == "imagenet" else str(Path(config.weights).resolve())
         source = type(backbone).from_preset(folder)
-        # Copied, not taken: the preset brings its own image size and precision.
+        # Copied: the preset has an image size and precision of its own.
         values = zip(source.weights, backbone.weights, strict=True)
         backbone.set_weights([_resized(old.numpy(), new.shape) for old, new in values])
 
 
 def load_whole(model: "keras.Model", config: "ModelConfig", base_alone: bool = False) -> "keras.Model":
-    """Load `config.weights`, a file of the whole model's weights, into a model that has no backbone of its own.
+    """Load `config.weights`, a file of the whole model's weights, into a model without a backbone.
 
     Args:
-        model: all of it, with its head.
+        model: with its head.
         config: gives `weights`: "none" or a file.
-        base_alone: leave the head as it is, so that the file may be of a model with other classes.
+        base_alone: keep the head, so that the file may be of a model with other classes.
 
     Returns:
         The model.
 
     Raises:
-        LeukoBenchError: ImageNet was asked for, or the file is missing or does not fit.
+        LeukoBenchError: `weights` is "imagenet", or the file is missing or does not fit.
     """
     if config.weights == "none":
         return model
@@ -97,7 +112,7 @@ def load_whole(model: "keras.Model", config: "ModelConfig", base_alone: bool = F
 
 
 def check_file(weights: str) -> None:
-    """Raise LeukoBenchError unless `weights` is a file, or a folder that holds a preset of keras-hub."""
+    """Raise LeukoBenchError unless `weights` is a file, or a folder with a preset of keras-hub."""
     if not Path(weights).is_file() and not Path(weights, "config.json").is_file():
         raise LeukoBenchError(
             f"Field 'weights' received '{weights}', which is no file. Valid: imagenet, none, the path of a .h5 file, "
@@ -107,7 +122,7 @@ def check_file(weights: str) -> None:
 
 @contextmanager
 def _one_line(config: "ModelConfig", weights: str | None) -> Iterator[None]:
-    """Turn whatever goes wrong with initial weights into one line; without any, a defect stays one."""
+    """Turn errors in loading initial weights into one line; without initial weights, errors pass through."""
     try:
         yield
     except Exception as error:
@@ -126,7 +141,7 @@ def _one_line(config: "ModelConfig", weights: str | None) -> Iterator[None]:
 
 
 def _resized(values: "np.ndarray", shape: tuple[int, ...]) -> "np.ndarray":
-    """Bring position embeddings (class token, then grid) to another image size, as Dosovitskiy et al. 2021 do."""
+    """Resize position embeddings (class token, then grid) to another image size (Dosovitskiy et al. 2021)."""
     import numpy as np
 
     grids = [round((length - 1) ** 0.5) for length in (len(values), shape[0])]

@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import keras
 
-# Of the running statistics: with some sixty steps an epoch, Keras' 0.99 would lag whole epochs behind the weights.
+# Of the running statistics: at some sixty steps per epoch, Keras' 0.99 would lag whole epochs behind the weights.
 MOMENTUM = 0.9
 
 
 def block(x: "keras.KerasTensor", filters: int, stride: int, name: str) -> "keras.KerasTensor":
-    """Add two 3 x 3 convolutions and the way around them, which is a 1 x 1 convolution where the shapes differ.
+    """Add two 3 x 3 convolutions and a shortcut, which is a 1 x 1 convolution where the shapes differ.
 
     The last layer is called `<name>_out`.
     """
@@ -29,7 +29,12 @@ def convolved(x: "keras.KerasTensor", filters: int, width: int, stride: int, nam
     import keras
 
     x = keras.layers.Conv2D(
-        filters, width, strides=stride, padding="same", use_bias=False, kernel_initializer="he_normal",
+        filters,
+        width,
+        strides=stride,
+        padding="same",
+        use_bias=False,
+        kernel_initializer="he_normal",
         name=f"{name}_conv",
-    )(x)  # fmt: skip
+    )(x)
     return keras.layers.BatchNormalization(momentum=MOMENTUM, name=f"{name}_norm")(x)

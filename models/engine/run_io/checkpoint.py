@@ -1,4 +1,4 @@
-"""Files of weights: written whole or not at all, and read with one clear line where they are missing or damaged."""
+"""Weight files: written atomically, and read with a one-line error where they are missing or damaged."""
 
 import errno
 import os
@@ -25,22 +25,22 @@ def save(model: "keras.Model", path: Path) -> None:
     """
     import keras
 
-    # A compiled model would save its optimizer's moments too, three times the size.
+    # A compiled model would save its optimizer's state too, three times the size.
     save_state(keras.Model(model.inputs, model.outputs), path)
 
 
 def save_state(model: "keras.Model", path: Path) -> None:
-    """Write the weights of a model and of its optimizer, if it has one, atomically; fails as `save` does."""
+    """Write the weights of a model and the state of its optimizer, if it has one, atomically; raises as `save` does."""
     optimizer = getattr(model, "optimizer", None)
     variables = [*model.variables, *(optimizer.variables if optimizer else ())]
     size = sum(int(np.prod(v.shape)) * np.dtype(str(v.dtype)).itemsize for v in variables)
     with files.atomic(path) as temporary:
-        _reserve(temporary, size + 4096 * (len(variables) + 16))  # HDF5 keeps up to a page beside each array
+        _reserve(temporary, size + 4096 * (len(variables) + 16))  # HDF5 adds up to a page per array
         model.save_weights(temporary)
 
 
 def _reserve(path: Path, size: int) -> None:
-    """Fail with OSError where `size` bytes do not fit: on a full disk HDF5 ends the process with a signal."""
+    """Raise OSError where `size` bytes do not fit: on a full disk HDF5 would end the process with a signal."""
     if hasattr(os, "posix_fallocate"):
         with open(path, "wb") as handle:
             os.posix_fallocate(handle.fileno(), 0, size)
@@ -49,7 +49,7 @@ def _reserve(path: Path, size: int) -> None:
 
 
 def load(model: "keras.Model", run: Run, path: Path) -> None:
-    """Load a file of a run's folder into a model, with the optimizer's state where both have one.
+    """Load a weight file of a run into a model, with the optimizer's state where both have one.
 
     Raises:
         LeukoBenchError: the file is missing, damaged, or of another model.
@@ -57,14 +57,16 @@ def load(model: "keras.Model", run: Run, path: Path) -> None:
     if not path.is_file():
         name = path.relative_to(run.path).as_posix()
         raise LeukoBenchError(
-            f"Run {run.id} has no {name}. Copy it there, or train the run again, with its settings: {_again(run)}"
+            f"Run {run.id} has no {name}. Copy it there, or train with the same settings again: {_retrain(run)}"
         )
     try:
         model.load_weights(path)
     except (ValueError, OSError, KeyError) as error:
         reason = " ".join(str(error).split())[:120]
-        raise LeukoBenchError(f"{path} is damaged or of another model ({reason}). Train again: {_again(run)}") from None
+        raise LeukoBenchError(
+            f"{path} is damaged or of another model ({reason}). Train again: {_retrain(run)}"
+        ) from None
 
 
-def _again(run: Run) -> str:
+def _retrain(run: Run) -> str:
     return f"python run_guide.py train --config {shlex.quote(str(run.file(CONFIG)))}"

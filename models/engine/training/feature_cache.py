@@ -1,8 +1,9 @@
-"""A frozen base without augmentation always gives the same features: run it once, keep them, train heads on them."""
+"""Cache of a frozen base's features: the base runs once over the images, and heads train on what it gave."""
 
 import hashlib
 import json
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -21,20 +22,44 @@ from utils.paths import features_dir
 if TYPE_CHECKING:
     import keras
 
-    from data.loading.image_set import Images
+    from data.loading.image_set import Batches, Images
 
 
-# Augmentation, seed, epoch, intervention and its material, as `pipeline.training_batches` takes them.
-Changes = tuple[Augmentation, int, int, Intervention, Material | None]
-FORMAT = 1  # of the kept files; another number once features come out differently for the same base and images
-BATCH = 32  # images a step; fixed, so that features do not depend on the training batch
+FORMAT = 1  # of the cached files; to be raised when the same base and images give other features
+BATCH = 32  # images per step; fixed, so that features do not depend on the training batch
+
+
+@dataclass(frozen=True)
+class View:
+    """How the images of a pass are augmented: as `Loader.training_batches` does in one epoch."""
+
+    augmentation: Augmentation
+    seed: int
+    epoch: int
+    intervention: Intervention
+    material: Material | None  # follows from the images, so it is no part of a file's name
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One pass of images through the base.
+
+    Attributes:
+        images: subset in fixed order.
+        view: how they are augmented; None for not at all.
+        path: .npy file of the features.
+    """
+
+    images: "Images"
+    view: View | None
+    path: Path
 
 
 def place(base: "keras.Model", variant: Variant) -> Path:
-    """Return the folder that keeps the features of a base.
+    """Return the folder for the features of a base.
 
-    It is named by what decides them: the graph with its preprocessing, the weights, the variant of the images, and what
-    computes them.
+    Its name is a hash of what decides them: the graph with its preprocessing, the weights, the variant of the images,
+    and the library and device that compute.
     """
     import keras
 
@@ -42,13 +67,13 @@ def place(base: "keras.Model", variant: Variant) -> Path:
     said = [made_by, variant.model_dump(mode="json"), _without_names(json.loads(base.to_json())["config"])]
     identity = hashlib.sha256(files.compact(said).encode())
     for weight in base.weights:
-        if "seed_generator" not in weight.path:  # dropout sleeps here
+        if "seed_generator" not in weight.path:  # no dropout in inference mode
             identity.update(np.ascontiguousarray(weight).tobytes())
     return features_dir() / identity.hexdigest()[:16]
 
 
 def _without_names(graph: dict[str, Any]) -> Any:
-    """Return a graph as Keras describes it with numbers for the names of its layers, which Keras counts on."""
+    """Replace layer names in a graph's configuration by numbers, as Keras adds counters to default names."""
     numbers = {layer["name"]: number for number, layer in enumerate(graph["layers"])} | {graph["name"]: -1}
 
     def renamed(value: Any) -> Any:
@@ -62,58 +87,62 @@ def _without_names(graph: dict[str, Any]) -> Any:
 
 
 def identity(images: "Images") -> str:
-    """Return the hash of these very images, in this order and size."""
+    """Return the hash of the images' bytes, order and size."""
     found = hashlib.sha256(str(images.size).encode())
     for name in images.paths:
         found.update(hashlib.sha256(Path(name).read_bytes()).digest())
     return found.hexdigest()
 
 
-def path(folder: Path, identity: str, changes: Changes | None = None) -> Path:
-    """Return the file that keeps the features of images of an identity, as an epoch changes them."""
-    if changes:
-        augmentation, seed, epoch, intervention, _ = changes  # the last one follows from the images
-        said = [identity, augmentation.model_dump(), seed, epoch, intervention.model_dump()]
+def path(folder: Path, identity: str, view: View | None = None) -> Path:
+    """Return the file for the features of images with this identity in a view."""
+    if view:
+        said = [identity, view.augmentation.model_dump(), view.seed, view.epoch, view.intervention.model_dump()]
         identity = hashlib.sha256(files.compact(said).encode()).hexdigest()
     return folder / f"{identity[:16]}.npy"
 
 
-def extract(
-    base: "keras.Model", images: "Images", path: Path, after_step: Callable[[], None], changes: Changes | None = None
-) -> np.ndarray:
-    """Run the base over all images, in inference mode, into a file that is mapped into memory, unless it is there.
+def extract(base: "keras.Model", wanted: Pass, after_step: Callable[[], None]) -> np.ndarray:
+    """Run the base over images in inference mode, unless the file of the pass is there already.
 
     Args:
         base: image to features.
-        images: subset in fixed order.
-        path: .npy file; the features of a large base do not fit into memory.
+        wanted: images, view and file.
         after_step: called after each batch; may raise to stop.
-        changes: what an epoch changes in the images; None for nothing.
 
     Returns:
-        (n, features) float32, read from the file as needed. `seconds_of` says how long the pass took when it was made.
+        (n, features) float32, mapped from the file: the features of a large base do not fit into memory.
+        `seconds_of` tells how long the pass took.
 
     Raises:
         LeukoBenchError: the disk is full or cannot be written.
     """
-    shape = (len(images), *base.output_shape[1:])
-    kept = found(path, shape)
-    if kept is not None:
-        return kept
+    shape = (len(wanted.images), *base.output_shape[1:])
+    cached = found(wanted.path, shape)
+    if cached is not None:
+        return cached
     start = perf_counter()
-    # Written as a stream: on a full disk, a file that is mapped for writing would end the process with a signal.
-    with files.atomic(path) as temporary, open(temporary, "wb") as store:
+    # Written as a stream: on a full disk, a memory-mapped file would end the process with a signal.
+    with files.atomic(wanted.path) as temporary, open(temporary, "wb") as store:
         np.lib.format.write_array_header_1_0(store, {"descr": "<f4", "fortran_order": False, "shape": shape})
-        batches = loader().training_batches(images, BATCH, *changes, shuffle=False) if changes else None
-        for pixels, _ in batches or loader().fixed_batches(images, BATCH):
-            store.write(base.predict_on_batch(pixels)[: len(pixels)].astype("<f4").tobytes())  # once, not by device
+        for pixels, _ in _batches(wanted.images, wanted.view):
+            features = base.predict_on_batch(pixels)[: len(pixels)]  # several devices may each return all of them
+            store.write(features.astype("<f4").tobytes())
             after_step()
-    files.write_json(path.with_suffix(".json"), {"seconds": perf_counter() - start})
-    return np.load(path, mmap_mode="r")
+    files.write_json(wanted.path.with_suffix(".json"), {"seconds": perf_counter() - start})
+    return np.load(wanted.path, mmap_mode="r")
+
+
+def _batches(images: "Images", view: View | None) -> "Batches":
+    if view is None:
+        return loader().fixed_batches(images, BATCH)
+    return loader().training_batches(
+        images, BATCH, view.augmentation, view.seed, view.epoch, view.intervention, view.material, shuffle=False
+    )
 
 
 def seconds_of(path: Path) -> float:
-    """Return how long the pass took that made a file of features; 0 where that is not known any more."""
+    """Return how many seconds the pass took that made a file of features; 0 where that is unknown."""
     try:
         return float(files.read_json(path.with_suffix(".json"))["seconds"])
     except (LeukoBenchError, KeyError, TypeError, ValueError):
@@ -121,9 +150,9 @@ def seconds_of(path: Path) -> float:
 
 
 def found(path: Path, shape: tuple[int, ...]) -> np.ndarray | None:
-    """Return the features that a file keeps; None where there is no file, or it is not whole."""
+    """Return the features in a file; None where it is missing or incomplete."""
     try:
-        kept = np.load(path, mmap_mode="r")
+        features = np.load(path, mmap_mode="r")
     except (OSError, ValueError, EOFError):
         return None
-    return kept if kept.shape == shape and kept.dtype == np.float32 else None
+    return features if features.shape == shape and features.dtype == np.float32 else None

@@ -1,4 +1,4 @@
-"""What a person sees while a model trains: a bar a step on a terminal, a line an epoch everywhere."""
+"""Progress of a training: a bar of steps on a terminal, and one line per epoch everywhere."""
 
 import signal
 import sys
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 
 class Interrupted(KeyboardInterrupt):
-    """Training was stopped with Ctrl-C, after the step."""
+    """Training was stopped with Ctrl-C, after the current step."""
 
 
 class StopSignal:
-    """Turns the first Ctrl-C into a flag that training reads after each step; a second one stops at once."""
+    """Turns the first Ctrl-C into a flag that training checks after each step; a second one stops at once."""
 
     def __init__(self) -> None:
         self.requested = False
@@ -49,7 +49,7 @@ class StopSignal:
 
 @contextmanager
 def training_bar(title: str, epochs: int) -> Iterator["Bar"]:
-    """Show a bar that counts the steps of the epoch under way."""
+    """Show a bar that counts the steps of the current epoch."""
     progress = Progress(
         TextColumn("{task.description}"),
         BarColumn(bar_width=20),
@@ -72,14 +72,14 @@ class Bar:
         self._task = progress.add_task(title, total=1, loss=float("nan"), accuracy=float("nan"))
 
     def begin(self, epoch: int, steps: int) -> None:
-        """Start the bar of an epoch over."""
+        """Reset the bar for an epoch."""
         self._progress.reset(
             self._task, total=steps, description=f"{self._title} epoch {epoch}/{self._epochs}",
             loss=float("nan"), accuracy=float("nan"),
         )  # fmt: skip
 
     def step(self, done: int, logs: dict[str, float]) -> None:
-        """Show the steps done and the running loss and accuracy."""
+        """Show the finished steps, and loss and accuracy so far."""
         self._progress.update(self._task, completed=done, loss=logs["loss"], accuracy=logs["accuracy"])
 
     def end(self, row: dict[str, Any]) -> None:
@@ -91,37 +91,38 @@ class Bar:
         )
 
 
-def steadier(rate_field: str) -> str:
-    """Return what to do about a loss that is not finite, where `rate_field` is the field the rate came from."""
+def advice(rate_field: str) -> str:
+    """Return what to do about a loss that is not finite; `rate_field` is the field that set the learning rate."""
     return f"Try a lower --set {rate_field}, or --set precision=float32."
 
 
 def step_callback(bar: Bar, stop: StopSignal, rate_field: str, pause: float = 0.0) -> "keras.callbacks.Callback":
-    """Return the Keras callback that moves the bar, stops on a non-finite loss and heeds Ctrl-C after a step.
+    """Return the Keras callback that updates the bar, and stops after a step with a non-finite loss or Ctrl-C.
 
     Args:
-        bar, stop: to be moved and heeded.
-        rate_field: field that the rate came from.
-        pause: seconds between looks at the loss; a look waits for the device, which then idles until the next step.
+        bar: shows steps, loss and accuracy.
+        stop: checked after every step.
+        rate_field: field that set the learning rate.
+        pause: seconds between reads of the loss; a read waits for the device, which then idles until the next step.
     """
     import keras
     import numpy as np
 
     class Step(keras.callbacks.Callback):
-        looked = -float("inf")
+        last_read = -float("inf")
 
         def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
             stop.check()
-            if perf_counter() - self.looked < pause:
+            if perf_counter() - self.last_read < pause:
                 return
             values = {name: float(value) for name, value in (logs or {}).items()}
             if not np.isfinite(values["loss"]):
                 raise LeukoBenchError(
                     f"The loss became {values['loss']} at step {batch + 1}; training stops and the weights of the best "
-                    f"finished epoch are kept. {steadier(rate_field)}"
+                    f"finished epoch are kept. {advice(rate_field)}"
                 )
             bar.step(batch + 1, values)
-            self.looked = perf_counter()
+            self.last_read = perf_counter()
             stop.check()
 
     return Step()

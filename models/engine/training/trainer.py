@@ -1,7 +1,9 @@
-"""Train one configuration into a run folder: phases, best weights, resume, feature reuse for frozen bases."""
+"""Train one configuration into a run folder: data, model, devices, lock, the training loop, the final files."""
 
 import json
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,14 +43,14 @@ if TYPE_CHECKING:
 
 
 def prepare(config: ModelConfig, resume: Run | None = None) -> tuple[ModelConfig, splits.SplitFolder]:
-    """Fill in what the data decides (dataset, classes, reference of the stain), making dataset and split if missing.
+    """Fill in what the data decides: dataset, classes, reference image. Makes dataset and split if missing.
 
     Args:
         config: what to train.
-        resume: a run that shall go on, on the split that it began with.
+        resume: a run to be continued, on the split that it began with.
 
     Raises:
-        LeukoBenchError: the dataset or the split cannot be had.
+        LeukoBenchError: the dataset or the split is not available.
     """
     dataset = catalog.ensure_dataset(config.dataset)
     wanted = dataset, config.split, config.split_seed
@@ -58,7 +60,7 @@ def prepare(config: ModelConfig, resume: Run | None = None) -> tuple[ModelConfig
 
 
 def with_reference(variant: Variant, split: splits.SplitFolder) -> Variant:
-    """Look up the training image that a stain normalisation takes as its reference: the one named, or a middling one.
+    """Fill in the reference image of a stain normalisation: the training image it names, or a typical one.
 
     Raises:
         LeukoBenchError: there is no such training image.
@@ -79,19 +81,19 @@ def with_reference(variant: Variant, split: splits.SplitFolder) -> Variant:
 def train(
     config: ModelConfig, root: Path, resume: Run | None = None, tracking: Tracking | None = None, devices: str = ""
 ) -> Run:
-    """Train a model and write its run folder, all but what `models.evaluation.evaluate` adds.
+    """Train a model and write its run folder, except for what `evaluator.evaluate` adds.
 
     Args:
         config: what to train; dataset and classes are filled in.
         root: folder of the runs.
-        resume: a run of this configuration that was cut off; goes on after its last finished epoch.
-        tracking: programs that are told of every epoch.
-        devices: "all" or how many of this machine share each batch; "" for one, or as many as the run began with.
+        resume: an unfinished run of this configuration, to be continued after its last finished epoch.
+        tracking: trackers that receive every epoch.
+        devices: "all", or how many of this machine share each batch; "" for one, or for those that the run began with.
 
     Raises:
-        LeukoBenchError: data or initial weights cannot be had, the loss is not finite, or the disk is full.
+        LeukoBenchError: data or initial weights are not available, the loss is not finite, or the disk is full.
         OutOfMemory: the device cannot hold a batch.
-        KeyboardInterrupt: Ctrl-C; what finished epochs learned is kept.
+        KeyboardInterrupt: Ctrl-C; finished epochs are kept.
     """
     keras_backend.start(config.seed)
     import keras
@@ -99,7 +101,7 @@ def train(
     remedy = "Use a smaller --set batch_size or image_size."
     with keras_backend.enough_memory(f"{config.model} with batch_size={config.batch_size}", remedy):
         run = _train(config, root, resume, tracking or Tracking(), devices)
-    keras.utils.clear_session()  # models hold themselves in circles: evaluation shall not stand on their memory
+    keras.utils.clear_session()  # models are in reference cycles; the evaluation needs their memory
     return run
 
 
@@ -107,45 +109,56 @@ def _train(config: ModelConfig, root: Path, resume: Run | None, tracking: Tracki
     history = history_of(resume) if resume else []
     if history and schedule.next_phase(history, config.phases(), config.patience) is None:
         tracking.begin(resume)
-        return _close(resume, trained_here=False)  # all epochs had ended; what is missing is the evaluation
+        return _close(resume, trained_here=False)  # all epochs had ended; only the evaluation is missing
     recorded = resume.environment() if resume else {}
     _check_backend(recorded)
     used = choose(devices or str(len(recorded.get("devices", ["one"]))), config.batch_size)
     if not history:
         _check_initial_weights(config)
-    variant = config.variant
+    stored_variant = config.variant
     config, split = prepare(config, resume)
     if resume:
-        config = config.replace(variant=variant)  # whose reference was looked up when the run began
-    # A resume keeps the precision of before, whatever "auto" would mean on this machine.
+        config = config.replace(variant=stored_variant)  # with the reference image chosen when the run began
+    # A resumed run keeps its precision, whatever "auto" would choose on this machine.
     precision = recorded.get("precision") or keras_backend.resolve_precision(config.precision)
     with keras_backend.dtype_policy(precision), used.scope():
         model = models.build(config, initial_weights=not history)
     cam.check_layer(model, config.heatmap_layer)
     cam.check_method(config.heatmap_method, model)
     run = resume or run_folder.new_run(root, config.model, config.hash())
-    held = locks.take(run.file(run_folder.STATE) / "lock")  # goes with this process, however it ends
-    if held is None:
-        raise LeukoBenchError(f"Run {run.id} is being trained by another process already. Wait until that has ended.")
-    try:
+    with _locked(run):
         if resume is None:
-            _open(run, config, split, {"precision": precision, "devices": used.names}, model)
+            _write_settings(run, config, split, {"precision": precision, "devices": used.names}, model)
         tracking.begin(run)
-        pixels = _pixels(config, split)
+        training, validation = _read_images(config, split)
         with used.scope():
-            Session(run, config, model, *pixels, tracking, used).train()
-    except Exception as problem:
-        if keras_backend.ran_out(problem) and not run.file(run_folder.HISTORY).is_file():
-            shutil.rmtree(run.path, ignore_errors=True)  # not one epoch fits: nothing to go on with
-        raise
-    finally:
-        held.close()
+            Session(run, config, model, training, validation, tracking, used).train()
     return _close(run, trained_here=True)
 
 
+@contextmanager
+def _locked(run: Run) -> Iterator[None]:
+    """Hold the run's lock while it trains; remove a new run for which the device has too little memory.
+
+    Raises:
+        LeukoBenchError: another process is training the run.
+    """
+    lock = locks.take(run.file(run_folder.STATE) / "lock")  # released with this process, however it ends
+    if lock is None:
+        raise LeukoBenchError(f"Run {run.id} is being trained by another process already. Wait until that has ended.")
+    try:
+        yield
+    except Exception as problem:
+        if keras_backend.ran_out(problem) and not run.file(run_folder.HISTORY).is_file():
+            shutil.rmtree(run.path, ignore_errors=True)  # it has no finished epoch to resume from
+        raise
+    finally:
+        lock.close()
+
+
 def _check_backend(recorded: dict[str, Any]) -> None:
-    """Raise LeukoBenchError where a run would go on with another library: the same run must give the same bytes."""
-    begun = recorded.get("backend", "tensorflow")  # before there was a choice
+    """Raise LeukoBenchError where a run would continue with another backend: a run must give the same bytes."""
+    begun = recorded.get("backend", "tensorflow")  # not recorded in the first releases
     if recorded and begun != keras_backend.backend():
         raise LeukoBenchError(
             f"This run was begun with KERAS_BACKEND={begun}, now it is {keras_backend.backend()}. "
@@ -153,8 +166,8 @@ def _check_backend(recorded: dict[str, Any]) -> None:
         )
 
 
-def _pixels(config: ModelConfig, split: splits.SplitFolder) -> "tuple[Images, Images]":
-    """Read training images, with their copies, and validation images; in memory where the budget allows both."""
+def _read_images(config: ModelConfig, split: splits.SplitFolder) -> "tuple[Images, Images]":
+    """Read training images, with their offline copies, and validation images; in memory if both fit into the budget."""
     copies, made = None, 0
     if config.offline.active:
         folder = offline_copies.prepare(split, config.offline)
@@ -165,15 +178,16 @@ def _pixels(config: ModelConfig, split: splits.SplitFolder) -> "tuple[Images, Im
     budget = config.cache_mb * 1_000_000
     if count * config.image_size**2 * 3 > budget:
         budget = 0
-    given = config.classes, config.image_size, budget, config.variant
-    return loader().read(split.path, "train", *given, copies), loader().read(split.path, "val", *given)
+    classes, size, variant = config.classes, config.image_size, config.variant
+    training = loader().read(split.path, "train", classes, size, budget, variant, copies)
+    return training, loader().read(split.path, "val", classes, size, budget, variant)
 
 
 def _check_initial_weights(config: ModelConfig) -> None:
-    """Ask for the initial weights before any time goes into the data.
+    """Check the initial weights before spending time on the data.
 
     Raises:
-        LeukoBenchError: they cannot be had.
+        LeukoBenchError: they are not available.
     """
     import keras
 
@@ -187,13 +201,13 @@ def _check_initial_weights(config: ModelConfig) -> None:
     keras.utils.set_random_seed(config.seed)
 
 
-def _open(
+def _write_settings(
     run: Run, config: ModelConfig, split: splits.SplitFolder, chosen: dict[str, Any], model: "keras.Model"
 ) -> None:
     manifest: Manifest = split.manifest
-    kept = run.root / "manifests" / f"{manifest.hash}.csv"
-    if not kept.is_file():
-        manifest.write(kept)
+    stored = run.root / "manifests" / f"{manifest.hash}.csv"
+    if not stored.is_file():
+        manifest.write(stored)
     files.write_json(
         run.file(run_folder.CONFIG),
         config.model_dump(mode="json") | {"initialisation": config.initialisation, "flavour": config.flavour},
@@ -229,7 +243,7 @@ def _outputs(layer: "keras.Layer") -> list["keras.KerasTensor"]:
 
 
 def _close(run: Run, trained_here: bool) -> Run:
-    """Write the training half of timing.json and remove what only a resume needs."""
+    """Write the training half of timing.json and remove the files that only a resume needs."""
     kept = efficiency.kept_timing(run)
     extraction = files.read_json(run.file(run_folder.FEATURES)) if run.file(run_folder.FEATURES).is_file() else None
     costs = efficiency.training(run.history(), kept.get("training") or {}, trained_here, extraction)
