@@ -1,7 +1,6 @@
-"""Order and changes of training images, drawn from (seed, epoch, image index): places, sizes, light and colours.
+"""Augmentation: order, geometry, light and colour of training images, drawn from (seed, epoch, image index).
 
-`augmentation_config.py` defines what may be changed.
-Pixels are changed with the operations of whatever Keras runs on.
+`augmentation_config.py` defines the settings. Pixels are changed with operations of the backend that Keras runs on.
 """
 
 from typing import TYPE_CHECKING
@@ -13,7 +12,7 @@ from data.loading.augmentation_config import Augmentation
 if TYPE_CHECKING:
     import keras
 
-# Numbers drawn for an image in an epoch; the order is part of what makes a run repeatable.
+# Random numbers of an image in an epoch; their order must stay, or runs could not be repeated.
 DRAWS = (
     "flip_x",
     "flip_y",
@@ -32,18 +31,18 @@ DRAWS = (
 
 
 def shuffled(count: int, seed: int, epoch: int) -> np.ndarray:
-    """Return the order of `count` images in an epoch."""
+    """Return the shuffled indices of `count` images in an epoch."""
     return np.random.Generator(np.random.Philox(key=[seed, 2 * epoch])).permutation(count)
 
 
 def epoch_draws(count: int, seed: int, epoch: int) -> np.ndarray:
-    """Return the float32 numbers in 0..1 (count, len(DRAWS)) that change each image in an epoch."""
+    """Return the (count, len(DRAWS)) float32 numbers in 0..1 that change the images in an epoch."""
     generator = np.random.Generator(np.random.Philox(key=[seed, 2 * epoch + 1]))
     return generator.random((count, len(DRAWS)), np.float32)
 
 
 def affine(draws: np.ndarray, augmentation: Augmentation, width: int, height: int = 0) -> np.ndarray:
-    """Return (n, 8) projective transforms, output to input pixel, for drawn numbers in 0..1 (n, len(DRAWS)).
+    """Return the (n, 8) projective transforms, output to input pixel, for (n, len(DRAWS)) numbers in 0..1.
 
     Images are `width` x `height` pixels, square without a height.
     """
@@ -68,7 +67,7 @@ def affine(draws: np.ndarray, augmentation: Augmentation, width: int, height: in
 
 
 def turns_alone(augmentation: Augmentation) -> bool:
-    """Say whether flips and quarter turns are all that moves pixels, so that each keeps its value."""
+    """Say whether only flips and quarter turns move pixels, so that every value is kept."""
     moved = augmentation.rotation or augmentation.zoom or augmentation.shift
     return (augmentation.flips or augmentation.quarter_turns) and not moved
 
@@ -92,7 +91,7 @@ def change(
     transform: "keras.KerasTensor",
     augmentation: Augmentation,
 ) -> "keras.KerasTensor":
-    """Change a batch in place, size and light, with the operations of whatever backend Keras runs on.
+    """Change geometry, light and colour of a batch with the operations of Keras' backend.
 
     Args:
         pixels: (b, h, w, 3) float32 RGB in 0-255.

@@ -1,10 +1,10 @@
-"""Fields that say what may be changed at random in a training image."""
+"""Settings of random changes of training images: augmentation, and interventions on stain and background."""
 
 from pydantic import BaseModel, ConfigDict, Field
 
 
 class Augmentation(BaseModel):
-    """Random changes of a training image, drawn anew each epoch; a zero or false switches one off."""
+    """Random changes of a training image, drawn again each epoch; zero or false switches one off."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -24,19 +24,21 @@ class Augmentation(BaseModel):
 
 
 class Intervention(BaseModel):
-    """How often, or how strongly, each thing is changed in a training image, anew each epoch; zero switches one off."""
+    """Probability or strength of changes of stain and background, drawn again each epoch; zero switches one off."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    background_swap: float = Field(0.0, ge=0, le=1)  # probability: nucleated cells on the background of another image
-    stain_swap: float = Field(0.0, ge=0, le=1)  # probability: colour statistics of a training image of any class
-    stain_jitter: float = Field(0.0, ge=0, le=1)  # strength: dyes made stronger, weaker, shifted (Tellez et al. 2018)
-    hue: float = Field(0.0, ge=0, le=1)  # probability: all hues turned by one angle
-    grey: float = Field(0.0, ge=0, le=1)  # probability: one grey picture, a random mixture of the channels
-    exposure: float = Field(0.0, ge=0, lt=1)  # strength: all values times 1 - this to 1 + half of this
-    erasing: float = Field(0.0, ge=0, le=1)  # probability: up to five small patches lost (Zhong et al. 2020)
+    background_swap: float = Field(
+        0.0, ge=0, le=1
+    )  # probability: put the nucleated cells on the background of another image
+    stain_swap: float = Field(0.0, ge=0, le=1)  # probability: use the colour statistics of another training image
+    stain_jitter: float = Field(0.0, ge=0, le=1)  # strength: scale and shift the dyes (Tellez et al. 2018)
+    hue: float = Field(0.0, ge=0, le=1)  # probability: rotate all hues by one angle
+    grey: float = Field(0.0, ge=0, le=1)  # probability: grey, a random mixture of the channels
+    exposure: float = Field(0.0, ge=0, lt=1)  # strength: multiply all values by 1 - this to 1 + half of this
+    erasing: float = Field(0.0, ge=0, le=1)  # probability: erase up to five small patches (Zhong et al. 2020)
 
     @property
     def active(self) -> bool:
-        """Whether anything is changed."""
+        """Whether any change is switched on."""
         return any(self.model_dump().values())

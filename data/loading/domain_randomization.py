@@ -89,14 +89,15 @@ def intervene_batch(
 def intervene(
     image: np.ndarray, index: int, material: Material, settings: Intervention, seed: int, epoch: int
 ) -> np.ndarray:
-    """Change one training image, a pure function of its arguments: background, stain, colours, light, patches.
+    """Change background, stain, colours, light and patches of one training image; a pure function of its arguments.
 
     Args:
         image: (size, size, 3) uint8 RGB; it is not modified.
         index: of the image among those of `material`.
         material: of all training images.
         settings: what is changed.
-        seed, epoch: with the index, what everything is drawn from.
+        seed: of the random numbers, with epoch and index.
+        epoch: number of the epoch.
 
     Returns:
         (size, size, 3) uint8 RGB.
@@ -140,8 +141,7 @@ def _mixed(image: np.ndarray, shares: np.ndarray) -> np.ndarray:
 def _jittered(image: np.ndarray, scale: np.ndarray, shift: np.ndarray) -> np.ndarray:
     """Scale and shift the amount of each dye in the optical density (Tellez et al. 2018).
 
-    The paper's dyes are haematoxylin, eosin and DAB; here they are those of nuclei and red cells in Leishman's stain,
-    and what neither holds.
+    Instead of haematoxylin, eosin and DAB: the dyes of nuclei and red cells in Leishman's stain, and the residual.
     """
     to_density = stain_normalization.dyes().T
     return stain_normalization.with_density(
@@ -150,7 +150,7 @@ def _jittered(image: np.ndarray, scale: np.ndarray, shift: np.ndarray) -> np.nda
 
 
 def _erased(image: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """Cover up to MAX_PATCHES small rectangles, each with a colour of the image, darker or lighter, or with any."""
+    """Cover up to MAX_PATCHES small rectangles, each with a scaled colour of the image or a random colour."""
     image = image.copy()
     side = len(image)
     for _ in range(random.integers(1, MAX_PATCHES + 1)):

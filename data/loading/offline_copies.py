@@ -1,7 +1,7 @@
-"""Copies of training images made beforehand: changed at random once, kept as files, the same in every epoch.
+"""Offline augmentation: changed copies of training images, made once before training and stored as files.
 
-A copy is a function of (seed, content of its image, number of the copy) alone: neither file names nor what else is in
-the dataset change it. Copies stand beside the split, never in it: manifest and test identity know nothing of them.
+A copy is a function of (seed, content of its image, number of the copy) alone, independent of file names and of the
+other images. Copies are stored beside the split, not in it: manifest and test identity do not depend on them.
 """
 
 import hashlib
@@ -28,31 +28,33 @@ if TYPE_CHECKING:
 
 RECORD = "copies.csv"
 COLUMNS = ("file", "image", "copy", "bytes", "sha256")
-_FORMAT = 1  # of the copies; another one makes all of them anew
-_FASTEST = 1  # zlib level: a tenth larger than the best, several times as fast
+_FORMAT = 1  # of the copies; to be raised to make all of them again
+_FASTEST = 1  # zlib level: files a tenth larger than at the best level, several times as fast
 
 
 class Offline(BaseModel):
-    """How many changed copies of the training images are made before training, and how they are changed."""
+    """Number of augmented copies of the training images, and how they are augmented."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     copies: int = Field(0, ge=0, le=100)  # of each training image
-    balance: bool = False  # more copies of the smaller classes, until each counts as many images as the largest
-    seed: int = Field(42, ge=0, lt=2**31)  # of the changes, apart from the training's seed so that seeds share copies
+    balance: bool = False  # more copies of smaller classes, up to the number of images of the largest
+    seed: int = Field(
+        42, ge=0, lt=2**31
+    )  # of the copies, apart from the training's seed so that several seeds share them
     augmentation: Augmentation = Augmentation(
         flips=True, quarter_turns=True, rotation=15, zoom=0.1, brightness=0.1, contrast=0.1, colour=0.1
     )
 
     @property
     def active(self) -> bool:
-        """Whether any copy is asked for."""
+        """Whether any copies are made."""
         return self.copies > 0 or self.balance
 
 
 @dataclass(frozen=True)
 class Copy:
-    """One copy that is to be made.
+    """One copy to be made.
 
     Attributes:
         row: its image, a training row of the manifest.
@@ -64,12 +66,12 @@ class Copy:
 
     @property
     def file(self) -> str:
-        """Path below train/: the image's whole name and the number, which no other copy has."""
+        """Unique path below train/: the image's name and the number of the copy."""
         return f"{self.row.image}-copy{self.number}.png"
 
 
 def prepare(split: "SplitFolder", offline: Offline, progress: Callable[[int, int], None] | None = None) -> Path:
-    """Make the copies of a split's training images, or take those that are there already.
+    """Make the copies of a split's training images unless they exist.
 
     Args:
         split: where the images are.
@@ -80,12 +82,12 @@ def prepare(split: "SplitFolder", offline: Offline, progress: Callable[[int, int
         A folder that holds copies.csv and train/<Class>/, with a folder for every class.
 
     Raises:
-        LeukoBenchError: nothing is to be changed, an image is missing or damaged, or the disk is full; no half is left.
+        LeukoBenchError: no augmentation is set, an image is missing or damaged, or the disk is full; nothing is left.
     """
     if offline.active and not offline.augmentation.active:
         raise LeukoBenchError(
-            "Copies of training images need a change, or they are the same images again. "
-            "Switch one on, such as: --set offline.augmentation.flips=true"
+            "Copies without augmentation would equal the training images. "
+            "Set one, for example: --set offline.augmentation.flips=true"
         )
     plan = planned(split.manifest, offline)
     path = place(split, offline)
@@ -97,20 +99,20 @@ def prepare(split: "SplitFolder", offline: Offline, progress: Callable[[int, int
 
 
 def place(split: "SplitFolder", offline: Offline) -> Path:
-    """Return the folder of a split's copies, <data>/augmented/<split folder>/<key>, whether it exists or not."""
+    """Return the folder of a split's copies, <data>/augmented/<split folder>/<key>; it need not exist."""
     said = f"{_FORMAT}:{split.manifest.hash}:{texts.compact(offline.model_dump(mode='json'))}"
     return augmented_dir() / split.path.name / hashlib.sha256(said.encode()).hexdigest()[:16]
 
 
 def planned(manifest: "Manifest", offline: Offline) -> list[Copy]:
-    """Return every copy that is to be made: of each image so many, then round after round for classes that lag."""
+    """Return the copies to be made: `copies` of each image, then one image after another for smaller classes."""
     rows = manifest.subset("train")
     counts = Counter(row.label for row in rows)
     found = [Copy(row, number) for row in rows for number in range(1, offline.copies + 1)]
     if offline.balance:
         largest = max(counts.values(), default=0) * (offline.copies + 1)
         for label, count in sorted(counts.items()):
-            # By content, as splits are dealt: which images get one copy more does not hang on file names.
+            # Ordered by content: which images get one more copy does not depend on file names.
             ordered = sorted((r for r in rows if r.label == label), key=lambda r: (_digest(offline, r, 0), r.image))
             for k in range(largest - count * (offline.copies + 1)):
                 found.append(Copy(ordered[k % count], offline.copies + 1 + k // count))
@@ -118,7 +120,7 @@ def planned(manifest: "Manifest", offline: Offline) -> list[Copy]:
 
 
 def is_whole(path: Path, plan: Sequence[Copy]) -> bool:
-    """Say whether a folder holds exactly the planned copies, each with the bytes that were written."""
+    """Say whether a folder holds exactly the planned copies, each with its original bytes."""
     try:
         rows = texts.read_csv(path / RECORD, COLUMNS)
         if [(r["file"], r["image"], r["copy"]) for r in rows] != [(c.file, c.row.image, str(c.number)) for c in plan]:
@@ -132,7 +134,7 @@ def is_whole(path: Path, plan: Sequence[Copy]) -> bool:
 
 
 def files(folder: Path) -> list[tuple[Path, str]]:
-    """Return (file, class) of every copy in a folder of `prepare`, in the order of the manifest.
+    """Return (file, class) of every copy in a folder made by `prepare`, in the order of the manifest.
 
     Raises:
         LeukoBenchError: copies.csv is missing or damaged.
@@ -142,7 +144,7 @@ def files(folder: Path) -> list[tuple[Path, str]]:
 
 
 def draws(offline: Offline, row: "Row", number: int) -> "np.ndarray":
-    """Return the float32 numbers in 0..1 (len(DRAWS),) that change a copy, by seed, content and number alone."""
+    """Return the float32 numbers in 0..1 (len(DRAWS),) that change a copy, from seed, content and number alone."""
     import numpy as np
 
     from data.loading.augment import DRAWS
@@ -160,7 +162,7 @@ def _make(
 ) -> None:
     from data.loading.pipeline import loader
 
-    for label in split.manifest.classes:  # also one without copies: readers want a folder for every class
+    for label in split.manifest.classes:  # also those without copies: readers need a folder for every class
         (folder / "train" / label).mkdir(parents=True)
     record: list[tuple[str, str, int, int, str]] = []
     for row, copies in groupby(plan, key=lambda copy: copy.row):
@@ -180,9 +182,9 @@ def _pixels(path: Path) -> "np.ndarray":
 
     try:
         return loader().open(path)
-    except Exception as error:  # TensorFlow has its own kinds
+    except Exception as error:  # TensorFlow's or Pillow's
         raise LeukoBenchError(
-            f"{path} cannot be read ({' '.join(str(error).split())[:120]}). Look with: python run_guide.py data check"
+            f"{path} cannot be read ({' '.join(str(error).split())[:120]}). Check it: python run_guide.py data check"
         ) from None
 
 

@@ -1,6 +1,7 @@
-"""Copies of training images made beforehand: which, how, kept how."""
+"""Augmented copies of training images, made before training: which ones, how they are changed and stored."""
 
 import errno
+import re
 import shutil
 from collections import Counter
 from pathlib import Path
@@ -44,7 +45,7 @@ def contents(folder):
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_copies_are_of_training_images_alone_and_the_split_stays_as_it_was(split):
+def test_copies_are_of_training_images_alone_and_the_split_does_not_change(split):
     before, table = contents(split.path), split.manifest
     folder = offline_copies.prepare(split, Offline(copies=2))
     made = offline_copies.files(folder)
@@ -98,7 +99,7 @@ def test_balance_fills_every_class_up_to_the_largest(split, copies):
     assert max(of_pro) - min(of_pro) <= 1
 
 
-def test_a_stop_leaves_nothing_and_a_killed_process_is_swept(few):
+def test_a_stop_leaves_nothing_and_remains_of_a_killed_process_are_removed(few):
     def stop(done, total):
         assert total == len(few.manifest.subset("train"))
         if done == 5:
@@ -112,7 +113,7 @@ def test_a_stop_leaves_nothing_and_a_killed_process_is_swept(few):
     assert list(path.parent.iterdir()) == []
 
 
-def test_a_full_disk_is_one_line_and_keeps_what_was_there(few, monkeypatch):
+def test_a_full_disk_is_one_line_and_keeps_the_previous_copies(few, monkeypatch):
     folder = offline_copies.prepare(few, ONE)
     (folder / "copies.csv").write_text("damaged")
     before = contents(folder)
@@ -121,7 +122,7 @@ def test_a_full_disk_is_one_line_and_keeps_what_was_there(few, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(Path, "write_bytes", full)
-    with pytest.raises(LeukoBenchError, match=r"^Cannot write .*: No space left on device\. Free space or set LEUKO"):
+    with pytest.raises(LeukoBenchError, match=r"Cannot write .*: No space left on device\..*LEUKO"):
         offline_copies.prepare(few, ONE)
     monkeypatch.undo()
     assert contents(folder) == before
@@ -175,16 +176,11 @@ def test_a_damaged_image_and_no_change_are_one_line_each(few, tmp_path):
     row = few.manifest.subset("train")[0]
     (broken / "train" / row.image).unlink()
     (broken / "train" / row.image).write_bytes(b"no image")
-    with pytest.raises(
-        LeukoBenchError, match=rf"{Path(row.image).name} cannot be read \(.*\)\. Look with: .* data check$"
-    ):
+    with pytest.raises(LeukoBenchError, match=rf"{Path(row.image).name} cannot be read \(.*data check"):
         offline_copies.prepare(SplitFolder(broken, few.manifest), ONE)
     with pytest.raises(LeukoBenchError) as error:
         offline_copies.prepare(few, Offline(copies=1, augmentation=Augmentation()))
-    assert str(error.value) == (
-        "Copies of training images need a change, or they are the same images again. "
-        "Switch one on, such as: --set offline.augmentation.flips=true"
-    )
+    assert "--set offline.augmentation.flips=true" in str(error.value)
 
 
 def test_a_copy_is_changed_as_on_the_fly(split):
@@ -225,7 +221,8 @@ def test_the_command_says_what_was_made_and_how_to_train_with_it(split, capsys):
     counts = split.manifest.counts()["train"]
     largest = max(counts.values())
     for label, count in counts.items():
-        assert f"│ {label:<6} │ {count:>6} │ {2 * largest - count:>6} │ {2 * largest:>8} │" in shown
+        row = next(line for line in shown.splitlines() if line.startswith(f"│ {label} "))
+        assert [int(number) for number in re.findall(r"\d+", row)] == [count, 2 * largest - count, 2 * largest]
     settings = "--set offline.copies=1 --set offline.balance=true --set offline.augmentation.shift=0.1"
     assert f"Next: python run_guide.py train cnn --dataset tiny {settings}\n" in shown
     with pytest.raises(
