@@ -1,6 +1,6 @@
-"""Changes of colour alone: every pixel stays where it is, so that what a haematologist reads is still there.
+"""Colour changes that keep every shape: hue, saturation, brightness, and the stain of another image.
 
-Each is a pure function of (h, w, 3) uint8 RGB and returns the same shape and type; the image is not modified.
+Each is a pure function of (h, w, 3) uint8 RGB and returns a new array of the same shape and type.
 """
 
 import numpy as np
@@ -9,7 +9,7 @@ from data.imaging import stain_normalization
 
 
 def hue(image: np.ndarray, degrees: float) -> np.ndarray:
-    """Turn every hue by so many degrees in the plane of a and b of CIE LAB; lightness stays, but for clipping."""
+    """Rotate every hue by an angle in the a-b plane of CIE LAB; lightness is kept, except for clipping."""
     import cv2
 
     lab = stain_normalization.to_lab(image)
@@ -19,7 +19,7 @@ def hue(image: np.ndarray, degrees: float) -> np.ndarray:
 
 
 def saturation(image: np.ndarray, factor: float) -> np.ndarray:
-    """Multiply each pixel's distance from its own grey by a factor: 0 is grey, 1 the image, above 1 more vivid."""
+    """Scale each pixel's difference from its own grey: 0 gives grey, 1 the image, above 1 more vivid colours."""
     import cv2
 
     grey = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
@@ -27,21 +27,21 @@ def saturation(image: np.ndarray, factor: float) -> np.ndarray:
 
 
 def brightness(image: np.ndarray, factor: float) -> np.ndarray:
-    """Multiply all values by a factor, as a longer or shorter exposure does; what passes 255 stays there."""
+    """Multiply all values by a factor, as a change of exposure does, clipped at 255."""
     import cv2
 
     return cv2.LUT(image, _rounded(np.arange(256) * factor))
 
 
 def reinhard_swap(image: np.ndarray, donor: np.ndarray) -> np.ndarray:
-    """Give an image the mean and spread in LAB of a donor, (h, w, 3) uint8 RGB of any size (Reinhard et al. 2001)."""
+    """Transfer mean and spread in LAB from a donor, (h, w, 3) uint8 RGB of any size (Reinhard et al. 2001)."""
     return stain_normalization.reinhard(image, stain_normalization.reinhard_statistics(donor))
 
 
 def macenko_swap(image: np.ndarray, donor: np.ndarray) -> np.ndarray:
-    """Give an image the two stains and the light of a donor (Macenko et al. 2009).
+    """Transfer the two stains and the illumination from a donor (Macenko et al. 2009).
 
-    Where no two stains can be told apart in either of them, the image is returned as it is.
+    Where two stains cannot be separated in one of them, a copy of the image is returned.
     """
     statistics = stain_normalization.macenko_statistics(donor)
     return image.copy() if statistics is None else stain_normalization.macenko(image, statistics)

@@ -1,4 +1,4 @@
-"""Where the nuclei of a dataset's images are: as drawn, for synthetic smears, or as the colour of their stain tells."""
+"""Nucleus masks of a dataset's images: ground truth of synthetic smears, else segmented by the stain's colour."""
 
 from collections.abc import Sequence
 
@@ -6,11 +6,11 @@ import numpy as np
 
 from utils.paths import raw_dir
 
-TRUE = "_masks"  # folder of a dataset that knows its nuclei, beside its classes
+TRUE = "_masks"  # folder of ground truth, beside the class folders
 
 
 def nucleus_masks(dataset: str, names: Sequence[str], size: int) -> np.ndarray:
-    """Return the nuclei of images, brought to the size that a model sees: (n, size, size) bool.
+    """Return the nucleus masks of images at a model's input size, (n, size, size) bool.
 
     Args:
         dataset: below data/raw.
@@ -23,14 +23,14 @@ def nucleus_masks(dataset: str, names: Sequence[str], size: int) -> np.ndarray:
     import cv2
 
     found = np.empty((len(names), size, size), bool)
-    for place, name in enumerate(names):
+    for number, name in enumerate(names):
         share = cv2.resize(_mask(dataset, name).astype(np.float32), (size, size), interpolation=cv2.INTER_AREA)
-        found[place] = share >= 0.5
+        found[number] = share >= 0.5
     return found
 
 
 def knows_nuclei(dataset: str) -> bool:
-    """Say whether a dataset brings the true masks of its nuclei."""
+    """Say whether a dataset has ground-truth nucleus masks."""
     return (raw_dir(dataset) / TRUE).is_dir()
 
 

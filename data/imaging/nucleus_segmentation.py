@@ -1,20 +1,21 @@
-"""Find nuclei, and the cells around them, by the colour of their stain.
+"""Segment nuclei, and the cells around them, by the colour of their stain.
 
-Haematoxylin's vector (skimage.color.rgb2hed) does not separate Leishman-stained blood: red cells take as much of it as
-nuclei. So the vectors in `data.stain` were measured on the ALL dataset: medians of the optical density of nuclei and of
-red cells in 100 images of all classes. Nuclei let blue light pass, red cells do not, in every class, whatever the lamp.
+The haematoxylin vector of skimage.color.rgb2hed does not separate Leishman-stained blood: red cells take as much of it
+as nuclei. The vectors in `stain_normalization` were therefore measured on the ALL dataset: medians of the optical
+density of nuclei and of red cells in 100 images of all classes. Nuclei transmit blue light and red cells absorb it, in
+every class and under every lamp.
 """
 
 import numpy as np
 
 from data.imaging.stain_normalization import nuclear_direction, optical_density
 
-MOST = 1.5  # amount of nuclear stain above which more tells nothing
-CONTRAST = 0.15  # least difference of nuclear stain between nuclei and the rest: the palest of 3,256 images has 0.21
-SMALLEST = 0.001  # of the image's area: below it are platelets and letters; the smallest nuclei take 0.002
-GAP = 0.003  # of the image's area: a larger hole lies between cells, not in one
-CYTOPLASM = 0.3  # share of the nuclei's threshold that cytoplasm reaches and red cells do not
-REACH = 1.0  # how far cytoplasm may lie from a nucleus, in radii of that nucleus
+MOST = 1.5  # amount of nuclear stain at which it is clipped
+CONTRAST = 0.15  # least difference of nuclear stain between nuclei and the rest; the palest of 3,256 images has 0.21
+SMALLEST = 0.001  # of the image's area: smaller objects are platelets and letters; the smallest nuclei have 0.002
+GAP = 0.003  # of the image's area: a larger hole is a gap between cells
+CYTOPLASM = 0.3  # share of the nuclear threshold that cytoplasm exceeds and red cells do not
+REACH = 1.0  # largest distance of cytoplasm from its nucleus, in radii of that nucleus
 WHITE = 255
 
 
@@ -31,19 +32,19 @@ def nuclear_stain(image: np.ndarray) -> np.ndarray:
 
 
 def nucleus_mask(image: np.ndarray) -> np.ndarray:
-    """Find the nuclei of (h, w, 3) uint8 RGB: colour deconvolution, Otsu's threshold, small objects and holes removed.
+    """Segment the nuclei of (h, w, 3) uint8 RGB: colour deconvolution, Otsu's threshold, morphological cleaning.
 
     Returns:
-        (h, w) bool. All False where nothing stands out by its nuclear stain, as in blank or grey images.
+        (h, w) bool. All False without contrast in nuclear stain, as in blank or grey images.
     """
     return _nuclei(nuclear_stain(image))[0]
 
 
 def cell_mask(image: np.ndarray) -> np.ndarray:
-    """Find the nucleated cells of (h, w, 3) uint8 RGB: each nucleus and the weaker stained cytoplasm joined to it.
+    """Segment the nucleated cells of (h, w, 3) uint8 RGB: each nucleus with its connected, weaker stained cytoplasm.
 
-    Cytoplasm reaches CYTOPLASM of the nuclei's threshold and lies within REACH radii of its nucleus. Red cells have
-    next to nothing of that stain, so that they stay out even where they touch.
+    Cytoplasm exceeds CYTOPLASM of the nuclear threshold within REACH radii of its nucleus. Red cells have almost none
+    of that stain and are excluded even where they touch.
 
     Returns:
         (h, w) bool, containing `nucleus_mask`.
@@ -70,16 +71,16 @@ def cell_mask(image: np.ndarray) -> np.ndarray:
 
 
 def cut_out(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Return (h, w, 3) uint8 RGB that keeps the image where the (h, w) mask is True and is white elsewhere.
+    """Return (h, w, 3) uint8 RGB: the image inside the (h, w) mask, white elsewhere.
 
-    White is one constant for all images: an image's own background would carry its lamp and stain into the picture, and
-    those alone can tell the classes of this dataset apart.
+    White is the same for all images: an image's own background would reveal its illumination and stain, which alone can
+    tell the classes of this dataset apart.
     """
     return np.where(mask[:, :, None], image, np.uint8(WHITE))
 
 
 def overlap(found: np.ndarray, true: np.ndarray) -> tuple[float, float]:
-    """Return Dice coefficient and intersection over union of two (h, w) bool masks, both 0-1; two empty ones agree."""
+    """Return Dice coefficient and intersection over union of two (h, w) bool masks, 0-1; 1 for two empty masks."""
     both, found_area, true_area = (int(np.count_nonzero(mask)) for mask in (found & true, found, true))
     either = found_area + true_area - both
     return (2 * both / (found_area + true_area), both / either) if either else (1.0, 1.0)
@@ -99,7 +100,7 @@ def _nuclei(stain: np.ndarray) -> tuple[np.ndarray, float]:
 
 
 def _opened(mask: np.ndarray) -> np.ndarray:
-    """Remove what is thinner than 1 % of the image's side: letters, tails, bridges between cells."""
+    """Remove structures thinner than 1 % of the image's side: letters, tails, bridges between cells."""
     import cv2
 
     return cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_OPEN, _disk(0.009 * _side(mask))) > 0
@@ -125,5 +126,5 @@ def _disk(radius: float) -> np.ndarray:
 
 
 def _side(image: np.ndarray) -> float:
-    """Return the side of a square of as many pixels; all lengths are shares of it, as smears are alike in scale."""
+    """Return the side of a square of equal area; all lengths are shares of it, as smears have similar scales."""
     return float(np.sqrt(image.shape[0] * image.shape[1]))

@@ -1,7 +1,7 @@
-"""Changes of what is in the picture: another background, no cells, no scale bar. Colours and all else stay.
+"""Changes of image content that keep the colours: another background, no cells, no scale bar.
 
-Each is a pure function of (h, w, 3) uint8 RGB, and of a random generator where it says so, and returns the same shape
-and type; the image is not modified. Lengths are shares of the side, as smears are alike in scale.
+Each is a pure function of (h, w, 3) uint8 RGB, and of a random generator where it takes one, and returns a new array of
+the same shape and type. Lengths are shares of the side, as smears have similar scales.
 """
 
 import numpy as np
@@ -9,25 +9,25 @@ import numpy as np
 from data.imaging import nucleus_segmentation
 
 BAR = 0.17  # share of each side, from the bottom right corner, that holds every scale bar: the widest takes 0.156
-SOFT_SEAM = 0.01  # over which two ways of filling the corner meet
-RIM = 0.012  # of the surroundings that stay with a cell: its own edge, softened by the microscope
-SMALLEST_REACH, LARGEST_REACH = 0.015, 0.045  # how far a cell's removal goes beyond it, drawn smoothly along its edge
-PIECE = 0.16  # side of what is filled in one piece
-FEWEST = 1.0  # percent of all places, those with the fewest cells, that pieces are taken from
-LIGHT = 75  # percentile of each channel, outside cells, that stands for the background
-SHARPNESS = 0.6  # how steeply a piece gives way to the next
+SOFT_SEAM = 0.01  # width of the seam between the two halves that fill the corner
+RIM = 0.012  # margin kept around a cell: its own edge, blurred by the microscope
+SMALLEST_REACH, LARGEST_REACH = 0.015, 0.045  # margin removed with a cell; it varies randomly along the edge
+PIECE = 0.16  # side of one filling piece
+FEWEST = 1.0  # percent of all positions, those with the fewest cells, from which pieces are taken
+LIGHT = 75  # percentile of each channel outside cells that represents the background
+SHARPNESS = 0.6  # steepness of the transition between pieces
 
 
 def paint_over_bar(image: np.ndarray) -> np.ndarray:
-    """Cover the bottom right corner, where scale bars are burnt in, with its own surroundings mirrored.
+    """Cover the bottom right corner, where scale bars are burnt in, with its mirrored surroundings.
 
-    The same corner in every image, whatever its bar: a patch as large as the bar would tell the bar's size. Mirrored at
-    the corner's left edge and at its upper edge, each in the half nearer that edge, so that there is no step.
+    The corner has the same size in every image: a patch as large as the bar would reveal the bar's size. Each half is
+    mirrored at the nearer edge, so that there is no step.
     """
     height, width = image.shape[:2]
     rows, columns = _corner(image)
     top, left = height - rows, width - columns
-    if top < rows or left < columns:  # a picture of a few pixels
+    if top < rows or left < columns:  # too few pixels
         return image.copy()
     from_left = image[top:, left - columns : left][:, ::-1].astype(np.float32)
     from_above = image[top - rows : top, left:][::-1].astype(np.float32)
@@ -39,10 +39,10 @@ def paint_over_bar(image: np.ndarray) -> np.ndarray:
 
 
 def remove_cells(image: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """Fill every nucleated cell with pieces of the same image in which there is none: red cells, background.
+    """Replace every nucleated cell by pieces of the same image without one: red cells and background.
 
-    The filled places reach beyond the cells by an amount that varies along the edge, and fade out, so that neither the
-    cells nor their outlines remain. An image without a nucleated cell comes back as it is.
+    The filling extends beyond the cells by a margin that varies along the edge, and fades out, so that neither cells
+    nor outlines remain. Without a nucleated cell, a copy of the image is returned.
     """
     import cv2
 
@@ -59,11 +59,11 @@ def remove_cells(image: np.ndarray, random: np.random.Generator) -> np.ndarray:
 
 
 def replace_background(image: np.ndarray, donor: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """Put the nucleated cells of an image, with a thin rim, onto a donor image from which its own cells are removed.
+    """Paste the nucleated cells of an image, with a thin rim, onto a donor whose own cells are removed.
 
     Args:
-        image: whose cells stay.
-        donor: (h, w, 3) uint8 RGB of any size; it is resized to the image.
+        image: source of the cells.
+        donor: (h, w, 3) uint8 RGB of any size, resized to the image.
         random: see `remove_cells`.
     """
     import cv2
@@ -75,25 +75,25 @@ def replace_background(image: np.ndarray, donor: np.ndarray, random: np.random.G
 
 
 def cell_share(image: np.ndarray) -> np.ndarray:
-    """Return (h, w) float32 in 0..1: 1 in nucleated cells, falling to 0 over a thin rim around them."""
+    """Return (h, w) float32: 1 in nucleated cells, falling to 0 over a thin rim around them."""
     import cv2
 
     cells = nucleus_segmentation.cell_mask(image)
     rim = RIM * float(np.sqrt(cells.size))
     distance = cv2.distanceTransform((~cells).astype(np.uint8), cv2.DIST_L2, 5)
-    return 1 - np.minimum(distance, rim) / rim  # without any cell the distance is next to infinite
+    return 1 - np.minimum(distance, rim) / rim  # without a cell the distance is huge
 
 
 def _corner(image: np.ndarray) -> tuple[int, int]:
-    """Return rows and columns of the corner that holds a scale bar."""
+    """Return the height and width of the scale bar's corner in pixels."""
     return int(np.ceil(BAR * image.shape[0])), int(np.ceil(BAR * image.shape[1]))
 
 
 def _filling(image: np.ndarray, alpha: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """Return (h, w, 3) float32 with pieces of the image wherever `alpha` (h, w, 1), the share to be filled, is not 0.
+    """Return (h, w, 3) float32 with pieces of the image wherever `alpha` (h, w, 1), the share to fill, is not 0.
 
-    The pieces lie on a grid and fade into each other. They come from the places with the least to be filled in them,
-    which in a smear crowded with cells is not nothing: there they have the colour of the light background.
+    The pieces lie on a grid and blend into each other. They come from the positions with the fewest cells; cells that
+    remain in them, in a crowded smear, are given the colour of the background.
     """
     import cv2
 
@@ -103,7 +103,7 @@ def _filling(image: np.ndarray, alpha: np.ndarray, random: np.random.Generator) 
     rows, columns = _corner(image)
     light = np.percentile(image[forbidden == 0], LIGHT, axis=0) if not forbidden.all() else image.max(axis=(0, 1))
     source = alpha * light + (1 - alpha) * image
-    forbidden[height - rows :, width - columns :] = 1  # letters are no texture of a smear
+    forbidden[height - rows :, width - columns :] = 1  # letters are no texture to copy
     sums = cv2.integral(forbidden)
     within = sums[tall:, wide:] - sums[:-tall, wide:] - sums[tall:, :-wide] + sums[:-tall, :-wide]
     places = np.argwhere(within <= max(within.min(), np.percentile(within, FEWEST)))
@@ -120,6 +120,6 @@ def _filling(image: np.ndarray, alpha: np.ndarray, random: np.random.Generator) 
 
 
 def _starts(length: int, piece: int) -> list[int]:
-    """Return where pieces begin that cover a length and overlap by at least a third."""
+    """Return the starts of pieces that cover a length and overlap by at least a third."""
     count = 1 + -(-3 * (length - piece) // (2 * piece))
     return np.linspace(0, length - piece, count).astype(int).tolist()

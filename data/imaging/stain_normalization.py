@@ -1,20 +1,24 @@
-"""Stain normalisation: give an image the colours of a reference, of which a few numbers are enough."""
+"""Stain normalisation: transfer the colours of a reference image, described by a few numbers."""
 
 from collections.abc import Sequence
 from functools import cache
 
 import numpy as np
 
-NUCLEUS = (0.52, 0.85, 0.01)  # optical density in red, green and blue, medians over the ALL dataset: see data.nuclei
+NUCLEUS = (
+    0.52,
+    0.85,
+    0.01,
+)  # optical density in red, green, blue: medians of the ALL dataset, see nucleus_segmentation
 RED_CELL = (0.74, 0.61, 0.27)
-STILL = 0.05  # standard deviation, in units of LAB, below which a channel does not vary
-BACKGROUND = 0.15  # optical density (beta of Macenko et al.) under which a pixel holds no stain
-INK = 0.6  # optical density in blue that no blood stain reaches, but the letters of a scale bar, black or red
-LIGHT = 90  # percentile of brightness that is background: cells never cover more of a smear
-PERCENTILE = 1.0  # of the angles (alpha of Macenko et al.), at both ends: the rest is noise
-FEWEST = 20  # stained pixels, below which two stains cannot be told apart
-NARROWEST = 2.0  # degrees between two stains
-STRONGEST = 4.0  # times that a stain is made stronger or weaker at most: an image that lacks it shows only its noise
+STILL = 0.05  # standard deviation in LAB below which a channel counts as constant
+BACKGROUND = 0.15  # optical density (beta of Macenko et al.) below which a pixel is unstained
+INK = 0.6  # optical density in blue of a scale bar's letters, black or red, which no blood stain reaches
+LIGHT = 90  # percentile of brightness that is background: cells never cover more than 90 % of a smear
+PERCENTILE = 1.0  # of the angles (alpha of Macenko et al.) cut off at both ends as noise
+FEWEST = 20  # stained pixels needed to separate two stains
+NARROWEST = 2.0  # least angle between two stains, degrees
+STRONGEST = 4.0  # largest factor by which a stain is changed: beyond it, noise would be amplified
 
 
 def to_lab(image: np.ndarray) -> np.ndarray:
@@ -25,7 +29,7 @@ def to_lab(image: np.ndarray) -> np.ndarray:
 
 
 def optical_density(image: np.ndarray) -> np.ndarray:
-    """Return how much light each channel has lost, (h, w, 3) float32 from 0 (255) to 5.5 (0); dyes add up in it."""
+    """Return the optical density of each channel, (h, w, 3) float32 from 0 (value 255) to 5.5 (value 0)."""
     import cv2
 
     return cv2.LUT(image, -np.log(np.arange(1, 257, dtype=np.float32) / 256))
@@ -33,7 +37,7 @@ def optical_density(image: np.ndarray) -> np.ndarray:
 
 @cache
 def dyes() -> np.ndarray:
-    """Return (3, 3), unit vectors of optical density in rows: nuclei, red cells, and what neither holds."""
+    """Return unit vectors of optical density, (3, 3) in rows: nuclei, red cells, and orthogonal to both."""
     nucleus, red_cell = (np.array(stain) / np.linalg.norm(stain) for stain in (NUCLEUS, RED_CELL))
     rest = np.cross(nucleus, red_cell)
     return np.stack([nucleus, red_cell, rest / np.linalg.norm(rest)])
@@ -41,7 +45,7 @@ def dyes() -> np.ndarray:
 
 @cache
 def nuclear_direction() -> np.ndarray:
-    """Return (3,): its product with an optical density is the amount of nuclear stain (Ruifrok and Johnston 2001)."""
+    """Return (3,), whose product with an optical density is the amount of nuclear stain (Ruifrok and Johnston 2001)."""
     return np.linalg.inv(dyes())[:, 0]
 
 
@@ -52,10 +56,10 @@ def reinhard_statistics(image: np.ndarray) -> tuple[float, ...]:
 
 
 def reinhard(image: np.ndarray, statistics: Sequence[float]) -> np.ndarray:
-    """Move the mean and the spread of L, a and b to those of a reference (Reinhard et al. 2001).
+    """Match mean and spread of L, a and b to those of a reference (Reinhard et al. 2001).
 
-    In CIE LAB, as is usual for stained slides, instead of the paper's own opponent space. A channel that does not vary
-    is moved, not stretched, so that one flat colour becomes the reference's mean colour.
+    Uses CIE LAB, as is usual for stained slides, instead of the paper's opponent space. A constant channel is shifted
+    but not scaled, so that a flat colour becomes the reference's mean colour.
 
     Args:
         image: (h, w, 3) uint8 RGB.
@@ -74,16 +78,16 @@ def reinhard(image: np.ndarray, statistics: Sequence[float]) -> np.ndarray:
 
 
 def macenko_statistics(image: np.ndarray) -> tuple[float, ...] | None:
-    """Return two stains, unit vectors of optical density, the strength of each, and the light: 3 + 3 + 2 + 3 numbers.
+    """Return two stain vectors (unit optical density), their strengths, and the illumination: 3 + 3 + 2 + 3 numbers.
 
-    The stains are the ends of the range of colours in the plane of most optical density (Macenko et al. 2009): in blood
-    smears red cells and nuclei, in this order. Strength is the 99th percentile of a stain's amount in stained pixels.
-    Three things differ from common code, for these smears need them. Ink is left out: a scale bar can cover as much as
-    nuclei do. Density counts from the image's own background, or a coloured lamp would pass for a stain. And a pixel
-    counts as stained by its whole density, not by each channel, for nuclei let all blue light pass.
+    The stains are the extreme directions in the plane of largest optical density (Macenko et al. 2009): in blood smears
+    red cells and nuclei, in this order. Strength is the 99th percentile of a stain's amount in stained pixels.
+    Three changes suit blood smears. Ink is excluded, as a scale bar can cover as much area as nuclei. Density is
+    measured from the image's own background, so that coloured light is no stain. A pixel is stained by its total
+    density, not by each channel, as nuclei transmit all blue light.
 
     Returns:
-        The numbers; None where no two stains can be told apart: hardly a stained pixel, or one hue throughout.
+        The numbers; None where two stains cannot be separated: too few stained pixels, or a single hue.
     """
     density = optical_density(image).reshape(-1, 3).astype(np.float64)
     light = -np.log((np.percentile(image.reshape(-1, 3), LIGHT, axis=0) + 1) / 256)
@@ -91,7 +95,7 @@ def macenko_statistics(image: np.ndarray) -> tuple[float, ...] | None:
     density = density[(np.sqrt((density**2).sum(axis=1)) > BACKGROUND) & (density[:, 2] < INK)]
     if len(density) < FEWEST:
         return None
-    # Products and not a matrix product, whose last digits depend on the number of threads.
+    # Elementwise products: the last digits of a matrix product depend on the number of threads.
     moments = [[float((density[:, i] * density[:, k]).mean()) for k in range(3)] for i in range(3)]
     plane = np.linalg.eigh(np.array(moments))[1][:, :0:-1]  # (3, 2), the most important first
     plane = plane * np.where(plane.sum(axis=0) < 0, -1.0, 1.0)
@@ -108,10 +112,9 @@ def macenko_statistics(image: np.ndarray) -> tuple[float, ...] | None:
 
 
 def macenko(image: np.ndarray, statistics: Sequence[float]) -> np.ndarray:
-    """Separate an image into its two stains and replace them, and its light, by those of a reference.
+    """Replace the two stains and the illumination of an image by those of a reference (Macenko et al. 2009).
 
-    After Macenko et al. 2009. An image in which no two stains can be told apart (blank, one colour, a few pixels) is
-    returned as it is.
+    An image whose stains cannot be separated (blank, one colour, a few pixels) is returned as a copy.
 
     Args:
         image: (h, w, 3) uint8 RGB.

@@ -1,4 +1,4 @@
-"""Dataset variants: what is done to an image's pixels before a model sees them, the same wherever a model looks."""
+"""Dataset variants: preprocessing of an image's pixels, identical in training, evaluation, export and serving."""
 
 import math
 from collections.abc import Sequence
@@ -15,36 +15,36 @@ if TYPE_CHECKING:
 Name = Literal["rgb", "clahe", "gray", "masked", "nuclei", "reinhard", "macenko", "no_bar"]
 NAMES: tuple[str, ...] = get_args(Name)
 DESCRIPTIONS = {
-    "rgb": "the image as it is",
-    "clahe": "local contrast evened out in lightness, colours kept",
-    "gray": "luminance alone, no colour",
-    "masked": "nucleated cells alone, on white, contrast enhanced",
-    "nuclei": "nuclei alone, on white",
-    "reinhard": "colours moved to the mean and spread of a reference image",
-    "macenko": "stains separated and set to those of a reference image",
+    "rgb": "the unchanged image",
+    "clahe": "local contrast of lightness equalised, colours kept",
+    "gray": "luminance only, no colour",
+    "masked": "nucleated cells only, on white, contrast enhanced",
+    "nuclei": "nuclei only, on white",
+    "reinhard": "mean and spread of the colours matched to a reference image",
+    "macenko": "the two stains replaced by those of a reference image",
     "no_bar": "the corner of the scale bar painted over",
 }
 STATISTICS = {"reinhard": 6, "macenko": 11}  # numbers that describe a reference
 CONTRAST = ("clahe", "masked")  # variants that use CLAHE
-SMALL = 64  # longer side in pixels at which the images of a training set are compared for their mean colour
+SMALL = 64  # longer side in pixels at which mean colours are measured
 
 
 class Variant(BaseModel):
-    """What is done to every image of a run, training, test or new; a text stands for the name alone.
+    """The preprocessing of every image of a run; a string stands for the name with default settings.
 
     Attributes:
         name: one of NAMES.
         clip: contrast limit of CLAHE, for `clahe` and `masked`.
-        tiles: CLAHE evens out the contrast in tiles x tiles parts of the image.
-        reference: image of the dataset whose stain is the aim, "<Class>/<file>", for `reinhard` and `macenko`.
-        statistics: what describes that stain, so that nobody needs the image again, from `stain.reinhard_statistics`
-            (6 numbers) or `stain.macenko_statistics` (11 numbers).
+        tiles: CLAHE equalises tiles x tiles parts of the image.
+        reference: target image of the dataset, "<Class>/<file>", for `reinhard` and `macenko`.
+        statistics: of the reference's stain, so that the image is not needed again: 6 numbers of `reinhard_statistics`
+            or 11 of `macenko_statistics`, see `stain_normalization`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: Name = "rgb"
-    clip: float = Field(2.0, gt=0, le=100)  # 2 and 8 x 8: the usual ones, as the published DenseNet-121 uses them
+    clip: float = Field(2.0, gt=0, le=100)  # 2 and 8 x 8 are usual, also in the published DenseNet-121
     tiles: int = Field(8, ge=1, le=64)
     reference: str = ""
     statistics: tuple[float, ...] = ()
@@ -63,7 +63,7 @@ class Variant(BaseModel):
 
     @property
     def label(self) -> str:
-        """Name of the variant in tables, with settings of CLAHE that are not the usual ones."""
+        """Name of the variant in tables, with CLAHE settings that are not the defaults."""
         plain = Variant(name=self.name)
         if self.name not in CONTRAST or (self.clip, self.tiles) == (plain.clip, plain.tiles):
             return self.name
@@ -71,17 +71,17 @@ class Variant(BaseModel):
 
 
 def apply(variant: Variant, image: "np.ndarray") -> "np.ndarray":
-    """Return the variant of an image, a pure function of both.
+    """Apply a variant to an image, as a pure function.
 
     Args:
-        variant: what to do.
+        variant: see `Variant`.
         image: (h, w, 3) uint8 RGB of any size from one pixel; it is not modified.
 
     Returns:
         (h, w, 3) uint8 RGB.
 
     Raises:
-        LeukoBenchError: the image has another shape or type, or a stain normalisation has no reference yet.
+        LeukoBenchError: the image has another shape or type, or a stain normalisation lacks its reference.
     """
     import numpy as np
 
@@ -94,7 +94,7 @@ def apply(variant: Variant, image: "np.ndarray") -> "np.ndarray":
         )
     if needs_reference(variant) and not variant.statistics:
         raise LeukoBenchError(
-            f"Variant '{variant.name}' has no reference image: take one of the dataset, as training does."
+            f"Variant '{variant.name}' has no reference image: set one of the dataset, as training does."
         )
     if variant.name == "rgb":
         return image
@@ -117,17 +117,17 @@ def apply(variant: Variant, image: "np.ndarray") -> "np.ndarray":
 
 
 def needs_reference(variant: Variant) -> bool:
-    """Say whether a variant is defined by a reference image."""
+    """Say whether a variant needs a reference image."""
     return variant.name in STATISTICS
 
 
 def with_reference(variant: Variant, image: "np.ndarray", name: str) -> Variant:
-    """Return the variant with a reference: (h, w, 3) uint8 RGB pixels and the name that the run will record.
+    """Return the variant with the statistics of a reference image, (h, w, 3) uint8 RGB, and its name.
 
-    A variant that needs none is returned as it is.
+    A variant that needs no reference is returned unchanged.
 
     Raises:
-        LeukoBenchError: the image holds no stain that others could be set to.
+        LeukoBenchError: two stains cannot be separated in the image.
     """
     if not needs_reference(variant):
         return variant
@@ -135,15 +135,14 @@ def with_reference(variant: Variant, image: "np.ndarray", name: str) -> Variant:
 
     from data.imaging import stain_normalization
 
-    measure = (
-        stain_normalization.reinhard_statistics
-        if variant.name == "reinhard"
-        else stain_normalization.macenko_statistics
-    )
-    statistics = measure(np.ascontiguousarray(image))
+    image = np.ascontiguousarray(image)
+    if variant.name == "reinhard":
+        statistics = stain_normalization.reinhard_statistics(image)
+    else:
+        statistics = stain_normalization.macenko_statistics(image)
     if statistics is None:
         raise LeukoBenchError(
-            f"{name} cannot be the reference of '{variant.name}': no two stains can be told apart in it. Name another."
+            f"{name} cannot be the reference of '{variant.name}': two stains cannot be separated in it. Choose another."
         )
     return variant.model_copy(update={"reference": name, "statistics": statistics})
 
@@ -151,8 +150,7 @@ def with_reference(variant: Variant, image: "np.ndarray", name: str) -> Variant:
 def choose_reference(paths: Sequence[Path | str]) -> int:
     """Return the index of the image whose mean colour in LAB is nearest the median of all images.
 
-    The first of equals is taken. A typical image rather than a chosen one: nobody's taste enters the run, and the same
-    training set gives the same reference.
+    The first of equals is taken. A typical image makes the reference a function of the training set alone.
 
     Raises:
         LeukoBenchError: there are no images, or one cannot be read.
@@ -178,9 +176,9 @@ def _mean_colour(path: Path) -> "np.ndarray":
 
 
 def enhance(image: "np.ndarray", clip: float = 2.0, tiles: int = 8) -> "np.ndarray":
-    """Return (h, w, 3) uint8 RGB with the lightness of LAB equalised locally; a and b stay (CLAHE, Zuiderveld 1994).
+    """Equalise the lightness of (h, w, 3) uint8 RGB locally in LAB, keeping a and b (CLAHE, Zuiderveld 1994).
 
-    An image with fewer pixels than tiles along a side has as many tiles as pixels there.
+    A side with fewer pixels than tiles has as many tiles as pixels.
     """
     import cv2
 

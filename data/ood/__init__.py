@@ -1,1 +1,1 @@
-"""Out-of-distribution images and the reference distribution that they are compared with."""
+"""Out-of-distribution detection: the distribution of the training images, and images that are no smears."""

@@ -1,4 +1,4 @@
-"""Colour and texture statistics of a picture: numbers in which smears lie close together and other pictures do not."""
+"""Colour and texture statistics of an image, which separate smears from other images."""
 
 from functools import cache
 
@@ -6,27 +6,27 @@ import numpy as np
 
 from data.imaging.stain_normalization import dyes, optical_density, to_lab
 
-VERSION = 2  # to be raised with every change of the statistics: references of before are then made again
-SIDE = 64  # pixels, to which every picture is brought: finer detail tells sizes and lenses apart, not smears
+VERSION = 2  # raise it with every change of the statistics: stored references are then computed again
+SIDE = 64  # pixels to which every image is resized: finer detail depends on size and lens
 QUANTILES = (0.02, 0.10, 0.25, 0.50, 0.75, 0.90, 0.98)
 DYE_QUANTILES = (0.10, 0.50, 0.90, 0.98)
 LEVELS = 4  # of the Laplacian pyramid
 HUES, DIRECTIONS = 8, 8
-BLOCK = 8  # pixels of a side, in which contrast is local
-QUIET = 0.002  # of the range of LAB: contrast below it is rounding
-PALE = 0.02  # chroma below it has no hue
-STAINED = (0.2, 0.5)  # amounts of nuclear stain whose share of the picture is taken
+BLOCK = 8  # pixels per side of the blocks of local contrast
+QUIET = 0.002  # of the range of LAB: smaller contrasts are rounding
+PALE = 0.02  # chroma below which there is no hue
+STAINED = (0.2, 0.5)  # thresholds of nuclear stain whose area is measured
 CLEAR = 0.45  # sum of optical densities below which a pixel is background
 
 
 def statistics(image: np.ndarray) -> np.ndarray:
-    """Describe (h, w, 3) uint8 RGB of any size by its colours, its dyes and its texture.
+    """Measure the colours, dyes and texture of (h, w, 3) uint8 RGB of any size.
 
-    Quantiles and correlations of LAB, amounts of the dyes of a blood smear and of what is neither, hues, contrast and
-    sparseness in octaves (Laplacian pyramid, Burt and Adelson 1983), directions of edges, spread of local contrast.
+    Quantiles and correlations of LAB, amounts of the dyes of a blood smear and of the residual, hues, contrast and
+    sparseness per octave (Laplacian pyramid, Burt and Adelson 1983), edge directions, spread of local contrast.
 
     Returns:
-        (d,) float32, finite, most within -3..3; the same for the same pixels.
+        (d,) float32, finite, mostly within -3..3.
     """
     import cv2
 
@@ -51,7 +51,7 @@ def _colours(lab: np.ndarray) -> np.ndarray:
 
 
 def _dyes(small: np.ndarray) -> np.ndarray:
-    """Return quantiles of the amounts of nuclear stain, of red cells' and of neither, and shares of the picture."""
+    """Return quantiles of the amounts of nuclear stain, red cells' stain and residual, and areas above thresholds."""
     density = optical_density(small)
     amounts = density.reshape(-1, 3) @ _unmixing()
     shares = [float((amounts[:, 0] > least).mean()) for least in STAINED]
@@ -59,7 +59,7 @@ def _dyes(small: np.ndarray) -> np.ndarray:
 
 
 def _hues(lab: np.ndarray) -> np.ndarray:
-    """Return the roots of the shares of the hues, each pixel with its chroma as its weight."""
+    """Return the square roots of the hue histogram, weighted by chroma."""
     chroma = np.hypot(lab[:, :, 1], lab[:, :, 2]).ravel()
     angle = np.arctan2(lab[:, :, 2], lab[:, :, 1]).ravel()
     sector = ((angle / (2 * np.pi) + 0.5) * HUES).astype(int) % HUES
@@ -68,7 +68,7 @@ def _hues(lab: np.ndarray) -> np.ndarray:
 
 
 def _octaves(lab: np.ndarray) -> np.ndarray:
-    """Return the logarithm of the contrast of each octave of L, a and b, and how few pixels of L hold it."""
+    """Return the logarithm of the contrast of L, a and b per octave, and the sparseness of L."""
     import cv2
 
     found = []
@@ -83,7 +83,7 @@ def _octaves(lab: np.ndarray) -> np.ndarray:
 
 
 def _edges(light: np.ndarray) -> np.ndarray:
-    """Return the roots of the shares of the directions of edges, and quantiles of the logarithm of local contrast."""
+    """Return the square roots of the histogram of edge directions, and quantiles of the logarithm of local contrast."""
     import cv2
 
     x, y = cv2.Sobel(light, cv2.CV_32F, 1, 0), cv2.Sobel(light, cv2.CV_32F, 0, 1)
@@ -95,12 +95,12 @@ def _edges(light: np.ndarray) -> np.ndarray:
 
 
 def _quantiles(pixels: np.ndarray, shares: tuple[float, ...]) -> np.ndarray:
-    """Return the quantiles of every column, one after another, without interpolation."""
+    """Return the quantiles of every column without interpolation, flattened."""
     places = [round(share * (len(pixels) - 1)) for share in shares]
     return np.partition(pixels, places, axis=0)[places].ravel()
 
 
 @cache
 def _unmixing() -> np.ndarray:
-    """Return (3, 3): optical densities in rows times it are amounts of dyes in columns."""
+    """Return the unmixing matrix (3, 3): optical densities in rows times it are dye amounts in columns."""
     return np.linalg.inv(dyes()).astype(np.float32)

@@ -1,6 +1,6 @@
-"""Pictures that are no blood smears, drawn or from installed packages: what a web page may be given by mistake.
+"""Images that are no blood smears, drawn or from installed packages: possible wrong uploads.
 
-DEVELOPMENT families were looked at while the statistics and their limit were chosen; HELD_OUT ones were not.
+DEVELOPMENT families were used to choose the statistics and their limit; HELD_OUT families were not.
 """
 
 import zlib
@@ -15,16 +15,16 @@ from data.ood.drawn.patterns import flat, gradient, noise, round_things, texture
 from data.ood.drawn.photographs import photograph
 from utils.errors import LeukoBenchError, nearest
 
-SIZES = (96, 512)  # pixels of the longer side, both possible
-SHORTEST = 0.6  # of the longer side
-EXAMPLES = (  # of scikit-image, which ships them
+SIZES = (96, 512)  # pixels of the longer side, inclusive
+SHORTEST = 0.6  # shorter side, as a share of the longer side
+EXAMPLES = (  # shipped with scikit-image
     *("astronaut", "brick", "camera", "cat", "cell", "coffee", "coins", "grass", "gravel", "hubble_deep_field"),
     *("immunohistochemistry", "moon", "page", "retina", "rocket"),
 )
 
 
 def example(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
-    """Cut a part, or nearly all, out of an example picture of scikit-image: real photographs, a retina, a section."""
+    """Crop 40 to 100 % of the sides of an example image of scikit-image: photographs, a retina, a tissue section."""
     import cv2
 
     picture = _example(EXAMPLES[rng.integers(len(EXAMPLES))])
@@ -58,12 +58,12 @@ FAMILIES = DEVELOPMENT | HELD_OUT
 
 
 def draw(family: str, number: int, size: int = 0) -> np.ndarray:
-    """Draw one picture, a pure function of its arguments: (h, w, 3) uint8, of any shape and orientation.
+    """Draw one image, a pure function of its arguments: (h, w, 3) uint8, of any aspect ratio and orientation.
 
     Args:
         family: a key of FAMILIES.
-        number: which of the family, from 0.
-        size: pixels of the longer side; 0 for one of SIZES that the number decides.
+        number: index within the family, from 0.
+        size: pixels of the longer side; 0 for a random one within SIZES.
 
     Raises:
         LeukoBenchError: the family is unknown.

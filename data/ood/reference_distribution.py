@@ -1,4 +1,4 @@
-"""What the training images of a split look like, and whether another picture looks like them."""
+"""The distribution of a split's training images, and the distance of other images from it."""
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,19 +17,19 @@ from utils.system.environment import usable_cores
 Progress = Callable[[int, int], None]
 FOLDER = "reference"
 FIELDS = ("version", "centre", "scale", "whitening", "limit")
-FLAT = 0.01  # a statistic that varies less than this in the training images counts as if it varied so much
+FLAT = 0.01  # least standard deviation of a statistic
 QUANTILE = 0.99  # of the distances of the validation images
-REACH = 2.0  # times as far from their median as that quantile is still near
+REACH = 2.0  # the limit is this many times as far from their median as that quantile
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """How far a picture is from the training images of a split.
+    """The distance of an image from the training images of a split.
 
     Attributes:
-        distance: in units of which training images have 1 on average.
-        limit: the largest distance that is near.
-        near: whether the picture looks like them; a class of one that does not is a guess.
+        distance: root mean square over the whitened statistics; training images have about 1.
+        limit: the largest accepted distance.
+        near: whether the image is accepted; the predicted class of a rejected image is unreliable.
     """
 
     distance: float
@@ -39,12 +39,13 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Reference:
-    """The training images of a split as a distribution of their statistics: Mahalanobis distance (Mahalanobis 1936).
+    """The distribution of the training images' statistics, for Mahalanobis distances (Mahalanobis 1936).
 
     Attributes:
         centre, scale: (d,) mean and standard deviation of the statistics.
-        whitening: (d, d), brings standardised statistics to unit covariance, shrunk as Ledoit and Wolf (2004) do.
-        limit: see `Verdict`; from the validation images alone.
+        whitening: (d, d), transforms standardised statistics to unit covariance, with the shrinkage of Ledoit and Wolf
+            (2004).
+        limit: see `Verdict`; from the validation images only.
     """
 
     centre: np.ndarray
@@ -58,13 +59,13 @@ class Reference:
         return np.sqrt(((standard @ self.whitening) ** 2).mean(axis=1))
 
     def judge(self, vector: np.ndarray) -> Verdict:
-        """Judge one picture by its statistics, (d,) as `data.likeness.statistics` gives them."""
+        """Compare one image by its statistics, (d,), see `image_statistics.statistics`."""
         distance = float(self.distance(vector[None])[0])
         return Verdict(distance, self.limit, distance <= self.limit)
 
 
 def fit(train: np.ndarray, val: np.ndarray) -> Reference:
-    """Describe training images (n, d) by their statistics, and set the limit by validation images (m, d) alone."""
+    """Fit the distribution to training images (n, d), and the limit to validation images (m, d)."""
     from sklearn.covariance import LedoitWolf
 
     train = train.astype(np.float64)
@@ -76,10 +77,10 @@ def fit(train: np.ndarray, val: np.ndarray) -> Reference:
 
 
 def limit_of(scores: np.ndarray) -> float:
-    """Return the score from which on pictures are refused, by the scores (n,) of validation images, far ones higher.
+    """Return the score above which images are rejected, from the scores (n,) of validation images.
 
-    The 99 % quantile moved away from the median to REACH times its distance: with a few dozen validation images their
-    highest score alone would refuse several in a hundred.
+    The limit is REACH times as far from the median as the 99 % quantile: with a few dozen validation images, their
+    highest score alone would reject several percent of smears.
     """
     median, high = np.quantile(scores, (0.5, QUANTILE))
     return float(median + REACH * (high - median))
@@ -91,7 +92,7 @@ def path(root: Path, manifest: str) -> Path:
 
 
 def read(root: Path, manifest: str) -> Reference | None:
-    """Read the reference of a split; None where there is none, or one of another version of the statistics.
+    """Read the reference of a split; None where it is missing or of another version of the statistics.
 
     Raises:
         LeukoBenchError: the file is damaged.
@@ -106,20 +107,20 @@ def read(root: Path, manifest: str) -> Reference | None:
             return None
         found = Reference(centre, scale, whitening, float(limit))
         size = len(centre)
-        whole = scale.shape == (size,) and whitening.shape == (size, size)
+        shaped = scale.shape == (size,) and whitening.shape == (size, size)
         finite = all(np.isfinite(part).all() for part in (centre, scale, whitening, limit))
-        if not (whole and finite and (scale > 0).all()):
-            raise ValueError("its numbers make no reference")
+        if not (shaped and finite and (scale > 0).all()):
+            raise ValueError("invalid numbers")
     except Exception as error:  # zipfile, NumPy and zlib fail with any class
         text = " ".join(str(error).split())[:80] or type(error).__name__
         raise LeukoBenchError(
-            f"{place} is damaged ({text}). Delete it and make it again: python run_guide.py refusal RUN"
+            f"{place} is damaged ({text}). Delete it and create it again: python run_guide.py refusal RUN"
         ) from None
     return found
 
 
 def ensure(root: Path, split: SplitFolder, progress: Progress = lambda done, total: None) -> Reference:
-    """Return the reference of a split, made and written where there is none that can be read.
+    """Return the reference of a split, computed and written where it is missing, outdated or damaged.
 
     Raises:
         LeukoBenchError: an image cannot be read, or the file cannot be written.
@@ -139,7 +140,7 @@ def ensure(root: Path, split: SplitFolder, progress: Progress = lambda done, tot
 
 
 def measure(paths: Sequence[Path], progress: Progress = lambda done, total: None) -> np.ndarray:
-    """Return the statistics (n, d) float32 of image files, some read at a time.
+    """Return the statistics, (n, d) float32, of image files, several read in parallel.
 
     Raises:
         LeukoBenchError: an image is missing or cannot be used.
@@ -147,7 +148,7 @@ def measure(paths: Sequence[Path], progress: Progress = lambda done, total: None
     from threadpoolctl import threadpool_limits
 
     found = []
-    # One thread an image: with more, small matrix products wait for one another.
+    # One BLAS thread per image: with more, small matrix products wait for each other.
     with threadpool_limits(1), ThreadPoolExecutor(usable_cores()) as pool:
         for vector in pool.map(
             lambda path: image_statistics.statistics(np.asarray(image_decoder.open_rgb(path))), paths

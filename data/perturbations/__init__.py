@@ -1,1 +1,1 @@
-"""The perturbations of the stress test: stain, colour, background, noise."""
+"""Image perturbations of the stress test: colour, stain, background, noise and artefacts."""

@@ -1,38 +1,38 @@
-"""What goes wrong between a slide and a file, in five steps each: optics, camera, compression, dirt, air.
+"""Image corruptions between slide and file: optics, camera, compression, stain precipitate, air bubbles.
 
-After MedMNIST-C's BloodMNIST-C (Di Salvo et al. 2024), whose kinds and steps are meant for blood under a microscope.
-Each is a pure function of (h, w, 3) uint8 RGB, of how strong it is, and of a random generator where it says so, and
-returns the same shape and type. Lengths are in pixels of a picture of 224 x 224 and scale with the side.
+After BloodMNIST-C of MedMNIST-C (Di Salvo et al. 2024), whose kinds and severities suit blood under a microscope.
+Each is a pure function of (h, w, 3) uint8 RGB, a strength, and a random generator where it takes one, and returns the
+same shape and type. Lengths are in pixels of a 224 x 224 image and scale with the side.
 """
 
 import numpy as np
 
 UNIT = 224
-POINTS = 200  # that a line or a disk is made of
+POINTS = 200  # samples of a line or a disk
 GOLDEN_ANGLE = np.pi * (3 - np.sqrt(5))
-PRECIPITATE = (0.95, 1.25, 0.75)  # optical density of dried stain in red, green, blue: nearly black, violet
-GRAINS = 7  # of one deposit
+PRECIPITATE = (0.95, 1.25, 0.75)  # optical density of dried stain in red, green, blue: a dark violet
+GRAINS = 7  # per clump
 GLARE = 0.45  # share of white within a bubble
-SHADOW = 0.35  # share of the light that its edge bends away
+SHADOW = 0.35  # share of light lost at its edge
 
 
 def motion(image: np.ndarray, length: float, random: np.random.Generator) -> np.ndarray:
-    """Blur along a line of so many pixels in a random direction, as when the stage moves during the exposure."""
+    """Blur along a line of the given length in a random direction, as by stage motion during the exposure."""
     angle = random.uniform(0, np.pi)
     along = np.linspace(-0.5, 0.5, POINTS) * length * _scale(image)
     return _smeared(image, along * np.sin(angle), along * np.cos(angle))
 
 
 def defocus(image: np.ndarray, radius: float) -> np.ndarray:
-    """Blur by an evenly lit disk of that radius, which is what a lens out of focus makes of a point."""
+    """Blur by a uniform disk of the given radius, the image of a point out of focus."""
     order = np.arange(POINTS) + 0.5
     far = np.sqrt(order / POINTS) * radius * _scale(image)
-    turn = order * GOLDEN_ANGLE  # points of a sunflower lie evenly in a disk
+    turn = order * GOLDEN_ANGLE  # sunflower pattern: evenly spread in a disk
     return _smeared(image, far * np.sin(turn), far * np.cos(turn))
 
 
 def jpeg(image: np.ndarray, quality: float) -> np.ndarray:
-    """Compress as JPEG of that quality, 1 to 100, and open again."""
+    """Compress as JPEG of the given quality, 1 to 100, and decode again."""
     import cv2
 
     _, content = cv2.imencode(".jpg", image[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, int(quality)])
@@ -40,14 +40,14 @@ def jpeg(image: np.ndarray, quality: float) -> np.ndarray:
 
 
 def noise(image: np.ndarray, deviation: float, random: np.random.Generator) -> np.ndarray:
-    """Add normal noise of that standard deviation, in grey levels, to every value by itself."""
+    """Add independent Gaussian noise of the given standard deviation in grey levels."""
     return _rounded(image + deviation * random.standard_normal(image.shape, np.float32))
 
 
 def deposit(image: np.ndarray, count: float, random: np.random.Generator) -> np.ndarray:
-    """Lay so many clumps of precipitated stain on the smear: a few dark grains each, nearly black.
+    """Draw `count` clumps of precipitated stain, each of a few nearly black grains.
 
-    With the same generator a larger count keeps the places of the clumps and adds more; all grains are drawn anew.
+    With the same generator state a larger count keeps the positions of the clumps and adds more; grains are redrawn.
     """
     import cv2
 
@@ -64,9 +64,9 @@ def deposit(image: np.ndarray, count: float, random: np.random.Generator) -> np.
 
 
 def bubbles(image: np.ndarray, strength: tuple[float, float], random: np.random.Generator) -> np.ndarray:
-    """Lay air bubbles on the smear: whitish disks with a dark edge. `strength` is their count and largest radius.
+    """Draw air bubbles, whitish disks with a dark edge; `strength` is their count and largest radius.
 
-    Radii are drawn from 3 pixels to the largest.
+    Radii are uniform from 3 pixels to the largest.
     """
     import cv2
 
@@ -85,12 +85,12 @@ def bubbles(image: np.ndarray, strength: tuple[float, float], random: np.random.
 def _circle(layer: np.ndarray, y: float, x: float, radius: float, value: float) -> None:
     import cv2
 
-    parts = 16  # of a pixel: OpenCV takes fractions as shifted integers
+    parts = 16  # per pixel: OpenCV takes fractions as shifted integers
     cv2.circle(layer, (round(x * parts), round(y * parts)), max(1, round(radius * parts)), value, -1, cv2.LINE_8, 4)
 
 
 def _smeared(image: np.ndarray, down: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """Return the mean of the image moved by so many pixels down and right, (n,) each, between pixels linearly."""
+    """Return the mean of the image shifted by (n,) pixels down and right, with linear interpolation."""
     import cv2
 
     half = int(np.ceil(max(np.abs(down).max(), np.abs(right).max())))

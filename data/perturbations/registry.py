@@ -1,6 +1,6 @@
-"""Everything that `stress` does to an image, by family: what changes the picture but not what a haematologist reads.
+"""All perturbations of `stress` by family: they change the image but not the findings of a haematologist.
 
-All but `cells removed`, which takes away what there is to read: there a low accuracy is right.
+The exception is `cells removed`, which removes the findings: there a low accuracy is correct.
 """
 
 import hashlib
@@ -14,7 +14,7 @@ from data.imaging import color_ops, scene_ops, variants
 from data.perturbations import corruptions
 from utils.errors import LeukoBenchError, nearest
 
-OTHER = "other"  # as donor: a training image of a random other class, drawn anew for each image
+OTHER = "other"  # donor: a training image of another class, chosen at random for each image
 REFERENCE = "stain reference"  # the family whose donors are the reference images of the classes
 STAINS = ("stain swap", "macenko swap", REFERENCE)
 SEVERITIES = (1, 2, 3, 4, 5)
@@ -24,14 +24,14 @@ Changed = Callable[[np.ndarray, np.random.Generator, np.ndarray | None], np.ndar
 
 @dataclass(frozen=True)
 class Change:
-    """One way to change an image.
+    """One perturbation.
 
     Attributes:
-        family: what it is one of; see `FAMILIES`.
-        name: of the change within its family.
-        severity: 1 (slight) to 5 (strong, the cells still to be read); 0 where there are no steps.
-        function: of the image, a generator, and the donor image or None.
-        donor: "" where no other image takes part, OTHER, or the class that the donor is of.
+        family: a key of `FAMILIES`.
+        name: within its family.
+        severity: 1 (slight) to 5 (strong, cells still readable); 0 without levels.
+        function: of the image, a random generator, and the donor image or None.
+        donor: "" without a donor image, OTHER, or the class of the donor.
     """
 
     family: str
@@ -42,7 +42,7 @@ class Change:
 
     @property
     def stain(self) -> bool:
-        """Whether the stain of another class is put on, so that an answer may follow it."""
+        """Whether the stain of another class is transferred, so that predictions may follow it."""
         return self.family in STAINS
 
     def apply(self, image: np.ndarray, sha256: str, donor: np.ndarray | None = None) -> np.ndarray:
@@ -50,9 +50,9 @@ class Change:
 
         Args:
             image: (h, w, 3) uint8 RGB; it is not modified.
-            sha256: of the image's file. What is drawn at random depends on it and on the change's name, not on the
-                severity: clumps of step 2 lie where clumps of step 3 lie. The grains of a clump differ by step.
-            donor: (h, w, 3) uint8 RGB, where one is needed.
+            sha256: of the image's file. The random generator depends on it and on the name, not on the severity: clumps
+                of severity 2 are where those of severity 3 are, though their grains differ.
+            donor: (h, w, 3) uint8 RGB, where needed.
 
         Returns:
             (h, w, 3) uint8 RGB.
@@ -61,23 +61,23 @@ class Change:
 
 
 def generator(sha256: str, purpose: str) -> np.random.Generator:
-    """Return the random generator of an image, by the hash of its file, for one purpose."""
+    """Return a random generator seeded by the hash of an image file and a purpose."""
     return np.random.default_rng(int(hashlib.sha256(f"{sha256}/{purpose}".encode()).hexdigest()[:32], 16))
 
 
-def _plain(function: Callable[[np.ndarray], np.ndarray]) -> Changed:
+def _pure(function: Callable[[np.ndarray], np.ndarray]) -> Changed:
     return lambda image, random, donor: function(image)
 
 
-def _by(function: Callable[[np.ndarray, float], np.ndarray], value: float) -> Changed:
+def _by_value(function: Callable[[np.ndarray, float], np.ndarray], value: float) -> Changed:
     return lambda image, random, donor: function(image, value)
 
 
-def _drawn(function: Callable[..., np.ndarray], *values: object) -> Changed:
+def _random(function: Callable[..., np.ndarray], *values: object) -> Changed:
     return lambda image, random, donor: function(image, *values, random)
 
 
-def _given(function: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> Changed:
+def _with_donor(function: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> Changed:
     return lambda image, random, donor: function(image, donor)
 
 
@@ -85,51 +85,55 @@ def _background(image: np.ndarray, random: np.random.Generator, donor: np.ndarra
     return scene_ops.replace_background(image, donor, random)
 
 
-def _steps(family: str, name: str, make: Callable[[float], Changed], values: tuple) -> tuple[Change, ...]:
-    return tuple(Change(family, name, step, make(value)) for step, value in zip(SEVERITIES, values, strict=True))
+def _levels(family: str, name: str, make: Callable[[float], Changed], values: tuple) -> tuple[Change, ...]:
+    return tuple(
+        Change(family, name, severity, make(value)) for severity, value in zip(SEVERITIES, values, strict=True)
+    )
 
 
-# Set by eye on the ALL dataset, beginning with the steps of BloodMNIST-C: at 5 the cells can still be read.
+# Levels of BloodMNIST-C, adjusted by eye on the ALL dataset: at 5 the cells are still readable.
 FAMILIES: dict[str, tuple[Change, ...]] = {
-    "grey": (Change("grey", "gray", 0, _plain(variants.gray)),),
-    "hue": _steps("hue", "hue", partial(_by, color_ops.hue), (20, 45, 90, 135, 180)),  # degrees
+    "grey": (Change("grey", "gray", 0, _pure(variants.gray)),),
+    "hue": _levels("hue", "hue", partial(_by_value, color_ops.hue), (20, 45, 90, 135, 180)),  # degrees
     "saturation": (
-        *_steps("saturation", "less", partial(_by, color_ops.saturation), (0.8, 0.6, 0.45, 0.3, 0.15)),
-        *_steps("saturation", "more", partial(_by, color_ops.saturation), (1.25, 1.5, 1.8, 2.2, 2.6)),
+        *_levels("saturation", "less", partial(_by_value, color_ops.saturation), (0.8, 0.6, 0.45, 0.3, 0.15)),
+        *_levels("saturation", "more", partial(_by_value, color_ops.saturation), (1.25, 1.5, 1.8, 2.2, 2.6)),
     ),
     "brightness": (  # darker: BloodMNIST-C; brighter: pale smears vanish at its 1.4
-        *_steps("brightness", "darker", partial(_by, color_ops.brightness), (0.9, 0.8, 0.7, 0.6, 0.5)),
-        *_steps("brightness", "brighter", partial(_by, color_ops.brightness), (1.05, 1.1, 1.15, 1.2, 1.25)),
+        *_levels("brightness", "darker", partial(_by_value, color_ops.brightness), (0.9, 0.8, 0.7, 0.6, 0.5)),
+        *_levels("brightness", "brighter", partial(_by_value, color_ops.brightness), (1.05, 1.1, 1.15, 1.2, 1.25)),
     ),
-    "stain swap": (Change("stain swap", "reinhard", 0, _given(color_ops.reinhard_swap), OTHER),),
-    REFERENCE: (),  # depends on the classes: see `references`
-    "macenko swap": (Change("macenko swap", "macenko", 0, _given(color_ops.macenko_swap), OTHER),),
+    "stain swap": (Change("stain swap", "reinhard", 0, _with_donor(color_ops.reinhard_swap), OTHER),),
+    REFERENCE: (),  # depends on the classes, see `references`
+    "macenko swap": (Change("macenko swap", "macenko", 0, _with_donor(color_ops.macenko_swap), OTHER),),
     "background": (Change("background", "background", 0, _background, OTHER),),
-    "cells removed": (Change("cells removed", "cells removed", 0, _drawn(scene_ops.remove_cells)),),
-    "scale bar": (Change("scale bar", "painted over", 0, _plain(scene_ops.paint_over_bar)),),
-    "blur": _steps("blur", "motion", partial(_drawn, corruptions.motion), (3, 4.5, 6, 8, 10)),  # pixels
-    "defocus": _steps("defocus", "defocus", partial(_by, corruptions.defocus), (0.8, 1.3, 1.8, 2.4, 3)),  # pixels
-    "jpeg": _steps("jpeg", "jpeg", partial(_by, corruptions.jpeg), (60, 40, 25, 15, 10)),  # quality
-    "noise": _steps("noise", "gaussian", partial(_drawn, corruptions.noise), (6, 10, 15, 21, 28)),  # grey levels
-    "deposit": _steps("deposit", "deposit", partial(_drawn, corruptions.deposit), (2, 4, 7, 11, 16)),  # clumps
-    "bubbles": _steps(  # how many and how large at most, in pixels
-        "bubbles", "bubbles", partial(_drawn, corruptions.bubbles), ((7, 6), (9, 9), (11, 12), (13, 15), (15, 18))
+    "cells removed": (Change("cells removed", "cells removed", 0, _random(scene_ops.remove_cells)),),
+    "scale bar": (Change("scale bar", "painted over", 0, _pure(scene_ops.paint_over_bar)),),
+    "blur": _levels("blur", "motion", partial(_random, corruptions.motion), (3, 4.5, 6, 8, 10)),  # pixels
+    "defocus": _levels(
+        "defocus", "defocus", partial(_by_value, corruptions.defocus), (0.8, 1.3, 1.8, 2.4, 3)
+    ),  # pixels
+    "jpeg": _levels("jpeg", "jpeg", partial(_by_value, corruptions.jpeg), (60, 40, 25, 15, 10)),  # quality
+    "noise": _levels("noise", "gaussian", partial(_random, corruptions.noise), (6, 10, 15, 21, 28)),  # grey levels
+    "deposit": _levels("deposit", "deposit", partial(_random, corruptions.deposit), (2, 4, 7, 11, 16)),  # clumps
+    "bubbles": _levels(  # count and largest radius in pixels
+        "bubbles", "bubbles", partial(_random, corruptions.bubbles), ((7, 6), (9, 9), (11, 12), (13, 15), (15, 18))
     ),
 }
 NAMES = tuple(FAMILIES)
 
 
 def references(classes: Sequence[str]) -> tuple[Change, ...]:
-    """Return the family `stain reference`: the stain of each class's reference image put on, in two ways."""
+    """Return the family `stain reference`: two transfers of the stain of each class's reference image."""
     return tuple(
-        Change(REFERENCE, name, 0, _given(function), label)
+        Change(REFERENCE, name, 0, _with_donor(function), label)
         for name, function in (("reinhard", color_ops.reinhard_swap), ("macenko", color_ops.macenko_swap))
         for label in classes
     )
 
 
 def chosen(families: Sequence[str], classes: Sequence[str]) -> list[Change]:
-    """Return the changes of the named families, all without a name, in the order of NAMES.
+    """Return the perturbations of the named families, or of all without a name, in the order of NAMES.
 
     Raises:
         LeukoBenchError: a family is unknown.

@@ -1,4 +1,4 @@
-"""Which training image lends its stain, or its background, to which test image: the same for every run of a split."""
+"""Choose the training images whose stain or background is transferred to test images, equal for all runs of a split."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,19 +13,20 @@ from utils.errors import LeukoBenchError
 
 @dataclass(frozen=True)
 class Donors:
-    """The training images of a split, as donors."""
+    """The training images of a split as donors."""
 
     split: SplitFolder
 
     @cached_property
     def _by_class(self) -> dict[str, list[Row]]:
         manifest = self.split.manifest
-        return {name: [row for row in manifest.subset("train") if row.label == name] for name in manifest.classes}
+        train = manifest.subset("train")
+        return {name: [row for row in train if row.label == name] for name in manifest.classes}
 
     def other(self, row: Row) -> Row:
-        """Choose a class that is not the image's, each as likely as another, and a training image of it.
+        """Choose another class at random, all equally likely, and a training image of it.
 
-        It depends on the image's hash and the training images alone: all changes with such a donor have the same one.
+        The choice depends only on the image's hash and the training images: all perturbations share the donor.
 
         Raises:
             LeukoBenchError: no other class has a training image.

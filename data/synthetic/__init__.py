@@ -1,1 +1,1 @@
-"""Synthetic smears: cells, outlines, staining."""
+"""Synthetic blood smears: cell shapes, staining, and the dataset generator."""

@@ -1,4 +1,4 @@
-"""The scene of a synthetic smear: which cells lie where, and how much dye each pixel holds."""
+"""The scene of a synthetic smear: positions of the cells and the dye amount of each pixel."""
 
 from dataclasses import dataclass, replace
 
@@ -9,7 +9,7 @@ from data.synthetic.outlines import UNITS, Outlines, smoothstep
 
 @dataclass(frozen=True)
 class Morphology:
-    """Hold what the nucleated cells of a class look like; pairs are (low, high) of a uniform draw per cell."""
+    """Shape parameters of the nucleated cells of a class; pairs are (low, high) of a uniform distribution per cell."""
 
     radius: float  # of the mean nucleus, in 1/128 of the image's side
     elongation: tuple[float, float]  # amplitude of the second harmonic of the outline
@@ -20,7 +20,7 @@ class Morphology:
     nucleoli: tuple[int, int]  # per nucleus
 
 
-# Loosely after the FAB descriptions of lymphoblasts, pushed apart so that the outlines alone separate the classes.
+# Based on the FAB descriptions of lymphoblasts, exaggerated so that the outlines alone separate the classes.
 MORPHOLOGIES = {
     "Benign": Morphology(5.8, (0.00, 0.05), 0.010, (0.0, 0.0), 0.62, 1.8, (0, 0)),
     "Early": Morphology(8.8, (0.00, 0.06), 0.015, (0.0, 0.0), 0.80, 0.7, (0, 1)),
@@ -28,18 +28,15 @@ MORPHOLOGIES = {
     "Pro": Morphology(15.4, (0.08, 0.16), 0.020, (0.0, 0.0), 0.86, 0.7, (2, 4)),
 }
 
-NUCLEI = (0.11, 0.15)  # total nucleus area / image area, the same draw for every class
-CYTOPLASM = (
-    0.75,
-    1.05,
-)  # total cytoplasm area / total nucleus area, smudges included; 0.61 is the least for Benign
+NUCLEI = (0.11, 0.15)  # total nucleus area / image area, equal for all classes
+CYTOPLASM = (0.75, 1.05)  # total cytoplasm area, with smudges / total nucleus area; Benign needs at least 0.61
 RED_CELLS = (24, 42)  # per image
-_BAR = (112.0, 92.0)  # the scale bar's corner, row and column in units: no nucleus lies under it
+_BAR = (112.0, 92.0)  # row and column where the scale bar's corner begins: no nucleus lies under it
 
 
 @dataclass(frozen=True)
 class Scene:
-    """Hold the planes of one image, each (size, size): dye amounts (float, 0 to about 2), the nucleus mask (bool)."""
+    """The planes of one image, each (size, size): dye amounts (float, 0 to about 2) and the nucleus mask (bool)."""
 
     red: np.ndarray
     cytoplasm: np.ndarray
@@ -48,7 +45,7 @@ class Scene:
 
 
 def draw_scene(rng: np.random.Generator, look: Morphology, size: int) -> Scene:
-    """Draw the cells of one image. Draws are made in an order that does not depend on the size."""
+    """Draw the cells of one image; the order of random draws does not depend on the size."""
     from scipy.ndimage import gaussian_filter
 
     nuclei = _nuclei(rng, look)
@@ -80,7 +77,7 @@ def draw_scene(rng: np.random.Generator, look: Morphology, size: int) -> Scene:
 
 
 def _nuclei(rng: np.random.Generator, look: Morphology) -> Outlines:
-    """Draw as many nuclei as fill the total area, then scale them so that they fill it exactly."""
+    """Draw enough nuclei for the total area, then scale them to fill it exactly."""
     total = rng.uniform(*NUCLEI) * UNITS**2
     count = max(1, round(total / (np.pi * look.radius**2)))
     radius = look.radius * rng.normal(1, 0.09, count).clip(0.75, 1.3)
@@ -89,7 +86,7 @@ def _nuclei(rng: np.random.Generator, look: Morphology) -> Outlines:
 
 
 def _bodies(rng: np.random.Generator, nuclei: Outlines, look: Morphology) -> Outlines:
-    """Draw the outline of the cell around each nucleus, which lies a little off its centre."""
+    """Draw the outline of the cell around each nucleus, slightly off its centre."""
     n = len(nuclei.radius)
     cells = Outlines.draw(rng, nuclei.radius, (0.0, 0.02), 0.01)
     cells.amplitude[:, 0] += 0.6 * nuclei.amplitude[:, 0]
@@ -102,14 +99,14 @@ def _bodies(rng: np.random.Generator, nuclei: Outlines, look: Morphology) -> Out
 
 
 def _smudges(rng: np.random.Generator, area: float) -> Outlines:
-    """Draw one to three smears of burst cells: pale, ragged, without a nucleus. They even out the cytoplasm's area."""
+    """Draw one to three smudges of burst cells, pale, ragged, without a nucleus, which balance the cytoplasm's area."""
     shares = rng.dirichlet(np.full(min(3, 1 + int(area / 350)), 4.0))
     smudges = Outlines.draw(rng, np.sqrt(area * shares / np.pi), (0.1, 0.25), 0.06)
     return replace(smudges, radius=smudges.radius * np.sqrt(area / smudges.areas().sum()))
 
 
 def _scatter(rng: np.random.Generator, cells: Outlines, smudges: Outlines) -> None:
-    """Place cells and smudges without overlap, cells whole inside the image and often in clumps; sets the centres."""
+    """Place cells and smudges without overlap, cells inside the image and often in clumps; sets the centres."""
     reach = np.concatenate([cells.reach(), smudges.reach()])
     order = np.argsort(-reach, kind="stable")
     clumped = rng.uniform(0.2, 0.8)
@@ -134,7 +131,7 @@ def _scatter(rng: np.random.Generator, cells: Outlines, smudges: Outlines) -> No
 
 
 def _red_cells(rng: np.random.Generator, cells: Outlines, smudges: Outlines) -> Outlines:
-    """Draw discoid red cells that overlap one another now and then, and the nucleated cells hardly."""
+    """Draw discoid red cells, which sometimes overlap each other but rarely nucleated cells."""
     count = int(rng.integers(*RED_CELLS))
     mean = rng.uniform(6.0, 7.0)
     points = rng.uniform(-4, UNITS + 4, (900, 2))
@@ -175,8 +172,8 @@ def _nucleoli(rng: np.random.Generator, nuclei: Outlines, look: Morphology) -> O
 def _chromatin(rng: np.random.Generator, look: Morphology, inside: np.ndarray, nucleoli: np.ndarray) -> np.ndarray:
     """Return the density of the chromatin (size, size), about 0.5 to 1.5.
 
-    The class decides which pixels are dense, never how many: the ranks of the texture are mapped to one fixed normal
-    distribution in every image, so that mean and spread of the nuclei's colour say nothing about the class.
+    The class determines which pixels are dense, not how many: texture ranks are mapped to the same normal distribution
+    in every image, so that mean and spread of the nuclei's colour are independent of the class.
     """
     from scipy.ndimage import gaussian_filter
     from scipy.special import ndtri
@@ -186,7 +183,7 @@ def _chromatin(rng: np.random.Generator, look: Morphology, inside: np.ndarray, n
     spots = smoothstep(nucleoli, 0.6, 1.4)
     score = (1 - spots) * texture / (texture.std() + 1e-9) - 3.5 * spots
     density = np.ones_like(score)
-    # In bands of u, since the rim is thinner than the middle and must not be given the pale end alone.
+    # In bands of u, as the rim is thinner than the middle and must not get only pale values.
     for low, high in ((0.0, 0.35), (0.35, 0.6), (0.6, 0.8), (0.8, 9.0)):
         band = (inside >= low) & (inside < high) & (inside < 1.3)
         ranks = score[band].argsort().argsort()

@@ -1,7 +1,7 @@
-"""Make synthetic smears: the embedded default dataset of the demo and the tests.
+"""Generate synthetic smears, the default dataset of the demo and the tests.
 
-Morphology carries the class. The stain either says nothing about it (independent) or follows it, as it does in the real
-dataset (confounded). Nucleus masks and patients are written beside the images, as ground truth for audits.
+Morphology determines the class. The stain is independent of it, or depends on it as in the real dataset (confounded).
+Nucleus masks and patients are written beside the images, as ground truth for audits.
 """
 
 import json
@@ -20,11 +20,11 @@ from utils.paths import raw_dir
 
 CLASSES = tuple(sorted(MORPHOLOGIES))
 STAINS = ("independent", "confounded")
-VERSION = 1  # to be raised with every change of the drawing: older folders are then not taken for the same images
+VERSION = 1  # raise it with every change of the drawing: older folders are then not reused
 
 
 def draw(rng: np.random.Generator, label: str, size: int, patient: Patient) -> tuple[np.ndarray, np.ndarray]:
-    """Draw one smear of a class: the picture, (size, size, 3) uint8, and its nucleus mask, (size, size) uint8 0 or 255.
+    """Draw one smear of a class: the image, (size, size, 3) uint8, and its nucleus mask, (size, size) uint8 0 or 255.
 
     Raises:
         LeukoBenchError: the class is unknown.
@@ -43,10 +43,10 @@ def make(
     stain: str = "independent",
     seed: int = 42,
 ) -> Path:
-    """Write a synthetic dataset into data/raw/<name> and return that folder; one made the same way is kept.
+    """Write a synthetic dataset into data/raw/<name> and return that folder; an equal one is reused.
 
-    Image i of a class depends on (seed, class, i, patients, stain, size) alone: a larger set begins with the smaller.
-    `patients` is the number of patients of each class; they take turns.
+    Image i of a class depends only on (seed, class, i, patients, stain, size): a larger set contains the smaller.
+    `patients` is the number per class; images are assigned to them in turn.
 
     Raises:
         LeukoBenchError: an argument is out of range, the folder holds something else, or it cannot be written.
@@ -69,7 +69,7 @@ def make(
     except LeukoBenchError:
         if not target.exists():
             raise
-        return _reuse(target, wanted)  # another process was faster
+        return _reuse(target, wanted)  # another process wrote it in the meantime
     return target
 
 
@@ -89,20 +89,24 @@ def _check(name: str, images_per_class: int, size: int, patients: int, stain: st
 
 
 def _reuse(target: Path, wanted: dict[str, Any]) -> Path:
-    """Return the existing folder if it was made with the same parameters and is whole; else say how to go on."""
-    way_on = f"Choose another name, or delete {target} to make it anew."
+    """Return the existing folder if it is complete and has the same parameters.
+
+    Raises:
+        LeukoBenchError: it is incomplete or something else.
+    """
+    remedy = f"Choose another name, or delete {target} to generate it again."
     about = read_json(target / index.DATASET) if (target / index.DATASET).is_file() else {}
     found = about.get("synthetic") if isinstance(about, dict) else None
     if not isinstance(found, dict):
-        raise LeukoBenchError(f"{target} exists and holds no synthetic smears. {way_on}")
+        raise LeukoBenchError(f"{target} exists and holds no synthetic smears. {remedy}")
     other = [f"{key} {found.get(key)} instead of {value}" for key, value in wanted.items() if found.get(key) != value]
     if other:
-        raise LeukoBenchError(f"{target} holds smears made with {', '.join(other)}. {way_on}")
+        raise LeukoBenchError(f"{target} holds smears made with {', '.join(other)}. {remedy}")
     for label in CLASSES:
         count = len(list((target / label).glob("*.png")))
         if count != wanted["images_per_class"]:
             raise LeukoBenchError(
-                f"{target / label} holds {count} of {wanted['images_per_class']} images. {way_on}",
+                f"{target / label} holds {count} of {wanted['images_per_class']} images. {remedy}",
             )
     return target
 

@@ -1,8 +1,8 @@
-"""Closed outlines in polar form, and the planes they make: the pencil of the synthetic smears.
+"""Closed outlines in polar form and their rasterisation, for the synthetic smears.
 
-Lengths are in units of 1/128 of the image's side, so a scene looks the same at every size. Everything is drawn as a
-function of u = distance from the centre / distance of the outline in that direction. How many pixels lie at each u then
-depends on the total area alone, not on how many cells share it or how ragged they are: that keeps shape out of colour.
+Lengths are in units of 1/128 of the image's side, so that a scene looks the same at every size. Everything is drawn
+as a function of u = distance from the centre / distance of the outline in that direction. The number of pixels at each
+u then depends only on the total area, not on the number or shape of the cells: colour statistics reveal no shape.
 """
 
 from collections.abc import Callable
@@ -19,7 +19,7 @@ _FAR = 9.0
 
 @dataclass
 class Outlines:
-    """Hold n outlines: radius (n,), amplitude and phase of the harmonics (n, 6), cleft depth (n,), centre (n, 2)."""
+    """n outlines: radius (n,), amplitude and phase of the harmonics (n, 6), cleft depth (n,), centre (n, 2)."""
 
     radius: np.ndarray
     amplitude: np.ndarray
@@ -44,10 +44,10 @@ class Outlines:
         return cls(np.asarray(radius, float), amplitude, phase, rng.uniform(*cleft, n), np.zeros((n, 2)))
 
     def shape(self, direction: np.ndarray) -> np.ndarray:
-        """Return the outlines' distance / radius in directions (n, ...), complex numbers of length 1.
+        """Return distance / radius of the outlines in directions (n, ...), given as complex numbers of length 1.
 
-        Powers of a complex number stand for the harmonics: several times faster than cosines of angles. A cleft, a dip
-        in the form of a von Mises curve, lies on the long side.
+        Harmonics are powers of the complex number, several times faster than cosines of angles. A cleft is a dip in the
+        form of a von Mises curve on the long side.
         """
         wide = (slice(None),) + (None,) * (direction.ndim - 1)
         waves = self.amplitude * np.exp(1j * LOBES * self.phase)
@@ -64,7 +64,7 @@ class Outlines:
         return self.shape(np.broadcast_to(_AROUND, (len(self.radius), len(_AROUND))))
 
     def areas(self) -> np.ndarray:
-        """Return the areas (n,) in square units."""
+        """Return the areas, (n,) in square units."""
         return np.pi * self.radius**2 * (self._around() ** 2).mean(axis=1)
 
     def reach(self) -> np.ndarray:
@@ -72,7 +72,7 @@ class Outlines:
         return self.radius * self._around().max(axis=1)
 
     def _windows(self, size: int, margin: float) -> tuple[np.ndarray, np.ndarray, int]:
-        """Return u in a window around each outline (n, w, w), the windows' corners (n, 2) and the half width."""
+        """Return u in a window around each outline (n, w, w), the corners of the windows (n, 2) and the half width."""
         scale = size / UNITS
         half = int(np.ceil(self.reach().max(initial=1.0) * scale * margin)) + 1
         pixel = self.centre * scale
@@ -88,16 +88,16 @@ class Outlines:
     def nearest(self, size: int, margin: float = 1.3) -> np.ndarray:
         """Return the plane (size, size) of the smallest u over the outlines; 9 where none is near."""
         u, corner, half = self._windows(size, margin)
-        return self._lay(np.minimum, u, np.full((size + 4 * half,) * 2, _FAR), corner, half)
+        return self._joined(np.minimum, u, np.full((size + 4 * half,) * 2, _FAR), corner, half)
 
     def total(self, size: int, profile: Callable[[np.ndarray], np.ndarray], margin: float = 1.2) -> np.ndarray:
         """Return the plane (size, size) of profile(u) summed over the outlines, as dyes in layers add up."""
         u, corner, half = self._windows(size, margin)
-        return self._lay(np.add, profile(u), np.zeros((size + 4 * half,) * 2), corner, half)
+        return self._joined(np.add, profile(u), np.zeros((size + 4 * half,) * 2), corner, half)
 
     @staticmethod
-    def _lay(join: np.ufunc, values: np.ndarray, plane: np.ndarray, corner: np.ndarray, half: int) -> np.ndarray:
-        """Join windows into a plane that has a border of 2 x half on every side, and cut the border off."""
+    def _joined(join: np.ufunc, values: np.ndarray, plane: np.ndarray, corner: np.ndarray, half: int) -> np.ndarray:
+        """Combine windows in a plane with a border of 2 x half on every side, and cut the border off."""
         width = 2 * half + 1
         for (row, column), value in zip(corner + 2 * half, values, strict=True):
             window = plane[row : row + width, column : column + width]

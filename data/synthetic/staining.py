@@ -6,8 +6,8 @@ import numpy as np
 
 from data.synthetic.cells import Scene
 
-# Colours as fields of the real dataset show them: background, red cells, cytoplasm, nuclei. In confounded mode each
-# class has its own; in independent mode a slide has a random mixture of all four.
+# Colours measured in the real dataset: background, red cells, cytoplasm, nuclei. In confounded mode each class has its
+# own palette; in independent mode a slide has a random mixture of all four.
 PALETTES = {
     "Benign": ((247, 244, 228), (168, 182, 192), (176, 168, 222), (84, 56, 190)),
     "Early": ((238, 236, 240), (186, 184, 200), (190, 160, 218), (118, 70, 178)),
@@ -25,7 +25,7 @@ _LABEL = (  # "20 um" in pixels
 
 @dataclass(frozen=True)
 class Patient:
-    """Hold what a patient's slide brings: colours (4, 3) in 0..255, direction (radians) and strength of the light."""
+    """Appearance of a patient's slide: colours (4, 3) in 0..255, direction (radians) and falloff of the light."""
 
     name: str
     colours: np.ndarray
@@ -38,9 +38,8 @@ class Patient:
 def patient_of(seed: int, classes: tuple[str, ...], label: str, number: int, count: int, stain: str) -> Patient:
     """Return patient `number` (from 0) of `count` patients of a class.
 
-    Independent: slides are stained in batches of one patient of every class, so a stain is as frequent in one class as
-    in another and tells nothing, even to whoever knows all other images of the same patient. Confounded: a class is
-    stained in its own way, with little variation between its patients.
+    Independent: slides are stained in batches of one patient of every class, so that each stain is equally frequent in
+    all classes. Confounded: each class has its own stain, with little variation between its patients.
     """
     rank = classes.index(label)
     own = np.random.default_rng([seed, 1, rank, number])
@@ -59,10 +58,9 @@ def patient_of(seed: int, classes: tuple[str, ...], label: str, number: int, cou
 
 
 def colour(rng: np.random.Generator, scene: Scene, patient: Patient) -> np.ndarray:
-    """Return the picture of a scene, (size, size, 3) uint8.
+    """Render a scene as an image, (size, size, 3) uint8.
 
-    Dyes absorb: their optical densities add up (Beer and Lambert). Exposure, white balance and the amount of every dye
-    vary from field to field.
+    Optical densities of dyes add up (Beer-Lambert law). Exposure, white balance and dye amounts vary between fields.
     """
     from scipy.ndimage import gaussian_filter
 

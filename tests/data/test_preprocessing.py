@@ -1,4 +1,4 @@
-"""Dataset variants: pure functions of the pixels, judged on smears whose nuclei are known."""
+"""Dataset variants are pure functions of the pixels; segmentation is tested on smears with known nuclei."""
 
 import re
 from concurrent.futures import ThreadPoolExecutor
@@ -33,7 +33,7 @@ def same_cells(seed=3, labels=("Benign", "Pro")):
 
 
 def ready(name, seed=9):
-    """Return the variant with the reference it may need."""
+    """Return the variant, with a reference where it needs one."""
     return with_reference(Variant(name=name), smear("Benign", seed)[0], "Benign/reference.png")
 
 
@@ -66,7 +66,7 @@ def test_names():
     assert [name for name in NAMES if variants.needs_reference(Variant(name=name))] == ["reinhard", "macenko"]
 
 
-def test_a_text_is_the_name():
+def test_a_string_is_the_name():
     assert Variant.model_validate("clahe") == Variant(name="clahe", clip=2.0, tiles=8)
     assert Variant.model_validate({"name": "clahe", "clip": 3}).clip == 3
     assert Variant().label == "rgb"
@@ -97,7 +97,7 @@ def test_a_wrong_variant_is_refused(wrong):
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("odd", ODD)
-def test_any_image_keeps_its_shape_and_is_not_touched(name, odd):
+def test_any_image_keeps_its_shape_and_is_not_modified(name, odd):
     image = ODD[odd]
     before = image.copy()
     with np.errstate(all="raise"):
@@ -108,16 +108,12 @@ def test_any_image_keeps_its_shape_and_is_not_touched(name, odd):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_any_image_can_be_offered_as_the_reference(name):
+def test_any_image_can_be_tried_as_the_reference(name):
     for odd, image in ODD.items():
         try:
             variant = with_reference(Variant(name=name), image, f"Pre/{odd}.png")
         except LeukoBenchError as error:
-            assert name == "macenko"
-            assert str(error) == (
-                f"Pre/{odd}.png cannot be the reference of 'macenko': no two stains can be told apart in it. "
-                "Name another."
-            )
+            assert name == "macenko" and f"Pre/{odd}.png" in str(error) and "'macenko'" in str(error)
             continue
         assert apply(variant, NOISE).shape == NOISE.shape
 
@@ -139,13 +135,10 @@ def test_threads_change_nothing(name):
     assert all(np.array_equal(one, other) for one, other in zip(alone[:4], alone[4:8], strict=True))
 
 
-def test_errors():
+def test_wrong_pixels_and_missing_references_are_refused():
     for name in ("reinhard", "macenko"):
-        with pytest.raises(LeukoBenchError) as caught:
+        with pytest.raises(LeukoBenchError, match=rf"'{name}' has no reference image"):
             apply(Variant(name=name), NOISE)
-        assert str(caught.value) == (
-            f"Variant '{name}' has no reference image: take one of the dataset, as training does."
-        )
     for wrong in (NOISE[:, :, 0], NOISE.astype(np.float32), NOISE[:0], NOISE[:, :, :2]):
         with pytest.raises(LeukoBenchError, match=re.escape(f"shape {wrong.shape} and type {wrong.dtype}: give RGB")):
             apply(Variant(name="gray"), wrong)
@@ -158,7 +151,7 @@ def test_clahe_changes_lightness_alone():
     made = apply(Variant(name="clahe"), image)
     before, after = lab(image), lab(made)
     assert after[:, 0].std() > 1.1 * before[:, 0].std()
-    # What leaves the range of RGB is cut off there, and 8 bits round; the rest stays.
+    # Apart from clipping to RGB and rounding to 8 bits, a and b stay.
     assert np.median(np.abs(after - before)[:, 1:]) < 1
     assert np.abs(after - before)[:, 0].mean() > 3
     stronger = apply(Variant(name="clahe", clip=8), image)
@@ -176,7 +169,7 @@ def test_gray_is_luminance():
 @pytest.mark.parametrize("mode", ["independent", "confounded"])
 @pytest.mark.parametrize("label", synthetic.CLASSES)
 def test_nuclei_are_found(label, mode):
-    """The lowest are those where pale smudges that are drawn without a nucleus are taken for one."""
+    """The lowest values come from pale smudges without a nucleus that are segmented as one."""
     dice, unions, held = [], [], []
     for seed in range(5):
         image, true = smear(label, seed, mode=mode)
@@ -190,7 +183,7 @@ def test_nuclei_are_found(label, mode):
     assert min(held) > 0.98
 
 
-def test_red_cells_and_the_scale_bar_go():
+def test_red_cells_and_the_scale_bar_are_no_nuclei():
     for seed in range(4):
         rng, patient = np.random.default_rng(seed), patient_of(seed, synthetic.CLASSES, "Early", 0, 1, "independent")
         scene = draw_scene(rng, MORPHOLOGIES["Early"], SIZE)
@@ -205,7 +198,7 @@ def test_red_cells_and_the_scale_bar_go():
         assert nucleus_segmentation.nucleus_mask(image)[bar].mean() < 0.1
 
 
-def test_what_is_no_nucleus_becomes_white():
+def test_background_becomes_white():
     image, _ = smear()
     mask = nucleus_segmentation.nucleus_mask(image)
     made = apply(Variant(name="nuclei"), image)
@@ -219,12 +212,12 @@ def test_what_is_no_nucleus_becomes_white():
 
 
 @pytest.mark.parametrize("odd", ["white", "black", "one colour", "grey ramp", "one pixel"])
-def test_where_there_is_no_nucleus_all_is_white(odd):
+def test_an_image_without_nuclei_becomes_white(odd):
     for name in ("nuclei", "masked"):
         assert (apply(Variant(name=name), ODD[odd]) == 255).all()
 
 
-def test_the_size_of_the_picture_does_not_matter():
+def test_segmentation_does_not_depend_on_the_size():
     image, _ = smear("Pro", 2)
     twice = np.kron(image, np.ones((2, 2, 1), np.uint8))
     found = nucleus_segmentation.nucleus_mask(twice)[::2, ::2]
@@ -245,7 +238,7 @@ def test_reinhard_gives_the_mean_and_the_spread_of_the_reference():
     reference, image = smear("Benign", 9)[0], smear("Pro", 5, mode="confounded")[0]
     made = lab(apply(ready("reinhard"), image))
     aim = lab(reference)
-    # Colours that RGB does not have are cut off, so not exactly.
+    # Not exactly, as colours outside RGB are clipped.
     assert np.abs(made.mean(axis=0) - aim.mean(axis=0)).max() < 2
     assert np.abs(made.std(axis=0) / aim.std(axis=0) - 1).max() < 0.15
     assert np.abs(lab(image).mean(axis=0) - aim.mean(axis=0)).max() > 3
@@ -269,7 +262,7 @@ def test_two_stains_of_one_tissue_come_closer(name):
         assert after < 0.7 * before
 
 
-def test_macenko_tells_red_cells_from_nuclei_whatever_the_lamp():
+def test_macenko_separates_red_cells_and_nuclei_under_any_lamp():
     image = same_cells()[0]
     lamp = np.rint(image * np.array([0.8, 0.93, 1.0])).astype(np.uint8)
     for pixels in (image, lamp):
@@ -284,7 +277,7 @@ def test_macenko_tells_red_cells_from_nuclei_whatever_the_lamp():
 
 
 @pytest.mark.parametrize("odd", ["one pixel", "white", "black", "one colour"])
-def test_macenko_leaves_what_has_no_two_stains(odd):
+def test_macenko_keeps_images_without_two_stains(odd):
     np.testing.assert_array_equal(apply(ready("macenko"), ODD[odd]), ODD[odd])
 
 

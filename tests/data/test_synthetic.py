@@ -1,4 +1,4 @@
-"""Synthetic smears: their promises are measured on the files, by classifiers that see colours or outlines alone."""
+"""Synthetic smears: outlines determine the class and colours do not, measured by classifiers on the files."""
 
 import hashlib
 import os
@@ -57,7 +57,7 @@ def histogram(image: np.ndarray) -> np.ndarray:
 
 
 def outlines(mask: np.ndarray) -> list[float]:
-    """Return what a ruler would find: number, areas, eccentricity, compactness and fill of the nuclei."""
+    """Return number, areas, eccentricity, compactness and fill of the nuclei."""
     from scipy import ndimage
 
     labels, count = ndimage.label(mask > 0)
@@ -85,7 +85,7 @@ def forest_accuracy(features: np.ndarray, labels: np.ndarray, groups: np.ndarray
 
 
 @pytest.mark.slow
-def test_colours_tell_the_class_only_where_the_stain_follows_it(smears: Path) -> None:
+def test_colours_reveal_the_class_only_in_confounded_mode(smears: Path) -> None:
     images, labels, patients = read(smears)
     features = np.array([histogram(image) for image in images])
     at_random, by_patient = forest_accuracy(features, labels), forest_accuracy(features, labels, patients)
@@ -96,7 +96,7 @@ def test_colours_tell_the_class_only_where_the_stain_follows_it(smears: Path) ->
 
 
 @pytest.mark.slow
-def test_outlines_tell_the_class_in_both_modes(smears: Path) -> None:
+def test_outlines_reveal_the_class_in_both_modes(smears: Path) -> None:
     masks, labels, patients = read(smears, masks=True)
     features = np.array([outlines(mask) for mask in masks])
     assert forest_accuracy(features, labels, patients) >= 0.90
@@ -118,15 +118,15 @@ def test_masks_lie_on_the_darkest_dye(few_smears: Path) -> None:
         assert mask.shape == image.shape[:2] and set(np.unique(mask)) == {0, 255}
         green = image[..., 1].astype(float)
         field = np.ones_like(mask, bool)
-        field[-2 * SIZE // 10 :, -2 * SIZE // 5 :] = False  # the scale bar is dark, too
+        field[-2 * SIZE // 10 :, -2 * SIZE // 5 :] = False  # the scale bar is dark as well
         inside, outside = green[(mask > 0) & field], green[(mask == 0) & field]
-        # the best single threshold on green finds the mask again, but for soft rims, smudges and platelets
+        # The best threshold on green reproduces the mask, except for soft rims, smudges and platelets.
         levels = np.arange(20, 240, 4)
         wrong = [((inside > level).sum() + (outside <= level).sum()) / field.sum() for level in levels]
         assert min(wrong) < 0.06
 
 
-def test_folder_holds_what_the_other_rooms_read(few_smears: Path) -> None:
+def test_the_folder_holds_description_groups_and_masks(few_smears: Path) -> None:
     about = read_json(few_smears / "dataset.json")
     assert about["name"] == few_smears.name and about["classes"] == ["Benign", "Early", "Pre", "Pro"]
     assert about["images"] == dict.fromkeys(about["classes"], FEW)
@@ -175,7 +175,7 @@ def test_a_scene_is_the_same_at_any_size(label: str, size: int) -> None:
     assert (rough != (mask > 0)).mean() < 0.02
 
 
-def test_nuclei_lie_apart_and_are_as_many_as_drawn() -> None:
+def test_nuclei_do_not_touch() -> None:
     from scipy import ndimage
 
     counts = {}
@@ -188,28 +188,24 @@ def test_nuclei_lie_apart_and_are_as_many_as_drawn() -> None:
     assert counts["Benign"] > 1.8 * counts["Early"] > 1.8 * counts["Pro"]
 
 
-def test_a_set_made_the_same_way_is_kept() -> None:
+def test_an_equal_dataset_is_reused() -> None:
     folder = synthetic.make("kept", 2, 32, 2)
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
     assert synthetic.make("kept", 2, 32, 2) == folder
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
 
 
-def test_another_set_in_the_way_is_said_and_left_alone(data_folder: Path) -> None:
+def test_a_different_dataset_of_the_name_is_reported_and_kept(data_folder: Path) -> None:
     folder = synthetic.make("taken", 2, 32, 2)
     before = digest(folder)
-    way_on = f"Choose another name, or delete {folder} to make it anew."
-    with pytest.raises(LeukoBenchError) as caught:
+    with pytest.raises(LeukoBenchError, match=rf"{folder} .* seed 42 instead of 7\. .*delete {folder}"):
         synthetic.make("taken", 2, 32, 2, seed=7)
-    assert str(caught.value) == f"{folder} holds smears made with seed 42 instead of 7. {way_on}"
     (folder / "Pro" / "pro-0001.png").unlink()
-    with pytest.raises(LeukoBenchError) as caught:
+    with pytest.raises(LeukoBenchError, match=rf"{folder / 'Pro'} holds 1 of 2 images\. .*delete {folder}"):
         synthetic.make("taken", 2, 32, 2)
-    assert str(caught.value) == f"{folder / 'Pro'} holds 1 of 2 images. {way_on}"
     (folder / "dataset.json").unlink()
-    with pytest.raises(LeukoBenchError) as caught:
+    with pytest.raises(LeukoBenchError, match=rf"{folder} .*no synthetic smears\. .*delete {folder}"):
         synthetic.make("taken", 2, 32, 2)
-    assert str(caught.value) == f"{folder} exists and holds no synthetic smears. {way_on}"
     assert digest(folder) == {k: v for k, v in before.items() if k not in ("dataset.json", "Pro/pro-0001.png")}
 
 
@@ -232,7 +228,7 @@ def test_an_interrupted_run_leaves_nothing(data_folder: Path, monkeypatch: pytes
     assert list((data_folder / "raw").iterdir()) == []
 
 
-def test_what_a_killed_run_left_is_swept_away(data_folder: Path) -> None:
+def test_remains_of_killed_processes_are_removed(data_folder: Path) -> None:
     raw = data_folder / "raw"
     for pid in (2**22 + 1, os.getpid(), os.getppid()):  # no process has the first number; the last is alive
         (raw / f".{pid}.cut.partial" / "Benign").mkdir(parents=True)
@@ -240,7 +236,7 @@ def test_what_a_killed_run_left_is_swept_away(data_folder: Path) -> None:
     assert sorted(path.name for path in raw.iterdir()) == [f".{os.getppid()}.cut.partial", "swept"]
 
 
-def test_an_unwritable_place_is_one_line(data_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unwritable_folder_is_reported(data_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (data_folder / "file").write_text("in the way")
     monkeypatch.setenv("LEUKOBENCH_DATA", str(data_folder / "file"))
     with pytest.raises(LeukoBenchError, match=r"^Cannot write .*: Not a directory\. Free space or set LEUKOBENCH_DATA"):
@@ -248,43 +244,32 @@ def test_an_unwritable_place_is_one_line(data_folder: Path, monkeypatch: pytest.
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("arguments", "facts"),
     [
-        ({"images_per_class": 0}, "images-per-class is 0: give a whole number from 1 to 100000."),
-        ({"size": 31}, "size is 31: give a whole number from 32 to 1024."),
-        ({"patients": 0}, "patients is 0: give a whole number from 1 to 10000."),
-        ({"seed": -1}, "seed is -1: give a whole number from 0 to 4294967295."),
-        (
-            {"stain": "independant"},
-            "Unknown stain 'independant': choose independent or confounded. Did you mean 'independent'?",
-        ),
-        (
-            {"name": "../else"},
-            "'../else' cannot name a dataset: use up to 64 letters, digits, dots, dashes or underscores.",
-        ),
-        (
-            {"name": "_hidden"},
-            "'_hidden' cannot name a dataset: use up to 64 letters, digits, dots, dashes or underscores.",
-        ),
+        ({"images_per_class": 0}, "images-per-class is 0: .* 1 to 100000"),
+        ({"size": 31}, "size is 31: .* 32 to 1024"),
+        ({"patients": 0}, "patients is 0: .* 1 to 10000"),
+        ({"seed": -1}, "seed is -1: .* 0 to 4294967295"),
+        ({"stain": "independant"}, "'independant': .*independent or confounded.*Did you mean 'independent'"),
+        ({"name": "../else"}, r"'\.\./else' .*64 letters, digits, dots, dashes or underscores"),
+        ({"name": "_hidden"}, "'_hidden' .*64 letters, digits, dots, dashes or underscores"),
     ],
 )
-def test_wrong_arguments_are_one_line(data_folder: Path, arguments: dict, message: str) -> None:
-    with pytest.raises(LeukoBenchError) as caught:
+def test_wrong_arguments_are_refused(data_folder: Path, arguments: dict, facts: str) -> None:
+    with pytest.raises(LeukoBenchError, match=facts):
         synthetic.make(**arguments)
-    assert str(caught.value) == message
     assert not (data_folder / "raw").exists()
 
 
-def test_an_unknown_class_is_one_line() -> None:
+def test_an_unknown_class_is_refused() -> None:
     patient = patient_of(1, synthetic.CLASSES, "Pre", 0, 1, "independent")
-    with pytest.raises(LeukoBenchError) as caught:
+    with pytest.raises(LeukoBenchError, match="'Prae': .*Benign, Early, Pre, Pro.*Did you mean 'Pre'"):
         synthetic.draw(np.random.default_rng(1), "Prae", 64, patient)
-    assert str(caught.value) == "Unknown class 'Prae': choose from Benign, Early, Pre, Pro. Did you mean 'Pre'?"
 
 
 @pytest.mark.slow
-def test_the_demo_cnn_reads_the_drawn_cells(home, guide) -> None:
-    """Nothing but the morphology tells the classes of the demo apart, and its plain network learns it."""
+def test_the_demo_cnn_learns_the_morphology(home, guide) -> None:
+    """Only the morphology separates the classes of the demo, and its CNN learns it."""
     from guide.demo import PROFILE
 
     place = {"LEUKOBENCH_DATA": str(home / "data")}
@@ -293,6 +278,6 @@ def test_the_demo_cnn_reads_the_drawn_cells(home, guide) -> None:
     done = guide("train", "cnn", "--dataset", "demo", "--profile", PROFILE, "--root", str(root), **place)
     assert done.returncode == 0, done.stderr
     (run,) = run_folder.find_runs(root, finished=True)
-    # 80 % is what the morphology must give; a histogram of the colours stays under 40 %, see above.
+    # At least 80 % from the morphology; a colour histogram stays below 40 %, see above.
     assert run.metrics()["test"]["accuracy"] >= 0.8
     assert read_json(home / "data" / "raw" / "demo" / "dataset.json")["synthetic"]["stain"] == "independent"

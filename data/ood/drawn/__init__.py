@@ -1,1 +1,1 @@
-"""Drawn pictures that are no blood smears: pages, patterns, photographs, other microscopy."""
+"""Procedurally drawn images that are no smears: patterns, pages, photographs, other microscopy."""

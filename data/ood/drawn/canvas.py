@@ -1,13 +1,13 @@
-"""What drawn pictures that are no smears are made of: clouds, blobs, dyes, and the camera that takes them.
+"""Drawing primitives of images that are no smears: noise, shapes, dyes, and the camera that photographs them.
 
-Canvases are (h, w, 3) float32 in 0..1.
+A canvas is (h, w, 3) float32 in 0..1.
 """
 
 from collections.abc import Sequence
 
 import numpy as np
 
-HAEMATOXYLIN = (0.65, 0.70, 0.29)  # optical densities: Ruifrok and Johnston 2001, as are the next two
+HAEMATOXYLIN = (0.65, 0.70, 0.29)  # optical densities of the three dyes: Ruifrok and Johnston 2001
 EOSIN = (0.07, 0.99, 0.11)
 DAB = (0.27, 0.57, 0.78)
 
@@ -19,7 +19,7 @@ def cloud(rng: np.random.Generator, height: int, width: int, slope: float = 2.0,
         rng: random generator.
         height, width: in pixels.
         slope: 0 is white, 2 is pink in two dimensions, 4 is soft.
-        stretch: how much longer than wide its clouds are; their direction is drawn.
+        stretch: ratio of length to width of its clouds, in a random direction.
     """
     y, x = np.meshgrid(np.fft.fftfreq(height), np.fft.rfftfreq(width), indexing="ij")
     turn = rng.uniform(0, np.pi)
@@ -39,14 +39,14 @@ def blank(height: int, width: int, colour: Sequence[float]) -> np.ndarray:
 
 
 def paint(canvas: np.ndarray, mask: np.ndarray, colour: np.ndarray | Sequence[float]) -> None:
-    """Lay a colour, or a canvas, over a canvas where the (h, w) mask, 0..1, is above 0."""
+    """Blend a colour or a canvas into a canvas, in place, by a (h, w) mask in 0..1."""
     canvas += mask[:, :, None].astype(np.float32) * (np.asarray(colour, np.float32) - canvas)
 
 
 def ellipse(
     height: int, width: int, centre: Sequence[float], radii: Sequence[float], turn: float = 0.0, soft: float = 0.7
 ) -> np.ndarray:
-    """Return the mask (height, width) float32 of a filled ellipse: lengths in pixels, turn in degrees, a soft rim."""
+    """Return the mask (height, width) float32 of a filled ellipse; lengths and blur in pixels, `turn` in degrees."""
     import cv2
 
     mask = np.zeros((height, width), np.uint8)
@@ -64,7 +64,7 @@ def blob(
     soft: float = 0.7,
     strength: float = 1.0,
 ) -> None:
-    """Paint an `ellipse` on a canvas; a strength below 1 lets it shine through."""
+    """Paint an `ellipse` on a canvas, in place; `strength` is its opacity."""
     reach = max(radii) + 4 * soft + 3  # beyond it nothing changes
     left, top = (max(0, int(at - reach)) for at in centre)
     box = np.s_[top : max(top, int(centre[1] + reach)), left : max(left, int(centre[0] + reach))]
@@ -81,7 +81,7 @@ def patch(
     soft: float = 0.7,
     strength: float = 1.0,
 ) -> None:
-    """Paint a filled polygon on a canvas; corners are x, y in pixels."""
+    """Paint a filled polygon on a canvas, in place; corners are x, y in pixels."""
     import cv2
 
     mask = np.zeros(canvas.shape[:2], np.uint8)
@@ -90,7 +90,7 @@ def patch(
 
 
 def smooth(field: np.ndarray, sigma: float) -> np.ndarray:
-    """Return a field or canvas blurred by a Gaussian; sigma in pixels, 0 leaves it."""
+    """Blur a field or canvas by a Gaussian of `sigma` pixels; 0 returns it unchanged."""
     import cv2
 
     return cv2.GaussianBlur(field, (0, 0), sigma) if sigma > 0 else field
@@ -106,15 +106,16 @@ def cells(
     longest: float = 1.6,
     where: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Return (height, width) float32 in 0..1: so many ellipses that may touch, each of its own strength.
+    """Draw up to `number` ellipses of random intensity, which may touch: (height, width) float32 in 0..1.
 
     Args:
         rng: random generator.
         height, width: in pixels.
-        number: of them, at most.
-        radius: mean, in pixels; spread: of it, as a share.
-        longest: the longer axis in lengths of the shorter, at most.
-        where: (height, width) chance of a centre, 0..1; everywhere without it.
+        number: of ellipses, at most.
+        radius: mean, in pixels.
+        spread: standard deviation of the radius, as a share of it.
+        longest: largest ratio of the axes.
+        where: (height, width) probability of a centre, 0..1; None for everywhere.
     """
     import cv2
 
@@ -131,22 +132,22 @@ def cells(
 
 
 def stained(amounts: Sequence[tuple[Sequence[float], np.ndarray]], light: Sequence[float] = (1, 1, 1)) -> np.ndarray:
-    """Return the canvas of dyes on a slide: (optical density of a dye, (h, w) amount of it), by Beer and Lambert."""
+    """Render dyes on a slide by the Beer-Lambert law, from pairs (optical density, (h, w) amount)."""
     density = sum(amount[:, :, None] * np.asarray(dye, np.float32) for dye, amount in amounts)
     return np.exp(-density).astype(np.float32) * np.asarray(light, np.float32)
 
 
-def taken(
+def photographed(
     rng: np.random.Generator, canvas: np.ndarray, blur: float = 1.0, noise: float = 0.02, fall: float = 0.3
 ) -> np.ndarray:
-    """Take a canvas with a camera: (h, w, 3) uint8, out of focus, dark in the corners, with noise and often as JPEG.
+    """Photograph a canvas: (h, w, 3) uint8 with blur, vignetting, noise and often JPEG compression.
 
     Args:
         rng: random generator.
         canvas: (h, w, 3) in 0..1.
-        blur: sigma in pixels, at most.
-        noise: standard deviation, at most.
-        fall: of the light towards the corners, at most.
+        blur: largest sigma in pixels.
+        noise: largest standard deviation.
+        fall: largest loss of light towards the corners.
     """
     import cv2
 
@@ -155,20 +156,20 @@ def taken(
     light = 1 - rng.uniform(0, fall) * (x * x + y * y) / 2
     picture = smooth(canvas, rng.uniform(0, blur)) * light[:, :, None].astype(np.float32)
     picture = picture + rng.normal(0, rng.uniform(0, noise), canvas.shape).astype(np.float32)
-    pixels = whole(picture)
+    pixels = to_uint8(picture)
     if rng.random() < 0.6:
         quality = int(rng.integers(40, 96))
         pixels = cv2.imdecode(cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, quality])[1], cv2.IMREAD_COLOR)
     return pixels
 
 
-def whole(canvas: np.ndarray) -> np.ndarray:
-    """Return a canvas as (h, w, 3) uint8."""
+def to_uint8(canvas: np.ndarray) -> np.ndarray:
+    """Convert a canvas to (h, w, 3) uint8."""
     return np.rint(np.clip(canvas, 0, 1) * 255).astype(np.uint8)
 
 
 def hue(rng: np.random.Generator, least: float = 0.0, most: float = 1.0) -> np.ndarray:
-    """Return a random colour, (3,) in 0..1: any hue, any saturation, a brightness from `least` to `most`."""
+    """Return a random colour, (3,) in 0..1, of any hue and saturation and a brightness from `least` to `most`."""
     from colorsys import hsv_to_rgb
 
     return np.array(hsv_to_rgb(rng.random(), rng.random(), rng.uniform(least, most)), np.float32)

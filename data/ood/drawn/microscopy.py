@@ -1,9 +1,21 @@
-"""Pictures from microscopes and X-ray rooms that are no blood smears: histology, other stains, radiographs."""
+"""Medical images that are no blood smears: histology, other stains, radiographs."""
 
 import numpy as np
 
-from data.ood.drawn import canvas as drawing_canvas
-from data.ood.drawn.canvas import DAB, EOSIN, HAEMATOXYLIN, cells, cloud, ellipse, smooth, stained
+from data.ood.drawn.canvas import (
+    DAB,
+    EOSIN,
+    HAEMATOXYLIN,
+    blank,
+    blob,
+    cells,
+    cloud,
+    ellipse,
+    patch,
+    photographed,
+    smooth,
+    stained,
+)
 
 
 def histology(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
@@ -13,17 +25,17 @@ def histology(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
     tint = np.array(EOSIN) * rng.uniform(0.8, 1.1, 3) + (0.08, 0, 0.1 * rng.random())
     blue = np.array(HAEMATOXYLIN) * rng.uniform(0.85, 1.15, 3)
     slide = stained([(blue, strength[0] * nuclei + 0.06), (tint, strength[1] * pink)], rng.uniform(0.92, 1, 3))
-    return drawing_canvas.taken(rng, slide, 1.0, 0.02, 0.15)
+    return photographed(rng, slide, 1.0, 0.02, 0.15)
 
 
 def other_stain(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
     """Draw a slide in another stain: Gram, Ziehl-Neelsen, Papanicolaou, DAB, trichrome, PAS, fluorescent, or none."""
     makers = (_gram, _acid_fast, _papanicolaou, _dab, _trichrome, _periodic, _fluorescent, _unstained)
-    return drawing_canvas.taken(rng, makers[rng.integers(len(makers))](rng, height, width), 1.0, 0.02, 0.2)
+    return photographed(rng, makers[rng.integers(len(makers))](rng, height, width), 1.0, 0.02, 0.2)
 
 
 def radiograph(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
-    """Draw an X-ray of a chest, or of bones that cross: grey, soft, often dark."""
+    """Draw an X-ray of a chest or of crossing bones: grey, soft, often dark."""
     y, x = np.meshgrid(np.linspace(-1, 1, height), np.linspace(-1, 1, width), indexing="ij")
     field = 0.1 + 0.05 * cloud(rng, height, width, 4)
     if rng.random() < 0.6:
@@ -42,7 +54,7 @@ def radiograph(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
     if rng.random() < 0.15:
         field = 1 - field
     tint = np.array((1, 1, 1)) if rng.random() < 0.7 else np.array((0.85, 0.93, 1))
-    return drawing_canvas.taken(rng, field[:, :, None] * tint.astype(np.float32), 0.8, 0.03, 0.2)
+    return photographed(rng, field[:, :, None] * tint.astype(np.float32), 0.8, 0.03, 0.2)
 
 
 def _tissue(rng: np.random.Generator, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
@@ -52,16 +64,16 @@ def _tissue(rng: np.random.Generator, height: int, width: int) -> tuple[np.ndarr
     number = int(min(6000, packed * area / (4 * radius * radius)))
     kind = rng.integers(6)
     ground = 0.5 + 0.5 * cloud(rng, height, width, 2.5, rng.uniform(1, 3))
-    if kind == 0:  # lymphoid: little but nuclei
+    if kind == 0:  # lymphoid: mostly nuclei
         nuclei, pink = cells(rng, height, width, int(1.5 * number), radius, 0.15, 1.2), 0.5 * ground
-    elif kind == 1:  # glands: rings of nuclei around a white hollow
+    elif kind == 1:  # glands: rings of nuclei around a white lumen
         nuclei, pink = cells(rng, height, width, number // 3, radius), ground
         for _ in range(int(rng.integers(2, 12))):
             nuclei, pink = _gland(rng, nuclei, pink, radius)
     elif kind == 2:  # stroma: wavy fibres, thin nuclei along them
         fibres = cloud(rng, height, width, 2, rng.uniform(5, 12))
         nuclei, pink = cells(rng, height, width, number // 3, radius * 0.7, 0.2, 4), 0.3 + 0.9 * fibres
-    elif kind == 3:  # fat: large white rounds between thin walls
+    elif kind == 3:  # fat: large white vacuoles between thin walls
         holes = smooth(cells(rng, height, width, int(rng.integers(15, 60)), 0.09 * min(height, width), 0.2), 1)
         pink = ground * (1 - np.clip(1.6 * holes, 0, 1))
         nuclei = cells(rng, height, width, number // 3, radius, where=np.clip(1 - 2 * holes, 0, 1))
@@ -124,15 +136,15 @@ def _acid_fast(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
 
 
 def _papanicolaou(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
-    canvas = drawing_canvas.blank(height, width, rng.uniform(0.9, 0.98, 3))
+    canvas = blank(height, width, rng.uniform(0.9, 0.98, 3))
     size = rng.uniform(0.06, 0.18) * min(height, width)
     for _ in range(int(rng.integers(5, 40))):
         centre = np.array((rng.uniform(0, width), rng.uniform(0, height)))
         turns = np.sort(rng.uniform(0, 2 * np.pi, 7))
         corners = centre + size * rng.uniform(0.7, 1.3, (7, 1)) * np.stack([np.cos(turns), np.sin(turns)], axis=1)
         colour = ((0.55, 0.8, 0.85), (0.93, 0.65, 0.55), (0.9, 0.6, 0.7))[rng.integers(3)]
-        drawing_canvas.patch(canvas, np.array(colour) * rng.uniform(0.9, 1.05), corners, 1.5, strength=0.7)
-        drawing_canvas.blob(canvas, (0.2, 0.18, 0.35), centre, (size / 6, size / 7))
+        patch(canvas, np.array(colour) * rng.uniform(0.9, 1.05), corners, 1.5, strength=0.7)
+        blob(canvas, (0.2, 0.18, 0.35), centre, (size / 6, size / 7))
     return canvas * (0.9 + 0.1 * cloud(rng, height, width, 2)[:, :, None])
 
 
@@ -157,7 +169,7 @@ def _periodic(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
 
 
 def _fluorescent(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
-    canvas = drawing_canvas.blank(height, width, (0.01, 0.01, 0.02))
+    canvas = blank(height, width, (0.01, 0.01, 0.02))
     radius = rng.uniform(0.02, 0.07) * min(height, width)
     for colour in ((0.15, 0.3, 1), (0.1, 1, 0.2), (1, 0.15, 0.1))[: int(rng.integers(1, 4))]:
         spots = smooth(cells(rng, height, width, int(rng.integers(8, 120)), radius), 0.3 * radius)

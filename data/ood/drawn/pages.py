@@ -1,10 +1,10 @@
-"""Pictures of pages: text, charts and drawings, screenshots."""
+"""Images of documents: text, charts, screenshots."""
 
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from data.ood.drawn import canvas as drawing_canvas
+from data.ood.drawn.canvas import cloud, hue, photographed, to_uint8
 
 if TYPE_CHECKING:
     from PIL.ImageDraw import ImageDraw
@@ -13,28 +13,28 @@ LETTERS = "eeeeetttaaoooiinnsshhrrdlucmfwypvbgk"
 
 
 def text(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
-    """Draw a page of text: dark on light or light on dark, in one or two columns, now and then photographed."""
+    """Draw a page of text, dark on light or light on dark, in one or two columns, sometimes photographed."""
     from PIL import Image, ImageDraw
 
     dark = rng.random() < 0.3
-    paper = _byte(drawing_canvas.hue(rng, 0.0, 0.25) if dark else 1 - 0.25 * drawing_canvas.hue(rng))
-    ink = _byte(1 - 0.3 * drawing_canvas.hue(rng) if dark else drawing_canvas.hue(rng, 0.0, 0.4))
+    paper = _byte(hue(rng, 0.0, 0.25) if dark else 1 - 0.25 * hue(rng))
+    ink = _byte(1 - 0.3 * hue(rng) if dark else hue(rng, 0.0, 0.4))
     page = Image.new("RGB", (width, height), paper)
     columns = int(rng.integers(1, 3))
     size = float(rng.uniform(8, max(9, height / 10)))
     for column in range(columns):
         left = width * column // columns + 0.05 * width
         _lines(rng, ImageDraw.Draw(page), (left, 0.05 * height, width / columns * 0.9, 0.93 * height), size, ink)
-    return _shown(rng, page, 0.5)
+    return _pixels(rng, page, 0.5)
 
 
 def chart(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
     """Draw a bar chart, a line chart, a scatter plot, a pie, or shapes, with axes and labels."""
     from PIL import Image, ImageDraw
 
-    page = Image.new("RGB", (width, height), _byte(1 - 0.15 * drawing_canvas.hue(rng)))
+    page = Image.new("RGB", (width, height), _byte(1 - 0.15 * hue(rng)))
     pen = ImageDraw.Draw(page)
-    colours = [_byte(drawing_canvas.hue(rng, 0.2)) for _ in range(5)]
+    colours = [_byte(hue(rng, 0.2)) for _ in range(5)]
     kind, line = rng.integers(5), max(1, round(min(height, width) / 120))
     left, top, right, bottom = 0.12 * width, 0.1 * height, 0.95 * width, 0.88 * height
     if kind < 3:
@@ -60,17 +60,17 @@ def chart(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
         for _ in range(count):
             corners = rng.uniform((0, 0), (width, height), (int(rng.integers(3, 6)), 2))
             pen.polygon([tuple(corner) for corner in corners], colours[rng.integers(5)], (0, 0, 0))
-    return _shown(rng, page, 0.2)
+    return _pixels(rng, page, 0.2)
 
 
 def screenshot(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
     """Draw windows with title bars, menus, text, buttons and a picture, on a desktop, light or dark."""
     from PIL import Image, ImageDraw
 
-    desktop = drawing_canvas.hue(rng, 0.1) * (0.7 + 0.3 * drawing_canvas.cloud(rng, height, width, 4)[:, :, None])
-    page = Image.fromarray(drawing_canvas.whole(desktop))
+    desktop = hue(rng, 0.1) * (0.7 + 0.3 * cloud(rng, height, width, 4)[:, :, None])
+    page = Image.fromarray(to_uint8(desktop))
     pen = ImageDraw.Draw(page)
-    accent, dark = _byte(drawing_canvas.hue(rng, 0.3)), rng.random() < 0.4
+    accent, dark = _byte(hue(rng, 0.3)), rng.random() < 0.4
     paper, ink, bar = ((32, 34, 38), (215, 215, 220), (55, 58, 64))
     if not dark:
         paper, ink, bar = ((252, 252, 252), (30, 30, 30), (225, 227, 232))
@@ -91,9 +91,9 @@ def screenshot(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
         pen.rectangle([*corner, corner[0] + 5 * size, corner[1] + 1.5 * size], fill=accent)
     if rng.random() < 0.5:
         share = int(min(height, width) * rng.uniform(0.15, 0.4))
-        field = drawing_canvas.cloud(rng, share, share, 3)[:, :, None]
-        picture = drawing_canvas.hue(rng) * field + drawing_canvas.hue(rng) * (1 - field)
-        page.paste(Image.fromarray(drawing_canvas.whole(picture)), (int(width * 0.5), int(height * 0.5)))
+        field = cloud(rng, share, share, 3)[:, :, None]
+        picture = hue(rng) * field + hue(rng) * (1 - field)
+        page.paste(Image.fromarray(to_uint8(picture)), (int(width * 0.5), int(height * 0.5)))
     return np.asarray(page)
 
 
@@ -114,10 +114,10 @@ def _lines(
         y += 1.35 * size
 
 
-def _shown(rng: np.random.Generator, page: "object", chance: float) -> np.ndarray:
-    """Return a page as it is, or with this chance as a camera takes it."""
+def _pixels(rng: np.random.Generator, page: "object", chance: float) -> np.ndarray:
+    """Return a page as pixels, photographed with the given probability."""
     pixels = np.asarray(page)
-    return drawing_canvas.taken(rng, pixels.astype(np.float32) / 255) if rng.random() < chance else pixels
+    return photographed(rng, pixels.astype(np.float32) / 255) if rng.random() < chance else pixels
 
 
 def _byte(colour: np.ndarray) -> tuple[int, ...]:

@@ -1,9 +1,8 @@
-"""Photographs, drawn: a landscape, an animal's face, a room, a person, food, leaves; shaded, textured, with a lens."""
+"""Drawn photographs: a landscape, an animal's face, a room, a person, food, leaves."""
 
 import numpy as np
 
-from data.ood.drawn import canvas as drawing_canvas
-from data.ood.drawn.canvas import blob, cloud, paint, patch, smooth
+from data.ood.drawn.canvas import blob, cloud, hue, paint, patch, photographed, smooth
 
 FOODS = (
     *((0.85, 0.2, 0.12), (0.35, 0.6, 0.15), (0.95, 0.75, 0.2)),
@@ -16,9 +15,7 @@ def photograph(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
     kinds = (_landscape, _animal, _room, _person, _food, _leaves)
     canvas = kinds[rng.integers(len(kinds))](rng, height, width)
     warmth = 1 + rng.normal(0, 0.06, 3).astype(np.float32)
-    return drawing_canvas.taken(
-        rng, np.clip(canvas, 0, 1) ** np.float32(rng.uniform(0.7, 1.4)) * warmth, 1.5, 0.04, 0.5
-    )
+    return photographed(rng, np.clip(canvas, 0, 1) ** np.float32(rng.uniform(0.7, 1.4)) * warmth, 1.5, 0.04, 0.5)
 
 
 def _textured(rng: np.random.Generator, colour: np.ndarray, height: int, width: int, slope: float = 2.0) -> np.ndarray:
@@ -53,7 +50,7 @@ def _fur(rng: np.random.Generator) -> np.ndarray:
 
 def _animal(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
     side = min(height, width)
-    canvas = smooth(_textured(rng, drawing_canvas.hue(rng, 0.2), height, width, 3), 2)
+    canvas = smooth(_textured(rng, hue(rng, 0.2), height, width, 3), 2)
     x, y, size = width * rng.uniform(0.4, 0.6), height * rng.uniform(0.45, 0.6), side * rng.uniform(0.25, 0.42)
     colour = _fur(rng)
     coat = _textured(rng, colour, height, width, 1.2)
@@ -79,7 +76,7 @@ def _animal(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
 
 
 def _room(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
-    wall, wood = drawing_canvas.hue(rng, 0.5) * 0.5 + 0.4, np.array((0.55, 0.38, 0.22)) * rng.uniform(0.6, 1.2)
+    wall, wood = hue(rng, 0.5) * 0.5 + 0.4, np.array((0.55, 0.38, 0.22)) * rng.uniform(0.6, 1.2)
     canvas = _textured(rng, wall, height, width, 4) * np.linspace(1, 0.8, width, dtype=np.float32)[None, :, None]
     floor = rng.uniform(0.6, 0.8) * height
     near = floor + 0.1 * height
@@ -95,18 +92,18 @@ def _room(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
         right, low = left + rng.uniform(0.1, 0.4) * width, top + rng.uniform(0.1, 0.4) * height
         body = np.array([(left, top), (right, top), (right, low), (left, low)])
         patch(canvas, (0.05, 0.05, 0.05), body + np.array((0, 5)), 5, strength=0.4)
-        patch(canvas, _textured(rng, drawing_canvas.hue(rng, 0.2, 0.8), height, width, 2.5), body)
+        patch(canvas, _textured(rng, hue(rng, 0.2, 0.8), height, width, 2.5), body)
     return canvas
 
 
 def _person(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
     side = min(height, width)
-    canvas = smooth(_textured(rng, drawing_canvas.hue(rng, 0.2), height, width, 4), 3)
+    canvas = smooth(_textured(rng, hue(rng, 0.2), height, width, 4), 3)
     x, y, size = width * rng.uniform(0.42, 0.58), height * rng.uniform(0.4, 0.5), side * rng.uniform(0.2, 0.32)
     tone = np.array(((0.95, 0.78, 0.68), (0.8, 0.6, 0.45), (0.55, 0.37, 0.26), (0.35, 0.23, 0.17))[rng.integers(4)])
     hair = np.array(((0.1, 0.07, 0.05), (0.4, 0.25, 0.12), (0.8, 0.65, 0.35), (0.6, 0.6, 0.6))[rng.integers(4)])
     blob(canvas, _textured(rng, hair, height, width, 1), (x, y - 0.2 * size), (1.05 * size, 1.25 * size), soft=2)
-    clothes = _textured(rng, drawing_canvas.hue(rng, 0.1), height, width, 2)
+    clothes = _textured(rng, hue(rng, 0.1), height, width, 2)
     blob(canvas, clothes, (x, y + 2.6 * size), (2 * size, 1.5 * size), soft=1.5)
     neck = np.array([(-0.35, 0), (0.35, 0), (0.4, 1.5), (-0.4, 1.5)]) * size + (x, y)
     patch(canvas, 0.85 * tone, neck, 1.5)
@@ -153,7 +150,7 @@ def _leaves(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
         blob(canvas, colour, at, (long, long * rng.uniform(0.25, 0.5)), turn)
         blob(canvas, 1.4 * colour, at, (0.9 * long, 1), turn, strength=0.3)
         if k % 25 == 24 and rng.random() < 0.5:
-            bloom = drawing_canvas.hue(rng, 0.7)
+            bloom = hue(rng, 0.7)
             for angle in np.linspace(0, 2 * np.pi, 6)[:-1]:
                 petal = at[0] + 0.5 * long * np.cos(angle), at[1] + 0.5 * long * np.sin(angle)
                 blob(canvas, bloom, petal, (0.35 * long, 0.3 * long))
