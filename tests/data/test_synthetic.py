@@ -263,7 +263,7 @@ def test_wrong_arguments_are_refused(data_folder: Path, arguments: dict, facts: 
 
 def test_an_unknown_class_is_refused() -> None:
     patient = patient_of(1, synthetic.CLASSES, "Pre", 0, 1, "independent")
-    with pytest.raises(LeukoBenchError, match="'Prae': .*Benign, Early, Pre, Pro.*Did you mean 'Pre'"):
+    with pytest.raises(LeukoBenchError, match=r"'Prae': .*Benign, Early, Pre, Pro.*Did you mean 'Pre'"):
         synthetic.draw(np.random.default_rng(1), "Prae", 64, patient)
 
 
