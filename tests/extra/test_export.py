@@ -120,7 +120,7 @@ def test_accuracy_and_agreement_are_compared_with_the_limits():
     found = validation.compare(before, np.array([[0.9, 0.1], [0.4, 0.6], [0.2, 0.8], [0.7, 0.3]]), labels)
     assert (found.agreement, found.accuracy, found.accuracy_of_weights) == (0.75, 0.5, 0.75)
     assert found.problems(BOUNDS[export_store.INT8]) == [
-        "75.00 % of the answers are the same (at least 98 %)",
+        "75.00 % of the predictions agree (at least 98 %)",
         "accuracy falls by 25.00 points (at most 0.5)",
     ]
     assert validation.compare(before, before, labels).problems(BOUNDS[export_store.FLOAT32]) == []

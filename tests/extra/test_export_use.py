@@ -120,9 +120,6 @@ def test_command_makes_several_exports_and_a_card(run, capsys, monkeypatch):
     asked = ["--format", "all", "--precision", "int8", "--precision", "float32", "--card"]
     assert main(["export", str(run.path), *asked]) == 0
     shown = capsys.readouterr().out
-    assert export_store.of(run) == [
-        "onnx-float32", "onnx-int8", "litert-float32", "litert-int8", "openvino-float32", "openvino-int8",
-        "saved_model-float32",
-    ]  # fmt: skip
+    assert export_store.of(run) == [name for name in export_store.names() if not name.endswith("float16")]
     assert "[7/7] saved_model-float32" in shown and f"Exports of {run.id}, checked on 16 test images" in shown
     assert (run.file(export_store.FOLDER) / "README.md").is_file()

@@ -76,10 +76,9 @@ def client(server):
 
 
 def start(root, *options):
-    return subprocess.Popen(
-        [sys.executable, "run_guide.py", "train", "cnn", *TINY, "--root", str(root), *options],
-        cwd=PROJECT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
-    )  # fmt: skip
+    command = [sys.executable, "run_guide.py", "train", "cnn", *TINY, "--root", str(root), *options]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    return subprocess.Popen(command, cwd=PROJECT, text=True, start_new_session=True, **pipes)
 
 
 def wait_for_an_epoch(process, root):

@@ -30,12 +30,20 @@ def section(body, title):
 def write_export(run, name, **changed):
     """Write the files of an export and its description."""
     fields = {
-        "format": name.partition("-")[0], "precision": name.partition("-")[2], "variant": {}, "classes": CLASSES,
-        "image_size": 128, "weights_sha256": export_store.weights_hash(run),
+        "format": name.partition("-")[0],
+        "precision": name.partition("-")[2],
+        "variant": {},
+        "classes": CLASSES,
+        "image_size": 128,
+        "weights_sha256": export_store.weights_hash(run),
         "config_hash": export_store.config_hash(run),
-        "bytes": 2_000_000, "images": 40, "agreement": 1.0, "largest_difference": 0.012, "accuracy": 0.875,
+        "bytes": 2_000_000,
+        "images": 40,
+        "agreement": 1.0,
+        "largest_difference": 0.012,
+        "accuracy": 0.875,
         "accuracy_of_weights": 0.9,
-    }  # fmt: skip
+    }
     files.write_bytes(export_store.folder(run, name) / export_store.FILES[fields["format"]], bytes(fields["bytes"]))
     fields["files_sha256"] = export_store.files_hash(export_store.folder(run, name), fields["format"])
     files.write_json(export_store.description(run, name), fields | changed)

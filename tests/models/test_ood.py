@@ -193,9 +193,11 @@ def test_invalid_numbers_in_a_reference_are_rejected(smears, tmp_path):
     _, _, known = smears
     file = reference_distribution.path(tmp_path, "x")
     for wrong in (
-        {"whitening": known.whitening[:-1]}, {"scale": known.scale * 0}, {"limit": float("nan")},
+        {"whitening": known.whitening[:-1]},
+        {"scale": known.scale * 0},
+        {"limit": float("nan")},
         {"centre": np.append(known.centre, 1)},
-    ):  # fmt: skip
+    ):
         reference_distribution.write(file, replace(known, **wrong))
         with pytest.raises(LeukoBenchError, match="is damaged"):
             reference_distribution.read(tmp_path, "x")
@@ -283,9 +285,8 @@ def test_tables_and_sentences():
         Refused(TEST, "test images", False, 652, ENERGY, "cnn/20261121T172008Z-04f9e83e", 0),
         Refused(DRAWN, "real picture", True, 100, ENERGY, "cnn/20261121T172008Z-04f9e83e", 1, 0.5),
     ]
-    assert ood_tables.table(rows, "cnn/20261121T172008Z-04f9e83e").rows[2] == [
-        "real picture", "yes", "100", "97.0", "–", "1.0", "–",
-    ]  # fmt: skip
+    row = ood_tables.table(rows, "cnn/20261121T172008Z-04f9e83e").rows[2]
+    assert row == ["real picture", "yes", "100", "97.0", "–", "1.0", "–"]
     assert [row[0] for row in ood_tables.summary(rows, "x").rows] == [STATISTICS, ENERGY]
     assert ood_tables.summary(rows, "x").rows[0][2:] == ["0.31", "99.0", "97.0", "97.0", "0.9990"]
     assert ood_tables.sentences(rows) == [

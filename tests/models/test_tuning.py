@@ -18,9 +18,7 @@ from utils.io import files, locks
 from utils.runs import run_folder
 
 SMALL = ["image_size=32", "filters=[4,4,4]"]
-HEADER = (
-    "epoch", "phase", "learning_rate", "seconds", "feature_seconds", "loss", "accuracy", "val_loss", "val_accuracy",
-)  # fmt: skip
+HEADER = "epoch phase learning_rate seconds feature_seconds loss accuracy val_loss val_accuracy".split()
 
 
 class Trainings:
@@ -83,10 +81,7 @@ def test_a_real_search_is_continued(guide, home, tmp_path):
     assert f"Train with them: python run_guide.py train cnn --config {folder / 'best.json'}\n" in again.stdout
     assert (folder / "figures" / "tuning.png").read_bytes().startswith(b"\x89PNG")
     rows = files.read_csv(folder / "trials.csv", ("trial", "learning_rate", "dense"))
-    assert [(row["trial"], row["state"], row["epochs"]) for row in rows] == [
-        ("1", "finished", "1"),
-        ("2", "finished", "1"),
-    ]
+    assert [(row["trial"], row["state"], row["epochs"]) for row in rows] == [(n, "finished", "1") for n in "12"]
     assert float(rows[0]["learning_rate"]) == 0.001  # the first trial has the model's own settings
     # No file depends on test images, and trials are not compared with other runs.
     names = {path.name for path in folder.rglob("*")}
@@ -201,9 +196,8 @@ def test_every_model_can_be_searched(name):
 
 def test_fields_of_the_user_are_not_searched():
     config = models.config_for("cnn")
-    assert [each.name for each in search_space.dimensions(config, ["dropout=0.2", "augmentation.flips=true"])] == [
-        "learning_rate", "dense", "weight_decay",
-    ]  # fmt: skip
+    left = search_space.dimensions(config, ["dropout=0.2", "augmentation.flips=true"])
+    assert [each.name for each in left] == ["learning_rate", "dense", "weight_decay"]
     assert 0 not in next(each for each in search_space.dimensions(config) if each.name == "dense").choices
     held = ["learning_rate=1e-3", "dropout=0", "dense=8", "weight_decay=0", "augmentation.flips=true"]
     with pytest.raises(LeukoBenchError, match="learning_rate, dropout, dense, weight_decay, augmentation"):
@@ -315,9 +309,11 @@ def test_figure(tmp_path):
     path = tmp_path / "cnn" / "tiny-0" / "trials.csv"
     head = ("trial", "state", "val_accuracy", "val_loss", "epochs", "seconds", "learning_rate", "dense", "reason")
     rows = [
-        (1, "finished", 0.8, 0.5, 1, 2.0, 0.001, 64, ""), (2, "failed", "", "", "", "", 0.01, 128, "nan"),
-        (3, "finished", 0.7, 0.6, 1, 2.0, 0.0001, 64, ""), (4, "finished", 0.9, 0.4, 1, 2.0, 0.002, 128, ""),
-    ]  # fmt: skip
+        (1, "finished", 0.8, 0.5, 1, 2.0, 0.001, 64, ""),
+        (2, "failed", "", "", "", "", 0.01, 128, "nan"),
+        (3, "finished", 0.7, 0.6, 1, 2.0, 0.0001, 64, ""),
+        (4, "finished", 0.9, 0.4, 1, 2.0, 0.002, 128, ""),
+    ]
     files.write_text(path, files.csv_text(head, rows))
     display = TuningDisplay.from_file(path)
     assert (display.trials, display.failed) == ([1, 3, 4], [2])

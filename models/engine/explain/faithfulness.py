@@ -65,11 +65,21 @@ class Score:
         """Return the columns of faithfulness.csv."""
         deletion = self.values("deletion_auc_mean")
         low, high = interval(deletion)
-        statistics = (len(deletion), float(deletion.mean()), float(deletion.std(ddof=1)), low, high)
-        rest = (self.values("insertion_auc"), self.values("road"), self.mass, self.area, self.pointing)
-        return dict(
-            zip(HEADER, (self.method, *statistics, *map(_mean, rest), float(self.cascade[-1]), self.seed), strict=True)
-        )
+        return {
+            "method": self.method,
+            "images": len(deletion),
+            "deletion_auc_mean": float(deletion.mean()),
+            "deletion_auc_sd": float(deletion.std(ddof=1)),
+            "low": low,
+            "high": high,
+            "insertion_auc": _mean(self.values("insertion_auc")),
+            "road": _mean(self.values("road")),
+            "nucleus_mass": _mean(self.mass),
+            "nucleus_area": _mean(self.area),
+            "pointing_game": _mean(self.pointing),
+            "randomisation": float(self.cascade[-1]),
+            "seed": self.seed,
+        }
 
     def curves(self) -> list[tuple[str, str, float, float]]:
         """Return the rows of faithfulness_curves.csv: method, curve, share of pixels or layers, mean value."""

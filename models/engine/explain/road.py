@@ -61,16 +61,16 @@ def imputed(image: np.ndarray, removed: np.ndarray, seed: int = 0, noise: float 
     from scipy.sparse import linalg
 
     system = _differences(*removed.shape)
-    gone, kept = np.flatnonzero(removed), np.flatnonzero(~removed)
+    missing, kept = np.flatnonzero(removed), np.flatnonzero(~removed)
     pixels = image.reshape(-1, image.shape[-1]).astype(np.float32)
-    if not len(gone):
+    if not len(missing):
         return pixels.reshape(image.shape)
-    rows = system[gone]
+    rows = system[missing]
     # The matrix is symmetric and diagonally dominant: this ordering halves the time.
-    solver = linalg.splu(rows[:, gone].tocsc(), permc_spec="MMD_AT_PLUS_A", options={"SymmetricMode": True})
+    solver = linalg.splu(rows[:, missing].tocsc(), permc_spec="MMD_AT_PLUS_A", options={"SymmetricMode": True})
     found = solver.solve(-(rows[:, kept] @ pixels[kept].astype(np.float64)))
     found += noise * np.random.default_rng(seed).standard_normal(found.shape)
-    pixels[gone] = found.clip(0, 255)
+    pixels[missing] = found.clip(0, 255)
     return pixels.reshape(image.shape)
 
 

@@ -88,19 +88,19 @@ def read(run: Run, name: str) -> dict[str, Any]:
     if not path.is_file():
         there = f" It has: {', '.join(of(run))}." if of(run) else ""
         raise LeukoBenchError(f"Run {run.id} has no export {name}.{there} Make it with: {command(run, name)}")
-    held = files.read_json(path)
-    if not isinstance(held, dict) or any(key not in held for key in _KEYS):
+    described = files.read_json(path)
+    if not isinstance(described, dict) or any(key not in described for key in _KEYS):
         raise LeukoBenchError(f"{path} is damaged. Make the export again: {command(run, name)}")
-    if held["weights_sha256"] != weights_hash(run) or held["config_hash"] != config_hash(run):
+    if described["weights_sha256"] != weights_hash(run) or described["config_hash"] != config_hash(run):
         raise LeukoBenchError(
             f"Export {name} of run {run.id} is stale: weights or settings of the run have changed. "
             f"Make it again: {command(run, name)}"
         )
-    if held["files_sha256"] != files_hash(folder(run, name), held["format"]):
+    if described["files_sha256"] != files_hash(folder(run, name), described["format"]):
         raise LeukoBenchError(
             f"Export {name} of run {run.id} is damaged: its files have changed. Make it again: {command(run, name)}"
         )
-    return held
+    return described
 
 
 def command(run: Run, name: str) -> str:

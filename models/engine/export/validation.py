@@ -76,7 +76,7 @@ class Check:
             found.append(f"a probability differs by {self.largest_difference:.2g} (at most {bound.difference:g})")
         if not self.agreement >= bound.agreement:
             found.append(
-                f"{100 * self.agreement:.2f} % of the answers are the same (at least {100 * bound.agreement:g} %)"
+                f"{100 * self.agreement:.2f} % of the predictions agree (at least {100 * bound.agreement:g} %)"
             )
         lost = self.accuracy_of_weights - self.accuracy
         if lost > bound.loss + 1e-9:

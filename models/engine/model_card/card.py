@@ -113,24 +113,24 @@ def _machine(run: Run) -> str:
 
 def _training(run: Run) -> list[str]:
     (comparison,) = compare([run])
-    row, (made,) = comparison.rows[0], hyperparameters.records(comparison)
+    row, (settings,) = comparison.rows[0], hyperparameters.records(comparison)
     config, costs = run.config(), run.timing()["training"]
     rows = [
         ["Initial weights", str(row["initialisation"])],
         ["Recipe", config.get("recipe") or "none"],
-        ["Optimiser", made["optimiser"]],
-        ["First rate, head alone", _plain(made["rate_head"])],
-        ["First rate, whole network", _plain(made["rate_whole"])],
-        ["Weight decay", _plain(made["weight_decay"])],
-        ["Rate drops", made["rate_drops"]],
-        ["Base", made["base"]],
-        ["Dense units, dropout", f"{made['dense']}, {made['dropout']}"],
+        ["Optimiser", settings["optimiser"]],
+        ["Initial learning rate, head only", _plain(settings["rate_head"])],
+        ["Initial learning rate, whole network", _plain(settings["rate_whole"])],
+        ["Weight decay", _plain(settings["weight_decay"])],
+        ["Learning rate schedule", settings["rate_drops"]],
+        ["Base", settings["base"]],
+        ["Dense units, dropout", f"{settings['dense']}, {settings['dropout']}"],
         ["Batch", number(config.get("batch_size"), 0)],
         ["Epochs", f"{row['epochs_ran']} ran, the weights are of epoch {number(row['epochs_best'], 0)}"],
-        ["Class weights", str(made["class_weights"])],
+        ["Class weights", str(settings["class_weights"])],
         ["Label smoothing", number(config.get("label_smoothing"), 2)],
-        ["Changes in each epoch", made["augmentation"]],
-        ["Copies made beforehand", made["offline"]],
+        ["Augmentation in each epoch", settings["augmentation"]],
+        ["Augmented copies", settings["offline"]],
         ["Seed", str(row["seed"])],
         ["Precision", str(row["precision"])],
         ["Time", f"{number(row['training_seconds'], 0)} s on {_machine(run)}"],
@@ -156,7 +156,7 @@ def _use(run: Run) -> list[str]:
         except LeukoBenchError as problem:  # stale or damaged
             problems.append(str(problem))
     if rows:
-        columns = ("Export", "MB", "Test images", "Same answers %", "Largest difference", "Accuracy %", "of weights %")
+        columns = ("Export", "MB", "Test images", "Agreement %", "Largest difference", "Accuracy %", "of weights %")
         below = "Validated on the test images against the predictions of the weights; difference: of a probability."
         parts += [f"Exports, in `{export_store.FOLDER}`:", of_table(Table("", columns, rows, words_below=below))]
     elif not problems:
@@ -164,14 +164,14 @@ def _use(run: Run) -> list[str]:
     return [*parts, *problems]
 
 
-def _export(name: str, held: dict[str, Any]) -> list[str]:
+def _export(name: str, described: dict[str, Any]) -> list[str]:
     return [
         name,
-        number(held.get("bytes"), 2, 1e-6),
-        number(held.get("images"), 0),
-        percent(held.get("agreement")),
-        _plain(held.get("largest_difference")),
-        *(percent(held.get(key)) for key in ("accuracy", "accuracy_of_weights")),
+        number(described.get("bytes"), 2, 1e-6),
+        number(described.get("images"), 0),
+        percent(described.get("agreement")),
+        _plain(described.get("largest_difference")),
+        *(percent(described.get(key)) for key in ("accuracy", "accuracy_of_weights")),
     ]
 
 

@@ -93,7 +93,7 @@ def measure(runs: Sequence[Run], pictures: int) -> list[Path]:
 def _of_split(root: Path, split: SplitFolder, runs: Sequence[Run], pictures: int) -> Iterator[list[Refused]]:
     subjects = [Subject(run) for run in runs]
     train = split.manifest.subset("train")
-    say(f"  manifest {split.manifest.hash}: {pictures} pictures of each family, {len(subjects)} models")
+    say(f"  manifest {split.manifest.hash}: {pictures} images of each family, {len(subjects)} models")
     with ThreadPoolExecutor(environment.usable_cores()) as pool, progress() as bar:
         task = bar.add_task("Reference".ljust(18), total=None)
         known = reference_distribution.ensure(
@@ -142,15 +142,20 @@ def _sets(split: SplitFolder, pictures: int) -> Iterator[tuple[str, str, bool, l
     rows = [by_name[name] for name in sample(split.manifest, pictures)]
     openers = [(row, _opener(split, row)) for row in rows]
     for name, change in _harmless().items():
-        yield CHANGED, name, False, [lambda change=change, opened=opened: change(opened()) for _, opened in openers]
+        yield (
+            CHANGED,
+            name,
+            False,
+            [lambda change=change, open_image=open_image: change(open_image()) for _, open_image in openers],
+        )
     for change in perturbations.chosen(CHANGES, split.manifest.classes):
         if change.severity in SEVERITIES:
             name = f"{change.family} {change.severity or ''}".strip()
-            yield CHANGED, name, False, [_changed(change, row, opened) for row, opened in openers]
+            yield CHANGED, name, False, [_changed(change, row, open_image) for row, open_image in openers]
 
 
-def _changed(change: Change, row: Row, opened: Draw) -> Draw:
-    return lambda: change.apply(opened(), row.sha256)
+def _changed(change: Change, row: Row, open_image: Draw) -> Draw:
+    return lambda: change.apply(open_image(), row.sha256)
 
 
 def _harmless() -> dict[str, Callable[[np.ndarray], np.ndarray]]:

@@ -117,20 +117,20 @@ def jobs(plan: Plan, copies: bool = True) -> list[Job]:
     wanted = [
         (_config(plan, *each), each) for each in combinations
     ]  # all settings are checked before any image is read
-    made = [
+    found = [
         _job(plan, config.replace(split=split) if split != config.split else config, each, copies)
         for config, each in wanted
         for split in split_spec.expand(config.split)
     ]
     keys: dict[str, Job] = {}
-    for job in made:
+    for job in found:
         other = keys.setdefault(job.spec.key, job)
         if other is not job:
             raise LeukoBenchError(
                 f"{job.spec.label} and {other.spec.label} are the same training. Name each model, recipe, split "
                 "and seed once."
             )
-    return made
+    return found
 
 
 def look(found: Sequence[Job], root: Path) -> None:
@@ -223,19 +223,19 @@ def _split(dataset: str, split: str, seed: int) -> splitting.SplitFolder:
 
 
 @cache
-def _with_reference(variant: str, *made: Any) -> Any:
+def _with_reference(variant: str, *split: Any) -> Any:
     from data.imaging.variants import Variant
     from models.engine.training import trainer
 
-    return trainer.with_reference(Variant.model_validate_json(variant), _split(*made))
+    return trainer.with_reference(Variant.model_validate_json(variant), _split(*split))
 
 
 @cache
-def _copies(offline: str, *made: Any) -> None:
+def _copies(offline: str, *split: Any) -> None:
     """Make the copies of training images now, as parallel jobs would all make them."""
     from data.loading import offline_copies as copies
 
-    copies.prepare(_split(*made), copies.Offline.model_validate_json(offline))
+    copies.prepare(_split(*split), copies.Offline.model_validate_json(offline))
 
 
 def epochs_of(run: Run) -> int:
@@ -273,8 +273,8 @@ def trained(run: Run) -> tuple[str, str]:
 @cache
 def _fields(model: str) -> str:
     """Return a hash of the sources that define the fields of a model's configuration and their defaults."""
-    held = {each.__module__ for each in type(models.config_for(model)).__mro__}
-    return run_cache.code_of(*FIELDS, *sorted(name for name in held if name.startswith("models.")))
+    modules = {each.__module__ for each in type(models.config_for(model)).__mro__}
+    return run_cache.code_of(*FIELDS, *sorted(name for name in modules if name.startswith("models.")))
 
 
 def read_file(path: Path) -> dict[str, Any]:
@@ -289,7 +289,7 @@ def read_file(path: Path) -> dict[str, Any]:
     import yaml
 
     try:
-        held = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise LeukoBenchError(f"Cannot read {path}: {error.strerror}. Give --file a YAML file.") from None
     except (yaml.YAMLError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
@@ -297,14 +297,14 @@ def read_file(path: Path) -> dict[str, Any]:
         place = getattr(error, "problem_mark", None)
         where = f" (line {place.line + 1})" if place else ""
         raise LeukoBenchError(f"{path} is not valid YAML{where}. Write lines such as: model: [cnn, resnet18]") from None
-    if not isinstance(held, dict):
+    if not isinstance(content, dict):
         raise LeukoBenchError(f"{path} must contain keys with values, such as: model: [cnn, resnet18]")
-    for key in held:
+    for key in content:
         if key not in FILE_KEYS:
             raise LeukoBenchError(
                 f"{path}: unknown key '{key}'.{nearest(str(key), FILE_KEYS)} Valid: {', '.join(FILE_KEYS)}."
             )
-    return {key: _file_value(path, key, value) for key, value in held.items() if value is not None}
+    return {key: _file_value(path, key, value) for key, value in content.items() if value is not None}
 
 
 def _file_value(path: Path, key: str, value: Any) -> Any:
