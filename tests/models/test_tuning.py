@@ -18,7 +18,8 @@ from utils.io import files, locks
 from utils.runs import run_folder
 
 SMALL = ["image_size=32", "filters=[4,4,4]"]
-HEADER = "epoch phase learning_rate seconds feature_seconds loss accuracy val_loss val_accuracy".split()
+HEADER = ["epoch", "phase", "learning_rate", "seconds", "feature_seconds"]
+HEADER += ["loss", "accuracy", "val_loss", "val_accuracy"]
 
 
 class Trainings:
