@@ -140,12 +140,12 @@ def training_images(config: "ModelConfig", wanted: int, batch: int, options: Opt
         names, labels, kinds = [str(k) for k in range(DRAWN)], np.arange(DRAWN) % len(LABELS), len(LABELS)
         pixels = np.stack(drawn)
     index = np.resize(np.arange(len(labels)), count)
-    held = pixels[index]
+    repeated = pixels[index]
     if keras_backend.backend() == "jax":
         import keras
 
-        held = keras.ops.convert_to_tensor(held)  # on the device, as data/loading/array_loader.py does
-    return Images([names[k] for k in index], labels[index], kinds, config.image_size, [""] * count, Variant(), held)
+        repeated = keras.ops.convert_to_tensor(repeated)  # on the device, as data/loading/array_loader.py does
+    return Images([names[k] for k in index], labels[index], kinds, config.image_size, [""] * count, Variant(), repeated)
 
 
 def _smear(label: str, number: int, size: int) -> np.ndarray:

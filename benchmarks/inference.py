@@ -219,8 +219,8 @@ def _size(name: str) -> int:
 
 def _medians(found: Mapping[str, Any], batch: int) -> dict[str, list[float]]:
     """Return the median seconds of a call in every repetition, by way."""
-    held = {int(each): ways for each, ways in found["seconds"].items()}[batch]
-    return {way: [median(calls) for calls in repetitions] for way, repetitions in held.items()}
+    by_batch = {int(each): ways for each, ways in found["seconds"].items()}[batch]
+    return {way: [median(calls) for calls in repetitions] for way, repetitions in by_batch.items()}
 
 
 def _best(found: Mapping[str, Any], batch: int, ways: Sequence[str]) -> tuple[str, Spread] | None:
@@ -294,8 +294,8 @@ def _keras() -> tuple[str, ...]:
 
 
 def _p95(found: Mapping[str, Any], way: str) -> float:
-    held = {int(each): ways for each, ways in found["seconds"].items()}[ONE][way]
-    return 1e3 * timing.percentile(sorted(call for calls in held for call in calls), 0.95)
+    by_batch = {int(each): ways for each, ways in found["seconds"].items()}[ONE][way]
+    return 1e3 * timing.percentile(sorted(call for calls in by_batch for call in calls), 0.95)
 
 
 def _throughput(measured: Sequence[Mapping[str, Any]]) -> Sheet:
@@ -317,8 +317,8 @@ def _plots(measured: Sequence[Mapping[str, Any]]) -> list[Plot]:
     for batch, title in ((ONE, "One image"), (MANY, f"{MANY} images at once")):
         series = []
         for way in (ON_BATCH, COMPILED, *FLOATS, "onnx-int8"):
-            held = [(found, _medians(found, batch).get(way)) for found in ordered]
-            points = [(found["flops"] / 1e6, 1e3 * median(each) / batch) for found, each in held if each]
+            timed = [(found, _medians(found, batch).get(way)) for found in ordered]
+            points = [(found["flops"] / 1e6, 1e3 * median(each) / batch) for found, each in timed if each]
             if points:
                 x, y = zip(*points, strict=True)
                 series.append(Series(way, list(x), list(y)))

@@ -69,7 +69,7 @@ def measure(options: Options) -> Result:
     ]
     with _linked(split, options.pick(9000, 60)) as folder:
         rates = [_rates(folder, split.manifest.classes, size, options.pick(7, 2)) for size in (0, SIDE)]
-        held = {size: _epoch_memory(folder, size) for size in options.pick(SIZES, (60, 120))}
+        memory_mb = {size: _epoch_memory(folder, size) for size in options.pick(SIZES, (60, 120))}
     decoded = [
         Claim(
             f"Images a second decoded, {row['to']}, in % of libjpeg-turbo alone",
@@ -80,15 +80,15 @@ def measure(options: Options) -> Result:
         )
         for row in rates
     ]
-    first, last = min(held), max(held)
-    most = max(held.values())
+    first, last = min(memory_mb), max(memory_mb)
+    most = max(memory_mb.values())
     memory = [
         Claim(f"Peak memory of a training process, {first:,} to {last:,} images", "MB", MEMORY, spread([most]), True),
         Claim(
             f"Peak memory, the highest of {first:,} to {last:,} images / with {first:,}",
             "x",
             FLAT,
-            spread([most / held[first]]),
+            spread([most / memory_mb[first]]),
             True,
             why=f"the highest, {most:.0f} MB, is reached where the images just fit into cache_mb",
         ),
@@ -109,7 +109,7 @@ def measure(options: Options) -> Result:
             Sheet(
                 "Memory",
                 (Column("images", "Images", 0), Column("mb", "Peak memory, MB", 0)),
-                [{"images": size, "mb": mb} for size, mb in held.items()],
+                [{"images": size, "mb": mb} for size, mb in memory_mb.items()],
             ),
         ],
         [
@@ -117,7 +117,7 @@ def measure(options: Options) -> Result:
                 "Memory of one epoch",
                 "Images",
                 "Peak memory (MB)",
-                [Series(f"cache_mb={CACHE_MB}", list(held), list(held.values()))],
+                [Series(f"cache_mb={CACHE_MB}", list(memory_mb), list(memory_mb.values()))],
                 "x",
                 asked=MEMORY,
             )
@@ -154,8 +154,8 @@ def _shares(name: str, split: splits.SplitFolder, options: Options) -> list[dict
     trained = _compiled(config)
     batch, size = config.batch_size, config.image_size
     steps, repetitions = options.pick(BATCHES[name], (2, 1))
-    held = loader().read(split.path, "train", config.classes, size, 10**10)
-    some = held if len(held) <= batch * steps else _first(held, batch * steps)
+    images = loader().read(split.path, "train", config.classes, size, 10**10)
+    some = images if len(images) <= batch * steps else _first(images, batch * steps)
     steps = -(-len(some) // batch)
     kinds = {"memory": some, "files": dataclasses.replace(some, pixels=None)}
     ready = next(iter(loader().training_batches(some, batch, config.augmentation, 42, 1)))
@@ -203,12 +203,12 @@ def _shares(name: str, split: splits.SplitFolder, options: Options) -> list[dict
     return rows
 
 
-def _first(held: Images, count: int) -> Images:
+def _first(images: Images, count: int) -> Images:
     """Return `count` images at equal distances."""
-    chosen = np.linspace(0, len(held) - 1, count).astype(int)
-    names, paths = [held.names[k] for k in chosen], [held.paths[k] for k in chosen]
-    pixels = held.pixels[chosen]
-    return dataclasses.replace(held, names=names, paths=paths, labels=held.labels[chosen], pixels=pixels)
+    chosen = np.linspace(0, len(images) - 1, count).astype(int)
+    names, paths = [images.names[k] for k in chosen], [images.paths[k] for k in chosen]
+    pixels = images.pixels[chosen]
+    return dataclasses.replace(images, names=names, paths=paths, labels=images.labels[chosen], pixels=pixels)
 
 
 def _drain(batches: "tf.data.Dataset") -> None:

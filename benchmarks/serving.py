@@ -195,8 +195,12 @@ def measure_all(options: Options) -> Result:
                 "Clients",
                 "Images a second",
                 [
-                    Series(model, [row["clients"] for row in held], [row["images_per_second"] for row in held])
-                    for model, held in each.items()
+                    Series(
+                        model,
+                        [row["clients"] for row in rows_of_model],
+                        [row["images_per_second"] for row in rows_of_model],
+                    )
+                    for model, rows_of_model in each.items()
                 ],
                 "x",
             )

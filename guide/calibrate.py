@@ -31,7 +31,9 @@ def calibrate(
     found = [calibration_file.measure(run, errors) for run in chosen]
     records = [run_records.measure(run) for run in chosen]
     names = comparison.labels(records)
-    rows = [{"name": names[run]} | calibration_tables.columns(held) for run, held in zip(chosen, found, strict=True)]
+    rows = [
+        {"name": names[run]} | calibration_tables.columns(measured) for run, measured in zip(chosen, found, strict=True)
+    ]
     show_tables(calibration_tables.tables(rows))
     console.say()
     for run, record, measured in zip(chosen, records, found, strict=True):

@@ -36,11 +36,7 @@ def export(
     Every export predicts the run's test images. It is rejected if its predictions differ too much from
     predictions.csv. With --card and no format, only the model card is written.
     """
-    chosen = lookup.open_run(run, root or runs_dir())
-    if not chosen.finished:
-        raise LeukoBenchError(
-            f"Run {chosen.id} is not finished. Finish it with: python run_guide.py evaluate {chosen.id}"
-        )
+    chosen = lookup.open_finished(run, root or runs_dir())
     wanted = _wanted([str(each) for each in format or ()], [str(each) for each in precision or ()])
     rejected = 0 if card and not format and not precision else _export(chosen, wanted)
     if card:

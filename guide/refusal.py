@@ -8,7 +8,6 @@ import typer
 from guide.views import show_table
 from models.engine.cli import Root
 from utils import console
-from utils.errors import LeukoBenchError
 from utils.paths import runs_dir
 from utils.runs import lookup
 
@@ -27,12 +26,7 @@ def refusal(
     from utils.runs import ood_file
     from utils.tables import ood as ood_tables
 
-    chosen = list(dict.fromkeys(lookup.open_run(name, root or runs_dir()) for name in runs))
-    for run in chosen:
-        if not run.finished:
-            raise LeukoBenchError(
-                f"Run {run.id} is not finished. Finish it with: python run_guide.py evaluate {run.id}"
-            )
+    chosen = list(dict.fromkeys(lookup.open_finished(name, root or runs_dir()) for name in runs))
     made = ood_benchmark.measure(chosen, pictures)
     wanted = {run.id for run in chosen}
     for path in made:

@@ -8,7 +8,6 @@ import typer
 from guide.views import show_table
 from models.engine.cli import Root
 from utils import console
-from utils.errors import LeukoBenchError
 from utils.paths import runs_dir
 from utils.runs import lookup
 from utils.runs.run_folder import FIGURES, Run
@@ -40,12 +39,7 @@ def stress(
     from visualization.displays import stress as pictures
 
     place = root or runs_dir()
-    chosen = list(dict.fromkeys(lookup.open_run(name, place) for name in runs))
-    for run in chosen:
-        if not run.finished:
-            raise LeukoBenchError(
-                f"Run {run.id} is not finished. Finish it with: python run_guide.py evaluate {run.id}"
-            )
+    chosen = list(dict.fromkeys(lookup.open_finished(name, place) for name in runs))
     stress_test.stress(chosen, [str(each) for each in family or ()], images, heatmaps)
     _measure_shortcuts(chosen)
     for run in chosen:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 Split = Annotated[
     str | None,
     typer.Option(
-        help="Percent, kfold:K:I, grouped or grouped-kfold:K:I; kfold:5 trains all five folds.",
+        help="Percentages, kfold:K:I, grouped or grouped-kfold:K:I; kfold:5 trains all five folds.",
         show_default=split_spec.DEFAULT,
     ),
 ]

@@ -57,10 +57,10 @@ def show_comparison(
     known = [*found, *([PUBLISHED] if published_claims.concerns(comparison) else [])]
     if PUBLISHED in known and PUBLISHED in wanted:
         _show_published()
-    held = [name for name in known if name not in wanted]
-    if held:
+    others = [name for name in known if name not in wanted]
+    if others:
         console.say()
-        console.say(f"More tables in the files (--tables {ALL} prints them): {', '.join(held)}.")
+        console.say(f"More tables in the files (--tables {ALL} prints them): {', '.join(others)}.")
 
 
 def show_table(table: "Table", words: bool = True) -> None:

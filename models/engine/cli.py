@@ -18,17 +18,17 @@ if TYPE_CHECKING:
     from models.engine.tracking.tracker import Tracking
 
 MAX_SEED = 2**31 - 1
-Dataset = Annotated[str, typer.Option(help="Dataset below data/raw; empty: the only one, or synthetic smears.")]
+Dataset = Annotated[str, typer.Option(help="Dataset in data/raw. Default: the only one, or synthetic smears.")]
 # A flag that is not given leaves its field to profile, --config and --set; one that is given overrides them.
 Split = Annotated[
     str | None,
     typer.Option(
-        help="Percent (64/16/20, 90/10), kfold:K:I, grouped, grouped-kfold:K:I.", show_default=split_spec.DEFAULT
+        help="Percentages (64/16/20, 90/10), kfold:K:I, grouped or grouped-kfold:K:I.", show_default=split_spec.DEFAULT
     ),
 ]
 Seed = Annotated[
     int | None,
-    typer.Option(min=0, max=MAX_SEED, help="Seed of weights, order, augmentation, dropout.", show_default="42"),
+    typer.Option(min=0, max=MAX_SEED, help="Seed of weights, image order, augmentation, dropout.", show_default="42"),
 ]
 Recipe = Annotated[
     str,
@@ -42,9 +42,7 @@ ConfigFile = Annotated[
     typer.Option("--config", help="JSON file of fields, overridden by --set (best.json of tune)."),
 ]
 Resume = Annotated[str, typer.Option(help="Continue this run after its last finished epoch.")]
-Devices = Annotated[
-    str, typer.Option(help="GPUs of this machine that share each batch: all, or how many.", show_default="1")
-]
+Devices = Annotated[str, typer.Option(help="GPUs that share each batch: all, or a number.", show_default="1")]
 TensorBoard = Annotated[bool, typer.Option("--tensorboard", help="Write a TensorBoard log into the run folder.")]
 Mlflow = Annotated[
     str | None,

@@ -36,6 +36,18 @@ def open_run(name: str, root: Path) -> Run:
     raise LeukoBenchError(f"There is no run '{name}' in {root}.{nearest(name, valid)} Runs there: {shown}.")
 
 
+def open_finished(name: str, root: Path) -> Run:
+    """Find one run as `open_run` does.
+
+    Raises:
+        LeukoBenchError: there is no such run, or it is not finished.
+    """
+    run = open_run(name, root)
+    if not run.finished:
+        raise LeukoBenchError(f"Run {run.id} is not finished. Finish it with: python run_guide.py evaluate {run.id}")
+    return run
+
+
 def label_of(run: Run) -> str:
     """Return the label of a run; the model's name where its config.json cannot be read."""
     for read in (lambda: about(run)["label"], run.label):  # the first from the index, but it needs a whole environment
