@@ -1,4 +1,4 @@
-"""What a person reads on the terminal: text, tables, progress bars and the one red line of an error."""
+"""Terminal output: text, tables, progress bars, errors; and the exit codes of commands."""
 
 import errno
 import os
@@ -21,17 +21,17 @@ if TYPE_CHECKING:
 
 ERROR_FILE = "LEUKOBENCH_ERROR_FILE"  # variable: a file that receives the last error, for the process that reads it
 STOPPED = 130  # exit code of a command that Ctrl-C ended
-WIDTH = 80  # columns of the narrowest terminal that is served
+WIDTH = 80  # columns of the narrowest supported terminal
 PIPE_WIDTH = 10_000  # characters: more than any table needs
-LONG = 200  # rows of a table that Rich would take long for, a millisecond each
+LONG = 200  # rows; longer tables in a pipe are printed without Rich, which needs a millisecond per row
 
-# File and class names are data: never markup, emoji codes or something to colour.
+# File and class names are data: no markup, emoji codes or highlighting in them.
 console = Console(markup=False, emoji=False, highlight=False)
 _stderr = Console(markup=False, emoji=False, highlight=False, stderr=True)
 
 
 def say(text: str = "", style: str = "") -> None:
-    """Print text on stdout: wrapped between words on a terminal, one line a line in a pipe."""
+    """Print text on stdout: wrapped between words on a terminal, unwrapped in a pipe."""
     console.print(Text(text, style=style), soft_wrap=not console.is_terminal)
 
 
@@ -43,22 +43,22 @@ def error(text: str) -> None:
 
 
 def warn(text: str) -> None:
-    """Print "Note: ..." on stderr, yellow where there is colour: something to know that stops nothing."""
+    """Print the warning "Note: ..." in yellow on stderr."""
     _stderr.print(Text(_one_line(f"Note: {text}"), style="yellow"), soft_wrap=not _stderr.is_terminal)
 
 
 def notice(aside: bool = False) -> None:
-    """Print what every answer of a model comes with; `aside`: on stderr, where stdout is for a program."""
+    """Print the research-only notice; `aside`: on stderr, if stdout is read by a program."""
     (warn if aside else say)(f"{NOTICE}.")
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Print a table: columns of numbers to the right, None as a dash; never cut in a pipe.
+    """Print a table: columns of numbers aligned right, None as a dash; never cut in a pipe.
 
     Args:
         title: line above it; "" for none.
         columns: headings.
-        rows: one cell a column; floats should come as formatted text.
+        rows: one cell per column; floats as formatted text.
     """
     cells = [[MISSING if cell is None else cell for cell in row] for row in rows]
     numeric = [bool(cells) and all(_numeric(row[position]) for row in cells) for position in range(len(columns))]
@@ -75,9 +75,9 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> 
         shown.add_column(Text(str(heading)), justify="right" if right else "left", overflow="fold")
     for row in cells:
         shown.add_row(*(Text(str(cell)) for cell in row))
-    if title:  # not the table's own title, which would be folded to the width of the columns
+    if title:  # not as the table's own title, which is wrapped to the width of the columns
         say(title, style="italic")
-    if not console.is_terminal:  # a file has no edge: give every column the room it needs
+    if not console.is_terminal:  # no line width to respect: give every column its natural width
         natural = Console(width=PIPE_WIDTH).measure(shown).maximum
         with_room = Console(width=max(console.width, natural), file=console.file, markup=False, emoji=False)
         with_room.print(shown)
@@ -88,8 +88,8 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> 
 def progress() -> "Progress":
     """Return a progress display: description, bar, count, time left.
 
-    In a pipe it shows nothing, so what matters must also be said with `say`. Remove nothing by hand: use it as a
-    context manager, `with progress() as bar: task = bar.add_task("Decoding", total=n); bar.advance(task)`.
+    Use it as a context manager: `with progress() as bar: task = bar.add_task("Decoding", total=n); bar.advance(task)`.
+    It shows nothing in a pipe, so print results with `say`.
     """
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -104,26 +104,26 @@ def progress() -> "Progress":
 
 
 def run_app(app: typer.Typer, arguments: Sequence[str] | None = None, name: str | None = None) -> int:
-    """Run a Typer app behind the error edge and return the exit code.
+    """Run a Typer app with `run_safely` and return the exit code.
 
     Args:
         app: the command line.
         arguments: instead of those of this process.
-        name: how help and errors call the program.
+        name: of the program in help and errors.
     """
     options = {} if name is None else {"prog_name": name}
     return run_safely(lambda: app(arguments, standalone_mode=False, **options))
 
 
 def run_safely(function: Callable[[], Any]) -> int:
-    """Call a function and return an exit code: the edge where every expected error becomes one line on stderr.
+    """Call a function, print expected errors as one line on stderr, and return an exit code.
 
     Returns:
-        0 when it went well (or the code the function itself returns or leaves with), 1 after an error,
-        2 after wrong usage, 130 after Ctrl-C.
+        0 on success (or the code that the function returns or exits with), 1 after an error, 2 after wrong usage,
+        130 after Ctrl-C.
     """
     for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):  # a name that the terminal cannot show must not end the program
+        if hasattr(stream, "reconfigure"):  # characters that the terminal cannot show are escaped
             stream.reconfigure(errors="backslashreplace")
     try:
         result = function()
@@ -143,7 +143,7 @@ def run_safely(function: Callable[[], Any]) -> int:
     except (EOFError, typer.Abort):
         return 0
     except BrokenPipeError:
-        # The reader has gone (`| head`). Python flushes stdout once more at exit: let that go nowhere.
+        # The reader has closed the pipe (`| head`). Python flushes stdout at exit: redirect that to devnull.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as problem:

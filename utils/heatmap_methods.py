@@ -1,19 +1,19 @@
-"""The ways to compute a heatmap, each named once: what computes them, asks for them and draws them reads this list."""
+"""Registry of the heatmap methods, for computing, command line and figures."""
 
 from dataclasses import dataclass
 
-CONVOLUTIONS, TOKENS = "convolutional", "token"  # kinds of models: rows and columns of activations, or image tokens
+CONVOLUTIONS, TOKENS = "convolutional", "token"  # kinds of models: feature maps, or tokens of a transformer
 
 
 @dataclass(frozen=True)
 class Method:
-    """A way to compute where a model looked.
+    """A heatmap method.
 
     Attributes:
-        name: as the command line and heatmaps.npz have it.
-        title: as figures have it.
-        kinds: the kinds of models that it can explain.
-        source: where it was published.
+        name: in the command line and heatmaps.npz.
+        title: in figures.
+        kinds: kinds of models that it can explain.
+        source: publication.
     """
 
     name: str
@@ -34,10 +34,10 @@ METHODS = {
 
 
 def names(kind: str = "") -> list[str]:
-    """Return the names of the methods for a kind of model; of all without one."""
+    """Return the names of the methods for a kind of model; of all methods by default."""
     return [method.name for method in METHODS.values() if not kind or kind in method.kinds]
 
 
 def title(name: str) -> str:
-    """Return the title of a method; a name that is not known stands for itself."""
+    """Return the title of a method; an unknown name is returned unchanged."""
     return METHODS[name].title if name in METHODS else name

@@ -1,4 +1,4 @@
-"""Where things lie: the checkout, the datasets, the split folders, the runs."""
+"""Paths of the checkout, the datasets, the split folders and the runs."""
 
 import os
 from pathlib import Path
@@ -12,22 +12,22 @@ def data_dir() -> Path:
 
 
 def raw_dir(dataset: str) -> Path:
-    """Return the folder of an imported dataset, <data>/raw/<dataset>, whether it exists or not."""
+    """Return the folder of an imported dataset, <data>/raw/<dataset>; it may not exist."""
     return data_dir() / "raw" / dataset
 
 
 def splits_dir() -> Path:
-    """Return the folder that holds the laid-out splits, <data>/splits."""
+    """Return the folder of the split folders, <data>/splits."""
     return data_dir() / "splits"
 
 
 def features_dir() -> Path:
-    """Return the folder that keeps what frozen bases gave, <data>/features; it may be deleted at any time."""
+    """Return the cache folder of frozen bases' features, <data>/features; it may be deleted at any time."""
     return data_dir() / "features"
 
 
 def augmented_dir() -> Path:
-    """Return the folder that keeps copies of training images, <data>/augmented; it may be deleted at any time."""
+    """Return the cache folder of augmented training images, <data>/augmented; it may be deleted at any time."""
     return data_dir() / "augmented"
 
 

@@ -44,7 +44,7 @@ def test_confounded_smears_are_flagged_and_independent_ones_cleared(measured):
     confounded, independent = (shortcuts_tables.verdict(found[stain][1]) for stain in ("confounded", "independent"))
     assert confounded.word == "confounded"
     assert {"scale-bar corner", "border strip", "background"} <= set(confounded.told_by)
-    assert confounded.chance == 0.25 and "names the class of" in confounded.sentences[0]
+    assert confounded.chance == 0.25 and "25.0 %" in confounded.sentences[0]
     assert independent.word == "cleared" and not independent.told_by
     by_name = {stain: {each.baseline: each for each in found[stain][1]} for stain in found}
     for name in ("background", "border strip", "colour histogram"):

@@ -275,25 +275,22 @@ def test_the_best_method_that_passes_the_sanity_check_is_suggested():
     assert faithfulness_tables.suggestion(rows) == "gradcam"
     assert faithfulness_tables.mean_ranks(rows)["gradcam"] == pytest.approx(4 / 3)
     said = " ".join(faithfulness_tables.sentences(rows, "gradcam++"))
-    assert "the evidence favours: explain --method gradcam" in said
-    assert "40.0 % inside nuclei, which take 20.0 % of the area" in said
+    assert "explain --method gradcam" in said
+    assert "40.0 % of its heatmaps" in said and "20.0 % of the area" in said
     blind = row("rollout", 0.1, 0.95, 0.5, 0.9)
     assert faithfulness_tables.suggestion([*rows, blind]) == "gradcam"
     said = " ".join(faithfulness_tables.sentences([*rows, blind], "gradcam"))
-    assert (
-        "rollout is worthless here: its maps of untrained networks correlate with those of the trained one by 0.90"
-        in said
-    )
+    assert "rollout fails the sanity check" in said and "by 0.90" in said
     assert "The configuration agrees: heatmap_method is gradcam." in said
 
 
 def test_no_method_is_suggested_that_equals_a_baseline():
     idle = row("gradcam", 0.55, 0.35, 0.05, 0.1)
     assert faithfulness_tables.suggestion([idle, CENTRE, RANDOM]) == ""
-    assert faithfulness_tables.sentences([idle, CENTRE, RANDOM], "gradcam")[0].startswith("None can be suggested")
+    assert faithfulness_tables.sentences([idle, CENTRE, RANDOM], "gradcam")[0].startswith("No method")
     good = row("gradcam++", 0.2, 0.8, 0.3, 0.1)
     said = faithfulness_tables.sentences([idle, good, CENTRE, RANDOM], "gradcam++")
-    assert "No better than a map that knows nothing of the model: gradcam." in said
+    assert any(line.startswith("No better than") and line.endswith("gradcam.") for line in said)
 
 
 def test_files_of_older_versions_are_read(tmp_path):

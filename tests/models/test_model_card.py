@@ -101,7 +101,7 @@ def test_numbers_are_those_of_the_run(tmp_path):
     assert "Leakage gap: +20.00 points" in gap  # of seed 42 alone, which has both
     found = calibration_file.measure(run)
     assert f"{100 * found['before']['ece']:.2f}" in section(body, "Calibration")
-    assert "Nuclei: share of the map's mass" in section(body, "Faithfulness of its heatmaps")
+    assert "inside nuclei" in section(body, "Faithfulness of its heatmaps")
     use = section(body, "Usage")
     assert re.search(r"\| onnx-int8 +\| +2.00 \| +40 \| +97.50 \| +0.012 \| +87.50 \| +90.00 \|", use)
     assert f"Export litert-float32 of run {run.id} is stale" in use

@@ -19,8 +19,8 @@ def test_every_model_takes_every_recipe_and_is_named_after_it(name, recipe):
     assert config.augmentation.flips == plain.augmentation.flips, "the model's own augmentation stays"
     assert config == models.config_for(name, settings=[f"recipe={recipe}"])
     assert config == models.config_for(name, **{k: v for k, v in config.model_dump().items() if k != "model"})
-    taught = seen_families.trained_on(config.model_dump())
-    assert taught and taught >= seen_families.trained_on(plain.model_dump())
+    trained = seen_families.trained_on(config.model_dump())
+    assert trained and trained >= seen_families.trained_on(plain.model_dump())
 
 
 def test_a_recipe_that_is_contradicted_or_unknown_is_refused():
@@ -50,13 +50,13 @@ def test_what_a_run_trained_on_follows_from_its_settings_whatever_its_name():
 
 
 def test_the_lowest_unseen_is_known_only_where_every_unseen_family_was_measured():
-    def lowest(measured, taught=("grey",), known=("none", "grey", "blur", "noise", "cells removed")):
-        return seen_families.lowest_unseen(taught, measured, known)
+    def lowest(measured, trained=("grey",), known=("none", "grey", "blur", "noise", "cells removed")):
+        return seen_families.lowest_unseen(trained, measured, known)
 
     measured = {"none": 0.1, "grey": 0.2, "blur": 0.9, "noise": 0.8, "cells removed": 0.3}
-    assert lowest(measured) == ("noise", 0.8) and lowest(measured, taught=()) == ("grey", 0.2)
+    assert lowest(measured) == ("noise", 0.8) and lowest(measured, trained=()) == ("grey", 0.2)
     assert lowest({"none": 1.0, "blur": 0.9}) is None and lowest({}, known=()) is None
-    assert lowest(measured, taught=("grey", "blur", "noise")) is None
+    assert lowest(measured, trained=("grey", "blur", "noise")) is None
 
 
 def test_the_rate_drops_within_a_phase_and_restarts_in_the_next():

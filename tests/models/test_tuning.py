@@ -233,7 +233,7 @@ def test_fewer_epochs_keep_both_phases():
     ("text", "words"),
     [
         (None, "There is no {path}. Give --config a JSON file of fields, such as best.json of tune."),
-        ("{", "{path} is damaged, it holds no valid JSON ("),
+        ("{", "{path} is damaged"),
         ("[1]", "{path} holds [1]; --config takes a JSON object of fields."),
         ('{"model": "vgg16"}', "{path} holds settings of vgg16, not of cnn. Train that, or another file."),
         ('{"epoch": 3}', "{path}: Unknown field 'epoch' (received 3). Did you mean 'epochs'?"),

@@ -1,4 +1,4 @@
-"""Finished run folders for tests: the real files in their real formats, with made-up probabilities."""
+"""Run folders for tests: all files in their real formats, with random probabilities."""
 
 import hashlib
 import json
@@ -14,11 +14,12 @@ from models.engine.config.base import BackboneConfig, ModelConfig
 from models.engine.config.overrides import build_config
 from utils import paths
 from utils.io import files
-from utils.runs import run_folder, split_spec
+from utils.runs import faithfulness_file, run_folder, shortcuts_file, split_spec, stress_file
 from utils.runs.run_folder import Run
 from utils.system import environment
 
-PASS, FEATURES = 4.25, 512  # seconds of one pass over a frozen base, and numbers that it gives for an image
+PASS, FEATURES = 4.25, 512  # seconds of one pass through a frozen base, and its number of features
+UNMEASURED = {"insertion_auc", "road", "pointing_game", "randomisation"}  # columns that older versions lack
 CLASSES = ("Benign", "Early", "Pre", "Pro")
 FILES = (
     run_folder.CONFIG,
@@ -29,7 +30,7 @@ FILES = (
     run_folder.PREDICTIONS,
     run_folder.TIMING,
     run_folder.METRICS,
-)  # of a finished run; heatmaps.npz and <root>/manifests/<hash>.csv come beside them
+)  # of a finished run, besides heatmaps.npz and <root>/manifests/<hash>.csv
 
 
 def fake_run(
@@ -52,27 +53,27 @@ def fake_run(
     split: str = split_spec.DEFAULT,
     measured: bool = False,
 ) -> Run:
-    """Write a run folder and return its Run; calls for one root get later and later stamps.
+    """Write a run folder and return its Run; each call for a root gets a later time stamp.
 
     Args:
         root: folder of the runs; the manifest goes to <root>/manifests/.
         model: any name; the folder is <root>/<model>/.
-        seed: of the config, and of the made-up numbers.
-        classes: class names; kept in sorted order, as a manifest does.
-        images: test images over all classes, in turn; as many for validation, three times as many for training.
-        accuracy: share of the test images that is classified rightly, exact to the image.
+        seed: of the config, and of the random numbers.
+        classes: class names, stored in sorted order as in a manifest.
+        images: number of test images and of validation images; three times as many for training.
+        accuracy: share of correctly classified test images, exact to the image.
         finished: False leaves out predictions, timing, heatmaps and metrics, as after a killed training.
-        test_identity: another text gives another test set (other image hashes) with just this identity.
+        test_identity: of another test set (other image hashes).
         dataset: name written into the config.
         weights: "none", "imagenet" or a file name.
-        epochs: rows of history.csv; the best one is the last but one.
-        heatmaps: also write heatmaps.npz (a panel of one image a class, and examples).
+        epochs: rows of history.csv; the last but one is the best.
+        heatmaps: also write heatmaps.npz (a panel of one image per class, and examples).
         pictures: also write a small PNG of every image into paths.raw_dir(dataset).
         settings: "field=value" texts for the config.
-        head_epochs: so many first epochs had a frozen base, whose features were computed once.
-        split: of the config; every other text than the usual one tests on other images of the same dataset, and no
-            group of a grouped one lies on two sides.
-        measured: also write what stress, faithfulness and the ladder of shortcuts write, see below.
+        head_epochs: number of first epochs with a frozen base, whose features were computed once.
+        split: of the config; any other split than the default has other test images of the same dataset. The groups of
+            a grouped split are in one subset each.
+        measured: also write the files of stress test, faithfulness and shortcut baselines.
     """
     classes = tuple(sorted(classes))
     config = _config(model, seed, classes, dataset, weights, [f"split={split}", *settings])
@@ -149,7 +150,7 @@ def write_heatmaps(run: Run, method: str = "gradcam", side: int = 8) -> Path:
 
 
 def write_stress(run: Run, accuracies: dict[str, float], flip_rate: float = 0.0) -> Path:
-    """Write stress.csv: the unchanged images, then each family with that accuracy, five severities of blur."""
+    """Write stress.csv: the unchanged images, then each family with the given accuracy; blur in five severities."""
     count = len(run.predictions("test"))
     plain = run.metrics()["test"]["accuracy"]
     rows = [("none", "none", 0, "", count, plain, plain, 0.02, "", 1.0)]
@@ -159,49 +160,26 @@ def write_stress(run: Run, accuracies: dict[str, float], flip_rate: float = 0.0)
             flips = flip_rate if donor else ""
             value = accuracy + 0.02 * (3 - severity) if severity else accuracy  # the mean is the accuracy
             rows.append((family, family, severity, donor, count, value, value, 0.1, flips, ""))
-    header = [
-        "family",
-        "change",
-        "severity",
-        "donor",
-        "images",
-        "accuracy",
-        "balanced_accuracy",
-        "ece",
-        "flip_rate",
-        "heatmap_similarity",
-    ]
-    path = run.file("stress.csv")
-    files.write_text(path, files.csv_text(header, rows))
+    path = run.file(stress_file.FILE)
+    files.write_text(path, files.csv_text(stress_file.HEADER, rows))
     return path
 
 
 def write_faithfulness(run: Run, masses: dict[str, float]) -> Path:
-    """Write faithfulness.csv: a row a method with that share of its mass inside nuclei."""
-    header = [
-        "method",
-        "images",
-        "deletion_auc_mean",
-        "deletion_auc_sd",
-        "low",
-        "high",
-        "nucleus_mass",
-        "nucleus_area",
-        "seed",
-    ]
+    """Write faithfulness.csv: one row per method with the given share of its mass inside nuclei."""
+    header = [name for name in faithfulness_file.HEADER if name not in UNMEASURED]
     rows = [(method, 10, 0.5, 0.1, 0.45, 0.55, mass, 0.15, 42) for method, mass in masses.items()]
-    path = run.file("faithfulness.csv")
+    path = run.file(faithfulness_file.FILE)
     files.write_text(path, files.csv_text(header, rows))
     return path
 
 
 def write_shortcuts(run: Run, accuracies: dict[str, float]) -> Path:
-    """Write the ladder of shortcut baselines of a run's manifest, <root>/shortcuts/<hash>.csv."""
+    """Write the shortcut baselines of a run's manifest, <root>/shortcuts/<hash>.csv."""
     count = len(run.predictions("test"))
-    header = ["baseline", "images", "correct", "accuracy", "low", "high", "features", "seconds"]
     rows = [(name, count, round(a * count), a, a - 0.1, a + 0.1, 48, 0.5) for name, a in accuracies.items()]
-    path = run.root / "shortcuts" / f"{run.environment()['manifest']}.csv"
-    files.write_text(path, files.csv_text(header, rows))
+    path = shortcuts_file.path(run.root, run.environment()["manifest"])
+    files.write_text(path, files.csv_text(shortcuts_file.COLUMNS, rows))
     return path
 
 
@@ -246,7 +224,7 @@ def _write_pictures(manifest: manifests.Manifest, dataset: str) -> None:
 
 
 def _probabilities(labels: list[str], classes: tuple[str, ...], accuracy: float, random: np.random.Generator):
-    """Return float32 (images, classes) probabilities with exactly round(accuracy * images) right ones."""
+    """Return float32 probabilities (images, classes) with exactly round(accuracy * images) correct answers."""
     count, width = len(labels), len(classes)
     right = np.zeros(count, bool)
     right[random.permutation(count)[: round(accuracy * count)]] = True
@@ -280,17 +258,8 @@ def _environment(manifest: manifests.Manifest, identity: str, dataset: str) -> d
 
 
 def _history(epochs: int, learning_rate: float, accuracy: float, head_epochs: int) -> str:
-    header = (
-        "epoch",
-        "phase",
-        "learning_rate",
-        "seconds",
-        "feature_seconds",
-        "loss",
-        "accuracy",
-        "val_loss",
-        "val_accuracy",
-    )
+    header = ["epoch", "phase", "learning_rate", "seconds", "feature_seconds"]
+    header += ["loss", "accuracy", "val_loss", "val_accuracy"]
     rows = []
     for epoch in range(1, epochs + 1):
         reached = min(epoch, max(epochs - 1, 1)) / max(epochs - 1, 1)
@@ -321,11 +290,7 @@ def _timing(epochs: int, random: np.random.Generator, head_epochs: int) -> dict:
             "load_seconds": 0.8,
             "latency_ms_p50": latency,
             "latency_ms_p95": round(latency * 1.3, 3),
-            "throughput": {
-                "1": round(1000 / latency, 2),
-                "8": round(2000 / latency, 2),
-                "32": round(3000 / latency, 2),
-            },
+            "throughput": {b: round(k * 1000 / latency, 2) for k, b in ((1, "1"), (2, "8"), (3, "32"))},
             "warmup": 10,
             "iterations": 40,
             "peak_memory_mb": 900.0,

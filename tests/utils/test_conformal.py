@@ -36,10 +36,8 @@ def test_sets_equal_the_definition():
 def test_measures_worked_by_hand():
     members = np.array([[1, 0, 0], [1, 1, 0], [0, 0, 0], [0, 1, 0]], bool)
     found = conformal.Sets(0.9, members, 0.5).measured(np.array([0, 1, 1, 0]), ["a", "b", "c"])
-    assert found == {
-        "threshold": 0.5, "coverage": 0.5, "mean_size": 1.0, "empty": 0.25, "single": 0.5,
-        "per_class": {"a": 0.5, "b": 0.5, "c": None},
-    }  # fmt: skip
+    assert found.pop("per_class") == {"a": 0.5, "b": 0.5, "c": None}
+    assert found == {"threshold": 0.5, "coverage": 0.5, "mean_size": 1.0, "empty": 0.25, "single": 0.5}
 
 
 def test_images_of_another_stain_break_the_promise():

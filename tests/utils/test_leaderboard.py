@@ -1,6 +1,8 @@
-"""The leaderboard: which runs share a row, what the columns say, in which order, and the same bytes every time."""
+"""Leaderboard: grouping of runs into rows, values of the columns, order, and reproducible files."""
 
+import re
 import shutil
+from pathlib import Path
 from statistics import stdev
 
 import fake_runs
@@ -23,11 +25,10 @@ def rows_of(root):
     return leaderboard.rows(leaderboard.read(root)[0])
 
 
-@pytest.fixture
-def root(tmp_path, monkeypatch):
-    """A plain network that reads the stain, on both splits with two seeds, and a recipe that does not."""
-    monkeypatch.setenv("LEUKOBENCH_DATA", str(tmp_path / "data"))
-    place = tmp_path / "runs"
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    """Runs of a plain network that depends on the stain, on both splits with two seeds, and of a grey recipe."""
+    place = tmp_path_factory.mktemp("built") / "runs"
     for seed, accuracy in ((1, 1.0), (2, 0.9)):
         for split, lost in (("64/16/20", 0.0), ("grouped", 0.2)):
             run = fake_runs.fake_run(place, "cnn", seed=seed, accuracy=accuracy - lost, split=split)
@@ -39,6 +40,12 @@ def root(tmp_path, monkeypatch):
     run = fake_runs.fake_run(place, "cnn", seed=1, accuracy=0.85, split="grouped", settings=["recipe=gray"])
     fake_runs.write_stress(run, FAMILIES | {"grey": 0.85, "stain swap": 0.8}, flip_rate=0.01)
     return place
+
+
+@pytest.fixture
+def root(built, tmp_path, monkeypatch):
+    monkeypatch.setenv("LEUKOBENCH_DATA", str(tmp_path / "data"))
+    return Path(shutil.copytree(built, tmp_path / "runs"))
 
 
 def test_seeds_and_both_splits_share_a_row_and_recipes_have_their_own(root):
@@ -120,21 +127,20 @@ def test_what_is_missing_names_its_command_and_nothing_else_is_said(root, tmp_pa
     lines = leaderboard_tables.missing(bare)
     for words in ("train MODEL --split grouped", "stress RUN", "audit --split SPLIT", "faithfulness RUN"):
         assert any(line.endswith(f"python run_guide.py {words}") for line in lines)
-    assert "No run here was put to that test yet" in leaderboard_tables.sentences(bare)[-1]
+    assert "stress-tested" in leaderboard_tables.sentences(bare)[-1]
     for table in leaderboard_tables.shown(bare):
         assert all(len(row) == len(table.columns) for row in table.rows)
     assert leaderboard_tables.shown(bare)[0].rows[0][3:] == ["–"] * 4
 
 
-def test_meaning_names_who_fell_and_who_stood(root):
+def test_sentences_name_the_extreme_rows(root):
     fall, stood, firm, shortcut, gap = leaderboard_tables.sentences(rows_of(root))[1:]
-    assert fall.startswith("The deepest fall: cnn names 95.0 % of the test images rightly, and 20.0 % when each")
-    assert "; 60.0 % of the answers moved" in fall and fall.endswith("gives 25.0 %.")
-    assert stood.startswith("The best under the swap: cnn (gray) names 95.0 %") and "90.0 %" in stood
-    assert "colour histogram (48 numbers" in shortcut and "names 85.0 %" in shortcut
-    assert "cnn (gray) still names 70.0 % rightly under the hardest of them (blur)" in firm
-    assert gap.startswith("The widest leakage gap: cnn loses 20.00 points") and gap.endswith("(2 + 2 runs).")
-    assert "It trained on such a change" not in fall + stood, "grey images teach nothing of swapped ones"
+    assert re.findall(r"[\d.]+ %", fall) == ["95.0 %", "20.0 %", "60.0 %", "25.0 %"] and "cnn," in fall
+    assert re.findall(r"[\d.]+ %", stood)[:2] == ["95.0 %", "90.0 %"] and "cnn (gray)" in stood
+    assert "colour histogram (48 numbers" in shortcut and "85.0 %" in shortcut
+    assert "cnn (gray)" in firm and "70.0 %" in firm and "(blur)" in firm
+    assert "cnn loses 20.00 points" in gap and "(2 + 2 runs)" in gap
+    assert "trained on such a change" not in fall + stood, "a grey recipe did not train on swapped stains"
 
 
 def test_recipes_stand_against_families_with_their_own_marked(root):
@@ -161,7 +167,7 @@ def test_numbers_of_other_runs_are_never_set_side_by_side_unsaid(tmp_path):
     (row,) = rows_of(tmp_path)
     assert row["leakage_gap"] == pytest.approx(0.6 - 0.5), "over the seed that has both"
     assert row["random_accuracy"] == pytest.approx(0.8) and row["random_accuracy_of_swapped"] == pytest.approx(0.6)
-    assert "names 60.0 % of the test images rightly, and 60.0 %" in leaderboard_tables.sentences([row])[1]
+    assert leaderboard_tables.sentences([row])[1].count("60.0 %") == 2
     assert leaderboard_tables.shown([row])[0].rows[0][-1] == "60.00\n(1/2)"
 
 
@@ -169,9 +175,8 @@ def test_a_sample_of_the_test_images_is_no_row_and_an_unmeasured_family_no_lowes
     run = fake_runs.fake_run(root, "vgg16", accuracy=0.9)
     path = fake_runs.write_stress(run, {"blur": 0.9})
     whole = path.read_text()
-    assert recipes_tables.shown(recipes_tables.rows(leaderboard.read(root)[0]))[-1].rows[-2] == [
-        "lowest of the unseen", "–",
-    ]  # fmt: skip
+    lowest = recipes_tables.shown(recipes_tables.rows(leaderboard.read(root)[0]))[-1].rows[-2]
+    assert lowest == ["lowest of the unseen", "–"]
     path.write_text(whole.replace(",40,", ",2,"))
     assert not any(row["model"] == "vgg16" for row in recipes_tables.rows(leaderboard.read(root)[0]))
     (row,) = (row for row in rows_of(root) if row["model"] == "vgg16")
@@ -184,9 +189,10 @@ def test_what_a_row_trained_on_is_marked(root):
     found = rows_of(root)
     (cells,) = (row for row in leaderboard_tables.shown(found)[0].rows if row[-1].startswith("99"))
     assert cells[-1] == "99.00*" and "*" not in cells[-2]
-    assert "It trained on such a change." in leaderboard_tables.sentences(found)[2]
+    assert "trained on such a change" in leaderboard_tables.sentences(found)[2]
 
 
+@pytest.mark.slow
 def test_the_command_writes_the_same_bytes_twice_without_images_and_without_keras(root, tmp_path, capsys, guide):
     script = (
         "import sys; from pathlib import Path; from guide.leaderboard import leaderboard as c; "
@@ -252,6 +258,7 @@ def test_the_figure_leaves_out_what_was_not_stressed_unless_nothing_was(root, tm
     assert len(bare.axes[0].get_yticklabels()) == 1 and "Left out" not in bare.get_suptitle()
 
 
+@pytest.mark.slow
 def test_the_published_results_have_a_leaderboard(tmp_path):
     source = PROJECT / "docs" / "results"
     keep = shutil.ignore_patterns("comparison", "variants", "ablation", "figures", "*.npz", "audit")

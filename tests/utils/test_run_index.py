@@ -1,6 +1,7 @@
-"""The index over runs: says what the files say, follows every change of them, and may be lost at any time."""
+"""Cache of run values: follows every change of files and code, and may be deleted at any time."""
 
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -17,23 +18,30 @@ from utils.runs import records as run_records
 
 
 def aged(root):
-    """Let all files be older than what may change unseen."""
+    """Make all files older than the age below which nothing is cached."""
     for path in root.rglob("*"):
         os.utime(path, (1_700_000_000, 1_700_000_000))
 
 
-@pytest.fixture
-def root(tmp_path):
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    place = tmp_path_factory.mktemp("built")
     for seed in (1, 2, 3):
-        fake_run(tmp_path, "cnn", seed=seed, measured=seed == 1)
-    fake_run(tmp_path, "resnet50", split="grouped")
+        fake_run(place, "cnn", seed=seed, measured=seed == 1)
+    fake_run(place, "resnet50", split="grouped")
+    return place
+
+
+@pytest.fixture
+def root(built, tmp_path):
+    shutil.copytree(built, tmp_path, dirs_exist_ok=True)
     aged(tmp_path)
     yield tmp_path
     run_cache._open.clear()
 
 
 def read(root):
-    """Read all that commands read through the index, in this process as if it were a new one."""
+    """Read all cached values as a new process would."""
     run_cache._open.clear()
     runs = run_folder.find_runs(root)
     records = [run_records.measure(run) for run in runs]
@@ -146,6 +154,7 @@ def test_a_root_that_cannot_be_written_is_read_all_the_same(root, monkeypatch):
     assert not (root / run_cache.FILE).exists()
 
 
+@pytest.mark.slow
 def test_processes_side_by_side_leave_a_whole_index(root):
     code = "import sys; from pathlib import Path; from utils.runs import cache, records, run_folder\n"
     code += "for _ in range(20):\n    cache._open.clear()\n"
@@ -156,8 +165,6 @@ def test_processes_side_by_side_leave_a_whole_index(root):
 
 
 def test_a_moved_root_keeps_its_index(root, tmp_path_factory):
-    import shutil
-
     first = read(root)
     copy = shutil.copytree(root, tmp_path_factory.mktemp("moved") / "runs")
     assert [text.replace(str(copy), str(root)) for text in read(copy)] == first

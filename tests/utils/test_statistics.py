@@ -167,9 +167,8 @@ def test_compare_shows_who_can_be_told_apart(tmp_path, capsys):
     commands.compare(figures=False, tables="significance,intervals", root=tmp_path)
     shown = capsys.readouterr().out
     folder = tmp_path / "comparison"
-    assert {row["name"]: row["letters"] for row in read(folder / "significance.csv")} == {
-        "a": "a", "b": "a", "c": "b", "d": "b",
-    }  # fmt: skip
+    letters = {row["name"]: row["letters"] for row in read(folder / "significance.csv")}
+    assert letters == {"a": "a", "b": "a", "c": "b", "d": "b"}
     assert "share a letter" in shown and "over 5 groups of the manifest" in shown
     pairs = {(row["first"], row["second"]): row for row in read(folder / "pairs.csv")}
     assert set(pairs) == set(itertools.combinations("abcd", 2))

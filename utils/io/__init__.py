@@ -1,1 +1,1 @@
-"""Files: atomic writing of files and folders, locks."""
+"""Atomic writing of files and folders, readers of JSON and CSV, locks."""

@@ -1,4 +1,4 @@
-"""Folders that are there whole or not at all: built hidden beside their place, then moved there."""
+"""Atomic creation of folders: built under a hidden name beside the target, then renamed."""
 
 import os
 import re
@@ -12,10 +12,10 @@ from utils.errors import LeukoBenchError
 
 @contextmanager
 def staged(target: Path) -> Iterator[Path]:
-    """Yield a new folder beside `target`; it becomes `target` when the block ends well, and goes when it does not.
+    """Yield a new folder that is renamed to `target` when the block succeeds and removed when it fails.
 
     Raises:
-        LeukoBenchError: it cannot be written, or there is a `target` by then; nothing is left behind.
+        LeukoBenchError: it cannot be written, or `target` exists by then; nothing is left behind.
     """
     partial = hidden(target, "partial")
     try:
@@ -61,20 +61,20 @@ def replaced(target: Path, is_current: Callable[[], bool]) -> Iterator[Path]:
 
 
 def hidden(target: Path, kind: str) -> Path:
-    """Return where this process keeps the folder that is built ("partial") or replaced ("old"), beside `target`."""
+    """Return the hidden path beside `target` for the folder being built ("partial") or replaced ("old")."""
     return target.with_name(f".{os.getpid()}.{target.name}.{kind}")
 
 
 def write(path: Path, text: str) -> None:
-    """Write UTF-8 text into a staged folder; not atomically, since the whole folder is moved."""
+    """Write UTF-8 text into a staged folder; not atomically, since the whole folder is renamed."""
     path.write_text(text, encoding="utf-8", newline="\n")
 
 
 def check_name(name: str) -> None:
-    """Refuse a name that is no plain folder name.
+    """Check that a dataset name is a plain folder name.
 
     Raises:
-        LeukoBenchError: says which names are.
+        LeukoBenchError: it is not; the line says which names are valid.
     """
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", name):
         raise LeukoBenchError(
@@ -83,11 +83,11 @@ def check_name(name: str) -> None:
 
 
 def _sweep(folder: Path) -> None:
-    """Remove what killed processes left in a folder."""
+    """Remove folders that killed processes left behind."""
     import psutil
 
     for rest in [*folder.glob(".*.partial"), *folder.glob(".*.old")]:
         pid = rest.name.split(".")[1]
-        # In containers a new process often has the number of the killed one.
+        # In containers a new process often has the PID of the killed one.
         if pid.isdigit() and (int(pid) == os.getpid() or not psutil.pid_exists(int(pid))):
             shutil.rmtree(rest, ignore_errors=True)

@@ -14,9 +14,9 @@ from utils.errors import LeukoBenchError
 
 @contextmanager
 def atomic(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; move it there when the block ends well, remove it when it does not.
+    """Yield a temporary path that is renamed to `path` when the block succeeds and removed when it fails.
 
-    The temporary name keeps the suffixes of `path` (".weights.h5"), since writers look at them.
+    The temporary name keeps the suffixes of `path` (".weights.h5"), which some writers need.
 
     Raises:
         LeukoBenchError: the folder cannot be written or the disk is full; nothing is left behind.
@@ -59,7 +59,7 @@ def json_text(value: Any) -> str:
     """Return a value as the indented JSON that `write_json` writes.
 
     Raises:
-        ValueError: it holds a number that JSON has not.
+        ValueError: it holds NaN or infinity.
     """
     return json.dumps(value, indent=2, allow_nan=False) + "\n"
 
@@ -68,7 +68,7 @@ def read_json(path: Path) -> Any:
     """Read a JSON file.
 
     Raises:
-        LeukoBenchError: the file is missing or is no JSON.
+        LeukoBenchError: the file is missing or is not JSON.
     """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
@@ -77,7 +77,7 @@ def read_json(path: Path) -> Any:
     except OSError as error:
         raise LeukoBenchError(f"Cannot read {path}: {error.strerror}.", path=path) from error
     except ValueError as error:
-        raise LeukoBenchError(f"{path} is damaged, it holds no valid JSON ({error}).", path=path) from None
+        raise LeukoBenchError(f"{path} is damaged, it is not valid JSON ({error}).", path=path) from None
 
 
 def csv_text(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
@@ -99,7 +99,7 @@ def read_csv(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
     """Read a CSV file as a list of dicts.
 
     Raises:
-        LeukoBenchError: the file is missing, no text, or lacks one of `columns`.
+        LeukoBenchError: the file is missing, not UTF-8 text, or lacks one of `columns`.
     """
     try:
         with open(path, encoding="utf-8-sig", newline="") as handle:
@@ -116,7 +116,7 @@ def read_csv(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
     except OSError as error:
         raise LeukoBenchError(f"Cannot read {path}: {error.strerror}.", path=path) from error
     except (UnicodeDecodeError, csv.Error) as error:
-        raise LeukoBenchError(f"{path} is damaged, it is no readable CSV ({error}).", path=path) from None
+        raise LeukoBenchError(f"{path} is damaged, it is not a readable CSV file ({error}).", path=path) from None
 
 
 def compact(value: Any) -> str:
@@ -127,5 +127,5 @@ def compact(value: Any) -> str:
 def _csv_cell(value: Any) -> Any:
     if value is None:
         return ""
-    # Ten digits are past what is measured, and hide the last bits, in which libraries differ between processors.
+    # Ten digits are more than the measurements have, and hide the last bits, which differ between processors.
     return f"{value:.10g}" if isinstance(value, float) else value

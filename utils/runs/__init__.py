@@ -1,1 +1,1 @@
-"""Run folders: finding and reading them, records, comparison, leaderboard, cache."""
+"""Run folders: finding and reading them and their files; records, comparison, leaderboard, cache."""

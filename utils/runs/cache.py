@@ -1,8 +1,8 @@
-"""What was once read from run folders, kept in <root>/.index.sqlite so that thousands of runs are listed in seconds.
+"""Cache of values read from run folders, in <root>/.index.sqlite, so that thousands of runs are listed in seconds.
 
-Each value is kept with time of change and size of the files that it was made from, and with a hash of the program that
-made it: it says what the files say, or it is read anew. The file may be deleted at any time; where a root cannot be
-written, or SQLite's locks do not work there, everything is simply read again.
+Each value is stored with the modification times and sizes of the files it was made from and a hash of the code that
+made it; if any of these changes, the value is computed again. The file may be deleted at any time. If the root is
+read-only, or SQLite's locks do not work there, nothing is cached.
 """
 
 import atexit
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     import sqlite3
 
 FILE = ".index.sqlite"
-WORTH = 0.25  # seconds of reading that are worth writing a file for
-YOUNG = 2.0  # seconds in which a file may change again without a change of its time or size
+WORTH = 0.25  # seconds of computation; less is not written
+YOUNG = 2.0  # seconds; a younger file may change again without a change of its time or size
 UP = "../../"  # from a run's folder to its root
 _TABLE = "CREATE TABLE IF NOT EXISTS kept (kind TEXT, run TEXT, held TEXT, value TEXT, PRIMARY KEY (kind, run))"
 _open: dict[Path, "_Index"] = {}
@@ -32,15 +32,15 @@ _lock = RLock()
 
 
 def kept(run: Run, kind: str, files: Sequence[str], make: Callable[[], Any], code: str) -> Any:
-    """Return what `make` says of a run, from the index where its files have not changed since.
+    """Return a value of a run: from the cache, or computed by `make` if a file or the code has changed.
 
     Args:
-        run: whose folder it is about.
-        kind: what is said; a run has one value of each kind.
-        files: that it is made from, as paths from the run's folder, or from the root behind "../../"; one that is
-            not there is a file too.
-        make: reads it: a value of JSON whose dicts have texts as keys. What it raises is raised and not kept.
-        code: hash of the program that makes it.
+        run: the run.
+        kind: name of the value; a run has one value of each kind.
+        files: the value's source files, as paths from the run's folder or, with the prefix "../../", from the root;
+            they may be missing.
+        make: computes the value, which must be JSON with strings as keys. Its errors are raised and not cached.
+        code: hash of the code that makes the value, see `code_of`.
     """
     before = _stamps(run, files)
     with _lock:
@@ -58,19 +58,19 @@ def kept(run: Run, kind: str, files: Sequence[str], make: Callable[[], Any], cod
 
 
 def code_of(*modules: str) -> str:
-    """Return a hash of the source of modules ("utils.metrics"), which changes with what they compute."""
+    """Return a hash of the source code of modules ("utils.metrics.predictions")."""
     return _code(modules)
 
 
 def flush() -> None:
-    """Write what was read since the last time, however little that is."""
+    """Write all new values."""
     with _lock:
         for index in _open.values():
             index.write()
 
 
 class _Index:
-    """The index of one root; what goes wrong with its file is passed over."""
+    """The cache of one root; errors of its file are ignored."""
 
     def __init__(self, root: Path) -> None:
         self.path = root / FILE
@@ -87,7 +87,7 @@ class _Index:
             with suppress(sqlite3.Error):
                 query = "SELECT held, value FROM kept WHERE kind = ? AND run = ?"
                 row = self._reader.execute(query, (kind, _name(run))).fetchone()
-        if row is None or row[0] != _held(code, stamps):
+        if row is None or row[0] != _key(code, stamps):
             return None
         try:
             return json.loads(row[1])
@@ -95,9 +95,9 @@ class _Index:
             return None
 
     def put(self, kind: str, run: Run, code: str, stamps: dict[str, Any], value: Any, seconds: float) -> None:
-        self._pending[kind, _name(run)] = _held(code, stamps), json.dumps(value)
+        self._pending[kind, _name(run)] = _key(code, stamps), json.dumps(value)
         self._seconds += seconds
-        if self._seconds > 4 * WORTH:  # now and then, so that a look that is cut off is not lost
+        if self._seconds > 4 * WORTH:  # write from time to time, so that an interrupted command keeps most values
             self.write()
 
     def write(self) -> None:
@@ -113,11 +113,11 @@ class _Index:
                 base.executemany("INSERT OR REPLACE INTO kept VALUES (?, ?, ?, ?)", rows)
         except sqlite3.OperationalError:  # locked for long, a full disk, a file system without locks
             return
-        except sqlite3.DatabaseError:  # no database at all: begin again the next time
+        except sqlite3.DatabaseError:  # damaged: start again the next time
             with suppress(OSError):
                 self.path.unlink()
             return
-        self._connect()  # again: somebody may have deleted the file that was open
+        self._connect()  # again: the open file may have been deleted
 
     def at_exit(self) -> None:
         if self._seconds > WORTH:
@@ -151,7 +151,7 @@ def _name(run: Run) -> str:
 
 
 def _stamps(run: Run, files: Sequence[str]) -> dict[str, tuple[int, int] | None]:
-    # Where the folder of a run or model is a link, ".." would lead the system to where it points.
+    # If the folder of a run or model is a symbolic link, ".." would be resolved behind it.
     return {
         name: stamp(f"{run.root}/{name.removeprefix(UP)}" if name.startswith(UP) else f"{run.path}/{name}")
         for name in files
@@ -159,15 +159,15 @@ def _stamps(run: Run, files: Sequence[str]) -> dict[str, tuple[int, int] | None]
 
 
 def stamp(path: str | Path) -> tuple[int, int] | None:
-    """Return time of change in ns and bytes; None where there is no such file."""
+    """Return modification time in ns and size in bytes; None if there is no such file."""
     try:
-        found = os.stat(path)  # noqa: PTH116  # a Path for each of 100,000 files would take three times as long
+        found = os.stat(path)  # noqa: PTH116  # with a Path for each of 100,000 files it takes three times as long
     except OSError:
         return None
     return found.st_mtime_ns, found.st_size
 
 
-def _held(code: str, stamps: dict[str, Any]) -> str:
+def _key(code: str, stamps: dict[str, Any]) -> str:
     return json.dumps([code, stamps], separators=(",", ":"))
 
 

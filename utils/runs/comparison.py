@@ -1,4 +1,4 @@
-"""The comparison of runs, computed from their folders alone: no Keras, no images."""
+"""Comparison of runs on the same test images, computed from their folders without Keras or images."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -19,17 +19,17 @@ MEANS = (
     *("accuracy", "balanced_accuracy", "precision_macro", "recall_macro", "f1_macro"),
     *("precision_weighted", "recall_weighted", "f1_weighted", "auc_ovr_macro", "log_loss"),
     *TIMES,
-)  # what is averaged over seeds
+)  # columns that are averaged over seeds
 
 
-@dataclass(frozen=True, eq=False)  # equal only to itself: what is computed from it is kept with it
+@dataclass(frozen=True, eq=False)  # compared by identity, so that it can be a key of caches
 class Comparison:
-    """Runs that were tested on the same images, best accuracy first.
+    """Runs with the same test images, best accuracy first.
 
     Attributes:
-        rows: one dict a run, the columns of table.csv.
-        per_class: one dict a run and class, the columns of per_class.csv.
-        seeds: mean and standard deviation over runs that differ only in their seed; empty without such runs.
+        rows: columns of table.csv, one dict per run.
+        per_class: columns of per_class.csv, one dict per run and class.
+        seeds: mean and standard deviation over runs that differ only in their seed; [] without such runs.
     """
 
     test_identity: str
@@ -42,12 +42,12 @@ class Comparison:
 
     @property
     def short(self) -> str:
-        """Folder name of this test set where there are several."""
+        """Folder name of this test set, used if there are several."""
         return f"{self.dataset}-{self.test_identity[:8]}"
 
 
 def compare(runs: Sequence[Run]) -> list[Comparison]:
-    """Compare runs: one Comparison for each set of test images, the one with most models first.
+    """Return one Comparison for each set of test images, the one with most models first.
 
     Raises:
         LeukoBenchError: a run is not finished or damaged.
@@ -56,16 +56,14 @@ def compare(runs: Sequence[Run]) -> list[Comparison]:
 
 
 def latest(root: Path, read: Callable[[Run], Found] = measure) -> tuple[list[Found], list[str]]:
-    """Read the latest usable run of every model, flavour, initialisation and test set.
-
-    Variants and regimes of one model ("cnn", "cnn (clahe)") are different things and stand side by side.
+    """Read the latest usable run of every label ("cnn", "cnn (clahe)"), initialisation and test set.
 
     Args:
         root: folder of the runs.
-        read: what is wanted of a run; one for which it fails is not usable.
+        read: reads a run; a run for which it fails is not usable.
 
     Returns:
-        What `read` gave, in the order of the runs, and one line for each run that had to be left out.
+        The results of `read`, in the order of the runs, and one line for each run that was skipped.
 
     Raises:
         LeukoBenchError: no run is usable.
@@ -83,7 +81,7 @@ def latest(root: Path, read: Callable[[Run], Found] = measure) -> tuple[list[Fou
                 continue
             label = lookup.label_of(run)
             if label not in cut and all(label != other for other, *_ in chosen):
-                cut.add(label)  # only the newest is missed, and none that is older than a usable run
+                cut.add(label)  # only the newest is reported, and none that is older than a usable run
                 measure(run)
         except LeukoBenchError as error:
             problems.append(f"left out: {error}")
@@ -94,10 +92,10 @@ def latest(root: Path, read: Callable[[Run], Found] = measure) -> tuple[list[Fou
 
 
 def add_seeds(records: Sequence[Record], root: Path) -> tuple[list[Record], list[str]]:
-    """Add to records the other runs of a root that differ from one of them only in their seed, the latest of each seed.
+    """Add the other runs of a root that differ from a record only in their seed, the latest of each seed.
 
     Returns:
-        All records, and one line for each run that had to be left out.
+        All records, and one line for each run that was skipped.
     """
     kept, problems = list(records), []
     families: dict[tuple[str, str], set[int]] = {}
@@ -116,7 +114,7 @@ def add_seeds(records: Sequence[Record], root: Path) -> tuple[list[Record], list
 
 
 def group(records: Sequence[Record]) -> list[Comparison]:
-    """Put records that share their test images into one Comparison each, the one with most models first."""
+    """Return one Comparison for each set of test images of the records, the one with most models first."""
     if not records:
         raise LeukoBenchError("There are no runs to compare. Train one: python run_guide.py train cnn")
     sets: dict[str, list[Record]] = {}
@@ -135,14 +133,14 @@ def group(records: Sequence[Record]) -> list[Comparison]:
 
 
 def labels(records: Sequence[Record]) -> dict[Run, str]:
-    """Name each run as shortly as tells it from the others: its label, and where needed seed, config hash or folder."""
+    """Return a short unique name of each run: its label, if needed with initialisation, seed, config hash or folder."""
     texts = {record.run: _names(record) for record in records}
     tally = Counter(text for names in texts.values() for text in dict.fromkeys(names))
     return {run: next((text for text in names if tally[text] == 1), run.id) for run, names in texts.items()}
 
 
 def _comparison(members: list[Record]) -> Comparison:
-    # Equal accuracies stand in the order of their log loss, then of their names: never in that of the arguments.
+    # Ties are ordered by log loss, then by name, so that the order of the arguments does not matter.
     ordered = sorted(members, key=lambda m: (-m.row["accuracy"], m.row["log_loss"], m.run.id))
     named = labels(ordered)
     rows = [{"name": named[m.run], **m.row} for m in ordered]
@@ -165,11 +163,11 @@ def _comparison(members: list[Record]) -> Comparison:
 
 
 def _of_split(rows: Sequence[dict[str, Any]]) -> str:
-    """Return the split of rows for a title: ", grouped split", ", split 64/16/20"; "" where no run says it."""
+    """Return the splits of rows for a title: ", grouped split", ", split 64/16/20"; "" if no run has one."""
     splits = sorted({str(row["split"]) for row in rows} - {""})
     if len(splits) == 1 and splits[0].isalpha():
         return f", {splits[0]} split"
-    return f", split{'s' * (len(splits) > 1)} {' and '.join(splits)}" if splits else ""
+    return f", split{'s' if len(splits) > 1 else ''} {' and '.join(splits)}" if splits else ""
 
 
 def _names(record: Record) -> list[str]:
@@ -182,7 +180,7 @@ def _names(record: Record) -> list[str]:
 
 def _over_seeds(ordered: Sequence[Record]) -> list[dict[str, Any]]:
     families: dict[str, dict[int, Record]] = {}
-    for record in sorted(ordered, key=lambda m: m.run.path.name):  # of two runs with one seed the later counts
+    for record in sorted(ordered, key=lambda m: m.run.path.name):  # of two runs with the same seed the later is used
         families.setdefault(record.recipe, {})[record.row["seed"]] = record
     rows = []
     for family in families.values():

@@ -1,4 +1,4 @@
-"""Which images belong together: those of one patient, or of one stain group, are not independent of each other."""
+"""Groups of images that are not independent: those of one patient or one stain group."""
 
 from collections.abc import Sequence
 from functools import lru_cache
@@ -11,13 +11,13 @@ FOLDER, FILE = "audit", "groups.csv"  # <root>/audit/<dataset>/groups.csv, which
 
 
 def of_images(run: Run, images: Sequence[str]) -> tuple[list[str], str]:
-    """Return the group of each image, and in words where the groups come from.
+    """Return the group of each image, and a description of their source.
 
-    The group column of the run's manifest counts where it is filled for all of the images, then the groups that
-    `audit` left beside the runs; without either each image is a group of its own.
+    The source is the group column of the run's manifest if it is filled for all images, else the groups that `audit`
+    wrote beside the runs, else each image is a group of its own.
 
     Raises:
-        LeukoBenchError: a file is there but damaged.
+        LeukoBenchError: a file is damaged.
     """
     sources = (
         (_of_manifest, run.manifest_path(), "groups of the manifest"),
@@ -32,7 +32,7 @@ def of_images(run: Run, images: Sequence[str]) -> tuple[list[str], str]:
 
 @lru_cache(maxsize=16)
 def _of_manifest(path: Path) -> dict[str, str]:
-    return _read(path)  # a manifest is named by its content, so that it never changes
+    return _read(path)  # a manifest is named by its hash, so it never changes
 
 
 def _read(path: Path) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Finding one run by a name that the user gives."""
+"""Find one run by a name that the user gives."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ def open_run(name: str, root: Path) -> Run:
     """Find one run by its folder, its id, the start of its id or folder, or a model's name or label (its latest).
 
     Raises:
-        LeukoBenchError: no run or several runs have that name; the line names those that exist.
+        LeukoBenchError: no run or several runs match; the line names existing runs.
     """
     path = Path(name)
     if path.is_dir() and FOLDER.match(path.resolve().name):
@@ -29,7 +29,7 @@ def open_run(name: str, root: Path) -> Run:
         return matches[0]
     if matches:
         raise LeukoBenchError(
-            f"'{name}' fits {len(matches)} runs: {', '.join(r.id for r in matches[:5])}. Give more of it."
+            f"'{name}' fits {len(matches)} runs: {', '.join(r.id for r in matches[:5])}. Give a longer part."
         )
     valid = [run.id for run in runs] + sorted({run.model for run in runs})
     shown = ", ".join(run.id for run in runs[-5:]) + (", ..." if len(runs) > 5 else "")
@@ -49,8 +49,8 @@ def open_finished(name: str, root: Path) -> Run:
 
 
 def label_of(run: Run) -> str:
-    """Return the label of a run; the model's name where its config.json cannot be read."""
-    for read in (lambda: about(run)["label"], run.label):  # the first from the index, but it needs a whole environment
+    """Return the label of a run; the model's name if its config.json cannot be read."""
+    for read in (lambda: about(run)["label"], run.label):  # the first is cached, but needs environment.json too
         try:
             return read()
         except LeukoBenchError:

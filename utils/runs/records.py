@@ -1,4 +1,4 @@
-"""What one finished run says, read from its folder alone: no Keras, no images."""
+"""Records of finished runs, read from their folders without Keras or images."""
 
 import hashlib
 from collections import Counter
@@ -18,13 +18,13 @@ from utils.runs.split_spec import Scheme
 if TYPE_CHECKING:
     import pandas as pd
 
-MACHINE = ("device", "cpu", "threads", "precision")  # seconds are averaged only where these agree
+MACHINE = ("device", "cpu", "threads", "precision")  # seconds are averaged only over runs that agree in these
 MADE_FROM = (
     *(run_folder.CONFIG, run_folder.ENVIRONMENT, run_folder.HISTORY, run_folder.TIMING),
     *(run_folder.PREDICTIONS, run_folder.METRICS),
-)  # a record, beside the manifest
-Stamp = tuple[int, int] | None  # of a file, as run_index.stamp
-MODULES = (  # whose code decides what a record holds
+)  # files of a record, besides the manifest
+Stamp = tuple[int, int] | None  # of a file, as `cache.stamp`
+MODULES = (  # modules whose code decides the content of a record
     *(f"utils.runs.{name}" for name in ("records", "cache", "run_folder", "split_spec")),
     *(f"utils.metrics.{name}" for name in ("predictions", "significance")),
     "utils.io.files",
@@ -33,14 +33,14 @@ MODULES = (  # whose code decides what a record holds
 
 @dataclass(frozen=True)
 class Record:
-    """What one finished run says: a row of the table, a row for each class, and what tells it from its kin.
+    """One finished run: a row of the table, a row for each class, and its configuration.
 
     Attributes:
-        row: the columns of table.csv by name; None where a run holds no such number.
+        row: the columns of table.csv by name; None for numbers that the run lacks.
         per_class: class, precision, recall, f1, support, auc of each class.
         label: the model's name with its flavour, "cnn (clahe)".
         recipe: the configuration without the seed, as text.
-        unchecked: the manifest that should say which images were tested but is not there; None where it is.
+        unchecked: path of the manifest if it is missing, so that the test images were not checked; else None.
     """
 
     run: Run
@@ -78,9 +78,9 @@ def measure(run: Run) -> Record:
 
 
 def about(run: Run) -> dict[str, Any]:
-    """Return what tells a run, finished or not, from others: label, initialisation, identity of its test set, manifest.
+    """Return the identity of a run, finished or not: label, initialisation, identity (of its test set), manifest.
 
-    Also "recipe", a hash of its configuration without the seed, and the fields seed, split and dataset.
+    Also recipe (hash of its configuration without the seed), seed, split and dataset.
 
     Raises:
         LeukoBenchError: config.json or environment.json is missing or damaged.
@@ -102,15 +102,15 @@ def about(run: Run) -> dict[str, Any]:
 
 
 def digest(text: str) -> str:
-    """Return 16 hex digits that stand for a text, such as a recipe."""
+    """Return a hash of a text, such as a recipe, as 16 hex digits."""
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def identity(run: Run) -> str:
-    """Return the hash of the test images and labels that a run was tested on.
+    """Return the hash of a run's test images and labels.
 
     Raises:
-        LeukoBenchError: environment.json is missing, damaged or does not say.
+        LeukoBenchError: environment.json is missing, damaged or lacks it.
     """
     value = run.environment().get("test_identity")
     if not isinstance(value, str) or not value:
@@ -122,18 +122,18 @@ def identity(run: Run) -> str:
 
 
 def recipe(config: dict[str, Any]) -> str:
-    """Return a configuration without its seed as text: equal for runs that differ only in their seed."""
+    """Return a configuration without its seed as text."""
     return files.compact({key: value for key, value in config.items() if key != "seed"})
 
 
 def variant_of(config: dict[str, Any]) -> str:
-    """Return the name of the dataset variant that a run saw; runs from before there were variants saw plain RGB."""
+    """Return the name of a run's dataset variant; runs of older versions have none and used plain RGB."""
     variant = config.get("variant") or {}
     return str(variant.get("name", "rgb")) if isinstance(variant, dict) else str(variant)
 
 
 def images_by_class(run: Run) -> dict[str, int]:
-    """Return how many images of each class the manifest of a run holds; empty where it is not beside the runs."""
+    """Return the number of images of each class in the manifest of a run; {} if the manifest is missing."""
     path = run.manifest_path()
     return dict(Counter(label for label, _ in _rows(path, run_cache.stamp(path)).values())) if path.is_file() else {}
 
@@ -212,7 +212,7 @@ def _measured(run: Run) -> dict[str, Any]:
 
 
 def _device(environment: dict[str, Any]) -> Any:
-    """Return the device as recorded, with how many of it shared the work, and with JAX where it was not TensorFlow."""
+    """Return the recorded device, with the number of devices if there were several, and "JAX" for that backend."""
     several, more = environment.get("devices"), []
     if isinstance(several, list) and len(several) > 1:
         more.append(f"{len(several)} devices")
@@ -222,7 +222,7 @@ def _device(environment: dict[str, Any]) -> Any:
 
 
 def _check_images(run: Run, table: "pd.DataFrame") -> Path | None:
-    """Hold the tested images against the manifest; return its path where it is missing and nothing can be held."""
+    """Check the tested images against the manifest; return its path if it is missing, else None."""
     path = run.manifest_path()
     if not path.is_file():
         return path
@@ -244,5 +244,5 @@ def _test_labels(path: Path, stamp: Stamp) -> dict[str, str]:
 
 @lru_cache(maxsize=64)
 def _rows(path: Path, stamp: Stamp) -> dict[str, tuple[str, str]]:
-    """Return label and subset of every image of a manifest; it is read again when its stamp is another."""
+    """Return label and subset of every image of a manifest; `stamp` invalidates the cache."""
     return {row["image"]: (row["label"], row["split"]) for row in files.read_csv(path, ("image", "label", "split"))}

@@ -1,4 +1,4 @@
-"""The run folder: its file names, how one is found and opened. Everything shown anywhere is read from here."""
+"""The run folder: file names, readers of its files, list of the runs below a root."""
 
 import os
 import re
@@ -29,14 +29,14 @@ METRICS = "metrics.json"
 HEATMAPS = "heatmaps.npz"
 FIGURES = "figures"
 STATE = "state"
-FEATURES = "state/features.json"  # what the pass over a frozen base cost, until the training is closed
+FEATURES = "state/features.json"  # cost of the pass through a frozen base, until training has finished
 
-RANDOM_FEATURES = "random features"  # initialisation of a base that is frozen although its weights are random
-APPLICATION = "keras:"  # before the name of an architecture of keras.applications; a folder has "keras-"
+RANDOM_FEATURES = "random features"  # initialisation of a frozen base with random weights
+APPLICATION = "keras:"  # prefix of an architecture of keras.applications; "keras-" in folder names
 
 
 def folder_of(model: str) -> str:
-    """Return the name of a model's folder of runs: no file system of Windows takes the colon of "keras:VGG19"."""
+    """Return the name of a model's folder of runs: "keras-VGG19", since Windows allows no colon."""
     return model.replace(":", "-")
 
 
@@ -48,7 +48,7 @@ class Run:
 
     @property
     def model(self) -> str:
-        """Name of the model, which is the folder above."""
+        """Name of the model, from the parent folder."""
         name = self.path.parent.name
         return name.replace("-", ":", 1) if name.startswith(folder_of(APPLICATION)) else name
 
@@ -59,19 +59,19 @@ class Run:
 
     @property
     def id(self) -> str:
-        """Name that `open_run` takes: `<model>/<stamp>-<hash>`."""
+        """Unique name, `<model>/<stamp>-<hash>`."""
         return f"{self.model}/{self.path.name}"
 
     def label(self) -> str:
-        """Return the model's name with what tells this run from the model's plain one: "cnn (clahe)"."""
+        """Return the model's name with the flavours of the run: "cnn (clahe)"."""
         config = self.config()
         before = [RANDOM_FEATURES] if config.get("initialisation") == RANDOM_FEATURES else []
-        flavour = config.get("flavour", before)  # runs from before there were flavours have none
+        flavour = config.get("flavour", before)  # missing in runs of older versions
         return f"{self.model} ({', '.join(map(str, flavour))})" if flavour else self.model
 
     @property
     def finished(self) -> bool:
-        """Whether metrics.json, which is written last, is there."""
+        """Whether metrics.json exists, which is written last."""
         return (self.path / METRICS).is_file()
 
     @contextmanager
@@ -85,7 +85,7 @@ class Run:
             raise LeukoBenchError(f"Run {self.id}: {error}", run=self.id, path=error.path) from None
 
     def file(self, name: str) -> Path:
-        """Return the path of a file of this run, whether it exists or not."""
+        """Return the path of a file of this run; it may not exist."""
         return self.path / name
 
     def config(self) -> dict[str, Any]:
@@ -105,7 +105,7 @@ class Run:
         return self._object(METRICS, ("test",))
 
     def history(self) -> list[dict[str, Any]]:
-        """Read history.csv: one dict an epoch, numbers as numbers.
+        """Read history.csv: one dict per epoch, numbers as numbers.
 
         Raises:
             LeukoBenchError: the file is missing, damaged or has no finished epoch.
@@ -121,7 +121,7 @@ class Run:
             raise LeukoBenchError(f"{path} is damaged ({error}). Train the run again.", path=path) from None
 
     def epochs(self) -> list[dict[str, Any]]:
-        """Read history.csv of a run that may have none yet: [] then.
+        """Read history.csv; [] if it does not exist yet.
 
         Raises:
             LeukoBenchError: the file is damaged or has no finished epoch.
@@ -132,10 +132,10 @@ class Run:
         """Read predictions.csv: image, split, label, p_<Class>, ... in the manifest's class order.
 
         Args:
-            subset: "val" or "test" for those rows alone.
+            subset: "val" or "test" for the rows of one subset.
 
         Raises:
-            LeukoBenchError: the file is missing, or does not hold those columns.
+            LeukoBenchError: the file is missing or lacks these columns.
         """
         import pandas as pd
 
@@ -155,7 +155,7 @@ class Run:
         return table if subset is None else table[table["split"] == subset].reset_index(drop=True)
 
     def manifest_path(self) -> Path:
-        """Return the path of the manifest this run was trained on, `<root>/manifests/<hash>.csv`."""
+        """Return the path of the manifest of this run, `<root>/manifests/<hash>.csv`."""
         return self.root / "manifests" / f"{self.environment()['manifest']}.csv"
 
     def _object(self, name: str, keys: Sequence[str]) -> dict[str, Any]:
@@ -183,7 +183,7 @@ class Run:
 
 
 def new_run(root: Path, model: str, config_hash: str) -> Run:
-    """Name a run folder by the time and the configuration; the folder is made when its first file is written."""
+    """Return a new run, named by time and configuration; its folder is created with its first file."""
     stamp = datetime.now(UTC)
     for milliseconds in ("", f"{stamp.microsecond // 1000:03d}"):
         path = Path(root) / folder_of(model) / f"{stamp:%Y%m%dT%H%M%S}{milliseconds}Z-{config_hash[:8]}"
@@ -196,12 +196,12 @@ def find_runs(root: Path, model: str | None = None, finished: bool | None = None
     """List the runs below a root, oldest first within each model.
 
     Args:
-        root: folder of the runs; one that does not exist holds none.
-        model: only this model's.
-        finished: only finished (True) or unfinished (False) ones; None lists both.
+        root: folder of the runs; it may not exist.
+        model: only runs of this model.
+        finished: only finished (True) or unfinished (False) runs; None: both.
 
     Raises:
-        LeukoBenchError: the root may not be read.
+        LeukoBenchError: no permission to read the root.
     """
     if Path(root).is_dir() and not os.access(root, os.R_OK | os.X_OK):
         raise LeukoBenchError(f"Cannot read {root}: permission denied. Choose a folder you may read with --root.")
@@ -211,7 +211,7 @@ def find_runs(root: Path, model: str | None = None, finished: bool | None = None
 
 
 def _folders(place: Path) -> list[str]:
-    """Return the names of the folders in a folder, sorted; none where it is not there or may not be read."""
+    """Return the sorted names of the subfolders of a folder; [] if it cannot be read."""
     try:
         with os.scandir(place) as found:
             return sorted(entry.name for entry in found if entry.is_dir())

@@ -1,4 +1,4 @@
-"""Which families of `stress` a run trained on, or is blind to by construction: it is not judged by those."""
+"""Families of the stress test that a run trained on, or is invariant to; they do not measure its robustness."""
 
 from collections.abc import Collection, Mapping
 from typing import Any
@@ -7,9 +7,9 @@ from utils.runs import stress_file
 from utils.runs.records import variant_of
 from utils.runs.stress_file import REFERENCE_MACENKO, REFERENCE_REINHARD
 
-# A family counts as trained on when training images were changed in that way, or in one so near that the name alone
-# tells them apart: jittering the dyes changes hue and saturation, and moves what Macenko's method moves; erased patches
-# cover the image as deposit and bubbles do.
+# A family counts as trained on if training images were changed in that way or in a similar one: stain jitter changes
+# hue and saturation, and the same stain vectors as Macenko's method; erased patches cover the image like deposit and
+# bubbles.
 BY_INTERVENTION = {
     "stain_swap": ("stain swap", REFERENCE_REINHARD),
     "stain_jitter": ("hue", "saturation", "brightness", "macenko swap", REFERENCE_MACENKO),
@@ -29,7 +29,7 @@ BY_VARIANT = {
 
 
 def trained_on(config: dict[str, Any]) -> frozenset[str]:
-    """Return the families that a run's config.json says it trained on, or whose change its variant takes back."""
+    """Return the families that a run trained on, or whose change its variant removes, from its config.json."""
     found = set(BY_VARIANT.get(variant_of(config), ()))
     for field, families in (("intervention", BY_INTERVENTION), ("augmentation", BY_AUGMENTATION)):
         held = config.get(field) or {}
@@ -38,16 +38,19 @@ def trained_on(config: dict[str, Any]) -> frozenset[str]:
 
 
 def lowest_unseen(
-    taught: Collection[str], accuracies: Mapping[str, float], known: Collection[str]
+    trained: Collection[str], accuracies: Mapping[str, float], known: Collection[str]
 ) -> tuple[str, float] | None:
-    """Return the family that a run did not train on with its lowest accuracy: what a recipe is judged by.
+    """Return name and accuracy of the family with the lowest accuracy among those that a run did not train on.
 
     Args:
-        taught: what `trained_on` gave.
-        accuracies: of the families, 0..1.
-        known: the families that count; where one of them was not measured there is no lowest, None.
+        trained: the families of `trained_on`.
+        accuracies: by family, 0..1.
+        known: the families to consider.
+
+    Returns:
+        None if there is no such family, or if one of them was not measured.
     """
-    unseen = [family for family in known if family not in taught and family not in stress_file.NO_TEST]
+    unseen = [family for family in known if family not in trained and family not in stress_file.NO_TEST]
     if not unseen or any(family not in accuracies for family in unseen):
         return None
     return min(((family, accuracies[family]) for family in unseen), key=lambda pair: pair[1])

@@ -1,1 +1,1 @@
-"""The machine and its packages: environment, timing, optional packages."""
+"""Machine and packages: environment, timing, optional packages."""

@@ -1,4 +1,4 @@
-"""What a result was made with: machine, versions, commit, memory."""
+"""Description of the machine: versions, commit, processor, memory."""
 
 import os
 import platform
@@ -12,10 +12,14 @@ from utils.paths import PROJECT
 
 PACKAGES = ("tensorflow", "jax", "keras", "numpy", "pandas", "scikit-learn", "tf-keras-vis", "pillow")
 
-VECTOR_UNITS = {
-    "AVX2": ("avx2",), "AVX-512": ("avx512f",), "VNNI": ("avx512_vnni", "avx_vnni"), "AMX": ("amx_int8",),
-    "NEON": ("asimd",), "SVE": ("sve",),
-}  # fmt: skip  # and how Linux calls them
+VECTOR_UNITS = {  # with their flags in /proc/cpuinfo
+    "AVX2": ("avx2",),
+    "AVX-512": ("avx512f",),
+    "VNNI": ("avx512_vnni", "avx_vnni"),
+    "AMX": ("amx_int8",),
+    "NEON": ("asimd",),
+    "SVE": ("sve",),
+}
 
 _import_memory_mb: float | None = None
 
@@ -39,9 +43,9 @@ def describe() -> dict[str, Any]:
 
 
 def commit() -> str:
-    """Return the commit of the program, " dirty" behind it where files differ from it; "" where there is none.
+    """Return the commit of the program, followed by " dirty" if files differ from it; "" without git.
 
-    A worker of a cluster has the files without their history: there $LEUKOBENCH_COMMIT says it.
+    Workers of a cluster have the files without git; they get the commit as $LEUKOBENCH_COMMIT.
     """
     if "LEUKOBENCH_COMMIT" in os.environ:
         return os.environ["LEUKOBENCH_COMMIT"]
@@ -50,29 +54,28 @@ def commit() -> str:
 
 
 def cpu_name() -> str:
-    """Return the processor's name as the system tells it."""
+    """Return the processor's name as the system reports it."""
     return _cpuinfo("model name") or platform.processor() or platform.machine()
 
 
 def vector_units() -> str:
-    """Return what of VECTOR_UNITS the processor has, with commas; "" where the system does not tell.
+    """Return the VECTOR_UNITS of the processor, separated by commas; "" if the system does not report them.
 
-    Virtual machines often name no more than the maker of their processor, and eight bits are several times faster with
-    VNNI than without.
+    They matter for comparisons of speed: 8-bit models run several times faster with VNNI than without.
     """
     flags = set((_cpuinfo("flags") or _cpuinfo("Features")).split())
     return ", ".join(name for name, marks in VECTOR_UNITS.items() if flags.intersection(marks))
 
 
 def _cpuinfo(key: str) -> str:
-    """Return what Linux says of the first processor under a key; "" where it says nothing."""
+    """Return a value of the first processor in /proc/cpuinfo; "" if missing."""
     place = Path("/proc/cpuinfo")
     lines = place.read_text(errors="replace").splitlines() if place.is_file() else []
     return next((line.partition(":")[2].strip() for line in lines if line.partition(":")[0].strip() == key), "")
 
 
 def usable_cores() -> int:
-    """Return the cores that this process may use."""
+    """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -83,7 +86,7 @@ def peak_memory_mb() -> float:
 
         return psutil.Process().memory_info().peak_wset / 1e6
     status = Path("/proc/self/status")
-    if status.is_file():  # ru_maxrss would begin at what the parent process had before it started this one
+    if status.is_file():  # ru_maxrss starts at the memory of the parent process
         for line in status.read_text().splitlines():
             if line.startswith("VmHWM:"):
                 return int(line.split()[1]) * 1024 / 1e6
@@ -94,14 +97,14 @@ def peak_memory_mb() -> float:
 
 
 def note_import_memory() -> None:
-    """Remember the peak memory right after TensorFlow's import, once, as TensorFlow's own share."""
+    """Record the peak memory once, right after the import of TensorFlow."""
     global _import_memory_mb
     if _import_memory_mb is None:
         _import_memory_mb = peak_memory_mb()
 
 
 def import_memory_mb() -> float | None:
-    """Return what `note_import_memory` saw, in megabytes; None before."""
+    """Return the memory recorded by `note_import_memory`, in megabytes; None before."""
     return _import_memory_mb
 
 

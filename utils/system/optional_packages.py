@@ -6,7 +6,7 @@ from utils.errors import LeukoBenchError
 
 
 def installed(package: str) -> bool:
-    """Say whether a package is there, without importing it."""
+    """Return whether a package is installed, without importing it."""
     try:
         return util.find_spec(package) is not None
     except (ImportError, ValueError):
@@ -17,12 +17,12 @@ def need(package: str, for_what: str, requirements: str = "requirements-extra.tx
     """Check that an optional package is installed, without importing it.
 
     Args:
-        package: as it is imported, "onnxruntime".
-        for_what: what needs it, "export --format onnx".
+        package: import name, "onnxruntime".
+        for_what: command or option that needs it, "export --format onnx".
         requirements: file that lists the package.
 
     Raises:
-        LeukoBenchError: it is not there; the line says how to install it.
+        LeukoBenchError: it is not installed; the line says how to install it.
     """
     if not installed(package):
         raise LeukoBenchError(f"{for_what} needs the package '{package}'. Run: pip install -r {requirements}")

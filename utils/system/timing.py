@@ -9,7 +9,7 @@ ITERATIONS = 40
 
 
 def repeat(call: Callable[[], object], warmup: int = WARMUP, iterations: int = ITERATIONS) -> list[float]:
-    """Return the seconds of each timed call, sorted, after `warmup` calls that do not count."""
+    """Return the seconds of each timed call, sorted, after `warmup` untimed calls."""
     for _ in range(warmup):
         call()
     seconds = []

@@ -1,4 +1,4 @@
-"""What an ablation of augmentation measured, as a table, as files, and as sentences beside the known claim."""
+"""Table, files and sentences of an ablation of augmentation, compared with a published claim."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,22 +13,22 @@ from utils.tables import writers
 from utils.tables.table import Table, interval, number, percent, spread
 from utils.text import MISSING
 
-CLAIM = "The known claim to check: augmentation lifts a small CNN from 93 % to 97 % test accuracy."
+CLAIM = "Published claim: augmentation raises the test accuracy of a small CNN from 93 % to 97 %."
 CAUTION = (
-    "Test accuracy says nothing about whether a model reads the cells: it rises as well where the stain or the "
-    "background tells the classes."
+    "Test accuracy does not show whether a model recognises the cells: it rises as well if stain or background "
+    "predict the class."
 )
 STEM = "ablation"
 
 
 @dataclass(frozen=True)
 class Measured:
-    """The finished runs of one setting, one a seed.
+    """The finished runs of one setting, one per seed.
 
     Attributes:
         setting: name of the augmentation ("none", "flips", ...).
-        copies: of each training image, made before training; 0: changed anew in every epoch.
-        records: of the runs, in the order of their seeds.
+        copies: of each training image, made before training; 0: augmented in every epoch.
+        records: of the runs, ordered by seed.
     """
 
     setting: str
@@ -37,10 +37,9 @@ class Measured:
 
 
 def rows(measured: Sequence[Measured]) -> list[dict[str, Any]]:
-    """Return the columns of ablation.csv for every setting that has a run, in the given order.
+    """Return the columns of ablation.csv for every setting with runs, in the given order.
 
-    The change against "none" is over the seeds that both have. The Wilson interval is that of one run; it is None over
-    several seeds, whose spread is the standard deviation.
+    The change against "none" is over common seeds. The Wilson interval is of a single run, None over several seeds.
 
     Raises:
         LeukoBenchError: the runs were not tested on the same images.
@@ -48,32 +47,33 @@ def rows(measured: Sequence[Measured]) -> list[dict[str, Any]]:
     tests = {record.row["test_identity"]: record.run.id for each in measured for record in each.records}
     if len(tests) > 1:
         raise LeukoBenchError(
-            f"The runs were tested on different images ({', '.join(list(tests.values())[:2])}), so that no table can "
-            "hold them. Remove those of the dataset of before."
+            f"The runs were tested on different images ({', '.join(list(tests.values())[:2])}), so that "
+            "they do not compare. Remove the runs of the older dataset."
         )
     plain = next((_accuracies(each) for each in measured if each.setting == "none"), {})
     return [_row(each, plain) for each in measured if each.records]
 
 
 def table(found: Sequence[dict[str, Any]], title: str) -> Table:
-    """Return the rows as a table that is narrow enough for 80 columns; without `n` where every setting has one run."""
-    several = any(row["runs"] > 1 for row in found)
-    columns = ("Setting", "Made", *("n",) * several, "Val.\n%", "Test accuracy %", "Change\npoints")
+    """Return the rows as a table that fits 80 columns; without column n if every setting has one run."""
+    columns = ["Setting", "Made", "n", "Val.\n%", "Test accuracy %", "Change\npoints", "Best/\nran", "Sec."]
     lines = [
         [
-            *(row["setting"], how(row), *(str(row["runs"]),) * several, percent(row["val_accuracy"])),
-            _accuracy(row),
+            *(row["setting"], how(row), str(row["runs"]), percent(row["val_accuracy"]), _accuracy(row)),
             MISSING if row["change_points"] is None else f"{row['change_points']:+.2f}",
             f"{number(row['epochs_best'], 0)}/{number(row['epochs_ran'], 0)}",
             number(row["training_seconds"], 0),
         ]
         for row in found
     ]
-    return Table(title, (*columns, "Best/\nran", "Sec."), lines, frozenset({0, 1}))
+    if all(row["runs"] == 1 for row in found):
+        for line in (columns, *lines):
+            del line[2]
+    return Table(title, tuple(columns), lines, frozenset({0, 1}))
 
 
 def how(row: dict[str, Any]) -> str:
-    """Return when the changes of a row were made, in words."""
+    """Return the time of augmentation of a row in words."""
     if row["setting"] == "none":
         return MISSING
     count = row["copies"]
@@ -81,7 +81,7 @@ def how(row: dict[str, Any]) -> str:
 
 
 def sentences(found: Sequence[dict[str, Any]]) -> list[str]:
-    """Return the claim, what was measured beside it, how to read the table, and what accuracy does not say."""
+    """Return the claim, the measured difference, and how to read the table."""
     said = [CLAIM]
     plain = next((row for row in found if row["setting"] == "none"), None)
     others = [row for row in found if row["setting"] != "none"]
@@ -94,7 +94,7 @@ def sentences(found: Sequence[dict[str, Any]]) -> list[str]:
         )
     said.append("Brackets: 95 % Wilson interval of one run. ±: standard deviation over n seeds. Best/ran: epochs.")
     if any(row["copies"] for row in found):
-        said.append("With k copies an epoch shows k + 1 times as many images and takes that much longer.")
+        said.append("With k copies an epoch has k + 1 times as many images and takes k + 1 times as long.")
     return [*said, CAUTION]
 
 

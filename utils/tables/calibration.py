@@ -34,9 +34,9 @@ def records(comparison: Comparison) -> list[dict[str, Any]]:
 
 def columns(measured: dict[str, Any]) -> dict[str, Any]:
     """Return the content of calibration.json as the columns of calibration.csv behind name, model and run."""
-    selective = measured["selective"]
     row = {"temperature": measured["temperature"]}
     row |= {f"{key}_{state}": measured[state][key] for key in MEASURES for state in ("before", "after")}
+    selective = measured["selective"]
     row |= {"aurc": selective["aurc"]}
     row |= {f"selective_{key}": selective[key] for key in ("wanted", "threshold", "coverage", "error")}
     for level in conformal.LEVELS:

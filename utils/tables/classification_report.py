@@ -1,4 +1,4 @@
-"""The classification report of one run, laid out as scikit-learn's, with what it leaves out of each class."""
+"""Classification report of one run as scikit-learn's, with intervals and specificity of each class."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,8 +20,8 @@ class Classification:
     """Scores of every class and their averages.
 
     Attributes:
-        rows: one dict a class (kind "class"), then accuracy, macro and weighted average (kind "average"): the columns
-            of classification.csv. None: not defined, or no part of such a row. All shares in 0..1.
+        rows: columns of classification.csv, one dict per class (kind "class"), then accuracy, macro and weighted
+            average (kind "average"). None: undefined, or not part of the row. All shares in 0..1.
     """
 
     rows: list[dict[str, Any]]
@@ -30,12 +30,12 @@ class Classification:
     def from_predictions(cls, table: "pd.DataFrame") -> "Classification":
         """Compute the report of a table of predictions.
 
-        Precision, recall, F1 and the averages equal those of sklearn.metrics.classification_report, except that what
-        is undefined is None and not 0. Specificity is the share of all other images that are not named so. The bounds
-        are the 95 % Wilson interval of the recall.
+        Precision, recall, F1 and the averages equal those of sklearn.metrics.classification_report, except that
+        undefined values are None, not 0. Specificity is the share of images of other classes that are not predicted
+        as the class. The bounds are the 95 % Wilson interval of the recall.
 
         Raises:
-            LeukoBenchError: no images, a label without a column, or probabilities that are none.
+            LeukoBenchError: no images, a label without a column, or invalid probabilities.
         """
         score = predictions.summary(table)
         matrix, images = score["confusion"], score["images"]
@@ -51,7 +51,7 @@ class Classification:
             )
         right = sum(matrix[k][k] for k in range(len(matrix)))
         rows.append(
-            _row("average", "accuracy", f1=score["accuracy"])  # in the column where scikit-learn has it
+            _row("average", "accuracy", f1=score["accuracy"])  # in the column that scikit-learn uses
             | {"support": images, "right": right}
         )
         for kind in ("macro", "weighted"):
@@ -60,18 +60,22 @@ class Classification:
         return cls(rows)
 
     def tables(self) -> list[Table]:
-        """Return the report, and recall with its interval and specificity of every class."""
+        """Return two tables: the report, and recall with interval and specificity of every class."""
         report = [
-            [row["class"], *(number(row[key], 4) for key in ("precision", "recall", "f1")),
-             number(row["support"], 0), number(row["auc"], 4)]
+            [
+                *(row["class"], *(number(row[key], 4) for key in ("precision", "recall", "f1"))),
+                *(number(row["support"], 0), number(row["auc"], 4)),
+            ]
             for row in self.rows
-        ]  # fmt: skip
+        ]
         each = [
-            [row["class"], f"{row['right']}/{row['support']}", percent(row["recall"]),
-             interval(row["recall_low"], row["recall_high"]), percent(row["specificity"])]
+            [
+                *(row["class"], f"{row['right']}/{row['support']}", percent(row["recall"])),
+                *(interval(row["recall_low"], row["recall_high"]), percent(row["specificity"])),
+            ]
             for row in self.rows
             if row["kind"] == "class"
-        ]  # fmt: skip
+        ]
         return [
             Table("Classification report", ("", "Precision", "Recall", "F1-score", "Support", "AUC"), report),
             Table(
@@ -89,7 +93,7 @@ class Classification:
         """
         stem = folder / (STEM if subset == "test" else f"{STEM}-{subset}")
         files.write_csv(stem.with_name(f"{stem.name}.csv"), self.rows)
-        notes = ["Recall is also called sensitivity. Accuracy stands under F1-score, as scikit-learn prints it."]
+        notes = ["Recall is also called sensitivity. Accuracy is in the column of the F1-score, as in scikit-learn."]
         return [stem.with_name(f"{stem.name}.csv"), *writers.write_all(stem, heading, notes, self.tables())]
 
 

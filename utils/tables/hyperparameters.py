@@ -1,4 +1,4 @@
-"""What each compared run was trained with, in the words of a paper's table of hyper-parameters."""
+"""Tables of the hyper-parameters of compared runs."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,7 +8,7 @@ from utils.runs.records import variant_of
 from utils.tables.table import SOFT, Table, name_lines, number
 from utils.text import MISSING
 
-# Fields of config.json that these tables say in words; visualization/report/provenance.py lists the others.
+# Fields of config.json in these tables; visualization/report/provenance.py lists the others.
 SAID = frozenset(
     {
         *("image_size", "batch_size", "epochs", "patience", "precision"),
@@ -30,10 +30,9 @@ RANGES = {
 
 
 def records(comparison: Comparison) -> list[dict[str, Any]]:
-    """Return one dict a run, the columns of hyperparameters.csv, from config.json and history.csv.
+    """Return the columns of hyperparameters.csv, one dict per run, from config.json and history.csv.
 
-    Rates are those that the epochs of a phase began with, so that a rate which no phase used is not shown. None: the
-    run had no such phase.
+    Learning rates are those of the first epoch of a phase; None: the run had no such phase.
     """
     found = []
     for run, row in zip(comparison.runs, comparison.rows, strict=True):
@@ -103,7 +102,7 @@ def tables(rows: Sequence[dict[str, Any]]) -> list[Table]:
 
 
 def variant_in_words(config: dict[str, Any]) -> str:
-    """Return the variant that a run saw with its settings: "clahe (clip 2, 8 x 8 tiles)", or its reference image."""
+    """Return a run's variant with its settings: "clahe (clip 2, 8 x 8 tiles)", or its reference image."""
     name, held = variant_of(config), _inner(config, "variant")
     if name in ("clahe", "masked") and {"clip", "tiles"} <= set(held):
         return f"{name} (clip {held['clip']:g}, {held['tiles']} x {held['tiles']} tiles)"
@@ -111,7 +110,7 @@ def variant_in_words(config: dict[str, Any]) -> str:
 
 
 def augmentation_in_words(augmentation: Any) -> str:
-    """Return what is changed at random in training images; "none"."""
+    """Return the random augmentation of training images in words, or "none"."""
     held = augmentation if isinstance(augmentation, dict) else {}
     words = [key.replace("_", " ") for key, value in held.items() if value is True]
     ranges = {key: RANGES.get(key, f"{key} {{}}") for key, value in held.items() if value and value is not True}
@@ -123,7 +122,7 @@ def _in_each_epoch(config: dict[str, Any]) -> str:
     changed = [f"{name.replace('_', ' ')} {share:.0%}" for name, share in held.items() if share]
     plain = augmentation_in_words(config.get("augmentation"))
     words = changed if plain == "none" and changed else [plain, *changed]
-    views = config.get("feature_views")  # while the base is frozen, where anything is changed at all
+    views = config.get("feature_views")  # used while the base is frozen
     return ", ".join([*words, f"{views} views in turn"] if views and words != ["none"] else words)
 
 
@@ -155,7 +154,7 @@ def _drops(config: dict[str, Any]) -> str:
     every = config.get("rate_drop_every")
     words = [f"x {config['rate_drop']:g} every {every} epochs"] if every else []
     words += [f"warm-up of {config['warmup_epochs']}"] if config.get("warmup_epochs") else []
-    return ", ".join(words + ["cosine"] * bool(config.get("cosine"))) or "none"
+    return ", ".join(words + (["cosine"] if config.get("cosine") else [])) or "none"
 
 
 def _rate(value: float | None) -> str:

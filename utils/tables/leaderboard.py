@@ -1,4 +1,4 @@
-"""How the leaderboard reads: tables on screen and in files, what it means in plain words, and what is not measured."""
+"""Tables and sentences of the leaderboard, and the commands for missing measurements."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,8 +14,8 @@ from utils.tables.table import HYPHEN, Table, difference, name_lines, number, pe
 from utils.text import MISSING
 
 STEM = "leaderboard"
-TITLE = "Leaderboard: did the model read the cells or the stain?"
-# What is missing where every run has a dash in a column, and what makes it.
+TITLE = "Leaderboard: does the model recognise the cells or the stain?"
+# Measures that may be missing, each with a column and the command that makes it.
 MADE_BY = {
     "Grouped accuracy and the leakage gap": ("leakage_gap", "train MODEL --split grouped"),
     "Grey, stain swap and flip rate on all test images of the random split": ("random_stain_swap", "stress RUN"),
@@ -24,29 +24,29 @@ MADE_BY = {
     "The share of the heatmap in nuclei": ("random_nucleus_mass", "faithfulness RUN"),
 }
 WORDS = {
-    "stain": "Sorted by the second column. Grouped swap: the test images of the grouped split, each with the colour "
-    "statistics of an image of another class put on. Random: accuracy on the split by image, where images of one slide "
-    "lie on both sides. Grouped: no stain group (a guess, no patient) and no overlapping field lies on both sides. "
-    "Gap: random minus grouped, in points, over the seeds that have both. Grey: the random split's test images without "
-    "colour. Swap: the same images with swapped stain. *: trained on such a change, so that withstanding it is no "
-    "surprise. ±: standard deviation over seeds and folds; a single run has none. (1/3): so many of the runs were put "
-    "to it.",
-    "measures": "On the random split unless it says grouped. Unseen: the lowest accuracy over all families of change "
-    "that the model did not train on. Flips: the share of the images whose answer was not the "
-    "donor's class before the stain swap and is that class after it; near 0, the answer does not follow the stain. "
-    "Margin: accuracy minus that of the best shortcut baseline (colours, background, a corner, a thumbnail) trained "
-    "and tested on the same images, in points; near 0, the accuracy proves nothing. ECE: calibration error, how far "
-    "confidence and accuracy lie apart, after a temperature was fitted on the validation images. Nuclei: the share of "
-    "the heatmap that lies inside nuclei, of the method that the run's configuration names; below it the share of the "
-    "image that nuclei cover, which a map that says nothing reaches.",
-    "cost": "Seconds of training and milliseconds for one image are means over the runs; a dash where these were made "
-    "on different machines. Runs: on the random + on the grouped split, over seeds and folds. Names end in the shares "
-    "of training, validation and test images where these tell rows apart.",
+    "stain": "Sorted by the second column. Grouped swap: accuracy on the test images of the grouped split, each with "
+    "the colour statistics of an image of another class. Random: accuracy on the split by image, where images of one "
+    "slide are in both training and test set. Grouped: all images of a stain group (an estimate, not a patient) and "
+    "overlapping fields are in one subset. Gap: random minus grouped, in points, over the seeds that have both. Grey: "
+    "the random split's test images without colour. Swap: the same images with swapped stain. *: trained on such a "
+    "change, so that a high value is expected. ±: standard deviation over seeds and folds; a single run has none. "
+    "(1/3): number of runs with this measurement.",
+    "measures": "On the random split unless the column says grouped. Unseen: lowest accuracy over all families of "
+    "change that the model did not train on. Flips: share of images whose answer was not the donor's class before the "
+    "stain swap and is that class after it; near 0, the answer does not depend on the stain. Margin: accuracy minus "
+    "that of the best shortcut baseline (colours, background, a corner, a thumbnail) trained and tested on the same "
+    "images, in points; near 0, the accuracy is no evidence. ECE: calibration error, the mean difference of confidence "
+    "and accuracy, after temperature scaling on the validation images. Nuclei: share of the heatmap inside nuclei, for "
+    "the run's configured heatmap method; below it the share of the image that nuclei cover, which a uniform map "
+    "reaches.",
+    "cost": "Training seconds and milliseconds per image are means over the runs; a dash if they were made on "
+    "different machines. Runs: on random + on grouped splits, over seeds and folds. Names end in the shares of "
+    "training, validation and test images if these differ between rows.",
 }
 
 
 def shown(found: Sequence[dict[str, Any]]) -> list[Table]:
-    """Return the tables of every dataset's rows, each narrow enough for 80 columns and in the leaderboard's order."""
+    """Return the tables of every dataset, in the leaderboard's order; each fits 80 columns."""
     datasets = list(dict.fromkeys(row["dataset"] for row in found))
     made = []
     for dataset in datasets:
@@ -57,12 +57,12 @@ def shown(found: Sequence[dict[str, Any]]) -> list[Table]:
 
 
 def sentences(found: Sequence[dict[str, Any]]) -> list[str]:
-    """Return what the leaderboard means, in plain words, with the numbers of its rows."""
+    """Return the main findings in sentences, with the numbers of the rows."""
     said = [
-        "Which of these models read the cells? The accuracy on a random split cannot say it: where each class was "
-        "stained in its own way, a model that only looks at the colours names the classes as well. So the same test "
-        "images are shown again with their colours changed. Whoever reads the cells answers as before; whoever reads "
-        "the stain follows it."
+        "Which of these models recognise the cells? The accuracy on a random split does not show it: if each class "
+        "was stained differently, a model can classify by colour alone. So the same test images are classified again "
+        "with their colours changed. The answers of a model that recognises cells stay the same; those of a model that "
+        "recognises the stain follow the new colours."
     ]
     datasets = list(dict.fromkeys(row["dataset"] for row in found))
     for dataset in datasets:
@@ -74,40 +74,40 @@ def sentences(found: Sequence[dict[str, Any]]) -> list[str]:
 def _of_dataset(found: Sequence[dict[str, Any]]) -> list[str]:
     swapped = [row for row in found if row["random_stain_swap"] is not None]
     if not swapped:
-        return ["No run here was put to that test yet, so nothing here says what any of them read."]
+        return ["No run has been stress-tested on all test images yet, so this is not known."]
     fallen = max(swapped, key=lambda row: row["random_accuracy_of_swapped"] - row["random_stain_swap"])
     best = max(swapped, key=lambda row: row["random_stain_swap"])
-    said = [_under_swap(fallen, "The deepest fall")]
+    said = [_under_swap(fallen, "Largest drop")]
     if best is not fallen:
-        said.append(_under_swap(best, "The best under the swap"))
+        said.append(_under_swap(best, "Best under stain swap"))
     judged = [row for row in found if row["random_lowest_unseen"] is not None]
     if judged:
         firm = max(judged, key=lambda row: row["random_lowest_unseen"])
         said.append(
-            f"The firmest under changes that it did not train on: {firm['name']} still names "
-            f"{percent(firm['random_lowest_unseen'], 1)} % rightly under the hardest of them "
+            f"Most robust to changes that it did not train on: {firm['name']}, with an accuracy of "
+            f"{percent(firm['random_lowest_unseen'], 1)} % on the hardest of them "
             f"({firm['random_lowest_unseen_family']})."
         )
     beaten = next((row for row in found if row["best_shortcut"]), None)
     if beaten:
         said.append(
-            "What it takes to get there without the shape of a cell: the best shortcut baseline, "
-            f"{beaten['best_shortcut']} ({SEES.get(beaten['best_shortcut'], 'see the audit')}), names "
-            f"{percent(beaten['best_shortcut_accuracy'], 1)} % of the test images rightly."
+            f"Best shortcut baseline, which sees no cell shape: {beaten['best_shortcut']} "
+            f"({SEES.get(beaten['best_shortcut'], 'see the audit')}), with an accuracy of "
+            f"{percent(beaten['best_shortcut_accuracy'], 1)} %."
         )
     gaps = [row for row in found if row["leakage_gap"] is not None]
     if gaps:
         widest = max(gaps, key=lambda row: row["leakage_gap"])
         said.append(
-            f"The widest leakage gap: {widest['name']} loses {number(widest['leakage_gap'], 2, 100)} points where its "
-            "test images come from stain groups that it has never seen "
+            f"Largest leakage gap: {widest['name']} loses {number(widest['leakage_gap'], 2, 100)} points on test "
+            "images from unseen stain groups "
             f"({widest['random_runs']} + {widest['grouped_runs']} runs)."
         )
     return said
 
 
 def missing(found: Sequence[dict[str, Any]]) -> list[str]:
-    """Return one line for each measure that some row lacks, with the command that makes it."""
+    """Return one line for each measure that is missing in a row, with the command that makes it."""
     said = []
     for what, (key, command) in MADE_BY.items():
         lacking = [row for row in found if row[key] is None]
@@ -139,7 +139,7 @@ def _stain(found: Sequence[dict[str, Any]], about: str) -> Table:
         for row in found
     ]
     columns = ("Model", "Grouped\nswap %", "Random\n%", "Grouped\n%", "Gap\npoints", "Grey\n%", "Swap\n%")
-    return Table(f"Accuracy, and what is left of it{about}", columns, lines, words_below=WORDS["stain"])
+    return Table(f"Accuracy, also on changed images{about}", columns, lines, words_below=WORDS["stain"])
 
 
 def _measures(found: Sequence[dict[str, Any]], about: str) -> Table:
@@ -174,22 +174,22 @@ def _cost(found: Sequence[dict[str, Any]], about: str) -> Table:
 
 
 def _share(row: dict[str, Any], key: str) -> str:
-    taught = row[key] is not None and (
+    trained = row[key] is not None and (
         (key.endswith("grey") and row["trained_on_grey"]) or (key.endswith("stain_swap") and row["trained_on_swap"])
     )
-    mark = SEEN * taught
+    mark = SEEN if trained else ""
 
-    def said(value: float | None) -> str:
+    def text(value: float | None) -> str:
         mean, sign, deviation = spread(value, row[f"{key}_sd"], 2, 100).partition(" ±")
         return f"{mean}{mark}" + (f"\n±{deviation}" if sign else "")
 
-    return _counted(row, key, said)
+    return _counted(row, key, text)
 
 
-def _counted(row: dict[str, Any], key: str, said: Callable[[Any], str]) -> str:
-    """Return what is said of a measure, with the number of runs that it is of where that is not all of them."""
+def _counted(row: dict[str, Any], key: str, text: Callable[[Any], str]) -> str:
+    """Return the text of a measure, with the number of its runs if some runs lack it."""
     runs, of = row[f"{key}_runs"], row[f"{key.partition('_')[0]}_runs"]
-    return said(row[key]) + (f"\n({runs}/{of})" if 0 < runs < of else "")
+    return text(row[key]) + (f"\n({runs}/{of})" if 0 < runs < of else "")
 
 
 def _nuclei(mass: float | None, area: float | None) -> str:
@@ -198,10 +198,10 @@ def _nuclei(mass: float | None, area: float | None) -> str:
 
 def _under_swap(row: dict[str, Any], which: str) -> str:
     flips = row["random_flip_rate"]
-    followed = "" if flips is None else f"; {percent(flips, 1)} % of the answers moved to the class whose stain it was"
-    taught = " It trained on such a change." if row["trained_on_swap"] else ""
+    followed = "" if flips is None else f"; {percent(flips, 1)} % of the answers changed to the class of that stain"
+    trained = " It trained on such a change." if row["trained_on_swap"] else ""
     return (
-        f"{which}: {row['name']} names {percent(row['random_accuracy_of_swapped'], 1)} % of the test images rightly, "
-        f"and {percent(row['random_stain_swap'], 1)} % when each wears the stain of another class{followed}.{taught} "
-        f"Always naming the most frequent class gives {percent(row['most_frequent_class'], 1)} %."
+        f"{which}: {row['name']}, accuracy {percent(row['random_accuracy_of_swapped'], 1)} % on the test images and "
+        f"{percent(row['random_stain_swap'], 1)} % with the stain of another class{followed}.{trained} "
+        f"Always answering the most frequent class gives {percent(row['most_frequent_class'], 1)} %."
     )

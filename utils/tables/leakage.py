@@ -19,11 +19,10 @@ from utils.text import MISSING
 
 MEASURES = ("accuracy", "balanced_accuracy", "f1_macro")
 WORDS = (
-    "Mean ± standard deviation over the runs of one configuration, which differ in fold and seed alone; folds overlap "
-    "in their training images, so that the deviation is no error of the mean. Random: images are dealt one by one. "
-    "Grouped: a group (patient, or a guess of the stain, which is no patient) lies in one subset alone, so that its "
-    "test images are others. Leakage gap: mean random minus mean grouped accuracy, in points, over the seeds that have "
-    "both."
+    "Mean ± standard deviation over the runs of one configuration, which differ only in fold and seed; folds share "
+    "training images, so that the deviation is not a standard error. Random: images are assigned one by one. Grouped: "
+    "all images of a group (patient, or an estimated stain group) are in one subset, so that the test images are of "
+    "unseen groups. Leakage gap: mean random minus mean grouped accuracy, in points, over the seeds that have both."
 )
 
 

@@ -19,11 +19,10 @@ TITLE = "Recipes against families of change"
 PLAIN = "plain"  # column of a model without a recipe
 SEEN = "*"
 WORDS = (
-    "Accuracy in percent on changed test images, mean over the severities and over the runs that were stressed on all "
-    f"of their test images. {SEEN}: the recipe trained on such a change or takes it back, so that a high number there "
-    "is no surprise. What counts is the lowest of the unseen; a dash: not all of them were measured. Cells removed is "
-    "a control and left out of it: with no cell in the image, a model that reads cells can only guess, and an accuracy "
-    "above that comes from something else."
+    "Accuracy in percent on changed test images, mean over severities and over the runs that were stress-tested on all "
+    f"test images. {SEEN}: the recipe trained on such a change or removes it, so that a high number there "
+    "is expected. Compare the lowest of the unseen; a dash: not all of them were measured. Cells removed is a control "
+    "and not included: without cells in the image, an accuracy above chance comes from something else."
 )
 
 

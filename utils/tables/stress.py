@@ -8,10 +8,11 @@ from utils.runs.comparison import Comparison
 from utils.runs.run_folder import Run
 from utils.runs.stress_file import CONTROL, GREY, NONE, SWAP, Rows, accuracy, families, flip_rate, margin, means, read
 from utils.tables.table import Table, difference, name_lines, number, percent
+from utils.text import MISSING
 
 
 def table(run: Run, rows: Rows) -> Table:
-    """Return a table of one run, a row a family: accuracy, its lowest row, the other measures, all means over rows."""
+    """Return a table of one run, one row per family: accuracy, its lowest value, and means of the other measures."""
     shown = [_family_row(name, [row for row in rows if row["family"] == name]) for name in families(rows)]
     columns = ("Change", "Acc.\n%", "Lowest\n%", "Bal.\nacc. %", "ECE", "Flips\n%", "Heatmap\nsimilarity")
     count = next((row["images"] for row in rows if row["family"] == NONE), 0)
@@ -22,12 +23,15 @@ HEADLINES = ("name", "run", "images", "accuracy", "shortcut_margin", "best_short
 
 
 def named_runs(comparison: Comparison) -> list[tuple[str, Run]]:
-    """Return the runs of a comparison with their names, as `headlines` and `comparison` take them."""
+    """Return the runs of a comparison with their names, for `headlines`."""
     return list(zip((row["name"] for row in comparison.rows), comparison.runs, strict=True))
 
 
 def headlines(named: Sequence[tuple[str, Run]]) -> list[dict[str, Any]]:
-    """Return a row a run that was stressed, for CSV: the headline figures, then the accuracy of every family."""
+    """Return the columns of stress.csv of a comparison: headline figures and the accuracy of every family.
+
+    One dict per run with a stress test.
+    """
     stressed = [(name, run, rows) for name, run in named if (rows := read(run))]
     known = list(dict.fromkeys(family for *_, rows in stressed for family in families(rows)))
     found = []
@@ -61,7 +65,7 @@ def comparison(rows: Sequence[dict[str, Any]]) -> list[Table]:
                 name_lines(row["name"]),
                 *(percent(row.get(key), 1) for key in (NONE, GREY, SWAP, "flip_rate")),
                 difference(row["shortcut_margin"], 1),
-                row["best_shortcut"] or "–",
+                row["best_shortcut"] or MISSING,
             ]
             for row in rows
         ],
@@ -77,20 +81,20 @@ def comparison(rows: Sequence[dict[str, Any]]) -> list[Table]:
 
 
 COMPARISON_WORDS = (
-    "Means over the steps of a change. Stain swap: with the colours of a random image of another class. Stain flips: "
-    "images whose answer became that class. Shortcut margin: accuracy minus that of the best baseline that sees no "
-    "shape of a cell. Cells removed is the control: what lies above chance there was not read from cells."
+    "Means over the severities of a change. Stain swap: with the colours of a random image of another class. Stain "
+    "flips: images whose answer changed to that class. Shortcut margin: accuracy minus that of the best baseline that "
+    "sees no cell shape. Cells removed is the control: an accuracy above chance there does not come from cells."
 )
 WORDS = (
-    "Accuracy: mean over the steps of a change; lowest: of its worst step. ECE: how far confidence and accuracy lie "
-    "apart, 0 is best. Flips: images whose answer became the class whose stain was put on. Heatmap similarity: rank "
-    "correlation with the heatmap of the unchanged image, 1 is equal, 0 unrelated. Cells removed is the control: there "
-    "a high accuracy means that something else than cells was read."
+    "Accuracy: mean over the severities of a change; lowest: at the worst severity. ECE: mean difference of confidence "
+    "and accuracy, 0 is best. Flips: images whose answer changed to the class of the swapped stain. Heatmap "
+    "similarity: rank correlation with the heatmap of the unchanged image, 1 is equal, 0 unrelated. Cells removed is "
+    "the control: a high accuracy there does not come from cells."
 )
 
 
 def sentences(run: Run, rows: Rows) -> list[str]:
-    """Return what the headline figures of a run mean, in words."""
+    """Return the headline figures of a run in sentences."""
     values, flips, distance = families(rows), flip_rate(rows), margin(run)
     best = shortcuts_file.best(run.root, run.environment()["manifest"])
     said = []
@@ -101,16 +105,16 @@ def sentences(run: Run, rows: Rows) -> list[str]:
             f"{percent(abs(distance), 1)} points {word} what '{best[0]}' alone reaches ({percent(best[1], 1)} %)."
         )
     elif best is None:
-        said.append("Shortcut margin: not known, as the shortcut baselines of this split have not been measured.")
+        said.append("Shortcut margin: not known, because the shortcut baselines of this split were not measured.")
     if flips is not None:
         said.append(
-            f"Stain flip rate {percent(flips, 1)} %: so many answers became the class whose stain was put on; accuracy "
-            f"went from {percent(values[NONE], 1)} % to {percent(values[SWAP], 1)} %."
+            f"Stain flip rate {percent(flips, 1)} %: the share of answers that changed to the class of the swapped "
+            f"stain; accuracy fell from {percent(values[NONE], 1)} % to {percent(values[SWAP], 1)} %."
         )
     if CONTROL in values:
         said.append(
-            f"Without any cell {percent(values[CONTROL], 1)} % are still named rightly: whatever that is above chance, "
-            "the cells did not say it."
+            f"Without cells the accuracy is {percent(values[CONTROL], 1)} %; what exceeds chance there does not come "
+            "from cells."
         )
     return said
 

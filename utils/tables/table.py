@@ -1,22 +1,26 @@
-"""Tables of numbers: how they read, and as CSV, Markdown, LaTeX and HTML files whose bytes depend on nothing else."""
+"""Tables of texts, number formats, and line breaks in names and headings."""
 
 import re
 from dataclasses import dataclass, field
 
 from utils.text import MISSING
 
-SOFT = "\u200b"  # where a word may be broken on screen; written files know nothing of it
+SOFT = "\u200b"  # possible line break in a word, on screen only
 HYPHEN = "\u00ad"  # the same, with a hyphen at the break
-NARROW = 15  # characters of the longest word of a name on screen
+NARROW = 15  # longest word of a name on screen, in characters
 
 
 @dataclass(frozen=True)
 class Table:
-    """A title, column names, rows of texts, and the indices of columns that hold words rather than numbers.
+    """A table of texts.
 
-    A line break in a text is for the screen, where tables are narrow; written files have a space there. A SOFT one, a
-    HYPHEN, or a hyphen and a line break between letters break a word, which written files hold unbroken: after a hyphen
-    that stays put a SOFT one. The words below say how to read the table, in files.
+    Line breaks in texts are for narrow tables on screen; written files have a space instead. SOFT, HYPHEN, or a hyphen
+    with a line break between letters break a word; written files have the whole word. After a hyphen that is part of a
+    word, put SOFT.
+
+    Attributes:
+        words: indices of the columns that hold words, not numbers.
+        words_below: how to read the table.
     """
 
     title: str
@@ -27,17 +31,17 @@ class Table:
 
 
 def number(value: float | None, digits: int = 2, scale: float = 1) -> str:
-    """Return a value times `scale` with so many decimals, thousands apart; "–" for None."""
+    """Return a value times `scale` with `digits` decimals and thousands separators; "–" for None."""
     return MISSING if value is None else f"{value * scale:,.{digits}f}"
 
 
 def percent(value: float | None, digits: int = 2) -> str:
-    """Return a share in 0..1 as percent without the sign; "–" for None."""
+    """Return a share in 0..1 in percent, without "%"; "–" for None."""
     return number(value, digits, 100)
 
 
 def interval(low: float | None, high: float | None) -> str:
-    """Return two shares in 0..1 as "97.1-99.4" percent; a whole upper end is 100."""
+    """Return two shares in 0..1 as percent, "97.1-99.4"; an upper end of 100.0 is "100"."""
     if low is None or high is None:
         return MISSING
     upper = percent(high, 1)
@@ -45,7 +49,7 @@ def interval(low: float | None, high: float | None) -> str:
 
 
 def difference(value: float | None, digits: int = 2, scale: float = 100) -> str:
-    """Return a difference with its sign, of shares in points; "–" for None."""
+    """Return a difference with its sign, by default of shares in points; "–" for None."""
     return MISSING if value is None else f"{value * scale:+,.{digits}f}"
 
 
@@ -62,7 +66,7 @@ def spread(mean: float | None, deviation: float | None, digits: int = 2, scale: 
 
 
 def quantity(value: float | None) -> str:
-    """Return a count with a unit of thousands: "4.29 M", "8.40 G"."""
+    """Return a count with a unit prefix: "4.29 M", "8.40 G"."""
     if value is None:
         return MISSING
     for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
@@ -72,22 +76,22 @@ def quantity(value: float | None) -> str:
 
 
 def name_lines(name: str) -> str:
-    """Return the name of a run with breaks for the screen: "cnn seed 42 (clahe)" in three lines."""
+    """Return the name of a run with line breaks for the screen: "cnn seed 42 (clahe)" in three lines."""
     from textwrap import wrap
 
     model, mark, flavours = name.partition(" (")
     word, space, rest = model.partition(" ")
     lines = [_soft(word), *([rest] if space else []), *(wrap(f"({flavours}", NARROW) if mark else [])]
-    return "\n".join(lines).replace("-\n", f"-{SOFT}")  # the hyphen of "(stain-swap)" is its own
+    return "\n".join(lines).replace("-\n", f"-{SOFT}")  # the hyphen of "(stain-swap)" is part of the word
 
 
 def on_screen(text: str) -> str:
-    """Return a text of a table with every break that it may have."""
+    """Return a text of a table with all possible line breaks."""
     return text.replace(SOFT, "\n").replace(HYPHEN, "-\n")
 
 
 def joined(text: str) -> str:
-    """Return a text of a table on one line, as written files hold it."""
+    """Return a text of a table on one line, as in written files."""
     whole = re.sub(r"(?<=[^\W\d_])-\n(?=[^\W\d_])", "", text)
     return " ".join(whole.replace(SOFT, "").replace(HYPHEN, "").split())
 

@@ -98,5 +98,5 @@ def _html(heading: str, notes: Sequence[str], tables: Sequence[Table]) -> str:
 def _frame(table: Table) -> Any:
     import pandas as pd
 
-    # A column of duplicates (two classes cut alike) must survive, so the frame is made from rows.
+    # Column names may be equal, so the frame is made from rows.
     return pd.DataFrame(table.rows, columns=list(table.columns), dtype=object)
