@@ -290,8 +290,8 @@ def test_tables_and_sentences():
     assert [row[0] for row in ood_tables.summary(rows, "x").rows] == [STATISTICS, ENERGY]
     assert ood_tables.summary(rows, "x").rows[0][2:] == ["0.31", "99.0", "97.0", "97.0", "0.9990"]
     assert ood_tables.sentences(rows) == [
-        "Statistics reject 0.31 % (0.1-1.1) of 652 test images; at most 2 % is wanted.",
-        "They reject 97.00 % (91.5-99.0) of 100 pictures of the held-out families; at least 98 % is wanted.",
+        "Statistics reject 0.31 % (0.1-1.1) of 652 test images; the target is at most 2 %.",
+        "They reject 97.00 % (91.5-99.0) of 100 pictures of the held-out families; the target is at least 98 %.",
     ]
 
 
