@@ -16,6 +16,7 @@ from models.engine.backend import keras_backend
 from models.engine.explain.cam import BATCH, check_layer, check_method, heatmaps
 from models.engine.run_io.run_loader import OUT_OF_MEMORY_ADVICE, config_of, open_model, split_of
 from utils.io import files
+from utils.metrics.prediction_ranking import ranked
 from utils.runs import run_folder
 from utils.runs.run_folder import Run
 
@@ -39,22 +40,13 @@ def examples(run: Run) -> list[tuple[str, str]]:
         and the image of the smallest margin between its two highest probabilities as "unsure".
     """
     table = run.predictions("test")
-    columns = [name for name in table.columns if name.startswith("p_")]
-    values = np.sort(table[columns].to_numpy(), axis=1)
-    predicted = table[columns].to_numpy().argmax(axis=1)
-    table = table.assign(
-        right=[columns[i][2:] == label for i, label in zip(predicted, table["label"], strict=True)],
-        sure=values[:, -1],
-        margin=values[:, -1] - values[:, -2] if len(columns) > 1 else values[:, -1],
-    )
-    chosen = []
-    for name in run.config()["classes"]:
-        of_class = table[table["label"] == name]
-        surest = of_class.sort_values(["sure", "image"], ascending=[False, True])
-        for part in (surest[surest["right"]], surest[~surest["right"]]):
-            chosen += [(image, EXAMPLE) for image in part["image"][:1]]
-        chosen += [(image, UNSURE) for image in of_class.sort_values(["margin", "image"])["image"][:1]]
-    return chosen
+    purposes = {"right": EXAMPLE, "wrong": EXAMPLE, "unsure": UNSURE}
+    return [
+        (image, purpose)
+        for name in run.config()["classes"]
+        for outcome, purpose in purposes.items()
+        for image in ranked(table, outcome, name)["image"][:1]
+    ]
 
 
 def explain(run: Run, method: str = "") -> Run:

@@ -254,8 +254,8 @@ def interval(values: np.ndarray) -> tuple[float, float]:
     """Return the 95 % interval of the mean of values (n,), by Student's t."""
     from scipy import stats
 
-    half = float(stats.t.ppf(0.975, len(values) - 1)) * float(values.std(ddof=1)) / len(values) ** 0.5
-    return float(values.mean()) - half, float(values.mean()) + half
+    low, high = stats.t.interval(0.95, len(values) - 1, values.mean(), stats.sem(values))
+    return float(low), float(high)
 
 
 def against(best: Score, other: Score) -> str:

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import time
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -38,7 +39,7 @@ class Resources:
     retries: int = 1
 
 
-class Executor:
+class Executor(ABC):
     """The queue of a sweep, which subclasses run: starts waiting jobs while there is capacity, until all have ended.
 
     Attributes:
@@ -72,25 +73,25 @@ class Executor:
                 locks.drop(each.claim)
                 each.job.state = STOPPED
 
+    @abstractmethod
     def capacity(self) -> int:
         """Return how many jobs may be active at once."""
-        raise NotImplementedError
 
+    @abstractmethod
     def start(self, job: Job, claim: BinaryIO) -> None:
         """Start a job, whose lock is `claim`."""
-        raise NotImplementedError
 
+    @abstractmethod
     def poll(self) -> None:
         """Wait a moment, and handle what active jobs report."""
-        raise NotImplementedError
 
+    @abstractmethod
     def stop_active(self) -> None:
         """Ask all active jobs to stop after their step."""
-        raise NotImplementedError
 
+    @abstractmethod
     def kill(self, each: Any) -> None:
         """End an active job at once."""
-        raise NotImplementedError
 
     def start_waiting(self) -> None:
         """Start waiting jobs up to the capacity; those that another sweep runs are tried again later."""
