@@ -48,8 +48,7 @@ def markdown_table(table: Table) -> str:
     from tabulate import tabulate
 
     align = ["left" if index in table.words else "right" for index in range(len(table.columns))]
-    cells = [[_markdown_cell(cell) for cell in row] for row in table.rows]
-    head = [_markdown_cell(column) for column in table.columns]
+    head, *cells = [[_markdown_cell(joined(cell)) for cell in row] for row in (table.columns, *table.rows)]
     return tabulate(cells, head, tablefmt="pipe", colalign=align, disable_numparse=True)
 
 

@@ -25,7 +25,8 @@ from utils.tables import faithfulness as faithfulness_tables
 from utils.tables import shortcuts as shortcuts_tables
 from utils.tables import stress as stress_tables
 from utils.tables.classification_report import Classification
-from utils.tables.table import Table, difference, interval, joined, number, percent
+from utils.tables.table import Table, difference, interval, number, percent
+from utils.tables.writers import markdown_table
 from utils.text import NOTICE
 
 SYNTHETIC, KNOWN, OTHER = "synthetic", "known", "other"  # origins of the images
@@ -50,11 +51,7 @@ def scores(run: Run, record: Record) -> list[str]:
 
 def of_table(table: Table) -> str:
     """Return a table as Markdown, without its title, with the text below it."""
-    from tabulate import tabulate
-
-    align = ["left" if column in table.words else "right" for column in range(len(table.columns))]
-    head, *rows = [[joined(cell).replace("|", "\\|") for cell in row] for row in (table.columns, *table.rows)]
-    text = tabulate(rows, head, tablefmt="pipe", colalign=align, disable_numparse=True)
+    text = markdown_table(table)
     return f"{text}\n\n{table.words_below}" if table.words_below else text
 
 
