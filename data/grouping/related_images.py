@@ -1,6 +1,5 @@
 """Stain groups and related pairs of a dataset, in memory and as files."""
 
-from collections import Counter
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -61,13 +60,6 @@ class Found:
     stability: tuple[tuple[int, float], ...]
     number: int
     together: float | None
-
-    def composition(self) -> dict[str, Counter[str]]:
-        """Count the images of each class in each group: {"g000": {"Benign": 120, "Pre": 1}, ...}."""
-        mix: dict[str, Counter[str]] = {}
-        for image, group in self.groups.items():
-            mix.setdefault(group, Counter())[image.partition("/")[0]] += 1
-        return dict(sorted(mix.items()))
 
 
 def write(place: Path, key: str, found: Found) -> None:

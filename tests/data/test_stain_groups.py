@@ -30,7 +30,6 @@ def test_groups_are_the_patients(smears):
     stability = dict(found.stability)
     assert stability[found.number] >= max(stability.values()) - stain_clustering.TOLERANCE
     assert found.pairs == ()
-    assert sum(found.composition()["g000"].values()) == list(found.groups.values()).count("g000")
     assert sorted(set(found.groups.values())) == [f"g{k:03d}" for k in range(len(set(found.groups.values())))]
 
 

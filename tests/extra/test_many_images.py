@@ -39,7 +39,6 @@ def many(monkeypatch):
     """Use the methods for many images on every dataset."""
     for module in (sift_matching, near_duplicates, overlapping_fields):
         monkeypatch.setattr(module, "ALL", 20)
-    monkeypatch.setattr(near_duplicates.find, "__defaults__", (near_duplicates.NEAR, 20))
     monkeypatch.setattr(ward_linkage, "MOST", 60)
 
 
