@@ -1,7 +1,7 @@
 """The audit of a dataset before any training: related images, leakage between subsets, shortcut baselines."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
 from typing import Any
@@ -14,12 +14,12 @@ from data.splitting import groups as split_groups
 from data.splitting import splits
 from utils.errors import LeukoBenchError
 from utils.io import files
+from utils.progress import Progress, no_progress
 from utils.runs.shortcuts_file import Shortcut
 from utils.tables import shortcuts as shortcuts_tables
 from utils.tables.shortcuts import Verdict
 
 FOLDER, FILE = "audit", "audit.json"
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -163,8 +163,8 @@ def run(
     split: str,
     seed: int,
     root: Path,
-    comparing: Progress = lambda done, total: None,
-    measuring: Progress = lambda done, total: None,
+    comparing: Progress = no_progress,
+    measuring: Progress = no_progress,
 ) -> tuple[Audit, dict[str, str]]:
     """Audit a dataset and a split of it; write the file of the shortcut baselines, see `shortcut_baselines.evaluate`.
 

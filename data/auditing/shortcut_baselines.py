@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from data.auditing.shortcut_features import Progress, measure
+from data.auditing.shortcut_features import measure
 from data.splitting.splits import SplitFolder
 from utils.io import files
 from utils.metrics.predictions import wilson
+from utils.progress import Progress, no_progress
 from utils.runs import shortcuts_file
 from utils.runs.shortcuts_file import COLUMNS, MAJORITY, SEES, Shortcut
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 SEED = 0
 
 
-def evaluate(folder: SplitFolder, root: Path, progress: Progress = lambda done, total: None) -> list[Shortcut]:
+def evaluate(folder: SplitFolder, root: Path, progress: Progress = no_progress) -> list[Shortcut]:
     """Train every baseline on a split's training images, test it on its test images, and write the accuracies.
 
     Validation images are not used, so that a baseline learns from the same images as a network. The file is

@@ -1,7 +1,7 @@
 """Features of the shortcut baselines: numbers of an image that hold little or nothing of a cell's shape."""
 
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -10,9 +10,9 @@ import numpy as np
 from data.datasets import image_decoder
 from data.imaging.nucleus_segmentation import CYTOPLASM, cell_mask, nuclear_stain
 from utils.errors import LeukoBenchError
+from utils.progress import Progress, no_progress
 from utils.system.environment import usable_cores
 
-Progress = Callable[[int, int], None]
 BINS = 16  # of each channel: 48 in all
 RIM = 0.02  # margin around cells, as a share of the image's side: masks are slightly too small
 STRIP = 0.05  # width of the strip along the edge, as a share of the image's side
@@ -24,7 +24,7 @@ TABLES, ENTRIES = 2, 64  # quantisation tables of a JPEG (brightness, colour), a
 PATCH_VOTES = "background patches"
 
 
-def measure(paths: Sequence[Path], progress: Progress = lambda done, total: None) -> dict[str, np.ndarray]:
+def measure(paths: Sequence[Path], progress: Progress = no_progress) -> dict[str, np.ndarray]:
     """Measure the features of every baseline on n image files, each read once.
 
     Returns:

@@ -10,11 +10,11 @@ from pathlib import Path
 
 from data.datasets import class_folders, image_decoder, index, integrity_check, source_reader
 from data.datasets.index import Indexed
-from data.datasets.integrity_check import Progress
 from data.datasets.source_reader import Entry
 from utils.errors import LeukoBenchError
 from utils.io import atomic_folder, files
 from utils.paths import raw_dir
+from utils.progress import Progress, no_progress
 
 _KEPT_BYTES = 256_000_000  # of unusable files in quarantine: a bomb must not fill the disk
 
@@ -51,7 +51,7 @@ def import_dataset(
     name: str = "",
     as_is: bool = False,
     groups: Path | None = None,
-    progress: Progress = lambda done, total: None,
+    progress: Progress = no_progress,
 ) -> Imported:
     """Import a folder or zip with one folder per class.
 

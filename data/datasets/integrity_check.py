@@ -1,7 +1,6 @@
 """Check a dataset: decode and hash every image, quarantine unusable ones, rewrite the index."""
 
 import hashlib
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,11 +10,10 @@ from data.datasets.index import Indexed
 from utils.errors import LeukoBenchError
 from utils.io import files
 from utils.paths import raw_dir
+from utils.progress import Progress, no_progress
 
 QUARANTINE = "quarantine.csv"
 QUARANTINE_FOLDER = "_quarantine"
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass
@@ -75,7 +73,7 @@ def current_index(dataset: str) -> list[Indexed]:
     return rows
 
 
-def check(dataset: str, progress: Progress = lambda done, total: None) -> Report:
+def check(dataset: str, progress: Progress = no_progress) -> Report:
     """Decode and hash every image of a dataset; convert or quarantine files where needed, and rewrite the index.
 
     Args:

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from data import all_dataset
 from data.datasets import importer
-from data.datasets.integrity_check import Progress
 from utils.errors import LeukoBenchError
+from utils.progress import Progress, no_progress
 
 _TIMEOUT = (5, 15)  # seconds: to connect, to answer
 _BY_HAND = (
@@ -14,7 +14,7 @@ _BY_HAND = (
 )
 
 
-def download(name: str = all_dataset.NAME, progress: Progress = lambda done, total: None) -> importer.Imported:
+def download(name: str = all_dataset.NAME, progress: Progress = no_progress) -> importer.Imported:
     """Download the ALL dataset with kagglehub (kept in its cache) and import it.
 
     Raises:

@@ -1,6 +1,6 @@
 """Statistics of a dataset and its classes: image sizes, bytes, formats and mean colours."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, median, pstdev
 from typing import Any
@@ -9,9 +9,9 @@ from data.datasets import integrity_check
 from data.manifest import Manifest
 from utils.errors import LeukoBenchError
 from utils.paths import raw_dir
+from utils.progress import Progress, no_progress
 from utils.runs import run_folder
 
-Progress = Callable[[int, int], None]
 SIDE = 32  # pixels to which an image is reduced before averaging, which keeps the mean
 CHANNELS = ("red", "green", "blue", "brightness")
 # Weights of red, green and blue in the luma of ITU-R BT.601.
@@ -38,7 +38,7 @@ class Measured:
         return self.image.partition("/")[0]
 
 
-def measure(dataset: str, progress: Progress = lambda done, total: None) -> list[Measured]:
+def measure(dataset: str, progress: Progress = no_progress) -> list[Measured]:
     """Measure every image of a dataset at reduced size, in image order.
 
     Raises:

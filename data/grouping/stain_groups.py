@@ -5,7 +5,7 @@ Images that are copies or show one part of a slide always share a group; these p
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,9 +26,9 @@ from data.grouping import (
 from data.grouping.overlapping_fields import Overlap
 from data.grouping.related_images import Found, Pair
 from utils.paths import data_dir, raw_dir
+from utils.progress import Progress, no_progress
 from utils.system.environment import usable_cores
 
-Progress = Callable[[int, int], None]
 VERSION = 4  # raise it with every change of the result
 
 
@@ -52,7 +52,7 @@ def folder(dataset: str) -> Path:
     return data_dir() / "audit" / dataset
 
 
-def find(dataset: str, progress: Progress = lambda done, total: None) -> Found:
+def find(dataset: str, progress: Progress = no_progress) -> Found:
     """Return the groups and pairs of a dataset, from the stored result where it is current.
 
     Args:
@@ -72,7 +72,7 @@ def find(dataset: str, progress: Progress = lambda done, total: None) -> Found:
     return found
 
 
-def describe(dataset: str, rows: Sequence[Indexed], progress: Progress = lambda done, total: None) -> Descriptors:
+def describe(dataset: str, rows: Sequence[Indexed], progress: Progress = no_progress) -> Descriptors:
     """Read each image of a dataset once, several in parallel, and measure it.
 
     Raises:

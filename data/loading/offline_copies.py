@@ -6,7 +6,7 @@ other images. Copies are stored beside the split, not in it: manifest and test i
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -19,6 +19,7 @@ from utils.errors import LeukoBenchError
 from utils.io import atomic_folder
 from utils.io import files as texts
 from utils.paths import augmented_dir
+from utils.progress import Progress
 
 if TYPE_CHECKING:
     import numpy as np
@@ -70,7 +71,7 @@ class Copy:
         return f"{self.row.image}-copy{self.number}.png"
 
 
-def prepare(split: "SplitFolder", offline: Offline, progress: Callable[[int, int], None] | None = None) -> Path:
+def prepare(split: "SplitFolder", offline: Offline, progress: Progress | None = None) -> Path:
     """Make the copies of a split's training images unless they exist.
 
     Args:
@@ -158,7 +159,7 @@ def _make(
     offline: Offline,
     plan: Sequence[Copy],
     folder: Path,
-    progress: Callable[[int, int], None] | None,
+    progress: Progress | None,
 ) -> None:
     from data.loading.pipeline import loader
 

@@ -1,6 +1,6 @@
 """The distribution of a split's training images, and the distance of other images from it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,9 +12,9 @@ from data.ood import image_statistics
 from data.splitting.splits import SplitFolder
 from utils.errors import LeukoBenchError
 from utils.io import files
+from utils.progress import Progress, no_progress
 from utils.system.environment import usable_cores
 
-Progress = Callable[[int, int], None]
 FOLDER = "reference"
 FIELDS = ("version", "centre", "scale", "whitening", "limit")
 FLAT = 0.01  # least standard deviation of a statistic
@@ -119,7 +119,7 @@ def read(root: Path, manifest: str) -> Reference | None:
     return found
 
 
-def ensure(root: Path, split: SplitFolder, progress: Progress = lambda done, total: None) -> Reference:
+def ensure(root: Path, split: SplitFolder, progress: Progress = no_progress) -> Reference:
     """Return the reference of a split, computed and written where it is missing, outdated or damaged.
 
     Raises:
@@ -139,7 +139,7 @@ def ensure(root: Path, split: SplitFolder, progress: Progress = lambda done, tot
     return made
 
 
-def measure(paths: Sequence[Path], progress: Progress = lambda done, total: None) -> np.ndarray:
+def measure(paths: Sequence[Path], progress: Progress = no_progress) -> np.ndarray:
     """Return the statistics, (n, d) float32, of image files, several read in parallel.
 
     Raises:
