@@ -24,9 +24,9 @@ def fingerprint(image: np.ndarray) -> np.ndarray:
 def find(fingerprints: np.ndarray, most: int = NEAR) -> list[tuple[int, int, int]]:
     """Return (first, second, differing bits) of the pairs of (n, 256) fingerprints that differ in at most `most` bits.
 
-    All different fingerprints are compared, by one matrix product per block: 100,000 take one or two minutes, a small part
-    of the time in which their images are read. Of more than ALL images, those with equal fingerprints are paired as
-    `equals` says.
+    All different fingerprints are compared, by one matrix product per block: 100,000 take one or two minutes, a small
+    part of the time to read their images. Of more than ALL images, those with equal fingerprints are paired as in
+    `equals`.
 
     Pairs are in ascending order, the lower index first.
     """
