@@ -17,6 +17,7 @@ from benchmarks.results import Claim, Column, Result, Sheet, ratios, spread
 from data import catalog
 from data.datasets import importer, integrity_check
 from data.loading.augmentation_config import Augmentation
+from data.loading.image_set import View
 from data.loading.pipeline import loader
 from models.engine.backend import keras_backend
 from models.engine.config.base import ModelConfig
@@ -151,7 +152,7 @@ def _plain(config: ModelConfig) -> tuple[float, np.ndarray, float]:
     best, weights, loss = (-1.0, 0.0), model.get_weights(), 0.0
     for epoch in range(1, config.epochs + 1):
         seed_dropout(model, config.seed, epoch)
-        batches = loader().training_batches(train, config.batch_size, config.augmentation, config.seed, epoch)
+        batches = loader().training_batches(train, config.batch_size, View(config.augmentation, config.seed, epoch))
         history = frozen.fit(batches, epochs=1, verbose=0, validation_data=validation).history
         reached = history["val_accuracy"][0], -history["val_loss"][0]
         if reached > best:

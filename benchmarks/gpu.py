@@ -19,7 +19,7 @@ from benchmarks.results import Claim, Column, Plot, Result, Series, Sheet, Sprea
 from data import all_dataset, catalog
 from data.imaging.variants import Variant
 from data.loading import tf_loader
-from data.loading.image_set import Images
+from data.loading.image_set import Images, View
 from data.loading.pipeline import loader
 from data.splitting import splits
 from data.synthetic import generator as synthetic
@@ -214,7 +214,7 @@ def _epoch(
         callback = progress_bar.step_callback(bar, stop, "learning_rate", keras_backend.look_every())
         for epoch in (1, 2):  # the first epoch compiles
             start = perf_counter()
-            batches = loader().training_batches(images, scale.batch, config.augmentation, config.seed, epoch)
+            batches = loader().training_batches(images, scale.batch, View(config.augmentation, config.seed, epoch))
             bar.begin(epoch, steps)
             model.fit(batches, verbose=0, shuffle=False, callbacks=[callback])
             seconds = perf_counter() - start

@@ -21,7 +21,7 @@ from data import catalog
 from data.datasets import image_decoder
 from data.loading import tf_loader
 from data.loading.augmentation_config import Augmentation
-from data.loading.image_set import Images
+from data.loading.image_set import Images, View
 from data.loading.pipeline import loader
 from data.splitting import splits
 from models.engine.backend import keras_backend
@@ -158,10 +158,10 @@ def _shares(name: str, split: splits.SplitFolder, options: Options) -> list[dict
     some = images if len(images) <= batch * steps else _first(images, batch * steps)
     steps = -(-len(some) // batch)
     kinds = {"memory": some, "files": dataclasses.replace(some, pixels=None)}
-    ready = next(iter(loader().training_batches(some, batch, config.augmentation, 42, 1)))
+    ready = next(iter(loader().training_batches(some, batch, View(config.augmentation, 42, 1))))
 
     def epoch(source: Images) -> "tf.data.Dataset":
-        return loader().training_batches(source, batch, config.augmentation, 42, 1)
+        return loader().training_batches(source, batch, View(config.augmentation, 42, 1))
 
     def fit(batches: "tf.data.Dataset") -> None:
         trained.fit(batches, epochs=1, verbose=0, shuffle=False)
@@ -315,7 +315,7 @@ def print_epoch_memory(folder: str) -> None:
     layers = [keras.Input((SIDE, SIDE, 3)), keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(len(classes))]
     model = keras.Sequential(layers)
     model.compile("adam", keras.losses.CategoricalCrossentropy(from_logits=True))
-    model.fit(loader().training_batches(images, BATCH, CHANGES, 42, 1), epochs=1, verbose=0)
+    model.fit(loader().training_batches(images, BATCH, View(CHANGES, 42, 1)), epochs=1, verbose=0)
     print(environment.peak_memory_mb())
 
 

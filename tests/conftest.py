@@ -1,4 +1,4 @@
-"""What the tests share: folders of their own, tiny synthetic smears, and one training of each model."""
+"""Shared fixtures: folders for data and runs, tiny synthetic smears, one trained run."""
 
 import os
 import shutil
@@ -47,15 +47,20 @@ def guide(home: Path) -> Callable[..., subprocess.CompletedProcess]:
             return run_guide(*arguments, **variables)
         return subprocess.run(
             [sys.executable, *command, *arguments],
-            cwd=PROJECT, env=os.environ | variables, capture_output=True, text=True, timeout=300, check=False,
-        )  # fmt: skip
+            cwd=PROJECT,
+            env=os.environ | variables,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
 
     return run
 
 
 @pytest.fixture
 def small_backbone(monkeypatch, tmp_path):
-    """Put a tiny network with BatchNorm and dropout in its base in the place of ResNet50; return a configuration."""
+    """Replace ResNet50 by a tiny network with BatchNorm and dropout in its base; return a configuration."""
 
     import models
     from models.engine.layers import head as model_head

@@ -15,10 +15,9 @@ import numpy as np
 
 from data.datasets.image_decoder import PLAIN_SUFFIXES
 from data.imaging.variants import Variant
-from data.loading import augment, domain_randomization, numpy_decoder
-from data.loading.augmentation_config import Augmentation, Intervention
-from data.loading.domain_randomization import Material
-from data.loading.image_set import Images, Loader, unreadable
+from data.loading import augment, numpy_decoder
+from data.loading.augmentation_config import Augmentation
+from data.loading.image_set import Images, Loader, View, unreadable
 from utils.system.environment import usable_cores
 
 if TYPE_CHECKING:
@@ -56,31 +55,7 @@ class ArrayLoader(Loader):
     def fixed_batches(self, images: Images, batch_size: int) -> "keras.utils.PyDataset":
         """Return batches (float32 pixels in 0-255, one-hot labels) in the order of `images.names`."""
         no_draws = np.zeros((len(images), len(augment.DRAWS)), np.float32)
-        return self._batches(images, batch_size, np.arange(len(images)), no_draws, NO_CHANGE)
-
-    def training_batches(
-        self,
-        images: Images,
-        batch_size: int,
-        augmentation: Augmentation,
-        seed: int,
-        epoch: int,
-        intervention: Intervention = Intervention(),  # noqa: B008  # frozen
-        material: Material | None = None,
-        shuffle: bool = True,
-    ) -> "keras.utils.PyDataset":
-        """Return one epoch of shuffled, augmented batches; see `Loader.training_batches`."""
-        order = augment.shuffled(len(images), seed, epoch) if shuffle else np.arange(len(images))
-        draws = augment.epoch_draws(len(images), seed, epoch)[order]
-        if not intervention.active:
-            return self._batches(images, batch_size, order, draws, augmentation)
-        cached = None if images.pixels is None else np.asarray(images.pixels)
-
-        def intervened(index: np.ndarray) -> np.ndarray:
-            pixels = self._decode_some(images, index) if cached is None else cached[index]
-            return domain_randomization.intervene_batch(pixels, index, material, intervention, seed, epoch)
-
-        return self._batches(images, batch_size, order, draws, augmentation, intervened)
+        return self._view_batches(images, batch_size, np.arange(len(images)), no_draws, View(NO_CHANGE, 0, 0))
 
     def feature_batches(
         self, features: np.ndarray, images: Images, batch_size: int, order: np.ndarray
@@ -94,38 +69,23 @@ class ArrayLoader(Loader):
 
         return _batches_class()(len(order), batch_size, batch)
 
-    def _batches(
-        self,
-        images: Images,
-        batch_size: int,
-        order: np.ndarray,
-        draws: np.ndarray,
-        augmentation: Augmentation,
-        pixels_of: Callable[[np.ndarray], np.ndarray] | None = None,
+    def _view_batches(
+        self, images: Images, batch_size: int, order: np.ndarray, draws: np.ndarray, view: View
     ) -> "keras.utils.PyDataset":
-        """Return batches of images, taken and changed where they lie.
-
-        Args:
-            images: of the subset.
-            batch_size: images per batch.
-            order: (n,) index of each image.
-            draws: (n, len(DRAWS)), in that order.
-            augmentation: what is changed.
-            pixels_of: indices to (b, size, size, 3) uint8, where the images themselves are not used.
-        """
-        transforms = augment.affine(draws, augmentation, images.size)
+        transforms = augment.affine(draws, view.augmentation, images.size)
         one_hot = np.eye(images.classes, dtype=np.float32)
-        step = _step(augmentation)
+        step = _step(view.augmentation)
+        cached = None if images.pixels is None or not view.intervention.active else np.asarray(images.pixels)
 
         def batch(part: slice, place: Place) -> tuple[Any, Any]:
             index = order[part]
             numbers = place(draws[part]), place(transforms[part])
-            if pixels_of:
-                pixels = step(place(pixels_of(index)), None, *numbers)
-            elif images.pixels is None:
-                pixels = step(place(self._decode_some(images, index)), None, *numbers)
-            else:
+            if images.pixels is not None and cached is None:
                 pixels = step(place.whole(images.pixels), place(index), *numbers)
+            else:
+                taken = self._decode_some(images, index) if cached is None else cached[index]
+                taken = view.intervene(taken, index) if view.intervention.active else taken
+                pixels = step(place(taken), None, *numbers)
             return place(pixels), place(one_hot[images.labels[index]])
 
         return _batches_class()(len(order), batch_size, batch)
@@ -147,14 +107,6 @@ class ArrayLoader(Loader):
             for position, pixels in enumerate(each):
                 store[position] = pixels
         return store
-
-    def _changed(
-        self, pixels: np.ndarray, draws: np.ndarray, transform: np.ndarray, augmentation: Augmentation
-    ) -> np.ndarray:
-        import keras
-
-        batch = augment.change(pixels[None].astype(np.float32), draws[None], transform, augmentation)
-        return numpy_decoder.to_uint8(keras.ops.convert_to_numpy(batch)[0])
 
 
 def _files(folder: Path, classes: Sequence[str]) -> list[str]:

@@ -78,14 +78,6 @@ class Material:
         return cls(colours, cells, scenes)
 
 
-def intervene_batch(
-    pixels: np.ndarray, index: np.ndarray, material: Material, settings: Intervention, seed: int, epoch: int
-) -> np.ndarray:
-    """Change (b, size, size, 3) uint8 training images with the given (b,) indices; see `intervene`."""
-    pairs = zip(pixels, index, strict=True)
-    return np.stack([intervene(image, k, material, settings, seed, epoch) for image, k in pairs])
-
-
 def intervene(
     image: np.ndarray, index: int, material: Material, settings: Intervention, seed: int, epoch: int
 ) -> np.ndarray:

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from data.imaging.variants import Variant
-from data.loading import augment
+from data.loading import augment, numpy_decoder
 from data.loading.augmentation_config import Augmentation, Intervention
-from data.loading.domain_randomization import Material
+from data.loading.domain_randomization import Material, intervene
 from utils.errors import LeukoBenchError
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     Batches = tf.data.Dataset | keras.utils.PyDataset
 
 PLAIN = Variant()
+NO_INTERVENTION = Intervention()
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,34 @@ class Images:
 
     def __len__(self) -> int:
         return len(self.names)
+
+
+@dataclass(frozen=True)
+class View:
+    """How training images are changed in one epoch; random numbers come from (seed, epoch, image index).
+
+    Attributes:
+        augmentation: changes of geometry, light and colour.
+        seed: of order and changes.
+        epoch: number of the epoch.
+        intervention: changes of stain and background, applied first.
+        material: what the intervention takes from the training images, from `Loader.material`.
+    """
+
+    augmentation: Augmentation
+    seed: int
+    epoch: int
+    intervention: Intervention = NO_INTERVENTION
+    material: Material | None = None
+
+    def intervene(self, pixels: np.ndarray, index: np.ndarray) -> np.ndarray:
+        """Apply the intervention to (b, size, size, 3) uint8 images with the given (b,) indices."""
+        return np.stack(
+            [
+                intervene(one, k, self.material, self.intervention, self.seed, self.epoch)
+                for one, k in zip(pixels, index, strict=True)
+            ]
+        )
 
 
 class Loader(ABC):
@@ -120,6 +149,8 @@ class Loader(ABC):
         Returns:
             (h, w, 3) uint8 RGB; (w, h, 3) after a quarter turn, so that none of the image is lost.
         """
+        import keras
+
         if augmentation.quarter_turns:
             turns = int(4 * draws[augment.DRAWS.index("turn")])
             pixels, draws = np.rot90(pixels, turns), draws.copy()
@@ -128,7 +159,26 @@ class Loader(ABC):
                 draws[x], draws[y] = draws[y], 1 - draws[x]
             augmentation = augmentation.model_copy(update={"quarter_turns": False})
         height, width = pixels.shape[:2]
-        return self._changed(pixels, draws, augment.affine(draws[None], augmentation, width, height), augmentation)
+        transform = augment.affine(draws[None], augmentation, width, height)
+        with keras.device("cpu"):  # the same bytes with and without a GPU
+            changed = augment.change(pixels[None].astype(np.float32), draws[None], transform, augmentation)
+            return numpy_decoder.to_uint8(keras.ops.convert_to_numpy(changed)[0])
+
+    def training_batches(self, images: Images, batch_size: int, view: View, shuffle: bool = True) -> "Batches":
+        """Return one epoch of shuffled, augmented batches, a pure function of (seed, epoch, image index).
+
+        Args:
+            images: the training images.
+            batch_size: images per batch; the last one may have fewer.
+            view: how they are changed.
+            shuffle: False for the same changes in the order of `images.names`.
+
+        Returns:
+            Batches of (float32 pixels in 0-255 of shape (b, size, size, 3), one-hot labels of shape (b, classes)).
+        """
+        order = augment.shuffled(len(images), view.seed, view.epoch) if shuffle else np.arange(len(images))
+        draws = augment.epoch_draws(len(images), view.seed, view.epoch)[order]
+        return self._view_batches(images, batch_size, order, draws, view)
 
     def decode(self, path: Path | str, size: int, variant: Variant = PLAIN) -> np.ndarray:
         """Decode one image file as `read` does: (size, size, 3) uint8 RGB in its variant, resized bilinearly."""
@@ -147,34 +197,6 @@ class Loader(ABC):
         """Return batches (float32 pixels in 0-255, one-hot labels) in the order of `images.names`."""
 
     @abstractmethod
-    def training_batches(
-        self,
-        images: Images,
-        batch_size: int,
-        augmentation: Augmentation,
-        seed: int,
-        epoch: int,
-        intervention: Intervention = Intervention(),  # noqa: B008  # frozen
-        material: Material | None = None,
-        shuffle: bool = True,
-    ) -> "Batches":
-        """Return one epoch of shuffled, augmented batches, a pure function of (seed, epoch, image index).
-
-        Args:
-            images: the training images.
-            batch_size: images per batch; the last one may have fewer.
-            augmentation: changes of place, size and light.
-            seed: of order and changes.
-            epoch: number of the epoch, which order and changes depend on too.
-            intervention: changes of stain and background, applied first.
-            material: what the intervention takes from the training images, from `material`.
-            shuffle: False for the same changes in the order of `images.names`.
-
-        Returns:
-            Batches of (float32 pixels in 0-255 of shape (b, size, size, 3), one-hot labels of shape (b, classes)).
-        """
-
-    @abstractmethod
     def feature_batches(self, features: np.ndarray, images: Images, batch_size: int, order: np.ndarray) -> "Batches":
         """Return batches ((b, ...) float32 features, one-hot labels) in the given order of images."""
 
@@ -189,10 +211,10 @@ class Loader(ABC):
         """Decode all images: (n, size, size, 3) uint8."""
 
     @abstractmethod
-    def _changed(
-        self, pixels: np.ndarray, draws: np.ndarray, transform: np.ndarray, augmentation: Augmentation
-    ) -> np.ndarray:
-        """Change one (h, w, 3) uint8 image at its own size."""
+    def _view_batches(
+        self, images: Images, batch_size: int, order: np.ndarray, draws: np.ndarray, view: View
+    ) -> "Batches":
+        """Return batches in an order of indices, changed by draws (n, len(DRAWS)) in that order."""
 
 
 def unreadable(place: Path, reason: object) -> LeukoBenchError:

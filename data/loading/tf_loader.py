@@ -9,10 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from data.imaging.variants import Variant, apply
-from data.loading import augment, domain_randomization
-from data.loading.augmentation_config import Augmentation, Intervention
-from data.loading.domain_randomization import Material
-from data.loading.image_set import PLAIN, Images, Loader, unreadable
+from data.loading import augment
+from data.loading.image_set import PLAIN, Images, Loader, View, unreadable
 from utils.system.environment import usable_cores
 
 if TYPE_CHECKING:
@@ -54,43 +52,30 @@ class TensorFlowLoader(Loader):
 
         if images.pixels is None:
             labels = tf.data.Dataset.from_tensor_slices(images.labels)
-            batches = tf.data.Dataset.zip(_pixels(images), labels).batch(batch_size).map(decoded)
+            batches = tf.data.Dataset.zip(_pixels(images), labels).batch(batch_size).map(decoded, num_parallel_calls=2)
         else:
             indices = tf.data.Dataset.range(len(images)).batch(batch_size)
             batches = indices.map(gathered, num_parallel_calls=2)
         return without_autotuning(batches.prefetch(2))
 
-    def training_batches(
-        self,
-        images: Images,
-        batch_size: int,
-        augmentation: Augmentation,
-        seed: int,
-        epoch: int,
-        intervention: Intervention = Intervention(),  # noqa: B008  # frozen
-        material: Material | None = None,
-        shuffle: bool = True,
+    def _view_batches(
+        self, images: Images, batch_size: int, order: np.ndarray, draws: np.ndarray, view: View
     ) -> "tf.data.Dataset":
-        """Return one epoch of shuffled, augmented batches; see `Loader.training_batches`."""
         import tensorflow as tf
 
-        order = augment.shuffled(len(images), seed, epoch) if shuffle else np.arange(len(images))
-        draws = augment.epoch_draws(len(images), seed, epoch)[order]
-        transforms = augment.affine(draws, augmentation, images.size)
-        turned = augment.turns_alone(augmentation)
-        rest = augmentation.model_copy(update={"flips": False, "quarter_turns": False}) if turned else augmentation
-
-        def intervened(pixels: np.ndarray, index: np.ndarray) -> np.ndarray:
-            return domain_randomization.intervene_batch(pixels, index, material, intervention, seed, epoch)
+        transforms = augment.affine(draws, view.augmentation, images.size)
+        remaining, turned = view.augmentation, augment.turns_alone(view.augmentation)
+        if turned:
+            remaining = remaining.model_copy(update={"flips": False, "quarter_turns": False})
 
         def augmented(taken: "Taken", drawn: "tf.Tensor", transform: "tf.Tensor") -> "tuple[tf.Tensor, tf.Tensor]":
             pixels, labels = _gather(images, *taken)
-            if intervention.active:
-                pixels = tf.numpy_function(intervened, [pixels, taken[0]], tf.uint8, stateful=False)
+            if view.intervention.active:
+                pixels = tf.numpy_function(view.intervene, [pixels, taken[0]], tf.uint8, stateful=False)
             if turned:
                 pixels = tf.numpy_function(augment.turned, [pixels, transform], tf.uint8, stateful=False)
             pixels.set_shape((None, images.size, images.size, 3))
-            return augment.change(tf.cast(pixels, tf.float32), drawn, transform, rest), labels
+            return augment.change(tf.cast(pixels, tf.float32), drawn, transform, remaining), labels
 
         dataset = _in_order(images, order, draws, transforms).batch(batch_size)
         return without_autotuning(dataset.map(augmented, num_parallel_calls=2).prefetch(2))
@@ -129,15 +114,6 @@ class TensorFlowLoader(Loader):
             store[start : start + len(batch)] = batch
             start += len(batch)
         return store
-
-    def _changed(
-        self, pixels: np.ndarray, draws: np.ndarray, transform: np.ndarray, augmentation: Augmentation
-    ) -> np.ndarray:
-        import tensorflow as tf
-
-        with tf.device("CPU:0"):  # the same bytes with and without a GPU
-            image = tf.cast(pixels[None], tf.float32)
-            return _to_uint8(augment.change(image, tf.constant(draws[None]), transform, augmentation)[0]).numpy()
 
 
 def without_autotuning(dataset: "tf.data.Dataset") -> "tf.data.Dataset":

@@ -7,6 +7,7 @@ from data.imaging import nucleus_masks, stain_normalization
 from data.loading import augment as augmentation
 from data.loading import domain_randomization
 from data.loading.augmentation_config import Augmentation, Intervention
+from data.loading.image_set import View
 from data.loading.pipeline import loader
 from data.splitting import splits
 
@@ -23,7 +24,7 @@ def one_epoch(training, intervention, epoch=1, seed=3):
     """Return images in 0-255 and labels, in the order of `training`."""
     material = loader().material(training, intervention)
     batches = list(
-        loader().training_batches(training, 16, Augmentation(), seed, epoch, intervention, material),
+        loader().training_batches(training, 16, View(Augmentation(), seed, epoch, intervention, material)),
     )
     order = augmentation.shuffled(len(training), seed, epoch).argsort()
     return tuple(np.concatenate([part.numpy() for part in parts])[order] for parts in zip(*batches, strict=True))

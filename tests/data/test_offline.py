@@ -13,6 +13,7 @@ from data import manifest as manifests
 from data.loading import augment as augmentation
 from data.loading import offline_copies
 from data.loading.augmentation_config import Augmentation
+from data.loading.image_set import View
 from data.loading.offline_copies import Offline
 from data.loading.pipeline import loader
 from data.splitting import splits
@@ -188,7 +189,7 @@ def test_a_copy_is_changed_as_on_the_fly(split):
     change = Augmentation(
         flips=True, quarter_turns=True, rotation=20, zoom=0.2, shift=0.1, brightness=0.1, contrast=0.2, colour=0.2
     )
-    [(pixels, _)] = loader().training_batches(images, len(images), change, 3, 1)
+    [(pixels, _)] = loader().training_batches(images, len(images), View(change, 3, 1))
     order = augmentation.shuffled(len(images), 3, 1)
     drawn = np.random.Generator(np.random.Philox(key=[3, 3])).random((len(images), len(augmentation.DRAWS)), np.float32)
     for position, index in list(enumerate(order))[:12]:

@@ -10,7 +10,7 @@ from data.imaging.variants import Variant
 from data.loading import augment, numpy_decoder
 from data.loading.array_loader import ArrayLoader
 from data.loading.augmentation_config import Augmentation, Intervention
-from data.loading.image_set import Images
+from data.loading.image_set import Images, View
 from data.loading.pipeline import loader
 from utils.errors import LeukoBenchError
 
@@ -29,7 +29,7 @@ def folder(tmp_path):
 
 
 def epoch(images, augmentation=Augmentation(), seed=1, number=1, size=4):  # noqa: B008
-    batches = list(loader().training_batches(images, size, augmentation, seed, number))
+    batches = list(loader().training_batches(images, size, View(augmentation, seed, number)))
     return np.concatenate([x for x, _ in batches]), np.concatenate([y for _, y in batches])
 
 
@@ -44,18 +44,6 @@ def test_decoding_again_each_epoch_gives_what_the_cache_gives(folder):
     np.testing.assert_array_equal(one, cached.pixels[3])
 
 
-def test_images_of_the_right_size_come_through_as_they_are(tmp_path):
-    rng = np.random.default_rng(1)
-    noise = rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)
-    pictures = {"a/0.png": noise, "b/0.png": np.zeros((64, 32, 3), np.uint8)}
-    for name, picture in pictures.items():
-        (tmp_path / "train" / name).parent.mkdir(parents=True)
-        Image.fromarray(picture).save(tmp_path / "train" / name)
-    images = loader().read(tmp_path, "train", CLASSES, 32, budget=10**9)
-    np.testing.assert_array_equal(images.pixels[0], noise)
-    np.testing.assert_array_equal(images.pixels[1], np.zeros((32, 32, 3)))
-
-
 def test_batches_hold_no_second_copy_of_the_images(tmp_path):
     pixels = np.ones((1500, 224, 224, 3), np.uint8)  # 226 MB
     names, labels = [f"a/{number}.png" for number in range(len(pixels))], np.zeros(len(pixels), int)
@@ -63,7 +51,7 @@ def test_batches_hold_no_second_copy_of_the_images(tmp_path):
     few = Images(names[:8], labels[:8], 2, 224, [], Variant(), pixels[:8])
     change = Augmentation(flips=True, zoom=0.1)
     for batches in (
-        lambda of: loader().training_batches(of, 4, change, 1, 1),
+        lambda of: loader().training_batches(of, 4, View(change, 1, 1)),
         lambda of: loader().fixed_batches(of, 4),
     ):
         next(iter(batches(few)))
@@ -77,7 +65,7 @@ def test_batches_hold_no_second_copy_of_the_images(tmp_path):
 def test_images_go_with_their_last_batch(folder, intervention):
     images = loader().read(folder, "train", CLASSES, 32, budget=10**9)
     pixels = weakref.ref(images.pixels)
-    batches = loader().training_batches(images, 4, Augmentation(flips=True), 1, 1, intervention)
+    batches = loader().training_batches(images, 4, View(Augmentation(flips=True), 1, 1, intervention))
     del images
     assert len(list(batches)) == 3  # which hold what they are made of
     del batches

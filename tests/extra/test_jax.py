@@ -1,20 +1,20 @@
-"""Training, evaluation and timing with JAX where TensorFlow is not installed; what needs TensorFlow says so."""
+"""Training, evaluation and timing with JAX without TensorFlow; errors of commands that need TensorFlow."""
 
+import functools
 import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
 from PIL import Image
+from small_training import RUN_FILES, TINY, only_run, wait_for_an_epoch
 
 from data.loading.pipeline import loader
 from utils.paths import PROJECT
-from utils.runs import run_folder
 
 pytest.importorskip("jax")
 
@@ -29,17 +29,22 @@ class Finder:
 
 sys.meta_path.insert(0, Finder())
 """
-TINY = ("--dataset", "tiny", "--set", "image_size=32", "--set", "filters=[4,8,8]", "--set", "dense=8")
 CHANGES = "augmentation.flips=true", "augmentation.rotation=20", "intervention.grey=0.5"
 EPOCHS = 4
 
 
 @pytest.fixture(scope="module")
+def guide(guide):
+    """Run `run_guide.py` in a process of its own, whose Keras has another backend."""
+    return functools.partial(guide, command=("run_guide.py",))
+
+
+@pytest.fixture(scope="module")
 def bare(home, tmp_path_factory):
-    """Variables of a machine with JAX and without TensorFlow; no backend is named yet."""
+    """Environment variables that hide TensorFlow and name no backend."""
     folder = tmp_path_factory.mktemp("bare")
     (folder / "sitecustomize.py").write_text(WITHOUT_TENSORFLOW)
-    path = [str(folder), str(PROJECT), str(PROJECT / "tests"), os.environ.get("PYTHONPATH", "")]
+    path = [str(folder), str(PROJECT), str(PROJECT / "tests" / "support"), os.environ.get("PYTHONPATH", "")]
     return {"PYTHONPATH": os.pathsep.join(filter(None, path)), "KERAS_BACKEND": ""}
 
 
@@ -61,11 +66,6 @@ def python(code, variables):
     return done.stdout
 
 
-def only_run(root):
-    (run,) = run_folder.find_runs(root)
-    return run
-
-
 def options(root, epochs=EPOCHS):
     changes = [part for each in CHANGES for part in ("--set", each)]
     return [*TINY, "--set", f"epochs={epochs}", "--set", "batch_size=8", *changes, "--root", str(root)]
@@ -80,11 +80,7 @@ def trained(home, guide, jax):
 
 
 def test_the_run_folder_is_the_same(trained):
-    names = {path.name for path in trained.path.iterdir()}
-    assert names == {
-        "config.json", "environment.json", "history.csv", "model.weights.h5", "architecture.json",
-        "predictions.csv", "timing.json", "metrics.json",
-    }  # fmt: skip
+    assert {path.name for path in trained.path.iterdir()} == RUN_FILES
     made = trained.environment()
     assert (made["backend"], made["device"], made["devices"]) == ("jax", "CPU", ["CPU:0"])
     assert made["deterministic"] and made["precision"] == "float32" and made["packages"]["jax"]
@@ -102,20 +98,19 @@ def test_killed_and_resumed_with_jax_equals_uninterrupted(trained, home, guide, 
     root = home / "jax-killed"
     process = subprocess.Popen(
         [sys.executable, "-m", "models.cnn.train", *options(root)],
-        cwd=PROJECT, env=os.environ | jax, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    )  # fmt: skip
-    end = time.monotonic() + 120
-    while not list(root.glob("cnn/*/history.csv")):
-        assert process.poll() is None and time.monotonic() < end, process.communicate()
-        time.sleep(0.01)
+        cwd=PROJECT,
+        env=os.environ | jax,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    wait_for_an_epoch(process, root)
     os.kill(process.pid, signal.SIGKILL)
     process.communicate()
     run = only_run(root)
     if len(run.history()) == EPOCHS:
         pytest.skip("the training was over before it could be killed")
     refused = guide("train", "--resume", run.id, "--root", str(root))
-    line = "Error: This run was begun with KERAS_BACKEND=jax, now it is tensorflow. Set it back and resume."
-    assert (refused.returncode, refused.stderr.strip()) == (1, line)
+    assert refused.returncode == 1 and "KERAS_BACKEND=jax" in refused.stderr and "tensorflow" in refused.stderr
     done = guide("train", "--resume", run.id, "--root", str(root), **jax)
     assert done.returncode == 0, done.stderr
     assert run.file("predictions.csv").read_bytes() == trained.file("predictions.csv").read_bytes()
@@ -150,6 +145,7 @@ print(test_jax.epoch_as_json(images))
 def epoch_as_json(images):
     """Two epochs of strongly changed batches, as text between processes."""
     from data.loading.augmentation_config import Augmentation, Intervention
+    from data.loading.image_set import View
 
     light = {"brightness": 0.2, "contrast": 0.3, "colour": 0.3}
     strong = Augmentation(flips=True, quarter_turns=True, rotation=20, zoom=0.2, shift=0.1, **light)
@@ -162,7 +158,7 @@ def epoch_as_json(images):
         "turned": (turned, 3, 1),
         "swap": (turned, 3, 1, swap, material),
     }.items():
-        batches = list(loader().training_batches(images, 5, *changes))
+        batches = list(loader().training_batches(images, 5, View(*changes)))
         said[name] = np.concatenate([np.asarray(x) for x, _ in batches]).round(3).tolist()
         said[f"{name} labels"] = np.concatenate([np.asarray(y) for _, y in batches]).tolist()
         said[f"{name} sizes"] = [len(x) for x, _ in batches]
@@ -191,23 +187,19 @@ def test_batches_are_those_of_tensorflow(budget, tmp_path, jax):
 
 def test_what_needs_tensorflow_says_so(trained, guide, jax):
     done = guide("explain", trained.id, "--root", str(trained.root), **jax)
-    line = (
-        "Error: A heatmap needs TensorFlow, but KERAS_BACKEND is jax. Unset KERAS_BACKEND where TensorFlow is "
-        "installed (pip install -r requirements.txt), and run it again."
-    )
-    assert (done.returncode, done.stderr.strip()) == (1, line)
+    (line,) = done.stderr.splitlines()
+    assert done.returncode == 1
+    assert all(fact in line for fact in ("needs TensorFlow", "KERAS_BACKEND is jax", "requirements.txt"))
 
 
 @pytest.mark.parametrize(
-    ("backend", "line"),
-    [
-        ("", "TensorFlow is not installed. Set KERAS_BACKEND=jax to train and evaluate with JAX."),
-        ("numpy", "KERAS_BACKEND received 'numpy'. Valid: tensorflow, jax."),
-    ],
+    ("backend", "facts"),
+    [("", ("TensorFlow is not installed", "KERAS_BACKEND=jax")), ("numpy", ("'numpy'", "tensorflow, jax"))],
 )
-def test_a_backend_that_cannot_be_had_is_one_line(backend, line, bare, guide, home):
+def test_a_missing_or_unknown_backend_is_one_line(backend, facts, bare, guide, home):
     done = guide("train", "cnn", *options(home / "none"), **bare | {"KERAS_BACKEND": backend})
-    assert (done.returncode, done.stderr.strip()) == (1, f"Error: {line}")
+    (line,) = done.stderr.splitlines()
+    assert done.returncode == 1 and all(fact in line for fact in facts)
 
 
 FROZEN = """

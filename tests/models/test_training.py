@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from command_line import run_train
+from small_training import RUN_FILES, TINY, only_run, wait_for_an_epoch
 
 import models
 from data.loading.pipeline import loader
@@ -29,29 +30,11 @@ from utils.runs import run_folder
 from utils.runs.history import best_epoch
 
 FOUR_EPOCHS = ("--set", "epochs=4", "--set", "augmentation.flips=true", "--set", "batch_size=4")
-TINY = ("--dataset", "tiny", "--set", "image_size=32", "--set", "filters=[4,8,8]", "--set", "dense=8")
 
 
 def tiny(**values):
     fields = {"dataset": "tiny", "image_size": 32, "filters": (4, 8, 8), "dense": 8, "epochs": 2} | values
     return models.config_for("cnn", **fields)
-
-
-RUN_FILES = {
-    "config.json",
-    "environment.json",
-    "history.csv",
-    "model.weights.h5",
-    "architecture.json",
-    "predictions.csv",
-    "timing.json",
-    "metrics.json",
-}
-
-
-def only_run(root):
-    (run,) = run_folder.find_runs(root)
-    return run
 
 
 def without_seconds(run):
@@ -65,16 +48,11 @@ def finished_files(run):
 def start(root, *options):
     return subprocess.Popen(
         [sys.executable, "-m", "models.cnn.train", *TINY, "--root", str(root), *options],
-        cwd=PROJECT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-
-
-def wait_for_an_epoch(process, root, seconds=120):
-    end = time.monotonic() + seconds
-    while not list(root.glob("cnn/*/history.csv")):
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < end, "waited too long"
-        time.sleep(0.02)
+        cwd=PROJECT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +76,7 @@ def test_a_run_folder_is_complete(uninterrupted):
     timing, environment = run.timing(), run.environment()
     assert timing["training"]["seconds"] == pytest.approx(sum(r["seconds"] for r in run.history()))
     assert timing["training"]["best_epoch"] == best_epoch(run.history())["epoch"]
-    assert timing["training"]["peak_memory_mb"] > timing["training"]["import_memory_mb"] > 100
+    assert timing["training"]["peak_memory_mb"] >= timing["training"]["import_memory_mb"] > 100
     assert set(timing["inference"]["throughput"]) == {"1", "8", "32"}
     assert timing["inference"]["latency_ms_p95"] >= timing["inference"]["latency_ms_p50"] > 0
     assert timing["inference"]["bytes_on_disk"] == run.file("model.weights.h5").stat().st_size
@@ -173,6 +151,8 @@ def test_killed_and_resumed_equals_uninterrupted_byte_for_byte(uninterrupted, ho
     assert without_seconds(run) == without_seconds(straight)
     assert run.file("predictions.csv").read_bytes() == straight.file("predictions.csv").read_bytes()
     assert not run.file("state").exists()
+    memory = run.timing()["training"]
+    assert memory["peak_memory_mb"] > memory["import_memory_mb"] > 100
 
 
 class Killed(Exception):
@@ -399,19 +379,7 @@ def test_every_precision_trains_reloads_in_float32_and_explains(home, precision)
     assert list(panel) == explainer.panel(run_loader.split_of(run).manifest)
 
 
-def test_dropout_is_a_function_of_seed_and_epoch():
-    keras_backend.start(1)
-    model = models.build(tiny(classes=("a", "b")))
-    pixels = np.full((8, 32, 32, 3), 200, np.float32)
-    outputs = []
-    for seed, epoch in ((1, 1), (1, 2), (2, 1), (1, 1)):
-        training_loop.seed_dropout(model, seed, epoch)
-        outputs.append(np.asarray(model(pixels, training=True)))
-    np.testing.assert_array_equal(outputs[0], outputs[3])
-    assert not np.array_equal(outputs[0], outputs[1]) and not np.array_equal(outputs[0], outputs[2])
-
-
-def test_dropout_inside_a_backbone_is_a_function_of_seed_and_epoch_too():
+def test_dropout_is_a_function_of_seed_and_epoch_also_inside_a_backbone():
     import keras
 
     keras_backend.start(1)
@@ -420,11 +388,11 @@ def test_dropout_inside_a_backbone_is_a_function_of_seed_and_epoch_too():
     model = keras.Model(inputs, inner(keras.layers.Dropout(0.5)(inputs)))
     pixels = np.ones((64, 8), np.float32)
     outputs = []
-    for seed, epoch in ((1, 1), (1, 2), (1, 1)):
+    for seed, epoch in ((1, 1), (1, 2), (2, 1), (1, 1)):
         training_loop.seed_dropout(model, seed, epoch)
         outputs.append(np.asarray(model(pixels, training=True)))
-    np.testing.assert_array_equal(outputs[0], outputs[2])
-    assert not np.array_equal(outputs[0], outputs[1])
+    np.testing.assert_array_equal(outputs[0], outputs[3])
+    assert not np.array_equal(outputs[0], outputs[1]) and not np.array_equal(outputs[0], outputs[2])
     training_loop.seed_dropout(model, 1, 1)
     states = {tuple(np.asarray(layer.seed_generator.state)) for layer in inner.layers}
     assert len(states) == 2, "layers draw apart from each other"

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from data.imaging.variants import Variant
-from data.loading.augmentation_config import Augmentation, Intervention
-from data.loading.domain_randomization import Material
+from data.loading.image_set import Images, View
 from data.loading.pipeline import loader
 from models.engine.backend import keras_backend
 from utils.errors import LeukoBenchError
@@ -22,22 +21,9 @@ from utils.paths import features_dir
 if TYPE_CHECKING:
     import keras
 
-    from data.loading.image_set import Batches, Images
-
 
 FORMAT = 1  # of the cached files; to be raised when the same base and images give other features
 BATCH = 32  # images per step; fixed, so that features do not depend on the training batch
-
-
-@dataclass(frozen=True)
-class View:
-    """How the images of a pass are augmented: as `Loader.training_batches` does in one epoch."""
-
-    augmentation: Augmentation
-    seed: int
-    epoch: int
-    intervention: Intervention
-    material: Material | None  # follows from the images, so it is no part of a file's name
 
 
 @dataclass(frozen=True)
@@ -50,7 +36,7 @@ class Pass:
         path: .npy file of the features.
     """
 
-    images: "Images"
+    images: Images
     view: View | None
     path: Path
 
@@ -86,7 +72,7 @@ def _without_names(graph: dict[str, Any]) -> Any:
     return renamed(graph)
 
 
-def identity(images: "Images") -> str:
+def identity(images: Images) -> str:
     """Return the hash of the images' bytes, order and size."""
     found = hashlib.sha256(str(images.size).encode())
     for name in images.paths:
@@ -97,6 +83,7 @@ def identity(images: "Images") -> str:
 def path(folder: Path, identity: str, view: View | None = None) -> Path:
     """Return the file for the features of images with this identity in a view."""
     if view:
+        # The material follows from the images.
         said = [identity, view.augmentation.model_dump(), view.seed, view.epoch, view.intervention.model_dump()]
         identity = hashlib.sha256(files.compact(said).encode()).hexdigest()
     return folder / f"{identity[:16]}.npy"
@@ -122,23 +109,19 @@ def extract(base: "keras.Model", wanted: Pass, after_step: Callable[[], None]) -
     if cached is not None:
         return cached
     start = perf_counter()
+    if wanted.view:
+        batches = loader().training_batches(wanted.images, BATCH, wanted.view, shuffle=False)
+    else:
+        batches = loader().fixed_batches(wanted.images, BATCH)
     # Written as a stream: on a full disk, a memory-mapped file would end the process with a signal.
     with files.atomic(wanted.path) as temporary, open(temporary, "wb") as store:
         np.lib.format.write_array_header_1_0(store, {"descr": "<f4", "fortran_order": False, "shape": shape})
-        for pixels, _ in _batches(wanted.images, wanted.view):
+        for pixels, _ in batches:
             features = base.predict_on_batch(pixels)[: len(pixels)]  # several devices may each return all of them
             store.write(features.astype("<f4").tobytes())
             after_step()
     files.write_json(wanted.path.with_suffix(".json"), {"seconds": perf_counter() - start})
     return np.load(wanted.path, mmap_mode="r")
-
-
-def _batches(images: "Images", view: View | None) -> "Batches":
-    if view is None:
-        return loader().fixed_batches(images, BATCH)
-    return loader().training_batches(
-        images, BATCH, view.augmentation, view.seed, view.epoch, view.intervention, view.material, shuffle=False
-    )
 
 
 def seconds_of(path: Path) -> float:

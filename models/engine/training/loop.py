@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from data.loading import augment
+from data.loading.image_set import Images, View
 from data.loading.pipeline import loader
 from models.engine.backend import keras_backend
 from models.engine.backend.distribution import Devices, Shared
@@ -27,7 +28,7 @@ from utils.runs.run_folder import Run
 if TYPE_CHECKING:
     import keras
 
-    from data.loading.image_set import Batches, Images
+    from data.loading.image_set import Batches
 
 HISTORY_COLUMNS = (
     "epoch",
@@ -50,8 +51,8 @@ class Session:
     run: Run
     config: ModelConfig
     model: "keras.Model"
-    training: "Images"
-    validation: "Images"
+    training: Images
+    validation: Images
     tracking: Tracking = field(default_factory=Tracking)
     devices: Devices = field(default_factory=Devices)
 
@@ -189,15 +190,8 @@ class PixelSource:
     def epoch(self, number: int) -> "Batches":
         """Return the training batches of an epoch."""
         config = self._config
-        return loader().training_batches(
-            self._images,
-            config.batch_size,
-            config.augmentation,
-            config.seed,
-            number,
-            config.intervention,
-            self._material,
-        )
+        view = View(config.augmentation, config.seed, number, config.intervention, self._material)
+        return loader().training_batches(self._images, config.batch_size, view)
 
 
 class FeatureSource:
@@ -232,9 +226,7 @@ def _passes(session: Session, phase: Phase, folder: Path) -> list[feature_cache.
     if session.augmented:
         material = loader().material(session.training, config.intervention)
         numbers = range(1, min(config.feature_views, phase.epochs) + 1)
-        views = [
-            feature_cache.View(config.augmentation, config.seed, k, config.intervention, material) for k in numbers
-        ]
+        views = [View(config.augmentation, config.seed, k, config.intervention, material) for k in numbers]
     training = feature_cache.identity(session.training)
     found = [feature_cache.Pass(session.training, view, feature_cache.path(folder, training, view)) for view in views]
     validation = feature_cache.path(folder, feature_cache.identity(session.validation))

@@ -73,10 +73,8 @@ class Bar:
 
     def begin(self, epoch: int, steps: int) -> None:
         """Reset the bar for an epoch."""
-        self._progress.reset(
-            self._task, total=steps, description=f"{self._title} epoch {epoch}/{self._epochs}",
-            loss=float("nan"), accuracy=float("nan"),
-        )  # fmt: skip
+        title = f"{self._title} epoch {epoch}/{self._epochs}"
+        self._progress.reset(self._task, total=steps, description=title, loss=float("nan"), accuracy=float("nan"))
 
     def step(self, done: int, logs: dict[str, float]) -> None:
         """Show the finished steps, and loss and accuracy so far."""

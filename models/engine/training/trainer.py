@@ -161,7 +161,7 @@ def _check_backend(recorded: dict[str, Any]) -> None:
     begun = recorded.get("backend", "tensorflow")  # not recorded in the first releases
     if recorded and begun != keras_backend.backend():
         raise LeukoBenchError(
-            f"This run was begun with KERAS_BACKEND={begun}, now it is {keras_backend.backend()}. "
+            f"This run was started with KERAS_BACKEND={begun}, now it is {keras_backend.backend()}. "
             "Set it back and resume."
         )
 
