@@ -2,16 +2,15 @@
 
 import io
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 
 from data.datasets import image_decoder
+from data.datasets.parallel import map_threads
 from data.imaging.nucleus_segmentation import CYTOPLASM, cell_mask, nuclear_stain
 from utils.errors import LeukoBenchError
 from utils.progress import Progress, no_progress
-from utils.system.environment import usable_cores
 
 BINS = 16  # of each channel: 48 in all
 RIM = 0.02  # margin around cells, as a share of the image's side: masks are slightly too small
@@ -34,11 +33,7 @@ def measure(paths: Sequence[Path], progress: Progress = no_progress) -> dict[str
     Raises:
         LeukoBenchError: an image is missing or cannot be used.
     """
-    rows = []
-    with ThreadPoolExecutor(usable_cores()) as pool:  # OpenCV and NumPy release the GIL
-        for row in pool.map(of_file, paths):
-            rows.append(row)
-            progress(len(rows), len(paths))
+    rows = map_threads(of_file, paths, progress)
     return {name: np.stack([row[name] for row in rows]) for name in (rows[0] if rows else ())}
 
 

@@ -6,7 +6,6 @@ Images that are copies or show one part of a slide always share a group; these p
 import hashlib
 from collections import Counter
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +14,7 @@ import numpy as np
 from data import all_dataset
 from data.datasets import image_decoder, index, integrity_check
 from data.datasets.index import Indexed
+from data.datasets.parallel import map_threads
 from data.grouping import (
     near_duplicates,
     overlapping_fields,
@@ -27,7 +27,6 @@ from data.grouping.overlapping_fields import Overlap
 from data.grouping.related_images import Found, Pair
 from utils.paths import data_dir, raw_dir
 from utils.progress import Progress, no_progress
-from utils.system.environment import usable_cores
 
 VERSION = 4  # raise it with every change of the result
 
@@ -78,19 +77,12 @@ def describe(dataset: str, rows: Sequence[Indexed], progress: Progress = no_prog
     Raises:
         LeukoBenchError: an image cannot be read.
     """
-    from threadpoolctl import threadpool_limits
 
     def measured(row: Indexed) -> tuple[np.ndarray, np.ndarray, sift_matching.Local]:
         image = np.asarray(image_decoder.open_rgb(raw_dir(dataset) / row.image))
         return near_duplicates.fingerprint(image), stain_features.measure(image), sift_matching.describe(image)
 
-    found = []
-    # One BLAS thread per image: with more, small matrix products wait for each other.
-    with threadpool_limits(1), ThreadPoolExecutor(usable_cores()) as pool:
-        for done, each in enumerate(pool.map(measured, rows), 1):
-            found.append(each)
-            progress(done, len(rows))
-    fingerprints, statistics, local = zip(*found, strict=True)
+    fingerprints, statistics, local = zip(*map_threads(measured, rows, progress), strict=True)
     return Descriptors(np.stack(fingerprints), np.stack(statistics), list(local))
 
 

@@ -1,19 +1,18 @@
 """The distribution of a split's training images, and the distance of other images from it."""
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from data.datasets import image_decoder
+from data.datasets.parallel import map_threads
 from data.ood import image_statistics
 from data.splitting.splits import SplitFolder
 from utils.errors import LeukoBenchError
 from utils.io import files
 from utils.progress import Progress, no_progress
-from utils.system.environment import usable_cores
 
 FOLDER = "reference"
 FIELDS = ("version", "centre", "scale", "whitening", "limit")
@@ -145,17 +144,11 @@ def measure(paths: Sequence[Path], progress: Progress = no_progress) -> np.ndarr
     Raises:
         LeukoBenchError: an image is missing or cannot be used.
     """
-    from threadpoolctl import threadpool_limits
 
-    found = []
-    # One BLAS thread per image: with more, small matrix products wait for each other.
-    with threadpool_limits(1), ThreadPoolExecutor(usable_cores()) as pool:
-        for vector in pool.map(
-            lambda path: image_statistics.statistics(np.asarray(image_decoder.open_rgb(path))), paths
-        ):
-            found.append(vector)
-            progress(len(found), len(paths))
-    return np.stack(found)
+    def measured(path: Path) -> np.ndarray:
+        return image_statistics.statistics(np.asarray(image_decoder.open_rgb(path)))
+
+    return np.stack(map_threads(measured, paths, progress))
 
 
 def write(place: Path, made: Reference) -> None:

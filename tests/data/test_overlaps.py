@@ -1,17 +1,13 @@
 """Planted overlapping fields are found with their shift, within and across classes; nothing else is."""
 
-import os
-from pathlib import Path
-
 import numpy as np
 import pytest
 from planted_signal import SIDE, plant
+from real_dataset import real_dataset
 
 from data.datasets import image_decoder
 from data.grouping import overlapping_fields, sift_matching, stain_groups
 from data.synthetic.staining import draw_bar
-
-REAL = Path(os.environ.get("LEUKOBENCH_DATASET") or Path(__file__).resolve().parents[3] / "shared/data/ALL_dataset")
 
 
 @pytest.fixture(scope="module")
@@ -75,9 +71,7 @@ def test_blank_images_do_not_overlap():
 
 
 def test_neighbouring_fields_of_the_real_dataset():
-    found = [next(iter(sorted(REAL.rglob(f"WBC-Benign-{number}.jpg"))), None) for number in ("004", "005", "001")]
-    if None in found:
-        pytest.skip(f"the real dataset is not at {REAL}; set LEUKOBENCH_DATASET")
+    found = [next(real_dataset().rglob(f"WBC-Benign-{number}.jpg")) for number in ("004", "005", "001")]
     seen = [sift_matching.describe(np.asarray(image_decoder.open_rgb(path))) for path in found]
     overlap = overlapping_fields.prove(seen, 0, 1)
     assert (overlap.dx, overlap.dy) == (pytest.approx(-1.0, abs=1.5), pytest.approx(-3.0, abs=1.5))

@@ -5,6 +5,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from real_dataset import real_dataset
 
 from data import catalog
 from data.datasets import importer, index, integrity_check
@@ -15,7 +16,6 @@ from utils.errors import LeukoBenchError
 from utils.runs import run_folder, split_spec
 
 PUBLISHED = {"Benign": 504, "Early": 985, "Pre": 963, "Pro": 804}
-REAL = Path(os.environ.get("LEUKOBENCH_DATASET") or Path(__file__).resolve().parents[3] / "shared/data/ALL_dataset")
 
 
 @pytest.fixture
@@ -59,9 +59,7 @@ def test_the_published_counts_give_the_published_split(place):
 
 @pytest.mark.slow
 def test_the_real_dataset_is_split_as_published(place):
-    if not REAL.is_dir():
-        pytest.skip(f"the real dataset is not at {REAL}; set LEUKOBENCH_DATASET")
-    imported = importer.import_dataset(REAL, "real")
+    imported = importer.import_dataset(real_dataset(), "real")
     assert Counter(row.label for row in imported.index) == PUBLISHED
     assert (imported.quarantined, imported.converted) == ([], [])
     split = splits.prepare_split("real")

@@ -1,7 +1,6 @@
 """Out-of-distribution rejection: drawn images are rejected, test images are not; the reference file is safe."""
 
 import io
-import os
 import shutil
 import subprocess
 import sys
@@ -13,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from real_dataset import real_dataset
 
 from data import manifest
 from data.datasets import image_decoder
@@ -29,7 +29,6 @@ from utils.tables import ood as ood_tables
 from utils.tables.ood import LEAST, MOST
 
 RESULTS = PROJECT / "docs" / "results"
-REAL = Path(os.environ.get("LEUKOBENCH_DATASET") or Path(__file__).resolve().parents[3] / "shared/data/ALL_dataset")
 SIDES = (96, 160, 224, 320)  # pixels, in turn
 EACH, FEW = 20, 8  # images of each held-out family, and of each other one
 DAMAGE = (
@@ -96,9 +95,7 @@ def test_samples_of_the_web_page_are_near_the_demo_dataset(home):
 @pytest.mark.parametrize("name", ["5981e8c9d7b78b52", "5021fd9f5b2bc9eb"])
 def test_real_smears_are_near_their_published_reference(name, others):
     """The first manifest is split by image, the second by stain group."""
-    if not REAL.is_dir():
-        pytest.skip(f"the real dataset is not at {REAL}; set LEUKOBENCH_DATASET")
-    there = {path.name: path for path in REAL.rglob("*.jpg")}
+    there = {path.name: path for path in real_dataset().rglob("*.jpg")}
     rows = manifest.read(RESULTS / "manifests" / f"{name}.csv").subset("test")
     known = reference_distribution.read(RESULTS, name)
     assert_bounds(known, reference_distribution.measure([there[Path(row.image).name] for row in rows]), others)

@@ -1,8 +1,8 @@
-"""Smears of which it is known which show one place: fields cropped from larger drawn scenes, and stored again."""
+"""Synthetic smears with known related images: fields cropped from larger scenes, and stored copies."""
 
 import hashlib
 import json
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
@@ -26,15 +26,13 @@ class Planted:
 
 
 def crop(scene: Scene, x: int, y: int) -> Scene:
-    return replace(
-        scene, **{f.name: getattr(scene, f.name)[y : y + SIDE, x : x + SIDE] for f in fields(scene)}
-    )  # fmt: skip
+    return Scene(*(getattr(scene, plane.name)[y : y + SIDE, x : x + SIDE] for plane in fields(Scene)))
 
 
 def plant(folder: Path, scenes: int = 36, alone: int = 24, seed: int = 5) -> Planted:
-    """Write `scenes` pairs of overlapping fields, `alone` fields with duplicates of some, under names without order.
+    """Write `scenes` pairs of overlapping fields, and `alone` fields with duplicates of some, under hashed names.
 
-    Every field has its own exposure, amount of dye, focus, noise and scale bar. Every sixth pair lies in two classes.
+    Every field has its own exposure, amount of dye, focus, noise and scale bar. Every sixth pair has two classes.
     """
     rng = np.random.default_rng(seed)
     made = Planted(folder, {}, set(), set())
