@@ -1,6 +1,6 @@
 """Values that the menu offers for a parameter: models, datasets, runs, classes."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,14 +35,19 @@ class Choices:
     """A numbered list.
 
     Attributes:
-        values: values for the command.
-        notes: text beside each value; values after the last note are not shown.
+        listed: values for the command, with the text beside each of them.
+        unlisted: further values, which can be chosen by number or name.
         check: raises an error for an invalid answer outside the list; None rejects every such answer.
     """
 
-    values: list[str]
-    notes: list[str]
+    listed: Mapping[str, str]
+    unlisted: Sequence[str] = ()
     check: Callable[[str], Any] | None = None
+
+    @property
+    def values(self) -> list[str]:
+        """All values in the order of their numbers."""
+        return [*self.listed, *self.unlisted]
 
 
 def choices_for(
@@ -63,27 +68,26 @@ def choices_for(
     """
     if name in ("model", "models"):
         # "keras:NAME" is not listed: dozens of architectures would fill the screen.
-        return Choices(models.names(), [""] * len(models.names()), models.config_for)
+        return _names(models.names(), models.config_for)
     if name == "dataset":
         known = datasets()
-        return Choices(list(known), list(known.values())) if known else None
+        return Choices(known) if known else None
     if name == "split":
         splits = SPLITS | (ALL_FOLDS if all_folds else ONE_FOLD)
-        return Choices(list(splits), list(splits.values()), split_spec.expand if all_folds else split_spec.parse)
+        return Choices(splits, check=split_spec.expand if all_folds else split_spec.parse)
     if name == "recipe":
         listed = {"none": "no recipe"} if plain else {}
         listed |= {each: recipes.WORDS[each] for each in recipes.names()}
-        return Choices(list(listed), list(listed.values()), recipes.settings)
+        return Choices(listed, check=recipes.settings)
     if name in ("run", "runs", "resume"):
         return _runs(root, runs)
     if name in ("true", "predicted", "class_") and answers.get("run"):
-        classes = list(lookup.open_run(answers["run"], root).config()["classes"])
-        return Choices(classes, [""] * len(classes))
+        return _names(lookup.open_run(answers["run"], root).config()["classes"])
     if name == "profile":
         chosen = _models(answers) or models.names()
         found = [type(models.config_for(model)).PROFILES for model in chosen]
         shared = [profile for profile in found[0] if all(profile in each for each in found)]
-        return Choices(shared, [""] * len(shared)) if shared else None
+        return _names(shared) if shared else None
     return None
 
 
@@ -145,6 +149,10 @@ def short(path: Path) -> str:
         return str(path)
 
 
+def _names(names: Iterable[str], check: Callable[[str], Any] | None = None) -> Choices:
+    return Choices(dict.fromkeys(names, ""), check=check)
+
+
 def _models(answers: Mapping[str, Any]) -> list[str]:
     """Return the models chosen so far; some commands take one, others a list."""
     model = answers.get("model")  # REQUIRED before it is answered
@@ -162,8 +170,8 @@ def _runs(root: Path, which: str) -> Choices:
     listed = newest_first[:LISTED]
     several = len({_dataset(run) for run in listed}) > 1
     return Choices(
-        [run.id for run in newest_first],
-        [_note(run, several) for run in listed],
+        {run.id: _note(run, several) for run in listed},
+        [run.id for run in newest_first[LISTED:]],
         lambda name: lookup.open_run(name, root),
     )
 

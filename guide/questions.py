@@ -57,7 +57,7 @@ def ask(parameter: Parameter, choices: Choices | None, check: Callable[[Any], No
         Back, Leave: see `read`.
     """
     if choices is None and (values := parameter.values()):
-        choices = Choices(values, [""] * len(values))
+        choices = Choices(dict.fromkeys(values, ""))
     default = _default(parameter, choices)
     _explain(parameter, choices)
     hint = "several: 1 3, or all" if choices and parameter.many else ""
@@ -86,7 +86,7 @@ def confirm(question: str) -> bool:
 
 def _default(parameter: Parameter, choices: Choices | None) -> Any:
     """Return the value for an empty answer; REQUIRED if an answer is needed."""
-    return choices.values[0] if parameter.name == "dataset" and choices else parameter.default
+    return next(iter(choices.listed)) if parameter.name == "dataset" and choices else parameter.default
 
 
 def _explain(parameter: Parameter, choices: Choices | None) -> None:
@@ -96,17 +96,17 @@ def _explain(parameter: Parameter, choices: Choices | None) -> None:
         console.print(Text(fill(text, WIDTH, initial_indent="  ", subsequent_indent="  ")))
     if choices is None:
         return
-    listed = choices.values[: len(choices.notes)]
+    listed = choices.listed
     # Notes start in one column, which leaves room for the longest note.
-    column = min(max(map(len, listed)), max(0, WIDTH - INDENT - 2 - max(map(len, choices.notes)))) + INDENT
-    for number, (value, note) in enumerate(zip(listed, choices.notes, strict=True), start=1):
+    column = min(max(map(len, listed)), max(0, WIDTH - INDENT - 2 - max(map(len, listed.values())))) + INDENT
+    for number, (value, note) in enumerate(listed.items(), start=1):
         line = Text.assemble((f"  {number:>4} ", "bold cyan"), value)
         if note:
             line.pad_right(column - line.cell_len)
             first, *rest = wrap(note, max(20, WIDTH - 2 - line.cell_len))
             line.append("  " + ("\n" + " " * (line.cell_len + 2)).join([first, *rest]), style="dim")
         console.print(line)
-    if older := len(choices.values) - len(listed):
+    if older := len(choices.unlisted):
         numbers = f"{len(listed) + 1} to {len(choices.values)}" if older > 1 else f"{len(choices.values)}"
         console.print(
             Text(f"  Not listed: {older} older runs. Type their number ({numbers}) or their name.", style="dim")

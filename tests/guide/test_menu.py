@@ -199,14 +199,17 @@ def test_notes_distinguish_runs_of_a_model(tmp_path):
     fake_run(tmp_path, seed=43, split="grouped", settings=["recipe=stain_swap"])
     fake_run(tmp_path, seed=43, settings=["split_seed=7"], accuracy=1)
     fake_run(tmp_path, seed=44, finished=False)
-    assert choices_for("run", {}, tmp_path, "all").notes == [
+    assert list(choices_for("run", {}, tmp_path, "all").listed.values()) == [
         "unfinished  seed 44",
         "100.00 %  seed 43, split seed 7",
         " 90.00 %  stain_swap, grouped, seed 43",
         " 90.00 %",
     ]
     fake_run(tmp_path, dataset="other")
-    assert choices_for("run", {}, tmp_path, "finished").notes[::3] == [" 90.00 %  other", " 90.00 %  synthetic"]
+    assert list(choices_for("run", {}, tmp_path, "finished").listed.values())[::3] == [
+        " 90.00 %  other",
+        " 90.00 %  synthetic",
+    ]
 
 
 def test_older_runs_are_chosen_by_number(folders):
@@ -290,7 +293,7 @@ def test_enter_gives_the_default_of_the_command_line(folders, monkeypatch, step)
 )
 def test_lists_take_numbers_names_and_all(monkeypatch, text, expected):
     answer(monkeypatch, text)
-    models = Choices(["cnn", "resnet50", "vgg"], ["", "", ""])
+    models = Choices(dict.fromkeys(["cnn", "resnet50", "vgg"], ""))
     assert ask(parameter(train, "model"), models, lambda value: None) == expected
 
 

@@ -224,7 +224,7 @@ def test_the_menu_offers_no_recipe_beside_others(monkeypatch, tmp_path):
     (step,) = (each for each in STEPS if each.command == "sweep")
     (recipe,) = (each for each in parameters(step.function) if each.name == "recipe")
     offered, _ = menu._offered(recipe, {}, tmp_path, step)
-    assert offered.notes[0] == "no recipe"
+    assert next(iter(offered.listed.values())) == "no recipe"
     monkeypatch.setattr("builtins.input", lambda prompt: "none 2")
     assert ask(recipe, offered, lambda value: None) == ["none", "gray"]
 
