@@ -98,7 +98,7 @@ def measure(options: Options) -> Result:
         f"The training images of {dataset}, split {splits.DEFAULT}, seed 42, random weights. Waiting: the "
         "time until the next batch is available (TensorFlow's profiler calls it input-bound), including the set-up of "
         "the epoch's input. Used by input: the time of an epoch with the real input that is saved when the same number "
-        "of steps repeats one batch in memory; both are timed in turn. Decoding: `loader().read` over links to the "
+        "of steps repeats one batch in memory; both are timed in turn. Decoding: `data.loading` over links to the "
         f"training images as JPEG, compared with libjpeg-turbo (simplejpeg) in {usable_cores()} threads. Memory: one "
         f"epoch of a one-layer model at {SIDE} px, cache_mb={CACHE_MB}, over links to images, each number of images "
         "in a process of its own; TensorFlow's own memory is included.",

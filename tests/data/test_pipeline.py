@@ -62,7 +62,7 @@ def test_batches_hold_no_second_copy_of_the_images(tmp_path):
 
 
 @pytest.mark.parametrize("intervention", [Intervention(), Intervention(grey=1.0)])
-def test_images_go_with_their_last_batch(folder, intervention):
+def test_images_are_freed_with_their_last_batch(folder, intervention):
     images = loader().read(folder, "train", CLASSES, 32, budget=10**9)
     pixels = weakref.ref(images.pixels)
     batches = loader().training_batches(images, 4, View(Augmentation(flips=True), 1, 1, intervention))

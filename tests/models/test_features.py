@@ -19,7 +19,7 @@ def frozen(home, small_backbone, monkeypatch, tmp_path):
     return small_backbone.replace(freeze="always", epochs=2, classes=("a", "b"))
 
 
-def test_a_base_is_known_by_its_weights_and_variant_whatever_head_stands_on_it(frozen):
+def test_a_base_is_identified_by_weights_and_variant_and_not_by_its_head(frozen):
     def place(seed=1, variant=Variant(), **values):  # noqa: B008
         keras_backend.start(seed)
         return feature_cache.place(backbone.split_at_head(models.build(frozen.replace(**values)))[0], variant)
@@ -28,7 +28,7 @@ def test_a_base_is_known_by_its_weights_and_variant_whatever_head_stands_on_it(f
     assert len({place(), place(seed=2), place(variant=Variant(name="gray"))}) == 3
 
 
-def test_features_of_another_preprocessing_are_others(home):
+def test_another_preprocessing_is_another_base(home):
     import keras
 
     def base(scale):
@@ -82,7 +82,7 @@ def test_a_damaged_file_of_features_is_made_again(tmp_path, home):
 
 
 @pytest.mark.slow
-def test_as_many_views_as_epochs_teach_what_changing_the_images_anew_teaches(frozen, tmp_path):
+def test_one_view_per_epoch_equals_augmenting_in_each_epoch(frozen, tmp_path):
     varied = frozen.replace(augmentation=Augmentation(flips=True, colour=0.3), epochs=3)
     anew, viewed, once = (trainer.train(varied.replace(feature_views=k), tmp_path).history() for k in (0, 3, 1))
     losses = [[row["loss"] for row in history] for history in (anew, viewed, once)]
@@ -93,7 +93,7 @@ def test_as_many_views_as_epochs_teach_what_changing_the_images_anew_teaches(fro
 
 
 @pytest.mark.slow
-def test_views_of_other_changes_are_others(frozen, tmp_path):
+def test_another_augmentation_or_seed_is_another_view(frozen, tmp_path):
     for change in (Augmentation(flips=True), Augmentation(colour=0.2)):
         trainer.train(frozen.replace(augmentation=change, feature_views=1, epochs=1), tmp_path)
     trainer.train(frozen.replace(augmentation=change, feature_views=1, epochs=1, seed=7), tmp_path)

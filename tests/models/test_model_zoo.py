@@ -1,4 +1,4 @@
-"""Every large model, trained once without a graph: it trains, reloads, predicts and is explained."""
+"""Every large model, trained once in eager mode: it trains, reloads, predicts and is explained."""
 
 from contextlib import contextmanager
 

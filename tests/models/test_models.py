@@ -1,4 +1,4 @@
-"""Every model folder: configuration, graph, freezing. Parametrised over `models.names()`, so a new folder is tested."""
+"""Every model folder: configuration, graph, freezing. Parametrised over `models.names()`, so new folders are tested."""
 
 import numpy as np
 import pytest
@@ -156,7 +156,7 @@ def test_alexnet_has_the_papers_layers_and_begins_from_the_convolutions_of_a_fil
     for layer in convolutions:
         np.testing.assert_array_equal(layer.kernel, loaded.get_layer(layer.name).kernel)
     assert [phase.base_frozen for phase in config.phases()] == [True, False]
-    with pytest.raises(LeukoBenchError, match=r"^image_size 66 is too small for alexnet: use at least 67\.$"):
+    with pytest.raises(LeukoBenchError, match=r"image_size 66 .*alexnet.* 67\.$"):
         small("alexnet", image_size=66)
 
 
@@ -244,31 +244,28 @@ def test_best_epoch_breaks_ties_by_loss_then_by_time():
 
 
 @pytest.mark.parametrize(
-    ("settings", "line"),
+    ("settings", "facts"),
     [
-        (["epoch=5"], "Unknown field 'epoch' (received 5). Did you mean 'epochs'? Valid fields: "),
-        (["epochs=five"], "Field 'epochs' received 'five': Input should be a valid integer"),
-        (["epochs=0"], "Field 'epochs' received 0: Input should be greater than or equal to 1."),
-        (["precision=half"], "Field 'precision' received 'half': Input should be 'auto', 'float32'"),
-        (["augmentation.flip=true"], "Unknown field 'augmentation.flip' (received True). Did you mean 'flips'?"),
-        (["dense=0"], "Field 'dense' received 0: Input should be greater than or equal to 1."),
-        (["filters=[]"], "Field 'filters' received []: Tuple should have at least 1 item"),
-        (["image_size=16", "filters=[8,8,8,8,8]"], "5 blocks leave nothing of images of 16 px."),
-        (["epochs"], "--set takes field=value; received 'epochs'."),
+        (["epoch=5"], ("'epoch'", "received 5", "'epochs'", "learning_rate")),
+        (["epochs=five"], ("'epochs'", "'five'", "integer")),
+        (["epochs=0"], ("'epochs'", "received 0", "equal to 1")),
+        (["precision=half"], ("'precision'", "'half'", "'auto', 'float32'")),
+        (["augmentation.flip=true"], ("'augmentation.flip'", "received True", "'flips'")),
+        (["dense=0"], ("'dense'", "received 0", "equal to 1")),
+        (["filters=[]"], ("'filters'", "received []", "at least 1")),
+        (["image_size=16", "filters=[8,8,8,8,8]"], ("5 blocks", "16 px")),
+        (["epochs"], ("field=value", "'epochs'")),
     ],
 )
-def test_a_wrong_setting_is_one_line_that_names_it(settings, line):
+def test_a_wrong_setting_is_one_line_that_names_it(settings, facts):
     with pytest.raises(LeukoBenchError) as caught:
         models.config_for("cnn", settings=settings)
-    assert str(caught.value).startswith(line)
-    assert "\n" not in str(caught.value)
+    assert "\n" not in str(caught.value) and all(fact in str(caught.value) for fact in facts)
 
 
-def test_a_heatmap_layer_that_is_not_there_is_said_before_any_training(home, tmp_path):
+def test_an_unknown_heatmap_layer_or_method_is_refused_before_training(home, tmp_path):
     config = small("cnn", dataset="tiny", filters=(4, 8), heatmap_layer="conv3")
-    with pytest.raises(
-        LeukoBenchError, match=r"^Field 'heatmap_layer' received 'conv3': cnn has no such layer .* Did you"
-    ):
+    with pytest.raises(LeukoBenchError, match=r"'heatmap_layer' received 'conv3'"):
         trainer.train(config, tmp_path)
     for method, line in (
         ("rollout", r"^Method 'rollout' does not fit cnn, a convolutional model\. Methods that fit: gradcam, "),
@@ -279,7 +276,7 @@ def test_a_heatmap_layer_that_is_not_there_is_said_before_any_training(home, tmp
     assert not list(tmp_path.iterdir())
 
 
-def test_a_label_says_what_tells_a_run_from_the_plain_model():
+def test_a_label_names_the_differences_from_the_default_model():
     def flavour(name, **values):
         return models.config_for(name, **values).flavour
 
@@ -291,20 +288,16 @@ def test_a_label_says_what_tells_a_run_from_the_plain_model():
     assert flavour("cnn", variant={"name": "gray", "clip": 4}) == ("gray",)
 
 
-def test_settings_go_over_the_profile_and_keep_its_other_values():
+def test_settings_override_the_profile_and_keep_its_other_values():
     config = models.config_for("cnn", "demo", ["augmentation.rotation=15", "epochs=3", "dataset=007"])
     assert (config.image_size, config.epochs, config.dataset) == (64, 3, "007")
     assert config.augmentation.flips and config.augmentation.rotation == 15
-    with pytest.raises(
-        LeukoBenchError, match=r"^Unknown profile 'dmo'\. Did you mean 'demo'\? Profiles of this model: demo"
-    ):
+    with pytest.raises(LeukoBenchError, match=r"'dmo'.*'demo'"):
         models.config_for("cnn", "dmo")
 
 
 def test_unknown_model_names_the_nearest():
-    with pytest.raises(
-        LeukoBenchError, match=r"^Unknown model 'resnet'\. Did you mean 'resnet50'\? Valid models: alex"
-    ):
+    with pytest.raises(LeukoBenchError, match=r"'resnet'.*'resnet50'.*alexnet"):
         models.config_for("resnet")
 
 
@@ -315,33 +308,24 @@ def test_configs_differ_in_hash_and_survive_json():
     assert models.config_for(fields.pop("model"), **fields) == one
 
 
-THREE_WAYS = ("connect to the internet", "--set weights=FILE", "--set weights=none")
+REMEDIES = ("connect to the internet", "--set weights=FILE", "--set weights=none")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["resnet50", "resnet18"])
-def test_no_internet_is_one_line_with_three_ways_on(name, guide, tmp_path):
+def test_no_internet_is_one_line_with_three_remedies(name, guide, tmp_path):
     """One of keras.applications, one of keras-hub."""
     dead = "http://127.0.0.1:9"
     done = guide(
-        "train",
-        name,
-        "--dataset",
-        "tiny",
-        "--set",
-        "image_size=32",
+        *("train", name, "--dataset", "tiny", "--set", "image_size=32"),
         command=("run_guide.py",),
-        KERAS_HOME=str(tmp_path),
-        KAGGLEHUB_CACHE=str(tmp_path),
-        https_proxy=dead,
-        HTTPS_PROXY=dead,
-        http_proxy=dead,
+        **dict.fromkeys(("KERAS_HOME", "KAGGLEHUB_CACHE"), str(tmp_path)),
+        **dict.fromkeys(("https_proxy", "HTTPS_PROXY", "http_proxy"), dead),
     )
     assert done.returncode == 1
     errors = [line for line in done.stderr.splitlines() if line]
     assert len(errors) == 1, done.stderr
-    assert errors[0].startswith(f"Error: The ImageNet weights of {name} cannot be downloaded (")
-    assert all(way in errors[0] for way in THREE_WAYS)
+    assert name in errors[0] and all(remedy in errors[0] for remedy in REMEDIES)
 
 
 # A ViT would be drawn at random in full first, which takes seconds.
@@ -349,7 +333,7 @@ IMAGENET = [n for n in models.names() if models.config_for(n).weights == "imagen
 
 
 @pytest.mark.parametrize("name", IMAGENET)
-def test_imagenet_out_of_reach_is_said_alike_by_every_model(name, monkeypatch):
+def test_unavailable_imagenet_weights_are_one_line_for_every_model(name, monkeypatch):
     def fail(*_, **__):
         raise OSError("no route to host")
 
@@ -364,8 +348,7 @@ def test_imagenet_out_of_reach_is_said_alike_by_every_model(name, monkeypatch):
     config = models.config_for(name, classes=CLASSES, image_size=32)
     with pytest.raises(LeukoBenchError) as caught:
         models.build(config)
-    assert str(caught.value).startswith(f"The ImageNet weights of {name} cannot be downloaded (no route to host)")
-    assert all(way in str(caught.value) for way in THREE_WAYS)
+    assert all(fact in str(caught.value) for fact in (name, "no route to host", *REMEDIES))
 
 
 @pytest.mark.slow
@@ -382,7 +365,7 @@ def test_initial_weights_come_from_a_file_of_the_backbone_or_fail_in_one_line(tm
     (tmp_path / "broken.h5").write_bytes(b"not a file of weights")
     with pytest.raises(LeukoBenchError, match=r"broken\.h5 does not fit the backbone of resnet50"):
         models.build(small("resnet50", weights=str(tmp_path / "broken.h5")))
-    with pytest.raises(LeukoBenchError, match=r"^Field 'weights' received 'nowhere\.h5', which is no file\. Valid: "):
+    with pytest.raises(LeukoBenchError, match=r"'weights' received 'nowhere\.h5'"):
         models.build(small("cnn", weights="nowhere.h5"))
-    with pytest.raises(LeukoBenchError, match=r"^There are no ImageNet weights for cnn\."):
+    with pytest.raises(LeukoBenchError, match=r"no ImageNet weights for cnn.*weights=none"):
         models.build(small("cnn", weights="imagenet"))

@@ -42,7 +42,7 @@ def content(folder):
     return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_a_run_gives_its_own_predictions_again_and_is_left_alone(small_run):
+def test_a_run_reproduces_its_predictions_and_is_not_changed(small_run):
     before = content(small_run.root)
     found = reproducibility.check(small_run)
     assert found == Check(small_run.id, SAME, len(small_run.predictions("test")), 0.0, 0)
@@ -138,7 +138,7 @@ def spoil_dataset(run):
     ],
     ids=["no weights", "weights", "no predictions", "config", "no environment", "manifest", "dataset"],
 )
-def test_what_cannot_be_checked_says_why(copy, spoil, reason):
+def test_an_unchecked_run_has_a_reason(copy, spoil, reason):
     spoil(copy)
     found = reproducibility.check(copy)
     assert (found.verdict, found.images, found.passed) == (UNCHECKED, None, False)
