@@ -7,7 +7,6 @@ from statistics import fmean, stdev
 from typing import Any
 
 from utils.errors import LeukoBenchError
-from utils.io import files
 from utils.runs.records import Record
 from utils.tables import writers
 from utils.tables.table import Table, interval, number, percent, spread
@@ -104,9 +103,8 @@ def write(folder: Path, found: Sequence[dict[str, Any]], title: str) -> list[Pat
     Raises:
         LeukoBenchError: the folder cannot be written.
     """
-    files.write_csv(folder / f"{STEM}.csv", found)
     shown = table(found, "Augmentation, on the fly and beforehand")
-    return [folder / f"{STEM}.csv", *writers.write_all(folder / STEM, title, sentences(found), [shown])]
+    return writers.write_all(folder / STEM, title, sentences(found), [shown], found)
 
 
 def _row(each: Measured, plain: dict[int, float]) -> dict[str, Any]:

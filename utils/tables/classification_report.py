@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from utils.io import files
 from utils.metrics import predictions
 from utils.tables import writers
 from utils.tables.table import Table, interval, number, percent
@@ -92,9 +91,8 @@ class Classification:
             LeukoBenchError: the folder cannot be written.
         """
         stem = folder / (STEM if subset == "test" else f"{STEM}-{subset}")
-        files.write_csv(stem.with_name(f"{stem.name}.csv"), self.rows)
         notes = ["Recall is also called sensitivity. Accuracy is in the column of the F1-score, as in scikit-learn."]
-        return [stem.with_name(f"{stem.name}.csv"), *writers.write_all(stem, heading, notes, self.tables())]
+        return writers.write_all(stem, heading, notes, self.tables(), self.rows)
 
 
 def _row(kind: str, name: str, **values: Any) -> dict[str, Any]:

@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from utils.io import files
 from utils.runs.comparison import Comparison
 from utils.runs.run_folder import RANDOM_FEATURES
 from utils.tables import baseline_vs_best, cost, frozen_backbones, hyperparameters, leakage, quality, writers
@@ -14,7 +13,6 @@ from utils.tables import significance as significance_tables
 from utils.tables import stress as stress_tables
 from utils.tables.table import Table
 
-FORMATS = (".csv", ".md", ".tex", ".html")
 SHARED = "table"  # file of the views without files of their own; its CSV has one row per run
 Rows = Sequence[dict[str, Any]]
 
@@ -236,9 +234,7 @@ def write(comparison: Comparison, folder: Path, found: Mapping[str, Result] | No
     notes, made = about(comparison), []
     for name, result in contents.items():
         if result.rows:
-            files.write_csv(folder / f"{name}.csv", result.rows)
-            made.append(folder / f"{name}.csv")
-            made += writers.write_all(folder / name, comparison.title, notes, result.tables)
+            made += writers.write_all(folder / name, comparison.title, notes, result.tables, result.rows)
         else:
             remove(folder, name)
     return made
@@ -246,7 +242,7 @@ def write(comparison: Comparison, folder: Path, found: Mapping[str, Result] | No
 
 def remove(folder: Path, name: str) -> None:
     """Remove the files of a table."""
-    for suffix in FORMATS:
+    for suffix in writers.FORMATS:
         (folder / f"{name}{suffix}").unlink(missing_ok=True)
 
 

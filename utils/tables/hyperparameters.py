@@ -1,6 +1,6 @@
 """Tables of the hyper-parameters of compared runs."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from utils.runs.comparison import Comparison
@@ -8,6 +8,7 @@ from utils.runs.records import variant_of
 from utils.tables.table import SOFT, Table, name_lines, number
 from utils.text import MISSING
 
+Row = dict[str, Any]
 # Fields of config.json in these tables; visualization/report/provenance.py lists the others.
 SAID = frozenset(
     {
@@ -57,48 +58,45 @@ def records(comparison: Comparison) -> list[dict[str, Any]]:
 
 def tables(rows: Sequence[dict[str, Any]]) -> list[Table]:
     """Return `records` in four tables: training, optimiser, network, images."""
-    names = [name_lines(row["name"]) for row in rows]
-
-    def table(title: str, columns: tuple[str, ...], cells: list[list[str]], words: frozenset[int]) -> Table:
-        lines = [[name, *texts] for name, texts in zip(names, cells, strict=True)]
-        return Table(f"Hyper-parameters: {title}", ("Model", *columns), lines, words | {0})
-
+    variant = _wrapped("variant", 16)
+    tables = {
+        "training": {
+            "Pixels": _whole("image_size"),
+            "Batch": _whole("batch_size"),
+            "Epochs\nat most": _whole("epochs"),
+            "Patience": _whole("patience"),
+            "Class\nweights": lambda row: row["class_weights"].replace("-", f"-{SOFT}"),
+            "Precision": lambda row: str(row["precision"] or MISSING).replace("_", f"_{SOFT}"),
+        },
+        "optimiser": {
+            "Optimiser": lambda row: row["optimiser"],
+            "Rate,\nhead": _rate("rate_head"),
+            "Rate,\nwhole": _rate("rate_whole"),
+            "Weight\ndecay": _rate("weight_decay"),
+            "Rate drops": _wrapped("rate_drops", 12),
+        },
+        "network": {
+            "Initial\nweights": lambda row: row["initialisation"].replace(" ", "\n"),
+            "Base": _wrapped("base", 18),
+            "Dense\nunits": _whole("dense"),
+            "Dropout": _rate("dropout"),
+        },
+        "images": {
+            "Variant": lambda row: variant(row).replace("/", f"/{SOFT}"),
+            "Augmentation\nin each epoch": _wrapped("augmentation", 22),
+            "Copies\nbeforehand": _wrapped("offline", 14),
+        },
+    }
+    words = {"training": {0, 5, 6}, "optimiser": {0, 1, 5}, "network": {0, 1, 2}, "images": {0, 1, 2, 3}}
     return [
-        table(
-            "training", ("Pixels", "Batch", "Epochs\nat most", "Patience", "Class\nweights", "Precision"),
-            [
-                [*(_whole(row[key]) for key in ("image_size", "batch_size", "epochs", "patience")),
-                 row["class_weights"].replace("-", f"-{SOFT}"),
-                 str(row["precision"] or MISSING).replace("_", f"_{SOFT}")]
-                for row in rows
-            ],
-            frozenset({5, 6}),
-        ),
-        table(
-            "optimiser", ("Optimiser", "Rate,\nhead", "Rate,\nwhole", "Weight\ndecay", "Rate drops"),
-            [
-                [row["optimiser"], *(_rate(row[key]) for key in ("rate_head", "rate_whole", "weight_decay")),
-                 _wrap(row["rate_drops"], 12)]
-                for row in rows
-            ],
-            frozenset({1, 5}),
-        ),
-        table(
-            "network", ("Initial\nweights", "Base", "Dense\nunits", "Dropout"),
-            [
-                [row["initialisation"].replace(" ", "\n"), _wrap(row["base"], 18),
-                 _whole(row["dense"]), _rate(row["dropout"])]
-                for row in rows
-            ],
-            frozenset({1, 2}),
-        ),
-        table(
-            "images", ("Variant", "Augmentation\nin each epoch", "Copies\nbeforehand"),
-            [[_wrap(row["variant"], 16).replace("/", f"/{SOFT}"), _wrap(row["augmentation"], 22),
-              _wrap(row["offline"], 14)] for row in rows],
-            frozenset({1, 2, 3}),
-        ),
-    ]  # fmt: skip
+        Table(
+            f"Hyper-parameters: {title}",
+            ("Model", *columns),
+            [[name_lines(row["name"]), *(text(row) for text in columns.values())] for row in rows],
+            frozenset(words[title]),
+        )
+        for title, columns in tables.items()
+    ]
 
 
 def variant_in_words(config: dict[str, Any]) -> str:
@@ -157,15 +155,15 @@ def _drops(config: dict[str, Any]) -> str:
     return ", ".join(words + (["cosine"] if config.get("cosine") else [])) or "none"
 
 
-def _rate(value: float | None) -> str:
-    return MISSING if value is None else f"{value:g}"
+def _rate(key: str) -> Callable[[Row], str]:
+    return lambda row: MISSING if row[key] is None else f"{row[key]:g}"
 
 
-def _whole(value: float | None) -> str:
-    return number(value, 0)
+def _whole(key: str) -> Callable[[Row], str]:
+    return lambda row: number(row[key], 0)
 
 
-def _wrap(text: str, width: int) -> str:
+def _wrapped(key: str, width: int) -> Callable[[Row], str]:
     from textwrap import wrap
 
-    return "\n".join(wrap(text, width, break_long_words=False, break_on_hyphens=False))
+    return lambda row: "\n".join(wrap(row[key], width, break_long_words=False, break_on_hyphens=False))

@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from utils.io import files
 from utils.runs.shortcuts_file import SEES
 from utils.runs.split_spec import KINDS
 from utils.tables import writers
@@ -123,9 +122,8 @@ def write(folder: Path, found: Sequence[dict[str, Any]]) -> list[Path]:
     Raises:
         LeukoBenchError: the folder cannot be written.
     """
-    files.write_csv(folder / f"{STEM}.csv", found)
     notes = [*sentences(found), *missing(found)]
-    return [folder / f"{STEM}.csv", *writers.write_all(folder / STEM, TITLE, notes, shown(found))]
+    return writers.write_all(folder / STEM, TITLE, notes, shown(found), found)
 
 
 def _stain(found: Sequence[dict[str, Any]], about: str) -> Table:

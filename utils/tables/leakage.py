@@ -14,7 +14,7 @@ from utils.runs.leaderboard import alike, gap, identity_columns, make_names_uniq
 from utils.runs.records import Record, measure
 from utils.runs.run_folder import Run
 from utils.runs.split_spec import GROUPED, KINDS, Scheme
-from utils.tables.table import Table, difference, name_lines, percent, spread
+from utils.tables.table import Table, difference, name_lines, spread
 from utils.text import MISSING
 
 MEASURES = ("accuracy", "balanced_accuracy", "f1_macro")
@@ -39,20 +39,17 @@ def summary(records: Iterable[Record]) -> list[dict[str, Any]]:
 
 def tables(rows: Sequence[dict[str, Any]]) -> list[Table]:
     """Return the rows of `summary` as a table, one line per kind of split; [] without rows."""
-    lines = []
-    for row in rows:
-        for kind in KINDS:
-            if row[f"{kind}_runs"]:
-                values = [(row[f"{kind}_{key}_mean"], row[f"{kind}_{key}_sd"]) for key in MEASURES[:2]]
-                lines.append(
-                    [
-                        *(name_lines(row["name"]), kind, row[f"{kind}_folds"] or MISSING),
-                        *(str(row[f"{kind}_{key}"]) for key in ("seeds", "runs")),
-                        *(spread(mean, deviation, 2, 100) if deviation is not None else percent(mean)
-                          for mean, deviation in values),
-                        difference(row["leakage_gap"]) if kind == GROUPED else "",
-                    ]
-                )  # fmt: skip
+    lines = [
+        [
+            *(name_lines(row["name"]), kind, row[f"{kind}_folds"] or MISSING),
+            *(str(row[f"{kind}_{key}"]) for key in ("seeds", "runs")),
+            *(spread(row[f"{kind}_{key}_mean"], row[f"{kind}_{key}_sd"], 2, 100) for key in MEASURES[:2]),
+            difference(row["leakage_gap"]) if kind == GROUPED else "",
+        ]
+        for row in rows
+        for kind in KINDS
+        if row[f"{kind}_runs"]
+    ]
     columns = ("Model", "Split", "Folds", "Seeds", "n", "Accuracy\n%", "Balanced\nacc. %", "Leakage\ngap")
     made = Table("Over folds and seeds, random and grouped", columns, lines, frozenset({0, 1, 2}), WORDS)
     return [made] if lines else []

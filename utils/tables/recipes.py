@@ -5,7 +5,6 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
-from utils.io import files
 from utils.runs import leaderboard, stress_file
 from utils.runs.records import Record
 from utils.runs.seen_families import lowest_unseen, trained_on
@@ -61,10 +60,7 @@ def write(folder: Path, found: Sequence[dict[str, Any]]) -> list[Path]:
     Raises:
         LeukoBenchError: the folder cannot be written.
     """
-    if not found:
-        return []
-    files.write_csv(folder / f"{STEM}.csv", found)
-    return [folder / f"{STEM}.csv", *writers.write_all(folder / STEM, TITLE, [WORDS], shown(found))]
+    return writers.write_all(folder / STEM, TITLE, [WORDS], shown(found), found) if found else []
 
 
 def _rows(record: Record, identity: dict[str, Any], stressed: Sequence[dict[str, float]]) -> list[dict[str, Any]]:

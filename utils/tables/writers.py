@@ -10,6 +10,7 @@ from utils.io import files
 from utils.tables.table import Table, joined
 from utils.text import NOTICE
 
+FORMATS = (".csv", ".md", ".tex", ".html")
 _STYLE = (
     "body{font:15px/1.45 system-ui,sans-serif;margin:2rem;color:#222}"
     "table{border-collapse:collapse;margin:.5rem 0}p{max-width:46rem}h2{margin-top:2rem}"
@@ -18,16 +19,30 @@ _STYLE = (
 )
 
 
-def write_all(stem: Path, heading: str, notes: Sequence[str], tables: Sequence[Table]) -> list[Path]:
-    """Write tables under one heading as <stem>.md, <stem>.tex and <stem>.html; return those paths."""
-    tables = [_on_one_line(table) for table in tables]
-    texts = {".md": _markdown, ".tex": _latex, ".html": _html}
-    made = []
-    for suffix, render in texts.items():
-        path = stem.with_name(stem.name + suffix)
-        files.write_text(path, render(heading, [*notes, f"{NOTICE}."], tables))
-        made.append(path)
-    return made
+def write_all(
+    stem: Path,
+    heading: str,
+    notes: Sequence[str],
+    tables: Sequence[Table],
+    rows: Sequence[dict[str, Any]] | None = None,
+) -> list[Path]:
+    """Write tables under one heading as <stem>.md, <stem>.tex and <stem>.html, and rows as <stem>.csv.
+
+    Returns:
+        The paths, the CSV first.
+
+    Raises:
+        LeukoBenchError: the folder cannot be written.
+    """
+    paths = {suffix: stem.with_name(stem.name + suffix) for suffix in FORMATS}
+    if rows is None:
+        del paths[".csv"]
+    else:
+        files.write_csv(paths[".csv"], rows)
+    tables, notes = [_on_one_line(table) for table in tables], [*notes, f"{NOTICE}."]
+    for suffix, render in ((".md", _markdown), (".tex", _latex), (".html", _html)):
+        files.write_text(paths[suffix], render(heading, notes, tables))
+    return list(paths.values())
 
 
 def _on_one_line(table: Table) -> Table:

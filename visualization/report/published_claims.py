@@ -79,9 +79,7 @@ def write(folder: Path) -> list[Path]:
     Raises:
         LeukoBenchError: the folder cannot be written.
     """
-    path = folder / f"{NAME}.csv"
-    files.write_csv(path, claims())
-    return [path, *writers.write_all(folder / NAME, TITLE, [NOTE], [table()])]
+    return writers.write_all(folder / NAME, TITLE, [NOTE], [table()], claims())
 
 
 def _short(claim: Mapping[str, str]) -> tuple[str, str, str]:
