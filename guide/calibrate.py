@@ -16,9 +16,7 @@ from utils.runs.run_folder import FIGURES
 
 def calibrate(
     runs: Annotated[list[str], typer.Argument(help="Runs or models.")],
-    errors: Annotated[
-        float, typer.Option(min=0, max=1, help="Accepted error rate for selective prediction and conformal sets.")
-    ] = WANTED,
+    errors: Annotated[float, typer.Option(min=0, max=1, help="Accepted error rate of selective prediction.")] = WANTED,
     root: Root = None,
 ) -> None:
     """Measure calibration, selective prediction and conformal sets: fitted on validation, measured on test images."""

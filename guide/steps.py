@@ -107,7 +107,7 @@ STEPS = (
     Step("Checks", "st", "stress", "Stress test", "stress.stress", ("images", "family")),
     Step("Checks", "ca", "calibrate", "Calibrate probabilities", "calibrate.calibrate", ("errors",)),
     Step("Checks", "fa", "faithfulness", "Faithfulness of heatmaps", "faithfulness.faithfulness", ("images", "method")),
-    Step("Checks", "re", "refusal", "Test OOD rejection", "refusal.refusal", ("pictures",)),
+    Step("Checks", "re", "refusal", "Out-of-distribution test", "refusal.refusal", ("pictures",)),
     Step("Checks", "lb", "leaderboard", "Rank models and recipes", "leaderboard.leaderboard"),
     Step("Output", "se", "serve", "Open the web page", "serve.serve"),
     Step("Output", "ex", "export", "Export to other runtimes", "export.export", ("format", "precision")),
