@@ -1,4 +1,4 @@
-"""What the tests do in a page, and what they look at.
+"""Actions and checks of the tests in a page.
 
 With LEUKOBENCH_SCREENSHOTS=1 in the environment `shoot` writes into docs/web/; else the tree stays as it is.
 """
@@ -96,7 +96,7 @@ SEEN = """(element) => {
 
 
 def in_sight(page: Page, locator: Locator) -> None:
-    """Check that the notice is in sight together with something that is said."""
+    """Check that the notice is visible together with an element."""
     locator.scroll_into_view_if_needed()
     strip = page.locator(".strip")
     expect(locator).to_be_in_viewport()

@@ -64,7 +64,7 @@ def runs(home, small_run):
 
 @pytest.fixture(scope="session")
 def site(runs, tmp_path_factory):
-    """Start the server as a person does."""
+    """Start the server with the command line."""
     with Server(runs.root, tmp_path_factory.mktemp("log") / "server.log") as server:
         yield server
         assert server.faults() == []
@@ -73,7 +73,7 @@ def site(runs, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def chromium():
-    """Start the browser once; each test gets windows of its own."""
+    """Start the browser once; each test gets its own windows."""
     with sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path="/usr/bin/chromium", args=list(FLAGS))
         yield browser
@@ -81,7 +81,7 @@ def chromium():
 
 
 class Watch:
-    """What went wrong in a page."""
+    """Collects the errors of a page."""
 
     def __init__(self, page: Page, site: Server) -> None:
         self.faults, self.refused, self._site = [], [], site
@@ -98,7 +98,7 @@ class Watch:
             self.faults.append(f"console: {message.text}")
 
     def _failed(self, request) -> None:
-        # Whoever goes on to another page does not wait for the images of this one.
+        # Leaving a page cancels its image requests.
         if (request.resource_type, request.failure) != ("image", "net::ERR_ABORTED"):
             self.faults.append(f"failed: {request.url[:200]} {request.failure}")
 

@@ -1,4 +1,4 @@
-"""What the hostile tests send, and what must hold for every answer."""
+"""Requests of the hostile tests, and checks of every response."""
 
 import io
 import json
@@ -18,7 +18,7 @@ HEADERS = {
 }  # fmt: skip
 SCRIPT = "<script>alert(1)</script>"
 TOKEN = "a token with spaces and ünïcode"
-MOST = 100_000  # bytes of an answer that are looked through
+MOST = 100_000  # bytes of a response that are checked
 
 
 def large():
@@ -30,7 +30,7 @@ def large():
 
 
 class Page(HTMLParser):
-    """Notes what may run or lead elsewhere on a page."""
+    """Collects active content and foreign links of a page."""
 
     def __init__(self, text):
         super().__init__()
@@ -50,7 +50,7 @@ class Page(HTMLParser):
 
 
 def sound(server, status, headers, body, method="GET"):
-    """Check what holds for every answer."""
+    """Check the security headers and the format of a response."""
     names = {name.lower() for name, _ in headers}
     values = {name.lower(): value for name, value in headers}
     text = body[:MOST].decode("utf-8", "replace")
@@ -90,7 +90,7 @@ def parsed(answer, method="GET"):
 
 
 def attack(server, content, end=False, seconds=20.0):
-    """Send raw bytes; return the status, or None where the server closed without a word."""
+    """Send raw bytes; return the status, or None where the server closed without a response."""
     answer = server.raw(content, seconds, end)
     if not answer:
         return None

@@ -1,4 +1,4 @@
-"""The servers that the hostile tests attack, as a plugin of pytest: each is started once for all of their files."""
+"""Servers of the hostile tests as a pytest plugin; each is started once per session."""
 
 import pytest
 from hostile_requests import TOKEN
@@ -10,7 +10,7 @@ from utils.runs.run_folder import find_runs
 
 @pytest.fixture(scope="session")
 def guarded(web_root, tmp_path_factory):  # noqa: F811
-    """A server that others can reach."""
+    """A server that listens on all addresses."""
     options = ("--host", "0.0.0.0", "--token", TOKEN)
     with Server(web_root, tmp_path_factory.mktemp("log") / "server.log", *options) as server:
         yield server

@@ -1,4 +1,4 @@
-"""The application with a catalogue alone, and what the tests of its pages read from them."""
+"""Client of the application with only a catalogue, and helpers to read its pages."""
 
 import html
 import re
@@ -14,7 +14,7 @@ from webapp.settings import Settings
 
 
 class FakeInference:
-    """Stands for the model worker: a map that grows to the right."""
+    """Fake model worker: its heatmap rises to the right."""
 
     def __init__(self):
         self.asked = []
@@ -25,7 +25,7 @@ class FakeInference:
 
 
 def client_of(root):
-    """The real application with the catalogue alone: no process is started."""
+    """Return a client of the real application without worker processes."""
     app = make_app(Settings(root=Path(root)))
     app.state.services = SimpleNamespace(catalogue=Catalogue(root), inference=FakeInference())
     return TestClient(app, base_url="http://127.0.0.1", raise_server_exceptions=False)

@@ -1,4 +1,4 @@
-"""The web page as a person starts it: a real process that listens on a free port, for the tests that attack it."""
+"""The web server as a real process on a free port, for the tests that attack it."""
 
 import contextlib
 import os
@@ -25,22 +25,22 @@ from pathlib import Path
 from webapp.server import serve
 from webapp.settings import Settings
 serve(Settings(Path({root!r}), **{limits!r}), lambda address: print('answers at', address, flush=True))
-"""  # what the command line has no options for
-PATIENCE = 120  # seconds until something is there; no test asks whether it came soon
+"""  # for settings without command-line options
+PATIENCE = 120  # time limit in seconds of every wait; no test measures speed
 
 
 class Server:
-    """A server in a process of its own; ends with `stop` or with the `with` block."""
+    """A server in its own process; ends with `stop` or with the `with` block."""
 
     def __init__(self, root: Path, log: Path, *arguments: str, limits: dict | None = None, **variables: str):
-        """Start it and wait until it answers.
+        """Start the server and wait until it answers.
 
         Args:
             root: of the runs.
-            log: file for what it prints.
+            log: file of its output.
             arguments: of the command `serve`.
-            limits: fields of `Settings`; then it is started without the command line.
-            variables: of its environment.
+            limits: fields of `Settings`; the server is then started without the command line.
+            variables: environment variables.
         """
         command = ["run_guide.py", "serve", "--port", "0", "--root", str(root), *arguments]
         if limits is not None:
@@ -73,7 +73,7 @@ class Server:
         return self.process.pid
 
     def wait(self, ready, seconds: float = PATIENCE):
-        """Wait until something is there and return it."""
+        """Wait until `ready` returns a true value and return it."""
         end = time.monotonic() + seconds
         while not (found := ready()):
             assert self.process.poll() is None, f"the server ended with {self.process.returncode}:\n{self.log}"
@@ -82,7 +82,7 @@ class Server:
         return found
 
     def client(self, **options) -> httpx.Client:
-        """Return a client that knows the address."""
+        """Return a client with the address of the server."""
         return httpx.Client(**{"base_url": self.url, "timeout": PATIENCE, "trust_env": False} | options)
 
     def get(self, path: str, **options) -> httpx.Response:
@@ -90,18 +90,18 @@ class Server:
             return client.get(path, **options)
 
     def ask(self, *contents: bytes, path: str = "/api/v1/predict", headers: dict | None = None, **fields):
-        """Send images as a form does."""
+        """Send images in a form."""
         uploads = [("images", (f"{k}.img", content)) for k, content in enumerate(contents)]
         with self.client() as client:
             return client.post(path, files=uploads, data=fields, headers=headers)
 
     def raw(self, content: bytes, seconds: float = 20, end: bool = False) -> bytes:
-        """Send bytes as they are and return what comes back until the server closes or `seconds` have passed.
+        """Send raw bytes and return the response until the server closes or `seconds` have passed.
 
         Args:
-            content: of any kind.
-            seconds: to wait for each part of the answer.
-            end: also say that nothing more follows.
+            content: raw bytes.
+            seconds: to wait for each part of the response.
+            end: also close the sending side.
         """
         parts = []
         with socket.create_connection(("127.0.0.1", self.port), timeout=seconds) as link:
@@ -111,7 +111,7 @@ class Server:
                     link.shutdown(socket.SHUT_WR)
                 while part := link.recv(65_536):
                     parts.append(part)
-            except OSError:  # closed by the server, or nothing more within the time
+            except OSError:  # closed by the server, or no more data in time
                 pass
         return b"".join(parts)
 
@@ -119,7 +119,7 @@ class Server:
         return psutil.Process(self.pid).children(recursive=True)
 
     def worker(self) -> psutil.Process:
-        """Return the model worker: the one child that has loaded TensorFlow."""
+        """Return the model worker: the child that has loaded TensorFlow."""
 
         def loaded(process):
             try:
@@ -130,15 +130,20 @@ class Server:
         return self.wait(lambda: next((each for each in self.children() if loaded(each)), None))
 
     def memory(self) -> int:
-        """Return the bytes that the server and its children hold (resident)."""
+        """Return the resident memory of the server and its children in bytes."""
         total = 0
         for process in (psutil.Process(self.pid), *self.children()):
             with contextlib.suppress(psutil.Error):
                 total += process.memory_info().rss
         return total
 
+    def metric(self, name: str) -> float:
+        """Return the value of a metric without labels."""
+        lines = self.get("/metrics").text.splitlines()
+        return next(float(line.split()[1]) for line in lines if line.startswith(f"leukobench_{name} "))
+
     def faults(self) -> list[str]:
-        """Return the meters of answers with a status of 5xx other than "come again later" (503); each is told once."""
+        """Return the metrics of responses with a status 5xx other than 503; each is returned once."""
         lines = self.get("/metrics").text.splitlines()
         found = {line for line in lines if re.search(r'_total\{.*status="5(?!03)', line)} - self._told
         self._told |= found
@@ -156,7 +161,7 @@ class Server:
 
 
 def calibrated(run, root) -> Run:
-    """Copy a run, calibrated, to another root with what lies around it."""
+    """Copy the root of a run and calibrate the run in the copy."""
     shutil.copytree(run.root, root)
     copied = Run(root / run.path.relative_to(run.root))
     files.write_json(copied.file(calibration_file.FILE), calibration_file.measure(copied))
@@ -165,12 +170,12 @@ def calibrated(run, root) -> Run:
 
 @pytest.fixture(scope="session")
 def web_root(small_run, tmp_path_factory) -> Path:
-    """Copy the small run into a root of its own."""
+    """Copy the small run into its own root."""
     return calibrated(small_run, tmp_path_factory.mktemp("served") / "runs").root
 
 
 @pytest.fixture(scope="session")
 def served(web_root, tmp_path_factory):
-    """Start one server for a file of tests."""
+    """Start one server for all tests of a session."""
     with Server(web_root, tmp_path_factory.mktemp("log") / "server.log") as server:
         yield server

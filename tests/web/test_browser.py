@@ -1,4 +1,4 @@
-"""The page "Predict" in Chromium: images in by every way, answers, heatmaps and downloads out.
+"""The page "Predict" in Chromium: every way of upload, answers, heatmaps and downloads.
 
 LEUKOBENCH_SCREENSHOTS=1 also writes the screenshots of docs/web/, of drawn smears alone; else the tree stays as it is.
 """
@@ -108,7 +108,7 @@ def test_pasted_and_dropped(visit, kind):
     expect(page.locator("article.answer .said")).to_have_count(4)
 
 
-def test_bad_files_are_told_and_do_not_stop_the_others(visit):
+def test_unusable_files_are_reported_and_do_not_affect_others(visit):
     page = visit(refused=[415, 422])
     jpeg = picture("half.jpg", np.asarray(Image.open(io.BytesIO(sample("pre").content)).convert("RGB")), "JPEG")
     choose(
@@ -144,7 +144,7 @@ def test_too_many_and_too_large(visit, tmp_path):
     expect(page.locator("#status")).to_have_text("Choose an image or a sample first.")
 
 
-def test_what_is_no_smear_gets_no_class(visit):
+def test_an_image_that_is_no_smear_gets_no_class(visit):
     page = visit()
     choose(page, noise())
     ask(page)
@@ -213,7 +213,6 @@ def test_heatmap_slider_method_and_outline(visit):
 def downloaded(page, button):
     with page.expect_download() as waiting:
         button.click()
-    page.wait_for_timeout(50)
     return waiting.value.path().read_bytes()
 
 
@@ -252,7 +251,7 @@ def test_downloads(visit, runs):
     assert np.abs(without[:448].astype(int) - plain).mean() < 4  # only the enlargement differs
 
 
-def test_kept_only_where_it_was_ticked(visit, runs):
+def test_images_are_stored_only_on_request(visit, runs):
     page = visit()
     page.get_by_label("Pre", exact=True).check()
     ask(page)
@@ -275,7 +274,7 @@ def test_models_can_be_left_out(visit):
     ask(page)
     card = answer_of(page, "pre.png")
     expect(card.locator(".said")).to_have_count(1)
-    expect(card.locator(".lead")).to_have_count(0)  # one model agrees with nobody
+    expect(card.locator(".lead")).to_have_count(0)  # no agreement with one model
 
 
 def test_without_a_script(visit):

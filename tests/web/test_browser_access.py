@@ -1,4 +1,4 @@
-"""The pages for everybody: keyboard alone, 320 pixels, a notice that stays in sight, dark, and what axe-core finds."""
+"""Accessibility of the pages: keyboard only, 320 pixels, visible notice, dark mode, axe-core."""
 
 import re
 
@@ -23,7 +23,7 @@ FOCUS = """() => {
 
 
 def focused(page):
-    """Check that what has the focus is seen to have it, at once or in the next frames."""
+    """Check that the focused element is visibly focused, at once or in the next frames."""
     for _ in range(20):
         found = page.evaluate(FOCUS)
         if found["outlined"] and (found["large"] or not found["covered"]):
@@ -33,7 +33,7 @@ def focused(page):
 
 
 def tab_to(page, target, key="Tab", most=120):
-    """Press a key until that element has the focus; whatever has it on the way is seen to have it."""
+    """Press a key until an element has the focus; check that the focus is visible on the way."""
     for _ in range(most):
         page.keyboard.press(key)
         focused(page)
@@ -42,7 +42,7 @@ def tab_to(page, target, key="Tab", most=120):
     raise AssertionError(f"{target} is not reached with {key}")
 
 
-def test_by_keyboard_alone(visit, runs):
+def test_keyboard_only(visit, runs):
     page = visit()
     page.keyboard.press("Tab")
     skip = page.get_by_role("link", name="Skip to the content")
@@ -94,8 +94,8 @@ def test_by_keyboard_alone(visit, runs):
 
 
 @pytest.mark.parametrize("width", [320, 1180])
-def test_the_focus_is_seen_on_the_whole_way(visit, runs, width):
-    """There and back: what sticks to the top or to the left of a table lies over nothing that has the focus."""
+def test_the_focus_is_always_visible(visit, runs, width):
+    """Forwards and backwards: sticky headers and columns never cover the focused element."""
     for path in ("/compare", address(runs.plain)):
         page = visit(path, viewport={"width": width, "height": 640})
         last = page.locator("main :is(a, button, summary, [tabindex='0']):visible").last
@@ -192,7 +192,7 @@ def notice_in_sight(name, page):
     in_sight(page, page.locator("footer"))
 
 
-def test_the_notice_is_in_sight_wherever_a_class_is_shown(every_page):
+def test_the_notice_is_visible_wherever_a_class_is_shown(every_page):
     for name, page in every_page(viewport={"width": 1180, "height": 640}):
         notice_in_sight(name, page)
 

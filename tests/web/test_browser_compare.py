@@ -1,4 +1,4 @@
-"""The pages below "Compare" in Chromium: from the leaderboard to a run, a cell, an image and where the model looked."""
+"""The pages below "Compare" in Chromium: from the leaderboard to a run, a cell, an image and its heatmap."""
 
 import re
 import shutil
@@ -148,7 +148,7 @@ def test_the_page_of_a_run(visit, runs):
     assert box["y"] >= strip["y"] + strip["height"]  # the strip does not lie over what was jumped to
 
 
-def test_from_a_cell_to_where_the_model_looked(visit, runs):
+def test_from_a_cell_to_a_heatmap(visit, runs):
     page = visit(address(runs.plain))
     table = runs.plain.predictions("test")
     counts = predictions.confusion(table)
@@ -192,8 +192,8 @@ def test_from_a_cell_to_where_the_model_looked(visit, runs):
     expect(shots.first.locator("img.smear")).to_have_attribute("src", re.compile("^blob:"), timeout=60_000)
 
 
-def test_pictures_open_by_themselves(visit, runs):
-    """The browser's own viewer of images must not be in conflict with the policy that the server sends."""
+def test_images_open_in_the_browser(visit, runs):
+    """The browser's image viewer must work with the content security policy."""
     page = visit(address(runs.plain, "/cell"), java_script_enabled=False)
     page.get_by_role("link", name=re.compile("^Show the heatmap")).first.click()
     expect(page).to_have_url(re.compile("heatmap.png"))
@@ -219,7 +219,7 @@ def test_two_runs_side_by_side(visit, runs):
     numbers = [int(text) for text in page.locator(".agreement td:not(:empty)").all_inner_texts()]
     both = [[right[0] & right[1], right[0] & ~right[1]], [~right[0] & right[1], ~right[0] & ~right[1]]]
     assert numbers == [int(each.sum()) for row in both for each in row]
-    better = 0 if numbers[1] >= numbers[2] else 1  # whoever alone is right more often
+    better = 0 if numbers[1] >= numbers[2] else 1  # the run that is right more often where they differ
     only = max(numbers[1:3])
     page.get_by_role("link", name=f"Only the {('first', 'second')[better]} is correct ({only})").click()
     expect(page.locator(".shot")).to_have_count(only)

@@ -1,4 +1,4 @@
-"""The catalogue of a root that changes: runs come, go and break, and no run breaks another."""
+"""The catalogue of a changing root: runs are added, removed and damaged without affecting other runs."""
 
 import html
 import io
@@ -27,14 +27,14 @@ from webapp.runs.figures import FigureCache
 
 @pytest.fixture
 def own(tmp_path, monkeypatch):
-    """A root that a test may change, with one good run."""
+    """A root with one good run that a test may change."""
     monkeypatch.setenv("LEUKOBENCH_DATA", str(tmp_path / "data"))
     root = tmp_path / "runs"
     good = fake_run(root, seed=1, pictures=True, measured=True)
     return SimpleNamespace(root=root, good=good, client=client_of(root))
 
 
-def test_heatmaps_come_from_the_worker_and_else_from_the_file(own):
+def test_heatmaps_come_from_the_worker_or_from_the_file(own):
     bare = fake_run(own.root, "resnet50", heatmaps=True)
     bare.file(run_folder.WEIGHTS).unlink()
     catalogue, inference = own.client.app.state.services.catalogue, own.client.app.state.services.inference
@@ -78,7 +78,7 @@ def test_no_file_outside_the_dataset_is_shown(own):
         get(own.client, f"/runs/{own.good.id}/images/{k + 1}.png", 404)
 
 
-def test_a_new_run_shows_up_and_a_deleted_one_goes(own):
+def test_a_new_run_appears_and_a_deleted_one_disappears(own):
     assert len(first_cells(get(own.client, "/compare").text, 'id="every-run"')) == 1
     new = fake_run(own.root, seed=2, accuracy=0.5)
     page = get(own.client, "/compare").text
@@ -140,7 +140,7 @@ DAMAGE = {
 
 
 @pytest.mark.parametrize("what", DAMAGE)
-def test_a_damaged_run_says_why_and_breaks_nothing(own, what):
+def test_a_damaged_run_gives_its_reason_and_affects_no_other(own, what):
     bad = fake_run(own.root, seed=5, measured=True)
     name, damage = DAMAGE[what]
     path = bad.file(name)
@@ -154,7 +154,7 @@ def test_a_damaged_run_says_why_and_breaks_nothing(own, what):
         assert str(own.root) not in text
         assert "<b>five" not in text
     if what == "half a character":
-        assert told["state"] == "finished"  # odd, but a name
+        assert told["state"] == "finished"  # an unusual but valid name
         return
     assert told["state"] == "damaged"
     assert len(told["problem"]) > 30
@@ -165,7 +165,7 @@ def test_a_damaged_run_says_why_and_breaks_nothing(own, what):
     assert own.client.app.state.services.catalogue.offered()[0].id == own.good.id
 
 
-def test_odd_folders_are_no_runs_or_damaged_ones(own):
+def test_other_folders_are_ignored_or_damaged_runs(own):
     (own.root / "cnn" / "20260101T000000Z-00000000").mkdir()
     (own.root / "cnn" / "notes").mkdir()
     (own.root / "cnn" / "20260101T000000Z-00000001").write_text("a file")
@@ -180,7 +180,7 @@ def test_odd_folders_are_no_runs_or_damaged_ones(own):
     assert Catalogue(own.root / "none").leaderboard() == []
 
 
-def test_weights_that_lead_out_of_the_root_do_not_count(own):
+def test_weights_outside_the_root_are_ignored(own):
     catalogue = Catalogue(own.root)
     assert catalogue.find(own.good.id).has_weights
     weights = own.good.file(run_folder.WEIGHTS)
@@ -224,7 +224,7 @@ def test_a_run_deleted_while_it_is_read_is_no_error(own, monkeypatch):
     assert caught.value.status == 404
 
 
-def test_a_run_deleted_between_two_looks_answers_404(own):
+def test_a_run_deleted_between_two_requests_answers_404(own):
     catalogue = own.client.app.state.services.catalogue
     entry = catalogue.find(own.good.id)
     shutil.rmtree(own.good.path)

@@ -1,4 +1,4 @@
-"""The pages below "Compare", their figures and GET /api/v1/runs: right numbers, and nothing else is found."""
+"""The pages below "Compare", their figures and GET /api/v1/runs: correct numbers, and 404 for anything else."""
 
 import html
 import io
@@ -36,7 +36,7 @@ def world(tmp_path_factory):
         yield SimpleNamespace(root=root, client=client_of(root), **runs)
 
 
-def test_every_page_is_whole_and_holds_nothing_inline(world):
+def test_every_page_is_complete_and_has_no_inline_scripts(world):
     a, b = world.a.id, world.b.id
     paths = ["/compare", "/compare?sort=leakage_gap&order=asc", "/versus", f"/versus?a={a}", f"/versus?a={a}&b={b}"]
     paths += [f"/versus?a={a}&b={world.other.id}", f"/versus?a={a}&b={world.unfinished.id}", f"/versus?a={a}&b={a}"]
@@ -147,7 +147,7 @@ def test_versus_counts_and_lists_what_differs(world):
     assert ("seed", "1", "2") in pairwise.settings(catalogue.find(world.a.id), catalogue.find(world.b.id))
 
 
-def test_versus_says_where_runs_cannot_be_compared(world):
+def test_versus_states_why_runs_cannot_be_compared(world):
     page = text_of(get(world.client, f"/versus?a={world.a.id}&b={world.other.id}").text)
     assert "They cannot be compared image by image" in page
     assert "90.00" in page
@@ -155,7 +155,7 @@ def test_versus_says_where_runs_cannot_be_compared(world):
     get(world.client, f"/versus?a={world.a.id}&b=cnn/none", 404)
 
 
-def test_api_tells_what_the_files_say(world):
+def test_the_api_returns_the_results_of_the_files(world):
     listed = get(world.client, "/api/v1/runs").json()
     assert [run["id"] for run in listed] == sorted((r["id"] for r in listed), key=lambda i: i[-25:], reverse=True)
     states = {run["id"]: run["state"] for run in listed}
@@ -190,7 +190,7 @@ HOSTILE = (
 
 
 @pytest.mark.parametrize("id", HOSTILE)
-def test_hostile_ids_lead_nowhere(world, id):
+def test_hostile_ids_are_not_found(world, id):
     for path in (f"/runs/{id}", f"/runs/{id}/cell", f"/runs/{id}/images/0.png", f"/runs/{id}/figures/curves.png",
                  f"/runs/{id}/images/0/heatmap.png", f"/api/v1/runs/{id}", f"/api/v1/runs/{id}/confusion"):  # fmt: skip
         answer = world.client.get(path)
@@ -213,7 +213,7 @@ def test_unknown_things_are_not_found(world):
     get(world.client, f"/runs/{world.unfinished.id}/cell", 404)
 
 
-def test_figures_have_the_size_that_the_page_says(world):
+def test_figures_have_the_size_given_in_the_page(world):
     catalogue, drawings = world.client.app.state.services.catalogue, FigureCache()
     entry = catalogue.find(world.a.id)
     for name, drawn in FIGURES.items():
@@ -226,7 +226,7 @@ def test_figures_have_the_size_that_the_page_says(world):
     assert page.count("<img") == page.count(' alt="') == page.count("figures/") // 2
 
 
-def test_drawn_figures_are_kept_within_bounds(world, monkeypatch):
+def test_the_cache_of_figures_is_bounded(world, monkeypatch):
     monkeypatch.setattr(figures, "CACHE_BYTES", 100_000)
     kept, entry = FigureCache(), world.client.app.state.services.catalogue.find(world.a.id)
     for name in ("curves", "reliability", "risk-coverage"):
@@ -234,7 +234,7 @@ def test_drawn_figures_are_kept_within_bounds(world, monkeypatch):
     assert sum(map(len, kept._kept.values())) <= 100_000 or len(kept._kept) == 1
 
 
-def test_thumbnails_are_encoded_anew(world):
+def test_thumbnails_are_encoded_again(world):
     catalogue = world.client.app.state.services.catalogue
     answer = next(iter(test_predictions.of(catalogue.find(world.a.id)).of.values()))
     got = get(world.client, f"/runs/{world.a.id}/images/{answer.row}.png")

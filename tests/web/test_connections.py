@@ -1,4 +1,4 @@
-"""Connections end when nothing moves any more, and not before."""
+"""Idle connections are closed, active ones are not."""
 
 import socket
 import threading
@@ -13,7 +13,7 @@ SIZE = 16_000_000  # bytes: more than the buffers of both ends hold
 
 
 async def app(scope, receive, send):
-    """Answer with more than fits into a buffer."""
+    """Send a response larger than the buffers."""
     headers = [(b"content-length", str(SIZE).encode())]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     await send({"type": "http.response.body", "body": b"x" * SIZE})
@@ -55,7 +55,7 @@ def read(client, pause):
     return got.partition(b"\r\n\r\n")[2]
 
 
-def test_a_slow_reader_gets_the_whole_answer(port):
+def test_a_slow_reader_gets_the_complete_response(port):
     with opened(port) as client:
         ask(client)
         begun = time.monotonic()
@@ -63,14 +63,14 @@ def test_a_slow_reader_gets_the_whole_answer(port):
         assert time.monotonic() - begun > 2 * connection_limits.SECONDS, "too fast to show anything"
 
 
-def test_who_reads_nothing_is_hung_up_on(port):
+def test_a_client_that_reads_nothing_is_disconnected(port):
     with opened(port) as client:
         ask(client)
         time.sleep(4 * connection_limits.SECONDS)
         assert len(read(client, 0)) < SIZE
 
 
-def test_who_sends_nothing_is_hung_up_on(port):
+def test_a_client_that_sends_nothing_is_disconnected(port):
     with opened(port) as client:
         client.settimeout(5)
         client.sendall(b"GET / HTTP/1.1\r\n")

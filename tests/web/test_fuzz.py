@@ -1,4 +1,4 @@
-"""Thousands of broken and hostile image files: each gets an answer or a reason, and the server stays as it was."""
+"""Thousands of damaged and hostile image files: each gets an answer or a reason, and the server stays intact."""
 
 import io
 import json
@@ -123,7 +123,7 @@ def mutated(name, content, others, random):
     if how == "flip":
         for _ in range(random.choice((1, 2, 4, 8, 32))):
             data[place()] ^= 1 << random.randrange(8)
-    elif how == "head":  # sizes, counts and offsets stand there
+    elif how == "head":  # with sizes, counts and offsets
         width, order = random.choice((1, 2, 4)), random.choice(("big", "little"))
         start = random.randrange(min(size - 4, random.choice((32, 200))))
         value = random.choice(EXTREMES) & (256**width - 1)
@@ -168,7 +168,7 @@ def gif(width, height, frame, count):
 
 
 def scans(side, count):
-    """Return a progressive JPEG whose last scan comes again and again: little to send, long to decode."""
+    """Return a progressive JPEG with its last scan repeated: a small file that decodes slowly."""
     content = save(Image.new("L", (side, side), 90), "JPEG", progressive=True)
     start = content.rindex(b"\xff\xda")
     return content[:start] + content[start:-2] * count + b"\xff\xd9"
@@ -279,7 +279,7 @@ def strict(text):
 
 
 def judged(server, named):
-    """Send named files and a good one in one request; return what is said of each."""
+    """Send named files and a good one in one request; return the results."""
     response = server.ask(*(content for _, content in named), good())
     names = [name for name, _ in named]
     assert response.status_code == 200, (response.status_code, response.text[:300], names)
@@ -296,7 +296,7 @@ def judged(server, named):
 
 
 def assert_alike(value, other):
-    """Hold a part of an answer against another: beside other images a probability may have other last bits."""
+    """Compare two parts of answers; in another batch a probability may differ in its last bits."""
     if isinstance(value, dict):
         assert value.keys() == other.keys()
         value, other = list(value.values()), list(other.values())
@@ -337,9 +337,7 @@ def test_no_file_breaks_the_server(served):  # noqa: F811
                 measured.setdefault("then", served.memory())
     memory |= {f"after {FIRST} images": measured["then"], "at the end": served.memory()}
     seconds = time.perf_counter() - begun
-    print(
-        f"\n{count:,} files in {seconds:.0f} s: {dict(said.most_common())}; processes that were started anew:", end=" "
-    )
+    print(f"\n{count:,} files in {seconds:.0f} s: {dict(said.most_common())}; restarted processes:", end=" ")
     print(len({child.pid for child in served.children()} - children))
     print("Memory of the server and its children, MB:", {name: round(value / 1e6) for name, value in memory.items()})
     assert count >= 2_000
@@ -396,7 +394,7 @@ def test_narrow_pictures(served, size, path):  # noqa: F811
 
 
 def test_large_pictures_do_not_pile_up(served):  # noqa: F811
-    """A kilobyte each, 75 MB with all pixels: of one request only one is held at a time."""
+    """Files of one kilobyte with 75 MB of pixels: of one request only one is decoded at a time."""
     picture, most, done = bombs()["webp lossless 25 million"], [], threading.Event()
     process = psutil.Process(served.pid)
     judged(served, [("large", picture)])

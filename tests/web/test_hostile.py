@@ -1,4 +1,4 @@
-"""Hostile requests, from paths and hosts to forms and names of files: no 5xx, no leak, no way out."""
+"""Hostile requests with paths, hosts, forms and file names: no 5xx, no leak, no path traversal."""
 
 import json
 from concurrent.futures import ThreadPoolExecutor
@@ -31,8 +31,8 @@ PATHS = (
 )  # fmt: skip
 
 
-def test_no_path_leads_out(served, run):
-    """Every payload in every place where a path or a query can differ, as raw bytes: no client mends them before."""
+def test_path_traversal_is_impossible(served, run):
+    """Send every payload in every variable part of a path or query, as raw bytes that no client normalises."""
     asked = [path.replace("{}", payload).replace("RUN", run.id) for path in PATHS for payload in PAYLOADS]
     assert len(asked) > 1_500
     served.faults()
@@ -87,7 +87,7 @@ def test_methods(served):
      "a" * 5_000, "\xff\xfe", "localhost evil", "%6cocalhost", "<script>", "169.254.169.254"],
 )  # fmt: skip
 def test_foreign_hosts(served, guarded, host):
-    """Names of other machines lead nowhere (DNS rebinding), and none of them opens what a token closes."""
+    """Host names of other machines are refused (DNS rebinding), and none of them replaces a token."""
     status = attack(served, request(path="/compare", host=host))
     assert status in ((400, 421) if not host.startswith("localhost") else (200, 400, 421)), status
     assert attack(guarded, request(path="/compare", host=host)) in (400, 401)
@@ -105,7 +105,7 @@ def test_two_hosts(served):
     ["http://evil.example", "https://localhost", "null", "", "http://localhost:1", "http://[", "http://]", "file://",
      "http://localhost@evil.example", "x" * 3_000, "\xff", "http://LOCALHOST.evil", "chrome-extension://abc"],
 )  # fmt: skip
-def test_foreign_pages_may_not_upload(served, good, origin):
+def test_uploads_from_foreign_pages_are_refused(served, good, origin):
     upload = part(b"images", good, b"a.png")
     for path in ("/predict", "/api/v1/predict"):
         host = f"localhost:{served.port}"
@@ -140,7 +140,7 @@ RAW = (
 
 
 @pytest.mark.parametrize("content", RAW, ids=lambda content: repr(content[:40]))
-def test_what_is_hardly_http(served, content):
+def test_malformed_http(served, content):
     assert attack(served, content, end=True, seconds=5) in (None, 200, 304, 400, 404, 416, 421, 422)
     assert served.get("/healthz").status_code == 200
 
@@ -168,7 +168,7 @@ LENGTHS = {
 
 @pytest.mark.parametrize("headers", LENGTHS.values(), ids=LENGTHS)
 @pytest.mark.parametrize("path", ["/predict", "/api/v1/predict"])
-def test_lengths_that_lie(served, good, headers, path):
+def test_wrong_content_lengths(served, good, headers, path):
     served.faults()
     status = attack(served, form(part(b"images", good, b"a.png"), path=path, headers=headers), end=True)
     assert status is None or 200 <= status < 500
@@ -239,7 +239,7 @@ FORMS = {
 
 
 @pytest.mark.parametrize("content", FORMS.values(), ids=FORMS)
-def test_forms_that_are_none(served, content):
+def test_malformed_forms(served, content):
     assert attack(served, content) in (400, 413, 415, 422)
     assert attack(served, content.replace(b"/api/v1/predict", b"/predict", 1)) in (400, 413, 415, 422)
 
@@ -256,7 +256,7 @@ def test_values_of_fields(served, good, field, web_root):
     for path in ("/api/v1/predict", "/predict"):
         for value in VALUES:
             if field == "keep" and value:
-                continue  # that is a wish, and has a test of its own
+                continue  # stores the image; it has its own test
             status = attack(
                 served, form(part(b"images", good, b"a.png"), part(field.encode(), value.encode()), path=path)
             )
@@ -274,7 +274,7 @@ NAMES = (
 
 @pytest.mark.parametrize("name", NAMES)
 def test_names_of_files(served, good, name):
-    """A name is shown escaped and shortened, and never becomes a path."""
+    """A file name is escaped and shortened, and never becomes a path."""
     told = name.encode("utf-8", "replace").replace(b'"', b"%22")
     for path in ("/api/v1/predict", "/predict"):
         for content in (good, b"no image"):

@@ -1,4 +1,4 @@
-"""What holds for everybody who asks: limits and deadlines, the headers of every answer, and the token."""
+"""Limits and deadlines, the headers of every response, and the token."""
 
 import base64
 import os
@@ -22,13 +22,13 @@ SHORT = {
 
 @pytest.fixture(scope="module")
 def short(web_root, tmp_path_factory):
-    """A server with little patience and little room."""
+    """A server with short deadlines and low limits."""
     with Server(web_root, tmp_path_factory.mktemp("log") / "server.log", limits=SHORT) as server:
         server.wait(lambda: server.ask(min(raw_dir("tiny").rglob("*.png")).read_bytes()).status_code == 200)
         yield server
 
 
-def test_limits_hold_while_reading(short, good):
+def test_limits_of_uploads(short, good):
     noise, room = os.urandom(450_000), SHORT["image_bytes"]
     said = {
         "an image": form(part(b"images", noise[: room + 1], b"a.png")),
@@ -46,8 +46,8 @@ def test_limits_hold_while_reading(short, good):
     assert "upload_bytes 0.0" in short.get("/metrics").text
 
 
-def test_everything_is_said_to_come_again_when_there_is_no_room(short, good):
-    """Two uploads that hang take both places; then they go away, which is no defect, and the places are free."""
+def test_a_full_server_answers_503_with_retry_after(short, good):
+    """Two hanging uploads occupy both slots; after they disconnect, the slots are free and no error is counted."""
     links = []
     short.faults()
     for _ in range(SHORT["waiting"]):
@@ -79,7 +79,7 @@ def test_memory_for_uploads_is_shared(short):
 
 
 def slowly(server, first, piece, every, seconds):
-    """Send a piece again and again; return what came and the seconds until the server closed, None if it did not."""
+    """Send a piece repeatedly; return the response and the seconds until the server closed, None if it did not."""
     begun, answer = time.monotonic(), b""
     with socket.create_connection(("127.0.0.1", server.port), timeout=every) as link:
         try:
@@ -124,7 +124,7 @@ ENDLESS = {
 
 @pytest.fixture(scope="module")
 def endless(short):
-    """Who sends for ever, after an answer or before one: seconds until the server hangs up, None if it does not."""
+    """Seconds until the server closes endless requests, before or after a response; None if it does not."""
     with ThreadPoolExecutor(len(ENDLESS)) as pool:
         calls = [
             pool.submit(slowly, short, first.replace(b"Connection: close\r\n", b""), piece, 0.3, 45)
@@ -134,12 +134,12 @@ def endless(short):
 
 
 @pytest.mark.parametrize("name", ENDLESS)
-def test_who_sends_for_ever_is_hung_up_on(endless, name):
-    """Else 512 connections, which cost nothing, keep everybody out."""
+def test_endless_requests_are_closed(endless, name):
+    """Otherwise 512 idle connections would block all clients."""
     assert endless[name] is not None
 
 
-def test_even_what_is_no_http_gets_the_headers(served):
+def test_a_malformed_request_gets_the_headers(served):
     status, headers, _ = parsed(served.raw(b"\0\r\n\r\n"))
     assert status == 400 and {name.lower() for name, _ in headers} >= HEADERS
 
@@ -219,14 +219,14 @@ def test_the_token(guarded, good):
     assert TOKEN not in guarded.log
 
 
-def test_a_server_that_others_reach_makes_a_token(web_root, tmp_path):
+def test_a_public_server_generates_a_token(web_root, tmp_path):
     with Server(web_root, tmp_path / "log", "--host", "0.0.0.0") as server:
         made = re.search(r"Token: (\S+)", server.log)[1]
         assert len(made) >= 32 and server.get("/").status_code == 401
         assert server.get("/", headers={"Authorization": f"Bearer {made}"}).status_code == 200
 
 
-def test_nobody_logs_in_by_time_or_length(guarded):
-    """A token is compared whole: its start is no token."""
+def test_parts_of_a_token_are_refused(guarded):
+    """Tokens are compared as a whole."""
     for given in (TOKEN[:-1], TOKEN + "x", TOKEN.upper(), TOKEN.encode("latin-1").decode("latin-1")[:5], "*", "%"):
         assert guarded.get("/", headers={"Authorization": f"Bearer {given}".encode()}).status_code == 401

@@ -1,4 +1,4 @@
-"""Parts of the server by themselves: how answers are worded, and processes that are late or die."""
+"""Parts of the server: sentences of answers, and child processes that are late or die."""
 
 from types import SimpleNamespace
 
@@ -31,7 +31,7 @@ def test_agreement(said, words):
     assert interpretation.agreement([given(*each) for each in said]) == words
 
 
-def test_runs_are_named_as_shortly_as_tells_them_apart():
+def test_runs_get_the_shortest_unique_names():
     def entry(label, dataset, split, folder):
         record = SimpleNamespace(row={"dataset": dataset, "split": split})
         run = SimpleNamespace(path=SimpleNamespace(name=folder))
@@ -42,7 +42,7 @@ def test_runs_are_named_as_shortly_as_tells_them_apart():
     assert list(found.values()) == ["a", "b, s split", "b, t split", "c, d", "c, e", "f, 6", "f, 7"]
 
 
-def test_a_child_is_ended_when_it_is_late_and_started_anew_when_it_died():
+def test_a_child_process_is_restarted_when_late_or_dead():
     child = Child("test", make_worker)
     try:
         assert child.call("x", 30) == "x"

@@ -1,4 +1,4 @@
-"""Runs that mean the server ill, and what it keeps: all is shown escaped, nothing from outside is opened or left."""
+"""Malicious runs and stored files: everything is escaped, nothing outside the root is opened or written."""
 
 import json
 import os
@@ -30,7 +30,7 @@ CLASSES = ("<img src=x onerror=alert(1)>", '"><svg onload=alert(1)>', "' onmouse
 
 @pytest.fixture(scope="module")
 def poisoned(tmp_path_factory, small_run):
-    """A server over runs whose names and contents mean it ill, among them a good one."""
+    """A server with malicious runs and one good run."""
     root = tmp_path_factory.mktemp("poisoned") / "runs"
     shutil.copytree(small_run.root, root)
     fake_run(root, classes=CLASSES, dataset="<script>alert(2)</script>", pictures=False, measured=True, heatmaps=True)
@@ -58,7 +58,7 @@ def poisoned(tmp_path_factory, small_run):
         yield server, root
 
 
-def test_what_runs_hold_is_shown_escaped(poisoned, good):
+def test_contents_of_runs_are_escaped(poisoned, good):
     server, root = poisoned
     ids = [f"{folder.parent.name}/{folder.name}" for folder in root.glob("*/*Z-*")]
     assert len(ids) >= 17
@@ -81,7 +81,7 @@ def test_what_runs_hold_is_shown_escaped(poisoned, good):
                     "alert(1)>" not in response.text.replace("onerror=alert(1)&gt;", "")
                     or "json" in response.headers["content-type"]
                 )
-    # Only what was trained can be asked, and a run with made-up weights says so beside it.
+    # Only the trained run can predict; runs with invalid weights give a reason.
     answer = server.ask(good)
     assert answer.status_code == 200
     sound(server, 200, answer.headers.multi_items(), answer.content)
@@ -113,8 +113,8 @@ CHANGES = {
 }
 
 
-def test_damaged_files_of_a_run_are_no_defect_of_the_server(web_root, tmp_path, good):
-    """Files are damaged while the server runs: each is said, and the next answer is right again."""
+def test_damaged_files_of_a_run_cause_no_server_error(web_root, tmp_path, good):
+    """Files are damaged while the server runs: each is reported, and after a repair the answer is correct again."""
     root = tmp_path / "runs"
     shutil.copytree(web_root, root)
     run = find_runs(root)[0]
@@ -167,7 +167,7 @@ def test_damaged_files_of_a_run_are_no_defect_of_the_server(web_root, tmp_path, 
         assert not failed, "\n".join(failed)
 
 
-def test_only_weights_of_its_own_folders_are_loaded(web_root, tmp_path, good):
+def test_only_weights_within_the_root_are_loaded(web_root, tmp_path, good):
     """A link out of the root, through a file or a folder, offers nothing; a pickle is not opened."""
     root, outside = tmp_path / "runs", tmp_path / "outside"
     run = find_runs(web_root)[0]
@@ -198,7 +198,7 @@ def test_only_weights_of_its_own_folders_are_loaded(web_root, tmp_path, good):
         assert str(tmp_path) not in response.text  # the sentence names no folder of this machine
 
 
-def test_nothing_is_kept_without_a_tick(served, web_root):
+def test_nothing_is_stored_without_a_request(served, web_root):
     """Uploads of more than 1 MB, and what is made of them,
     touch neither the runs' folder nor that for temporary files."""
 
@@ -237,7 +237,7 @@ def test_nothing_is_kept_without_a_tick(served, web_root):
     assert not {path for path in new if Path(path).is_file() and Path(path).stat().st_size > 100_000}
 
 
-def test_what_is_ticked_is_kept_under_a_name_of_the_servers_own(web_root, tmp_path, good):
+def test_stored_images_are_named_by_the_server(web_root, tmp_path, good):
     root = tmp_path / "runs"
     shutil.copytree(web_root, root)
     with Server(root, tmp_path / "log") as server, server.client() as client:

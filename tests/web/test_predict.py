@@ -1,4 +1,4 @@
-"""Asking the server about images: its answers are those of evaluation, and nothing is said that is not known."""
+"""Predictions of the server equal those of evaluation, and unknown values are not invented."""
 
 import asyncio
 import csv
@@ -30,7 +30,7 @@ SITE = "http://localhost"
 
 @pytest.fixture(scope="module")
 def run(small_run, tmp_path_factory):
-    """Copy the small run into a root of its own, whose files may change."""
+    """Copy the small run into its own root, whose files may change."""
     return calibrated(small_run, tmp_path_factory.mktemp("web") / "runs")
 
 
@@ -107,7 +107,7 @@ def entry_of(client, run):
     return client.app.state.services.catalogue.find(run.id)
 
 
-def test_a_picture_that_is_no_smear_gets_no_class(client, tested):
+def test_an_image_that_is_no_smear_gets_no_class(client, tested):
     content = encoded(noise(128))
     (image,) = send(client, ("noise.png", content)).json()["images"]
     (answer,) = image["answers"]
@@ -165,7 +165,7 @@ def test_heatmaps_are_those_of_explain(client, run, tested):
         (encoded(np.zeros((3000, 9000), np.uint8)), 413, "a: more than 25 million pixels (decompression bomb)"),
     ],
 )  # fmt: skip
-def test_what_cannot_be_used_is_refused_in_words(client, tested, content, status, words):
+def test_unusable_files_are_refused_with_a_reason(client, tested, content, status, words):
     response = send(client, ("a", content))
     assert response.status_code == response.json()["status"] == status
     assert response.headers["content-type"] == "application/problem+json"
@@ -179,7 +179,7 @@ def test_what_cannot_be_used_is_refused_in_words(client, tested, content, status
     assert page.status_code == status and "<h1>Not usable</h1>" in page.text
 
 
-def test_pictures_are_made_plain(client, tested):
+def test_images_are_converted_to_plain_rgb(client, tested):
     upright = smear(tested)
     turned = Image.fromarray(np.rot90(upright).copy())
     exif = Image.Exif()
@@ -218,7 +218,7 @@ def test_models_are_named_by_model_label_or_run(client, run, tested):
     assert send(client, models="cnn").status_code in (415, 422)
 
 
-def test_requests_at_one_time_become_batches_and_get_the_same_answers(client, tested):
+def test_simultaneous_requests_are_batched_with_equal_answers(client, tested):
     contents = [path.read_bytes() for path, _ in tested]
     alone = [send(client, ("a", content)).json() for content in contents]
     before = read_meters(client)
@@ -242,7 +242,7 @@ def read_meters(client):
     return {line.rpartition(" ")[0]: float(line.rpartition(" ")[2]) for line in lines}
 
 
-def test_images_are_kept_only_where_that_was_ticked(client, run, tested):
+def test_images_are_stored_only_on_request(client, run, tested):
     content = encoded(smear(tested), "JPEG")
     before = sorted(run.root.rglob("*"))
     assert send(client, ("a", content), address="/predict").status_code == 200
@@ -271,14 +271,14 @@ def test_the_page_works_without_a_script(client, run):
     assert client.get("/samples/secret.png").status_code == 404
 
 
-def test_what_is_not_trained_is_no_fault_of_the_page(tmp_path, tested):
+def test_the_page_works_without_trained_models(tmp_path, tested):
     with TestClient(make_app(Settings(tmp_path)), base_url=SITE) as empty:
         assert "There is no trained model here yet" in empty.get("/").text
         response = send(empty, ("a", tested[0][0].read_bytes()))
         assert response.status_code == 503 and response.headers["retry-after"] == "60"
 
 
-def test_limits_hold(run, tested):
+def test_limits_are_enforced(run, tested):
     content = tested[0][0].read_bytes()
     limits = {"image_bytes": len(content), "images": 2, "request_bytes": 5 * len(content), "waiting": 0}
     with TestClient(make_app(Settings(run.root, **limits)), base_url=SITE) as busy:
@@ -297,7 +297,7 @@ def test_limits_hold(run, tested):
         assert send(little, ("a", content)).status_code == 503
 
 
-def test_weights_written_anew_are_opened_anew(client, run, tested):
+def test_changed_weights_are_loaded_again(client, run, tested):
     content = encoded(smear(tested))
     before = send(client, ("a", content)).json()["images"][0]["answers"][0]
     import keras
@@ -318,7 +318,7 @@ def test_weights_written_anew_are_opened_anew(client, run, tested):
 
 
 def test_a_worker_that_dies_in_a_batch_answers_the_others(client, tested):
-    """What ends the worker is a problem of its own; what was asked beside it is asked again."""
+    """A crash of the worker affects only the request that caused it; the others are repeated."""
     inference = client.app.state.services.inference
     before = inference.child.restarts
 

@@ -78,13 +78,13 @@ def variant_of(config: dict[str, Any]) -> "Variant | None":
 
     from data.imaging.variants import NAMES, Variant
 
-    told = config.get("variant")
-    if not told:
+    value = config.get("variant")
+    if not value:
         return None
     try:
-        variant = Variant.model_validate(told)
+        variant = Variant.model_validate(value)
     except ValidationError:
-        raise LeukoBenchError(f"Field 'variant' received {told!r}; valid names: {', '.join(NAMES)}.") from None
+        raise LeukoBenchError(f"Field 'variant' received {value!r}; valid names: {', '.join(NAMES)}.") from None
     return None if variant.name == "rgb" else variant
 
 

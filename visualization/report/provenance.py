@@ -87,15 +87,15 @@ def missing(comparison: Comparison, root: Path) -> list[str]:
 
 def _unmeasured(comparison: Comparison, root: Path) -> list[str]:
     """Return one sentence for each split without shortcut baselines, with the command that measures them."""
-    said = []
+    found = []
     for run in comparison.runs:
         manifest, split = validity_sections.split_of(run)
         if not shortcuts_file.read(run.root, manifest):
             seed = run.config().get("split_seed", 42)
             words = ["audit", comparison.dataset, "--split", split, *(["--seed", str(seed)] if seed != 42 else [])]
             command = shlex.join(["python", "run_guide.py", *words, *_place(root)])
-            said.append(f"The shortcut baselines of split {split} are not measured: {command}")
-    return list(dict.fromkeys(said))
+            found.append(f"The shortcut baselines of split {split} are not measured: {command}")
+    return list(dict.fromkeys(found))
 
 
 def _other_seeds(comparison: Comparison, root: Path) -> list[Run]:

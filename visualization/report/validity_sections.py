@@ -76,7 +76,7 @@ def _tables(views: dict[str, list[Table]], names: Sequence[str]) -> list[Table]:
 
 def _audit(comparison: Comparison) -> Topic:
     """Return the shortcut baselines of the runs' splits, and the audit of one of these splits."""
-    asked = "If the class can be predicted without the shape of any cell, a network may do the same, and its "
+    question = "If the class can be predicted without the shape of any cell, a network may do the same, and its "
     words, tables, drawings = [], [], []
     splits = sorted({(run.root, *split_of(run)) for run in comparison.runs})
     for root, manifest, split in splits:
@@ -88,8 +88,8 @@ def _audit(comparison: Comparison) -> Topic:
         baselines = shortcuts_file.read(root, manifest) or (audited.ladder if audited else [])
         if baselines:
             about = f"split {split}" + (f" ({manifest[:8]})" if len(splits) > 1 else "")
-            said = shortcuts_tables.verdict(baselines).sentences
-            words += said if len(splits) == 1 else [f"{about.capitalize()}. {' '.join(said)}"]
+            sentences = shortcuts_tables.verdict(baselines).sentences
+            words += sentences if len(splits) == 1 else [f"{about.capitalize()}. {' '.join(sentences)}"]
             tables.append(shortcuts_tables.table(baselines, f"Shortcut baselines, {about}"))
             drawn = partial(audit.shortcuts_figure, baselines, comparison.dataset, split)
             drawings.append(
@@ -102,7 +102,7 @@ def _audit(comparison: Comparison) -> Topic:
             tables += [audit_tables.leaks(audited), audit_tables.groups(audited)]
             drawn = partial(audit.groups_figure, audited)
             drawings.append(Drawing(f"audit-groups-{manifest}", AUDIT, "Image groups", GROUPS, drawn))
-    return Topic(AUDIT, list(dict.fromkeys([f"{asked}accuracy proves nothing.", *words])), tables, drawings)
+    return Topic(AUDIT, list(dict.fromkeys([f"{question}accuracy proves nothing.", *words])), tables, drawings)
 
 
 def split_of(run: Run) -> tuple[str, str]:
@@ -114,30 +114,30 @@ def _stress(subjects: Sequence[Subject], tables: list[Table], compared: list[Dra
     stressed = [subject for subject in subjects if stress_file.read(subject.run)]
     drawings = [*compared]
     for subject in stressed:
-        said = " ".join(stress_tables.sentences(subject.run, stress_file.read(subject.run)))
+        sentences = " ".join(stress_tables.sentences(subject.run, stress_file.read(subject.run)))
         drawings.append(
             Drawing(
                 f"stress-{style.slug(subject.name)}",
                 STRESS,
                 f"Stress test of {subject.name}",
-                said,
+                sentences,
                 partial(stress.figure, subject.run, subject.name),
             )
         )
-    asked = (
+    question = (
         "The same test images, perturbed without changing the cells: another stain, no colour, blur. A model that uses "
         "the cells should keep its answers. Cells removed is the control, where the accuracy should be low."
     )
-    return Topic(STRESS, [asked], tables, drawings)
+    return Topic(STRESS, [question], tables, drawings)
 
 
 def _confidence(subjects: Sequence[Subject], tables: list[Table]) -> Topic:
     drawings = [each for subject in subjects for each in _of_confidence(subject)]
-    asked = (
+    question = (
         "Calibration: is a model that gives 90 % correct nine times in ten? Selective prediction: how often is it "
         "correct if it answers only when confident?"
     )
-    return Topic(CONFIDENCE, [asked], tables, drawings)
+    return Topic(CONFIDENCE, [question], tables, drawings)
 
 
 def _of_confidence(subject: Subject) -> Iterator[Drawing]:
@@ -167,19 +167,19 @@ def _heatmaps(subjects: Sequence[Subject]) -> Topic:
         if subject.run.file(faithfulness_file.FILE).is_file():
             rows = faithfulness_file.read(subject.run)
             configured = subject.run.config().get("heatmap_method", "gradcam")
-            said = " ".join(faithfulness_tables.sentences(rows, configured))
+            sentences = " ".join(faithfulness_tables.sentences(rows, configured))
             tables.append(faithfulness_tables.table(rows, f"Heatmaps of {subject.name}"))
             drawings.append(
                 Drawing(
                     f"faithfulness-{style.slug(subject.name)}",
                     HEATMAPS,
                     f"Faithfulness of {subject.name}'s heatmaps",
-                    said,
+                    sentences,
                     partial(faithfulness.figure, subject.run),
                 )
             )
-    asked = (
+    question = (
         "Tests of the heatmaps: does the probability fall when the highlighted pixels are removed, and does the map "
         "change when the weights are randomised?"
     )
-    return Topic(HEATMAPS, [asked], tables, drawings)
+    return Topic(HEATMAPS, [question], tables, drawings)

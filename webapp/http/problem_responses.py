@@ -45,8 +45,8 @@ class ProblemBody(BaseModel):
 def documented(*statuses: int) -> dict[int | str, dict]:
     """Return the `responses` of a route for the OpenAPI document, from the statuses of its problems."""
     content = {"application/problem+json": {"schema": ProblemBody.model_json_schema()}}
-    told = sorted({*ANYWHERE, *statuses})
-    return {status: {"description": HTTPStatus(status).phrase, "content": content} for status in told}
+    text = sorted({*ANYWHERE, *statuses})
+    return {status: {"description": HTTPStatus(status).phrase, "content": content} for status in text}
 
 
 def respond(request: Request, problem: Problem) -> Response:
@@ -96,8 +96,8 @@ def install(app: FastAPI) -> None:
         return response
 
     async def invalid(request: Request, error: RequestValidationError) -> Response:
-        told = "; ".join(f"{'.'.join(map(str, e['loc'][1:]))}: {e['msg']}" for e in error.errors()[:5])
-        return respond(request, Problem(422, "Invalid request", f"{told[:500]}."))
+        text = "; ".join(f"{'.'.join(map(str, e['loc'][1:]))}: {e['msg']}" for e in error.errors()[:5])
+        return respond(request, Problem(422, "Invalid request", f"{text[:500]}."))
 
     app.add_exception_handler(Problem, known)
     app.add_exception_handler(LeukoBenchError, expected)

@@ -91,8 +91,8 @@ def prediction(results: Sequence[ImageResult], method: str) -> Prediction:
 
 def _image(each: ImageResult, method: str) -> ImageAnswer:
     if each.problem is not None:
-        told = ProblemBody(title=each.problem.title, status=each.problem.status, detail=each.problem.detail)
-        return ImageAnswer(name=each.upload.name, problem=told)
+        body = ProblemBody(title=each.problem.title, status=each.problem.status, detail=each.problem.detail)
+        return ImageAnswer(name=each.upload.name, problem=body)
     return ImageAnswer(
         name=each.upload.name,
         problem=None,

@@ -161,8 +161,8 @@ def _other(name: str, offered: Sequence[Entry], services: Services) -> Entry:
     """Return a run by its id that the page does not offer, such as an older one."""
     if "/" not in name:
         valid = ", ".join(dict.fromkeys(entry.label for entry in offered))
-        told = f"Received the model '{name[:80]}'. Valid: {valid}, or the id of a run."
-        raise Problem(422, "Unknown model", told)
+        text = f"Received the model '{name[:80]}'. Valid: {valid}, or the id of a run."
+        raise Problem(422, "Unknown model", text)
     entry = services.catalogue.find(name)
     if entry.record is None or not entry.has_weights:
         why = f"is {entry.state}" if entry.record is None else "has no weights here"

@@ -33,9 +33,9 @@ def check(config: dict[str, Any], run: Run) -> None:
     for name, kind in (*KINDS.items(), ("classes", list)):
         value = config.get(name, kind())
         if not isinstance(value, kind) or isinstance(value, bool) or (kind is list and not _words(value)):
-            told = str(clean(value))[:60]
+            text = str(clean(value))[:60]
             raise LeukoBenchError(
-                f"{run.file(run_folder.CONFIG)} holds {told!r} under '{name}', which should be {WORDS[kind]}. "
+                f"{run.file(run_folder.CONFIG)} holds {text!r} under '{name}', which should be {WORDS[kind]}. "
                 "Restore it or train again."
             )
 

@@ -105,8 +105,8 @@ def _steps(entry: Entry) -> "Figure":
 
 def _steps_alt(entry: Entry) -> str:
     shown = _of_steps(entry)
-    said = [f"{name} from {percent(values[0], 1)} to {percent(values[-1], 1)} %" for name, _, values in shown.curves]
-    return f"Accuracy over the severity steps of each perturbation: {', '.join(said)}."
+    texts = [f"{name} from {percent(values[0], 1)} to {percent(values[-1], 1)} %" for name, _, values in shown.curves]
+    return f"Accuracy over the severity steps of each perturbation: {', '.join(texts)}."
 
 
 def _bars(entry: Entry) -> "Figure":
@@ -128,8 +128,8 @@ def _stain(entry: Entry) -> "Figure":
 
 def _stain_alt(entry: Entry) -> str:
     shown = StainDisplay.from_run(entry.run)
-    said = [f"{name} {percent(shown.shares[k][k], 0)} %" for k, name in enumerate(shown.classes)]
-    return f"Share of answers that are the class of the donor stain: {', '.join(said)}."
+    texts = [f"{name} {percent(shown.shares[k][k], 0)} %" for k, name in enumerate(shown.classes)]
+    return f"Share of answers that are the class of the donor stain: {', '.join(texts)}."
 
 
 FIGURES = {

@@ -261,20 +261,19 @@ def agreement(answers: list[Answer]) -> str:
     """Return a sentence on the agreement of the runs with a class; "" for fewer than two runs."""
     if len(answers) < 2:
         return ""
-    said: dict[str, list[str]] = {}
+    names_by_class: dict[str, list[str]] = {}
     for each in answers:
         if each.given:
-            said.setdefault(each.predicted, []).append(each.name)
-    count, of = sum(map(len, said.values())), len(answers)
+            names_by_class.setdefault(each.predicted, []).append(each.name)
+    count, of = sum(map(len, names_by_class.values())), len(answers)
     if not count:
         return "No model gives a class."
-    if len(said) == 1:
-        return (
-            f"{f'{count} of {of}' if count < of else f'All {of}' if of > 2 else 'Both'} models say {next(iter(said))}."
-        )
-    first, *others = sorted(said, key=lambda name: -len(said[name]))
-    told = "; ".join(f"{name}: {', '.join(said[name])}" for name in others)
-    return f"The models disagree: {len(said[first])} of {of} say {first}; {told}."
+    if len(names_by_class) == 1:
+        models = f"{count} of {of}" if count < of else f"All {of}" if of > 2 else "Both"
+        return f"{models} models say {next(iter(names_by_class))}."
+    first, *others = sorted(names_by_class, key=lambda name: -len(names_by_class[name]))
+    others_text = "; ".join(f"{name}: {', '.join(names_by_class[name])}" for name in others)
+    return f"The models disagree: {len(names_by_class[first])} of {of} say {first}; {others_text}."
 
 
 def _words(distance: float, limit: float) -> str:

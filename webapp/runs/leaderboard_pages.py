@@ -68,7 +68,7 @@ class Column:
         return found.lower() if isinstance(found, str) else found
 
 
-def _measure(key: str, said: Callable[[Any], str], scale: float = 100, digits: int = 2) -> Callable[[Row], Cell]:
+def _measure(key: str, show: Callable[[Any], str], scale: float = 100, digits: int = 2) -> Callable[[Row], Cell]:
     side, _, name = key.partition("_")
 
     def cell(row: Row) -> Cell:
@@ -77,7 +77,7 @@ def _measure(key: str, said: Callable[[Any], str], scale: float = 100, digits: i
         below = [f"±{number(deviation, digits, scale)}"] if deviation is not None and value is not None else []
         below += [f"({runs}/{of})"] if 0 < runs < of else []
         mark = SEEN if value is not None and row.get(TAUGHT.get(name, "")) else ""
-        return Cell(said(value), mark, " ".join(below))
+        return Cell(show(value), mark, " ".join(below))
 
     return cell
 

@@ -21,6 +21,7 @@ from webapp.runs.test_predictions import Answer
 
 router = APIRouter(include_in_schema=False)
 
+Format = Callable[[Any], str]
 SHOWN = {
     "all": "All that differ",
     "a": "Only the first is correct",
@@ -93,7 +94,7 @@ def agreement(a: Entry, b: Entry) -> Agreement | None:
         same_wrong=same_wrong,
         other_wrong=len(differ) - only_a - only_b,
         p=significance.mcnemar_exact(only_a, only_b),
-        differ=sorted(differ, key=lambda pair: (-_apart(*pair), pair[0].image)),
+        differ=sorted(differ, key=lambda pair: (-_distance(*pair), pair[0].image)),
     )
 
 
@@ -110,18 +111,23 @@ def settings(a: Entry, b: Entry) -> list[tuple[str, str, str]]:
     return [(name, text(first.get(name)), text(second.get(name))) for name in names]
 
 
-def _apart(one: Answer, two: Answer) -> float:
+def _distance(one: Answer, two: Answer) -> float:
     """Return the total variation distance of two answers, 0..1."""
     return sum(abs(p - q) for p, q in zip(one.probabilities, two.probabilities, strict=True)) / 2
 
 
 def _line(
-    title: str, a: float | None, b: float | None, said: Callable[[Any], str], apart: Callable[[Any], str], sign: int
+    title: str,
+    a: float | None,
+    b: float | None,
+    show: Callable[[Any], str],
+    show_difference: Callable[[Any], str],
+    sign: int,
 ) -> Line:
     known = a is not None and b is not None
     difference = b - a if known else None
     better = "" if not known or a == b or not sign else "b" if difference * sign > 0 else "a"
-    return Line(title, said(a), said(b), apart(difference), better)
+    return Line(title, show(a), show(b), show_difference(difference), better)
 
 
 def _points(value: float | None) -> str:
