@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from visualization import style
-from visualization.displays.display import Display
+from visualization.displays.display import Display, draw_share, set_rows, write_beside
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -52,29 +52,18 @@ class AblationDisplay(Display):
                 y = self.settings.index(setting) + (0.17 if way == WAYS[2] else -0.17) * pair
                 k = WAYS.index(way)
                 several = len(seeds) > 1
-                ax.errorbar(
-                    100 * value,
-                    y,
-                    xerr=[[100 * (value - low)], [100 * (high - value)]],
-                    color=style.colour(k),
-                    marker=style.marker(k),
-                    markersize=8,
-                    capsize=0 if several else 4,
-                    elinewidth=1.8,
-                    linestyle="none",
-                )
+                cap = 0 if several else 4
+                draw_share(ax, y, value, low, high, k, markersize=8, capsize=cap, elinewidth=1.8, linestyle="none")
                 if several:
                     ax.plot([100 * each for each in seeds], [y] * len(seeds), "|", color="black", markersize=9)
                 spread = f"± {100 * (high - value):.2f}" if several else f"({100 * low:.1f}–{100 * high:.1f})"
-                words = f"{100 * value:.2f}  {spread}"
-                ax.text(1.02, y, words, transform=ax.get_yaxis_transform(), va="center", fontsize=9)
+                write_beside(ax, y, f"{100 * value:.2f}  {spread}")
                 if way == WAYS[0]:
                     ax.axvline(100 * value, color=style.GREY, linestyle=":", linewidth=1.2, zorder=0)
             for way in ways:
                 k = WAYS.index(way)
                 ax.plot([], [], color=style.colour(k), marker=style.marker(k), linestyle="none", label=way)
-            ax.set_yticks(range(len(self.settings)), self.settings)
-            ax.set_ylim(len(self.settings) - 0.5, -0.5)
+            set_rows(ax, self.settings)
             ax.set_xlim(None, min(100.4, ax.get_xlim()[1]))
             single = all(len(point[5]) == 1 for point in self.points)
             about = "with its 95 % Wilson interval" if single else "mean ± standard deviation; ticks: seeds"
@@ -86,14 +75,10 @@ class AblationDisplay(Display):
 def figure(rows: Sequence[dict[str, Any]]) -> "Figure":
     """Draw an ablation with its legend and heading."""
     display = AblationDisplay.from_rows(rows)
-    drawn = style.new_figure(8.6, 0.62 * len(display.settings) + 2.4)
-    with style.applied():
-        display.plot(ax=drawn.subplots())
-        drawn.legend(*display.axes_.get_legend_handles_labels(), loc="outside lower center", ncols=len(WAYS))
     first = rows[0]
     about = f"{first['model']} on {first['dataset']}, {first['images']:,} test images. {style.NOTICE}"
-    style.set_heading(drawn, "Effect of each augmentation", about)
-    return drawn
+    height = 0.62 * len(display.settings) + 2.4
+    return display.figure(8.6, height, "Effect of each augmentation", about, legend=len(WAYS))
 
 
 def draw(rows: Sequence[dict[str, Any]], path: Path) -> Path:

@@ -9,7 +9,7 @@ from data.auditing.audit import Audit, Group, PlacedPair
 from utils.runs.shortcuts_file import MAJORITY, WITHOUT_CELLS, Shortcut
 from utils.tables.shortcuts import verdict
 from visualization import style
-from visualization.displays.display import Display
+from visualization.displays.display import Display, set_rows, write_beside
 from visualization.images import thumbnails as pictures
 
 if TYPE_CHECKING:
@@ -69,18 +69,10 @@ class ShortcutsDisplay(Display):
                     label=label,
                 )
             for k, (_, _, value, low, high) in enumerate(self.baselines):
-                words = f"{100 * value:.1f}  ({100 * low:.1f}–{100 * high:.1f})"
-                ax.text(1.02, k, words, transform=ax.get_yaxis_transform(), va="center", fontsize=9)
-            ax.axvline(
-                100 * self.chance,
-                color=style.GREY,
-                linestyle="--",
-                linewidth=1.3,
-                zorder=0,
-                label=f"chance ({100 * self.chance:.1f} %)",
-            )
-            ax.set_yticks(range(len(self.baselines)), [baseline[0] for baseline in self.baselines])
-            ax.set_ylim(len(self.baselines) - 0.5, -0.5)
+                write_beside(ax, k, f"{100 * value:.1f}  ({100 * low:.1f}–{100 * high:.1f})")
+            chance = f"chance ({100 * self.chance:.1f} %)"
+            ax.axvline(100 * self.chance, color=style.GREY, linestyle="--", linewidth=1.3, zorder=0, label=chance)
+            set_rows(ax, [baseline[0] for baseline in self.baselines])
             ax.set_xlim(0, 102)
             ax.set_xlabel("Test accuracy in percent, with its 95 % Wilson interval")
             ax.grid(True, axis="x")
@@ -184,13 +176,9 @@ def _caption(pair: PlacedPair) -> str:
 def shortcuts_figure(shortcuts: Sequence[Shortcut], dataset: str, split: str) -> "Figure":
     """Draw the shortcut baselines of a split of a dataset with legend and heading."""
     display = ShortcutsDisplay.from_shortcuts(shortcuts)
-    figure = style.new_figure(8.6, 0.42 * len(display.baselines) + 2.4)
-    with style.applied():
-        display.plot(ax=figure.subplots())
-        figure.legend(*display.axes_.get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    title = f"Accuracy without the shape of any cell: {verdict(shortcuts).word}"
     about = f"{dataset}, {shortcuts[0].images:,} test images, split {split}. {style.NOTICE}"
-    style.set_heading(figure, f"Accuracy without the shape of any cell: {verdict(shortcuts).word}", about)
-    return figure
+    return display.figure(8.6, 0.42 * len(display.baselines) + 2.4, title, about, legend=3)
 
 
 def groups_figure(audit: Audit) -> "Figure":

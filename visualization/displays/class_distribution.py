@@ -10,7 +10,7 @@ from data.manifest import Manifest
 from utils.runs import run_folder
 from visualization import style
 from visualization.displays import mean_colors
-from visualization.displays.display import Display
+from visualization.displays.display import Display, set_rows
 from visualization.images import sample_sheets
 
 if TYPE_CHECKING:
@@ -65,11 +65,8 @@ class DistributionDisplay(Display):
                 colour = style.SUBSET_COLOURS.get(name or "", TOTAL)
                 bars = ax.barh(at, values, height * 0.92, color=colour, label=style.SUBSET_NAMES.get(name or "", name))
                 ax.bar_label(bars, [f"{v:,}" for v in values], padding=3, fontsize=8.5)
-            ax.set_yticks(
-                range(len(self.classes)),
-                [style.wrap(name, 22) if len(self.classes) <= 6 else style.short(name, 26) for name in self.classes],
-            )
-            ax.set_ylim(len(self.classes) - 0.5, -0.5)
+            few = len(self.classes) <= 6
+            set_rows(ax, [style.wrap(name, 22) if few else style.short(name, 26) for name in self.classes])
             ax.margins(x=0.14)
             ax.tick_params(axis="y", length=0)
             ax.set_xlabel("Images")

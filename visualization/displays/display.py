@@ -1,6 +1,6 @@
 """Base class of all Displays."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -8,6 +8,7 @@ from visualization import style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 
 class Display:
@@ -31,3 +32,30 @@ class Display:
         with style.applied():
             self.axes_ = ax if ax is not None else style.new_figure(width, height).subplots(**subplots)
             yield self.axes_
+
+    def figure(self, width: float, height: float, title: str, about: str, legend: int = 0) -> "Figure":
+        """Return a figure with this plot and a heading, and a legend with `legend` columns below if not 0."""
+        figure = style.new_figure(width, height)
+        with style.applied():
+            self.plot(ax=figure.subplots())
+            if legend:
+                figure.legend(loc="outside lower center", ncols=legend)
+        style.set_heading(figure, title, about)
+        return figure
+
+
+def set_rows(ax: "Axes", names: Sequence[str], **options: Any) -> None:
+    """Label the rows of a horizontal plot, the first row at the top."""
+    ax.set_yticks(range(len(names)), names, **options)
+    ax.set_ylim(len(names) - 0.5, -0.5)
+
+
+def draw_share(ax: "Axes", y: float, value: float, low: float, high: float, index: int, **options: Any) -> None:
+    """Draw a share with its interval in percent, in the colour and marker of the i-th model."""
+    reach = [[100 * (value - low)], [100 * (high - value)]]
+    ax.errorbar(100 * value, y, xerr=reach, color=style.colour(index), marker=style.marker(index), **options)
+
+
+def write_beside(ax: "Axes", y: float, text: str, fontsize: float = 9) -> None:
+    """Write a text to the right of the axes, at the height of a row."""
+    ax.text(1.02, y, text, transform=ax.get_yaxis_transform(), va="center", fontsize=fontsize)

@@ -12,7 +12,7 @@ from utils.tables import faithfulness as faithfulness_tables
 from utils.tables.faithfulness import SAME, failed
 from visualization import style
 from visualization.compared_runs import about_run
-from visualization.displays.display import Display
+from visualization.displays.display import Display, set_rows, write_beside
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -74,13 +74,12 @@ class FaithfulnessDisplay(Display):
                 ax.barh(place, value, 0.7, color=_colour(method), hatch=_hatch(method), edgecolor="white")
                 if measure == "deletion_auc_mean":
                     ax.errorbar(value, place, xerr=[[value - row["low"]], [row["high"] - value]], color="black")
-                ax.text(1.02, place, f"{value:.3f}", transform=ax.get_yaxis_transform(), va="center", fontsize=8)
+                write_beside(ax, place, f"{value:.3f}", fontsize=8)
             line = {"nucleus_mass": self.rows[0]["nucleus_area"], "randomisation": SAME}.get(measure)
             if line is not None:
                 ax.axvline(line, color="black", linestyle=":", linewidth=1.2)
             ax.axvline(0, color=style.GREY, linewidth=0.8)
-            ax.set_yticks(range(len(self.rows)), [_name(row, "\n") for row in self.rows])
-            ax.set_ylim(len(self.rows) - 0.5, -0.5)
+            set_rows(ax, [_name(row, "\n") for row in self.rows])
             ax.tick_params(axis="y", length=0)
             ax.set_title(BARS[measure])
             ax.grid(True, axis="x")

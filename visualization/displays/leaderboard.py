@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from visualization import style
-from visualization.displays.display import Display
+from visualization.displays.display import Display, set_rows
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -86,8 +86,7 @@ class LeaderboardDisplay(Display):
                 )
             always = "most frequent class"
             ax.axvline(100 * self.chance, color=style.GREY, linestyle=":", linewidth=1.2, zorder=0, label=always)
-            ax.set_yticks(range(len(self.names)), [style.wrap(name, 28) for name in self.names])
-            ax.set_ylim(len(self.names) - 0.5, -0.5)
+            set_rows(ax, [style.wrap(name, 28) for name in self.names])
             ax.set_xlim(-1, 101)
             ax.set_xlabel("Test accuracy in percent; bars: standard deviation over seeds and folds")
             ax.grid(True, axis="x")
@@ -98,15 +97,10 @@ def figure(rows: Sequence[dict[str, Any]]) -> "Figure":
     """Draw the rows of one dataset with legend and heading; only those with a stress test, if there are any."""
     shown = [row for row in rows if any(row[key] is not None for key in STRESSED)] or rows
     display = LeaderboardDisplay.from_rows(shown)
-    drawn = style.new_figure(8.6, 0.6 * len(display.names) + 2.3)
-    with style.applied():
-        display.plot(ax=drawn.subplots())
-        drawn.legend(*display.axes_.get_legend_handles_labels(), loc="outside lower center", ncols=3)
     left = len(rows) - len(shown)
     without = f" Left out: {left:,} without a stress test." if left else ""
-    order = "sorted by stain swap on the grouped split"
-    style.set_heading(drawn, TITLE, f"{rows[0]['dataset']}, {order}.{without} {style.NOTICE}")
-    return drawn
+    about = f"{rows[0]['dataset']}, sorted by stain swap on the grouped split.{without} {style.NOTICE}"
+    return display.figure(8.6, 0.6 * len(display.names) + 2.3, TITLE, about, legend=3)
 
 
 def draw(rows: Sequence[dict[str, Any]], folder: Path) -> list[Path]:

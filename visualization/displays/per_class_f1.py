@@ -85,8 +85,5 @@ def draw(subjects: Sequence[Subject], about: str) -> "Figure":
     long = min(LETTERS, max(len(name) for name in display.names)) * 0.09
     wide = (1.05 if len(display.classes) <= 6 else 0.72) * len(display.classes)
     lines = max(style.wrap(name, LETTERS).count("\n") + 1 for name in display.names)
-    figure = style.new_figure(max(6, wide + long + 1.6), 2.5 + len(display.names) * max(0.45, 0.2 * lines))
-    with style.applied():
-        display.plot(ax=figure.subplots())
-    style.set_heading(figure, "F1 of every class", about)
-    return figure
+    height = 2.5 + len(display.names) * max(0.45, 0.2 * lines)
+    return display.figure(max(6, wide + long + 1.6), height, "F1 of every class", about)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Self
 
 from visualization import style
 from visualization.compared_runs import Subject
-from visualization.displays.display import Display
+from visualization.displays.display import Display, draw_share, set_rows, write_beside
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -93,20 +93,9 @@ class ScoresDisplay(Display):
         with self._canvas(ax, 7.5, 0.36 * len(self.names) + 1.4) as ax:
             for i, (row, (low, high)) in enumerate(zip(self.values, self.intervals, strict=True)):
                 value = row["accuracy"]
-                ax.errorbar(
-                    100 * value,
-                    i,
-                    xerr=[[100 * (value - low)], [100 * (high - value)]],
-                    color=style.colour(i),
-                    marker=style.marker(i),
-                    markersize=8,
-                    capsize=4,
-                    elinewidth=1.8,
-                )
-                words = f"{100 * value:.2f}  ({100 * low:.1f}–{100 * high:.1f})"
-                ax.text(1.02, i, words, transform=ax.get_yaxis_transform(), va="center", fontsize=9)
-            ax.set_yticks(range(len(self.names)), [style.wrap(name, 30) for name in self.names])
-            ax.set_ylim(len(self.names) - 0.5, -0.5)
+                draw_share(ax, i, value, low, high, i, markersize=8, capsize=4, elinewidth=1.8)
+                write_beside(ax, i, f"{100 * value:.2f}  ({100 * low:.1f}–{100 * high:.1f})")
+            set_rows(ax, [style.wrap(name, 30) for name in self.names])
             ax.set_xlim(None, min(100.4, ax.get_xlim()[1]))
             ax.set_xlabel("Accuracy in percent, with its 95 % Wilson interval")
             ax.grid(True, axis="x")
@@ -149,12 +138,11 @@ def draw_bars(subjects: Sequence[Subject], about: str) -> "Figure":
     """Draw grouped metric bars."""
     width = max(8, 0.16 * len(subjects) * len(METRICS) + 1)
     across = style.legend_columns([style.short(s.name, 36) for s in subjects], width, 4)
-    figure = style.new_figure(width, 4.6 + 0.2 * (len(subjects) // across))
-    with style.applied():
-        ScoresDisplay.from_subjects(subjects).plot(ax=figure.subplots())
-        figure.legend(loc="outside lower center", ncols=across)
-    style.set_heading(figure, "Scores on the test images, with the interval of the accuracy", about)
-    return figure
+    height, title = (
+        4.6 + 0.2 * (len(subjects) // across),
+        "Scores on the test images, with the interval of the accuracy",
+    )
+    return ScoresDisplay.from_subjects(subjects).figure(width, height, title, about, legend=across)
 
 
 def draw_accuracy(subjects: Sequence[Subject], about: str) -> "Figure":

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Self
 
 from utils.tables.significance import Standing
 from visualization import style
-from visualization.displays.display import Display
+from visualization.displays.display import Display, draw_share, set_rows
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -32,21 +32,10 @@ class SignificanceDisplay(Display):
             ax, bars = style.new_figure(9, 0.4 * count + 1.4).subplots(1, 2, sharey=True, width_ratios=(3, 1))
         with self._canvas(ax) as ax:
             for k, each in enumerate(self.standings):
-                value = each.row["accuracy"]
-                known = each.low is not None and each.high is not None
-                reach = [[100 * (value - each.low)], [100 * (each.high - value)]] if known else None
-                ax.errorbar(
-                    100 * value,
-                    k,
-                    xerr=reach,
-                    color=style.colour(k),
-                    marker=style.marker(k),
-                    markersize=7,
-                    capsize=3,
-                    elinewidth=1.5,
-                )
-            ax.set_yticks(range(count), [style.wrap(each.row["name"], 34) for each in self.standings])
-            ax.set_ylim(count - 0.5, -0.5)
+                value, known = each.row["accuracy"], each.low is not None and each.high is not None
+                low, high = (each.low, each.high) if known else (value, value)
+                draw_share(ax, k, value, low, high, k, markersize=7, capsize=3 if known else 0, elinewidth=1.5)
+            set_rows(ax, [style.wrap(each.row["name"], 34) for each in self.standings])
             ax.set_xlim(None, min(100.5, ax.get_xlim()[1]))
             ax.set_xlabel("Accuracy in percent, 95 % over groups")
             ax.grid(True)

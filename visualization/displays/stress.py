@@ -13,7 +13,7 @@ from utils.runs.run_folder import Run
 from utils.tables.table import difference, percent
 from visualization import style
 from visualization.compared_runs import Subject, about_run
-from visualization.displays.display import Display
+from visualization.displays.display import Display, set_rows
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -107,8 +107,7 @@ class BarsDisplay(Display):
                     bar.set(facecolor="white", edgecolor=style.colour(1), hatch="///")
             ax.bar_label(drawn, [f"{100 * value:.1f}" for _, value in self.bars], padding=3, fontsize=8.5)
             named = [f"{name}\n(control: should be low)" if name == stress_file.CONTROL else name for name in names]
-            ax.set_yticks(range(len(names)), named, fontsize=8.5)
-            ax.set_ylim(len(names) - 0.5, -0.5)
+            set_rows(ax, named, fontsize=8.5)
             ax.set_xlim(0, 112)
             ax.set_xticks(range(0, 101, 20))
             ax.set_xlabel("Accuracy in percent")
@@ -228,8 +227,7 @@ def comparison(subjects: Sequence[Subject], about: str) -> "Figure | None":
                 label=style.short(subject.name, 34),
             )
         titles = {stress_file.NONE: UNCHANGED, stress_file.CONTROL: f"{stress_file.CONTROL} (should be low)"}
-        upper.set_yticks(range(len(families)), [titles.get(family, family) for family in families])
-        upper.set_ylim(len(families) - 0.5, -0.5)
+        set_rows(upper, [titles.get(family, family) for family in families])
         upper.set_xlim(-2, 102)
         upper.set_xlabel("Accuracy in percent, mean over the severity steps")
         upper.grid(True)
