@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import numpy as np
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from PIL.Image import Image
 
     from data.imaging.variants import Variant
 
@@ -38,7 +39,7 @@ def load(path: Path, side: int = SIDE, variant: "Variant | None" = None) -> "np.
         variant: dataset variant to apply, as the model does; None for none.
     """
     import numpy as np
-    from PIL import Image
+    from PIL.Image import fromarray
 
     from data.datasets.image_decoder import open_rgb
 
@@ -49,11 +50,24 @@ def load(path: Path, side: int = SIDE, variant: "Variant | None" = None) -> "np.
     if variant is not None and variant.name != "rgb":
         from data.imaging.variants import apply
 
-        picture = Image.fromarray(apply(variant, np.asarray(picture)))
+        picture = fromarray(apply(variant, np.asarray(picture)))
+    return np.asarray(fit(picture, side))
+
+
+def fit(picture: "Image", side: int, enlarged: int | None = None) -> "Image":
+    """Resize a Pillow image so that its longer side has `side` pixels.
+
+    Args:
+        picture: any size.
+        side: pixels of the longer side.
+        enlarged: Pillow's resampling for smaller images; the default, nearest neighbour, shows no detail that the
+            model never saw.
+    """
+    from PIL.Image import Resampling
+
     factor = side / max(picture.size)
     size = tuple(max(1, round(length * factor)) for length in picture.size)
-    # Nearest neighbour for small images: smoothing would show detail that the model never saw.
-    return np.asarray(picture.resize(size, Image.Resampling.LANCZOS if factor < 1 else Image.Resampling.NEAREST))
+    return picture.resize(size, Resampling.LANCZOS if factor < 1 else enlarged or Resampling.NEAREST)
 
 
 def of_dataset(dataset: str, image: str, side: int = SIDE, variant: "Variant | None" = None) -> "np.ndarray | None":

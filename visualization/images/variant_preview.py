@@ -55,9 +55,5 @@ def _small(pixels: "np.ndarray") -> "np.ndarray":
     import numpy as np
     from PIL import Image
 
-    height, width = pixels.shape[:2]
-    factor = SIDE / max(height, width)
-    if factor >= 1:
-        return pixels
-    size = (max(1, round(width * factor)), max(1, round(height * factor)))
-    return np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.LANCZOS))
+    side = min(SIDE, max(pixels.shape[:2]))
+    return np.asarray(thumbnails.fit(Image.fromarray(pixels), side))

@@ -16,6 +16,7 @@ from utils.heatmap_methods import CONVOLUTIONS, TOKENS
 from utils.runs.run_folder import Run
 from visualization.architecture import layer_graph
 from visualization.images import heatmap_overlay
+from visualization.images.thumbnails import fit
 from webapp.http.problem_responses import Problem
 from webapp.http.templates import render
 from webapp.runs import test_predictions
@@ -83,7 +84,7 @@ def thumbnail(request: Request, model: str, folder: str, row: int) -> Response:
     entry = request.app.state.services.catalogue.find(f"{model}/{folder}")
     answer = test_predictions.by_row(entry, row)
     with _decoding:
-        return _png(_within(test_predictions.picture(entry, answer)[1], SIDE))
+        return _png(fit(test_predictions.picture(entry, answer)[1], SIDE))
 
 
 @router.get("/runs/{model}/{folder}/images/{row}/heatmap.png")
@@ -114,9 +115,7 @@ def overlaid(picture: "Image", values: "np.ndarray") -> "Image":
     import numpy as np
     from PIL import Image
 
-    factor = SHOWN_SIDE / max(picture.size)
-    size = tuple(max(1, round(side * factor)) for side in picture.size)
-    pixels = np.asarray(picture.resize(size, Image.Resampling.LANCZOS if factor < 1 else Image.Resampling.BICUBIC))
+    pixels = np.asarray(fit(picture, SHOWN_SIDE, Image.Resampling.BICUBIC))
     return Image.fromarray(heatmap_overlay.overlay(pixels, values))
 
 
@@ -177,15 +176,6 @@ def _class(classes: Sequence[str], index: int | None) -> str:
     if not 0 <= index < len(classes):
         raise Problem(404, "No such class", f"This run has the classes 0 to {len(classes) - 1}: {', '.join(classes)}.")
     return classes[index]
-
-
-def _within(picture: "Image", side: int) -> "Image":
-    from PIL import Image
-
-    factor = side / max(picture.size)
-    size = tuple(max(1, round(length * factor)) for length in picture.size)
-    # Nearest neighbour for small images: smoothing would show detail that the model never saw.
-    return picture.resize(size, Image.Resampling.LANCZOS if factor < 1 else Image.Resampling.NEAREST)
 
 
 def _png(picture: "Image") -> Response:
