@@ -27,7 +27,7 @@ def said(process, timeout=240):
     return process.returncode, text
 
 
-def wait_for(what, seconds=120):
+def wait_for(what, seconds=240):
     """Wait until a function returns something true, and return it."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
