@@ -9,6 +9,7 @@ from functools import cache
 
 import numpy as np
 
+from data.ood.drawn.canvas import choose
 from data.ood.drawn.microscopy import histology, other_stain, radiograph
 from data.ood.drawn.pages import chart, screenshot, text
 from data.ood.drawn.patterns import flat, gradient, noise, round_things, texture
@@ -27,7 +28,7 @@ def example(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
     """Crop 40 to 100 % of the sides of an example image of scikit-image: photographs, a retina, a tissue section."""
     import cv2
 
-    picture = _example(EXAMPLES[rng.integers(len(EXAMPLES))])
+    picture = _example(choose(rng, EXAMPLES))
     tall, wide = picture.shape[:2]
     share = rng.uniform(0.4, 1)
     rows, columns = round(tall * share), round(wide * share)

@@ -4,6 +4,7 @@ A canvas is (h, w, 3) float32 in 0..1.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -31,6 +32,22 @@ def cloud(rng: np.random.Generator, height: int, width: int, slope: float = 2.0,
     field = np.fft.irfft2(spectrum, (height, width))
     low, high = np.quantile(field, (0.01, 0.99))
     return np.clip((field - low) / max(high - low, 1e-9), 0, 1).astype(np.float32)
+
+
+def choose(rng: np.random.Generator, options: Sequence[Any]) -> Any:
+    """Return one of the options at random."""
+    return options[rng.integers(len(options))]
+
+
+def position(rng: np.random.Generator, height: int, width: int) -> tuple[float, float]:
+    """Return a random point, x and y in pixels."""
+    return rng.uniform(0, width), rng.uniform(0, height)
+
+
+def coordinates(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return y and x of every pixel, (height, width) each, from -1 to 1."""
+    y, x = np.meshgrid(np.linspace(-1, 1, height), np.linspace(-1, 1, width), indexing="ij")
+    return y, x
 
 
 def blank(height: int, width: int, colour: Sequence[float]) -> np.ndarray:
@@ -152,7 +169,7 @@ def photographed(
     import cv2
 
     height, width = canvas.shape[:2]
-    y, x = np.meshgrid(np.linspace(-1, 1, height), np.linspace(-1, 1, width), indexing="ij")
+    y, x = coordinates(height, width)
     light = 1 - rng.uniform(0, fall) * (x * x + y * y) / 2
     picture = smooth(canvas, rng.uniform(0, blur)) * light[:, :, None].astype(np.float32)
     picture = picture + rng.normal(0, rng.uniform(0, noise), canvas.shape).astype(np.float32)

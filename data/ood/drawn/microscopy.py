@@ -9,10 +9,13 @@ from data.ood.drawn.canvas import (
     blank,
     blob,
     cells,
+    choose,
     cloud,
+    coordinates,
     ellipse,
     patch,
     photographed,
+    position,
     smooth,
     stained,
 )
@@ -31,12 +34,12 @@ def histology(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
 def other_stain(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
     """Draw a slide in another stain: Gram, Ziehl-Neelsen, Papanicolaou, DAB, trichrome, PAS, fluorescent, or none."""
     makers = (_gram, _acid_fast, _papanicolaou, _dab, _trichrome, _periodic, _fluorescent, _unstained)
-    return photographed(rng, makers[rng.integers(len(makers))](rng, height, width), 1.0, 0.02, 0.2)
+    return photographed(rng, choose(rng, makers)(rng, height, width), 1.0, 0.02, 0.2)
 
 
 def radiograph(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
     """Draw an X-ray of a chest or of crossing bones: grey, soft, often dark."""
-    y, x = np.meshgrid(np.linspace(-1, 1, height), np.linspace(-1, 1, width), indexing="ij")
+    y, x = coordinates(height, width)
     field = 0.1 + 0.05 * cloud(rng, height, width, 4)
     if rng.random() < 0.6:
         body = np.exp(-((np.abs(x) / 0.95) ** 6) - (np.abs(y) / 1.2) ** 8)
@@ -93,7 +96,7 @@ def _gland(
     rng: np.random.Generator, nuclei: np.ndarray, pink: np.ndarray, radius: float
 ) -> tuple[np.ndarray, np.ndarray]:
     height, width = nuclei.shape
-    centre = rng.uniform(0, width), rng.uniform(0, height)
+    centre = position(rng, height, width)
     inner, long, turn = rng.uniform(2, 6) * radius, rng.uniform(1, 1.6), float(rng.uniform(0, 180))
     wall = ellipse(height, width, centre, ((inner + 4 * radius) * long, inner + 4 * radius), turn)
     hollow = ellipse(height, width, centre, (inner * long, inner), turn)
@@ -111,7 +114,7 @@ def _rods(rng: np.random.Generator, height: int, width: int, number: int) -> np.
     length, thick = rng.uniform(0.012, 0.05) * min(height, width), max(1, round(0.006 * min(height, width)))
     round_ones = rng.random() < 0.4
     for _ in range(number):
-        x, y, turn = rng.uniform(0, width), rng.uniform(0, height), rng.uniform(0, np.pi)
+        (x, y), turn = position(rng, height, width), rng.uniform(0, np.pi)
         if round_ones:
             for k in range(int(rng.integers(1, 6))):
                 cv2.circle(mask, (round(x + 2 * k * thick), round(y + k * thick)), thick, 255, -1, cv2.LINE_AA)
@@ -139,10 +142,10 @@ def _papanicolaou(rng: np.random.Generator, height: int, width: int) -> np.ndarr
     canvas = blank(height, width, rng.uniform(0.9, 0.98, 3))
     size = rng.uniform(0.06, 0.18) * min(height, width)
     for _ in range(int(rng.integers(5, 40))):
-        centre = np.array((rng.uniform(0, width), rng.uniform(0, height)))
+        centre = np.array(position(rng, height, width))
         turns = np.sort(rng.uniform(0, 2 * np.pi, 7))
         corners = centre + size * rng.uniform(0.7, 1.3, (7, 1)) * np.stack([np.cos(turns), np.sin(turns)], axis=1)
-        colour = ((0.55, 0.8, 0.85), (0.93, 0.65, 0.55), (0.9, 0.6, 0.7))[rng.integers(3)]
+        colour = choose(rng, ((0.55, 0.8, 0.85), (0.93, 0.65, 0.55), (0.9, 0.6, 0.7)))
         patch(canvas, np.array(colour) * rng.uniform(0.9, 1.05), corners, 1.5, strength=0.7)
         blob(canvas, (0.2, 0.18, 0.35), centre, (size / 6, size / 7))
     return canvas * (0.9 + 0.1 * cloud(rng, height, width, 2)[:, :, None])

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from data.ood.drawn.canvas import blank, blob, cloud, hue, photographed, to_uint8
+from data.ood.drawn.canvas import blank, blob, choose, cloud, coordinates, hue, photographed, position, to_uint8
 
 SMEAR_LIKE = ((0.97, 0.96, 0.98), (0.95, 0.90, 0.95), (0.93, 0.91, 0.97), (0.98, 0.97, 0.90), (0.90, 0.94, 0.98))
 
@@ -34,7 +34,7 @@ def flat(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
     kind = rng.integers(5)
     colour = {0: (1, 1, 1), 1: (0, 0, 0), 2: np.full(3, rng.random()), 3: hue(rng)}.get(int(kind))
     if colour is None:
-        colour = np.array(SMEAR_LIKE[rng.integers(len(SMEAR_LIKE))]) + rng.normal(0, 0.01, 3)
+        colour = np.array(choose(rng, SMEAR_LIKE)) + rng.normal(0, 0.01, 3)
     canvas = blank(height, width, colour)
     if rng.random() < 0.5:
         return photographed(rng, canvas, 0.5, 0.03, 0.2)
@@ -43,7 +43,7 @@ def flat(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
 
 def gradient(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
     """Draw a smooth gradient of two or three colours: linear, radial, or cloudy."""
-    y, x = np.meshgrid(np.linspace(-1, 1, height), np.linspace(-1, 1, width), indexing="ij")
+    y, x = coordinates(height, width)
     turn, kind = rng.uniform(0, 2 * np.pi), rng.integers(3)
     if kind == 0:
         field = x * np.cos(turn) + y * np.sin(turn)
@@ -91,8 +91,8 @@ def round_things(rng: np.random.Generator, height: int, width: int) -> np.ndarra
     radius = rng.uniform(0.02, 0.15) * min(height, width)
     hollow = rng.random() < 0.3
     for _ in range(int(rng.integers(5, 70))):
-        centre, size = (rng.uniform(0, width), rng.uniform(0, height)), radius * rng.uniform(0.6, 1.4)
-        colour = colours[rng.integers(len(colours))] * rng.uniform(0.8, 1)
+        centre, size = position(rng, height, width), radius * rng.uniform(0.6, 1.4)
+        colour = choose(rng, colours) * rng.uniform(0.8, 1)
         blob(canvas, colour, centre, (size, size * rng.uniform(0.7, 1)))
         inner = ground if hollow else np.minimum(1, colour + 0.3)
         place = (centre[0] - 0.3 * size, centre[1] - 0.3 * size) if not hollow else centre

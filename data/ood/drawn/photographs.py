@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from data.ood.drawn.canvas import blob, cloud, hue, paint, patch, photographed, smooth
+from data.ood.drawn.canvas import blob, choose, cloud, hue, paint, patch, photographed, position, smooth
 
 FOODS = (
     *((0.85, 0.2, 0.12), (0.35, 0.6, 0.15), (0.95, 0.75, 0.2)),
@@ -13,7 +13,7 @@ FOODS = (
 def photograph(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
     """Draw a photograph of one of six kinds."""
     kinds = (_landscape, _animal, _room, _person, _food, _leaves)
-    canvas = kinds[rng.integers(len(kinds))](rng, height, width)
+    canvas = choose(rng, kinds)(rng, height, width)
     warmth = 1 + rng.normal(0, 0.06, 3).astype(np.float32)
     return photographed(rng, np.clip(canvas, 0, 1) ** np.float32(rng.uniform(0.7, 1.4)) * warmth, 1.5, 0.04, 0.5)
 
@@ -45,7 +45,7 @@ def _landscape(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
 
 def _fur(rng: np.random.Generator) -> np.ndarray:
     tones = ((0.75, 0.5, 0.25), (0.45, 0.4, 0.38), (0.15, 0.13, 0.13), (0.9, 0.88, 0.85), (0.6, 0.45, 0.3))
-    return np.array(tones[rng.integers(len(tones))]) * rng.uniform(0.85, 1.1)
+    return np.array(choose(rng, tones)) * rng.uniform(0.85, 1.1)
 
 
 def _animal(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
@@ -63,7 +63,7 @@ def _animal(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
         inner = [(0.8 * a + 0.2 * x, 0.85 * b + 0.15 * y) for a, b in ear]
         patch(canvas, (0.8, 0.55, 0.52), inner, 2, strength=0.7)
     blob(canvas, coat, (x, y), (size, 0.9 * size), soft=2)
-    iris = ((0.75, 0.7, 0.2), (0.35, 0.6, 0.35), (0.3, 0.5, 0.75), (0.4, 0.25, 0.1))[rng.integers(4)]
+    iris = choose(rng, ((0.75, 0.7, 0.2), (0.35, 0.6, 0.35), (0.3, 0.5, 0.75), (0.4, 0.25, 0.1)))
     for sign in (-1, 1):
         eye = x + sign * 0.4 * size, y - 0.15 * size
         blob(canvas, iris, eye, (0.2 * size, 0.16 * size))
@@ -100,8 +100,8 @@ def _person(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
     side = min(height, width)
     canvas = smooth(_textured(rng, hue(rng, 0.2), height, width, 4), 3)
     x, y, size = width * rng.uniform(0.42, 0.58), height * rng.uniform(0.4, 0.5), side * rng.uniform(0.2, 0.32)
-    tone = np.array(((0.95, 0.78, 0.68), (0.8, 0.6, 0.45), (0.55, 0.37, 0.26), (0.35, 0.23, 0.17))[rng.integers(4)])
-    hair = np.array(((0.1, 0.07, 0.05), (0.4, 0.25, 0.12), (0.8, 0.65, 0.35), (0.6, 0.6, 0.6))[rng.integers(4)])
+    tone = np.array(choose(rng, ((0.95, 0.78, 0.68), (0.8, 0.6, 0.45), (0.55, 0.37, 0.26), (0.35, 0.23, 0.17))))
+    hair = np.array(choose(rng, ((0.1, 0.07, 0.05), (0.4, 0.25, 0.12), (0.8, 0.65, 0.35), (0.6, 0.6, 0.6))))
     blob(canvas, _textured(rng, hair, height, width, 1), (x, y - 0.2 * size), (1.05 * size, 1.25 * size), soft=2)
     clothes = _textured(rng, hue(rng, 0.1), height, width, 2)
     blob(canvas, clothes, (x, y + 2.6 * size), (2 * size, 1.5 * size), soft=1.5)
@@ -131,7 +131,7 @@ def _food(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
     for _ in range(int(rng.integers(15, 70))):
         turn, far = rng.uniform(0, 2 * np.pi), 0.75 * size * np.sqrt(rng.random())
         at, piece = (x + far * np.cos(turn), y + far * np.sin(turn)), size * rng.uniform(0.06, 0.25)
-        colour = np.array(FOODS[rng.integers(len(FOODS))]) * rng.uniform(0.7, 1.1)
+        colour = np.array(choose(rng, FOODS)) * rng.uniform(0.7, 1.1)
         radii, turn = (piece, piece * rng.uniform(0.4, 1)), float(rng.uniform(0, 180))
         blob(canvas, (0.1, 0.06, 0.03), (at[0], at[1] + 2), radii, turn, 2, strength=0.4)
         blob(canvas, colour, at, radii, turn)
@@ -144,7 +144,7 @@ def _leaves(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
     canvas = _textured(rng, np.array((0.1, 0.2, 0.07)), height, width, 2)
     autumn = rng.random() < 0.25
     for k in range(int(rng.integers(60, 200))):
-        at, long = (rng.uniform(0, width), rng.uniform(0, height)), side * rng.uniform(0.04, 0.14)
+        at, long = position(rng, height, width), side * rng.uniform(0.04, 0.14)
         colour = np.array((0.75, 0.4, 0.1) if autumn else (0.25, 0.5, 0.12)) * rng.uniform(0.4, 1.4)
         turn = float(rng.uniform(0, 180))
         blob(canvas, colour, at, (long, long * rng.uniform(0.25, 0.5)), turn)
