@@ -29,6 +29,8 @@ MATRIX_COLOURS = "Blues"
 GREY = "#6b6b6b"
 RIGHT, WRONG = "#00664b", "#b34700"  # always with a text
 NOTICE = NOTICE
+# Marker of the best value.
+STAR = {"linestyle": "none", "marker": "*", "markersize": 13, "markeredgecolor": "black", "markeredgewidth": 0.7}
 DPI = 120
 PHOTO_DPI = 100  # of figures with photographs, which weigh the most
 

@@ -7,15 +7,13 @@ from contextlib import contextmanager
 from fastapi import Request
 
 from webapp.http.memory_limits import Budget, PixelMemory
-from webapp.http.problem_responses import Problem
+from webapp.http.problem_responses import busy
 from webapp.http.prometheus_metrics import Meters
 from webapp.runs.catalogue import Catalogue
 from webapp.runs.interpretation import Judge
 from webapp.settings import Settings
 from webapp.workers.image_pool import Decoders
 from webapp.workers.model_queue import Inference
-
-RETRY = 2  # seconds after which a client may ask again
 
 
 class Services:
@@ -48,7 +46,7 @@ class Services:
             Problem: 503, all slots are in use.
         """
         if self.busy >= self.settings.waiting:
-            raise Problem(503, "Busy", "Too many requests at once. Try again in a moment.", RETRY)
+            raise busy("requests")
         self.busy += 1
         try:
             yield

@@ -62,14 +62,8 @@ def sound(server, status, headers, body, method="GET"):
     assert "unsafe" not in policy
     assert "default-src 'none'" in values["content-security-policy"]
     assert "set-cookie" not in names and "server" not in names
-    for secret in (
-        "Traceback",
-        'File "',
-        "site-packages",
-        str(PROJECT),
-        tempfile.gettempdir() + "/",
-        str(Path.home()) + "/",
-    ):
+    folders = str(PROJECT), f"{tempfile.gettempdir()}/", f"{Path.home()}/"
+    for secret in ("Traceback", 'File "', "site-packages", *folders):
         assert secret not in text, (secret, text[:500])
     kind = values.get("content-type", "")
     if kind.startswith("text/html"):

@@ -124,16 +124,8 @@ def pages_of(runs):
     }
 
 
-WITHOUT_CLASSES = (
-    "predict",
-    "unfinished run",
-    "damaged run",
-    "versus on other images",
-    "versus with a damaged run",
-    "nothing to compare",
-    "api",
-    "404",
-)
+WITHOUT_CLASSES = ("predict", "unfinished run", "damaged run", "versus on other images", "versus with a damaged run")
+WITHOUT_CLASSES += ("nothing to compare", "api", "404")
 
 
 @pytest.fixture

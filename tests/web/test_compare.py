@@ -200,13 +200,13 @@ def test_hostile_ids_are_not_found(world, id):
 
 
 def test_unknown_things_are_not_found(world):
-    for path in (
+    for path in [
         "figures/none.png",
         "figures/..%2fx.png",
         "images/0.png",
         "images/99999999999999999999.png",
         "images/-1.png",
-    ):
+    ]:
         get(world.client, f"/runs/{world.a.id}/{path}", 404)  # row 0 is a validation image
     get(world.client, f"/runs/{world.a.id}/images/x.png", 422)
     get(world.client, f"/runs/{world.b.id}/figures/stress-bars.png", 404)

@@ -47,20 +47,10 @@ def test_path_traversal_is_impossible(served, run):
 
 
 METHODS = (
-    "PUT",
-    "DELETE",
-    "PATCH",
-    "TRACE",
-    "OPTIONS",
-    "CONNECT",
-    "HEAD",
-    "PROPFIND",
-    "POST",
-    "GETT",
-    "get",
+    *["PUT", "DELETE", "PATCH", "TRACE", "OPTIONS", "CONNECT", "HEAD", "PROPFIND", "POST", "GETT", "get"],
     "A" * 300,
 )
-PLACES = (
+PLACES = [
     "/",
     "/predict",
     "/compare",
@@ -70,7 +60,7 @@ PLACES = (
     "/healthz",
     "/nowhere",
     "*",
-)
+]
 
 
 def test_methods(served):

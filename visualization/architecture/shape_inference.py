@@ -25,18 +25,8 @@ KINDS = {
     "Merge": ("Add", "Concatenate", "Multiply", "Average", "Maximum", "Subtract", "Stack", "Concat"),
     "Dropout": ("Dropout", "SpatialDropout2D", "GaussianDropout", "StochasticDepth", "DropPath"),
     "Shape and scale": (
-        *(
-            "Flatten",
-            "Reshape",
-            "Permute",
-            "ZeroPadding2D",
-            "Cropping2D",
-            "Cropping1D",
-            "UpSampling2D",
-            "Resizing",
-            "RepeatVector",
-        ),
-        *("Rescaling", "Normalization", "GetItem", "CenterCrop", "TrueDivide", "Divide", "Negative"),
+        *("Flatten", "Reshape", "Permute", "ZeroPadding2D", "Cropping2D", "Cropping1D", "UpSampling2D", "Resizing"),
+        *("RepeatVector", "Rescaling", "Normalization", "GetItem", "CenterCrop", "TrueDivide", "Divide", "Negative"),
     ),
     "Attention": ("MultiHeadAttention", "Attention", "ViTEncoder", "TransformerEncoder"),
     "Patches to tokens": ("ViTPatchingAndEmbedding",),
@@ -50,13 +40,8 @@ _SAME = (
     | set(KINDS["Activation"])
     | set(KINDS["Dropout"])
 )  # output shape equals input shape
-_WEIGHTLESS = (
-    set(KINDS["Merge"])
-    | set(KINDS["Pooling"])
-    | set(KINDS["Dropout"])
-    | set(KINDS["Shape and scale"])
-    | set(KINDS["Activation"])
-    | {"InputLayer"}
+_WEIGHTLESS = {"InputLayer"}.union(
+    *(KINDS[kind] for kind in ("Merge", "Pooling", "Dropout", "Shape and scale", "Activation"))
 ) - {"PReLU", "Normalization"}
 
 

@@ -67,18 +67,7 @@ class TrainingDisplay(Display):
             ):
                 ax.plot(self.epochs, self.values[key], line, color=colour, marker=dots, markersize=3.5, label=name)
             best = self.values[f"val_{what}"][self.epochs.index(self.best_epoch)]
-            ax.plot(
-                [self.best_epoch],
-                [best],
-                linestyle="none",
-                marker="*",
-                markersize=13,
-                color=VALIDATION,
-                markeredgecolor="black",
-                markeredgewidth=0.7,
-                label="kept epoch",
-                zorder=5,
-            )
+            ax.plot([self.best_epoch], [best], color=VALIDATION, label="kept epoch", zorder=5, **style.STAR)
             ax.grid(True)
             ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
             ax.set_xlim(self.epochs[0] - 0.6, self.epochs[-1] + 0.6)

@@ -95,17 +95,7 @@ class TuningDisplay(Display):
 
     def _star(self, ax: "Axes", at: list[float]) -> None:
         best = max(range(len(at)), key=lambda k: (self.accuracy[k], -self.loss[k], -k))
-        ax.plot(
-            [at[best]],
-            [self.accuracy[best]],
-            linestyle="none",
-            marker="*",
-            markersize=13,
-            color=style.colour(1),
-            markeredgecolor="black",
-            markeredgewidth=0.7,
-            label="best trial",
-        )
+        ax.plot([at[best]], [self.accuracy[best]], color=style.colour(1), label="best trial", **style.STAR)
 
 
 def write(trials: Path, target: Path) -> Path:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from webapp.http.problem_responses import Problem
+from webapp.http.problem_responses import busy
 
 
 class Budget:
@@ -64,6 +64,6 @@ class Share:
             Problem: 503, the budget is used up.
         """
         if self.budget.held + count > self.budget.limit:
-            raise Problem(503, "Busy", "Too many uploads at once. Try again in a moment.", retry_after=2)
+            raise busy("uploads")
         self.budget.held += count
         self.taken += count

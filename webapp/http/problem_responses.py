@@ -33,6 +33,11 @@ class Problem(Exception):
         self.status, self.title, self.detail, self.retry_after = status, title, detail, retry_after
 
 
+def busy(what: str, retry_after: int = 2) -> Problem:
+    """Return the problem of a server with too many requests of a kind."""
+    return Problem(503, "Busy", f"Too many {what} at once. Try again in a moment.", retry_after)
+
+
 class ProblemBody(BaseModel):
     """Body of an error response of the API (application/problem+json)."""
 

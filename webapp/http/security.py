@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from fastapi import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from webapp.http.problem_responses import Problem, defect, respond
+from webapp.http.problem_responses import Problem, busy, defect, respond
 from webapp.settings import Settings, is_loopback
 
 POLICY = (
@@ -87,7 +87,7 @@ class Guard:
             # Another site's name may resolve to this machine (DNS rebinding).
             return Problem(421, "Wrong host", f"Received the host '{host[:80]}'. Valid: localhost and 127.0.0.1.")
         if self.served >= MOST:
-            return Problem(503, "Busy", "Too many requests at once. Try again in a moment.", retry_after=2)
+            return busy("requests")
         if self.settings.token and request.url.path not in OPEN and not self._known(request):
             return Problem(
                 401,

@@ -17,7 +17,7 @@ from utils.runs.run_folder import Run
 from visualization.architecture import layer_graph
 from visualization.images import heatmap_overlay
 from visualization.images.thumbnails import fit
-from webapp.http.problem_responses import Problem
+from webapp.http.problem_responses import Problem, busy
 from webapp.http.templates import render
 from webapp.runs import test_predictions
 from webapp.runs.catalogue import Entry, Signature
@@ -34,7 +34,6 @@ SIDE = 256  # pixels of the longer side of a thumbnail
 SHOWN_SIDE = 448  # of an image under a heatmap
 PATCHES = "Patches to tokens"  # kind of the first layer of a transformer
 METHODS = heatmap_methods.names()
-RETRY = 2  # seconds
 KEPT = {"Cache-Control": "private, max-age=300"}  # for images, which change only with the run
 
 router = APIRouter(include_in_schema=False)
@@ -102,7 +101,7 @@ def heatmap(request: Request, model: str, folder: str, row: int, method: str = "
         if not entry.has_weights:
             raise Problem(404, "No heatmap", "The weights of this run are missing, so no heatmap can be computed.")
         if not _asking.acquire(blocking=False):  # waiting threads would block other requests
-            raise Problem(503, "Busy", "Too many heatmaps at once. Try again in a moment.", RETRY)
+            raise busy("heatmaps")
         try:
             values = services.inference.heatmap_of_file(entry.run, path, method)[0]
         finally:

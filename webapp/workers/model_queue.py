@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from utils.runs.run_folder import Run
-from webapp.http.problem_responses import Problem
+from webapp.http.problem_responses import Problem, busy
 from webapp.http.prometheus_metrics import Meters
 from webapp.settings import Settings
 from webapp.workers import model_worker
@@ -101,7 +101,7 @@ class Inference:
     async def _ask(self, message: Predict | Explain) -> Any:
         asked = sum(not isinstance(job.message, Warm) for job in self._jobs)
         if asked >= self._settings.waiting * self._settings.images:
-            raise Problem(503, "Busy", "Too many requests wait for the models. Try again in a moment.", RETRY)
+            raise busy("requests for the models", RETRY)
         job = _Job(message)
         self._jobs.append(job)
         self._wake.set()
