@@ -14,11 +14,14 @@ from guide import menu, sweep
 from guide.parameters import parameters
 from guide.questions import ask
 from guide.steps import STEPS
+from models.engine import launcher
 from models.engine.sweep import local_executor, ray_executor, ray_worker, run_transfer
 from models.engine.sweep import plan as sweep_plan
+from models.engine.sweep.job_process import JobProcess
 from models.engine.sweep.local_executor import Resources
 from models.engine.sweep.plan import Plan
 from models.engine.training.progress_bar import StopSignal
+from utils import console
 from utils.errors import LeukoBenchError
 from utils.io import files, locks
 from utils.paths import PROJECT
@@ -198,6 +201,18 @@ def test_no_interruption_loses_a_run(tmp_path, monkeypatch):
     monkeypatch.undo()
     run_transfer.restore(tmp_path, staging)
     assert run.finished and not list(staging.iterdir())
+
+
+def test_reasons_of_failed_jobs(tmp_path, monkeypatch):
+    process = object.__new__(JobProcess)
+    process.log = tmp_path / "job.log"
+    assert "Exit status 1" in process.reason(1)
+    process.log.write_text("Traceback\nValueError: x\n\n")
+    assert process.reason(1) == "ValueError: x"
+    monkeypatch.setenv(console.ERROR_FILE, str(launcher.error_file(process.log)))
+    console.error("The disk is full.")
+    assert process.reason(1) == "The disk is full."
+    assert "SIGKILL" in process.reason(-9)
 
 
 def test_a_job_stopped_during_its_start_is_stopped(home, tmp_path):
