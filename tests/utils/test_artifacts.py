@@ -26,7 +26,7 @@ def root(tmp_path):
     return tmp_path
 
 
-def test_runs_are_found_in_order_and_other_folders_are_not_runs(root):
+def test_find_runs_in_order_without_other_folders(root):
     runs = run_folder.find_runs(root)
     assert [run.model for run in runs] == ["cnn", "cnn", "cnn", "resnet50"]
     assert [run.finished for run in runs] == [True, True, False, True]
@@ -37,7 +37,7 @@ def test_runs_are_found_in_order_and_other_folders_are_not_runs(root):
     assert run_folder.find_runs(root / "nowhere") == []
 
 
-def test_a_run_opens_by_folder_id_beginning_or_model(root):
+def test_open_run_by_folder_id_prefix_or_model(root):
     first, second, unfinished, _ = run_folder.find_runs(root)
     assert lookup.open_run(str(first.path), root).path == first.path
     assert lookup.open_run(second.id, root) == second
@@ -52,12 +52,12 @@ def test_a_run_opens_by_folder_id_beginning_or_model(root):
         ("cnn/20", r"^'cnn/20' fits 3 runs: cnn/\S+, cnn/\S+, cnn/\S+\. "),
     ],
 )
-def test_a_wrong_run_is_one_line(root, name, line):
+def test_unknown_or_ambiguous_run_is_a_one_line_error(root, name, line):
     with pytest.raises(LeukoBenchError, match=line):
         lookup.open_run(name, root)
 
 
-def test_an_empty_root_says_how_to_begin(tmp_path):
+def test_empty_root_names_the_train_command(tmp_path):
     with pytest.raises(LeukoBenchError, match=r"^There is no run 'cnn': \S+ holds no runs\. Train one: "):
         lookup.open_run("cnn", tmp_path)
     with pytest.raises(LeukoBenchError, match=r"holds no finished runs that can be compared\. Train one: "):
@@ -81,14 +81,14 @@ def test_two_runs_in_one_second_get_two_folders(tmp_path):
         ("", "is damaged"),
     ],
 )
-def test_damaged_predictions_are_one_line(root, content, line):
+def test_damaged_predictions_are_a_one_line_error(root, content, line):
     run = run_folder.find_runs(root)[0]
     run.file("predictions.csv").write_text(content)
     with pytest.raises(LeukoBenchError, match=line):
         run.predictions()
 
 
-def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path):
+def test_failed_write_keeps_the_old_file(tmp_path):
     files.write_text(tmp_path / "a.txt", "old")
     with pytest.raises(RuntimeError), files.atomic(tmp_path / "a.txt") as temporary:
         temporary.write_text("half")
@@ -97,7 +97,7 @@ def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path):
     assert (tmp_path / "a.txt").read_text() == "old"
 
 
-def test_a_full_disk_is_one_line_and_loses_nothing(tmp_path):
+def test_full_disk_is_a_one_line_error_and_keeps_the_old_file(tmp_path):
     """RLIMIT_FSIZE stands for the full disk: root may fill any other."""
     (tmp_path / "a.csv").write_text("old")
     code = "from pathlib import Path; from utils.io import files; files.write_text(Path('%s'), 'x' * 100_000)"

@@ -91,13 +91,13 @@ def test_risk_coverage_worked_by_hand():
     assert selective_prediction.realised(probabilities, np.array([0, 0, 1, 1]), 0.8) == (0.75, pytest.approx(1 / 3))
 
 
-def test_nothing_is_answered_where_the_surest_are_wrong():
+def test_no_answers_if_the_most_confident_are_wrong():
     probabilities, labels = np.array([[0.9, 0.1], [0.8, 0.2]]), np.array([1, 0])
     least = selective_prediction.threshold(selective_prediction.curve(probabilities, labels), 0.1)
     assert least is None and selective_prediction.realised(probabilities, labels, least) == (0.0, None)
 
 
-def test_a_chosen_threshold_keeps_its_word_on_other_images():
+def test_chosen_threshold_holds_on_other_images():
     chosen, truth = simulated(20_000, seed=6)
     least = selective_prediction.threshold(selective_prediction.curve(chosen, truth), 0.1)
     coverage, error = selective_prediction.realised(*simulated(20_000, seed=7), least)
@@ -128,14 +128,14 @@ def test_command_writes_what_the_functions_give(tmp_path, capsys):
     assert before == {name: run.file(f"figures/{name}").read_bytes() for name in before}
 
 
-def test_runs_of_one_model_are_told_apart(tmp_path, capsys):
+def test_runs_of_one_model_have_unique_names(tmp_path, capsys):
     runs = [fake_run(tmp_path, seed=seed) for seed in (42, 43)]
     calibrate([run.id for run in runs], root=tmp_path)
     shown = capsys.readouterr().out
     assert [shown.count(f"seed {seed}") for seed in (42, 43)] == [4, 4], "once a table, once beside the files"
 
 
-def test_the_temperature_never_sees_the_test_images(tmp_path):
+def test_temperature_does_not_depend_on_test_images(tmp_path):
     run = fake_run(tmp_path, images=100, accuracy=0.8)
     before = calibration_file.measure(run)
     table = run.predictions()
@@ -148,7 +148,7 @@ def test_the_temperature_never_sees_the_test_images(tmp_path):
     assert after["conformal"]["0.90"]["threshold"] == before["conformal"]["0.90"]["threshold"]
 
 
-def test_mistakes_are_one_line(tmp_path, capsys):
+def test_errors_are_one_line(tmp_path, capsys):
     run = fake_run(tmp_path)
     assert main(["calibrate", "cnn", "--errors", "2", "--root", str(tmp_path)]) == 2
     table = run.predictions()

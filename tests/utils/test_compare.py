@@ -1,4 +1,3 @@
-import csv
 import json
 import statistics
 import subprocess
@@ -7,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from command_line import run_guide
-from fake_runs import FILES, fake_run
+from fake_runs import FILES, fake_run, read_table
 
 from guide import compare as commands
 from guide.confusion import confusion
@@ -21,11 +20,6 @@ from utils.runs import run_folder
 from utils.tables import cost as cost_tables
 
 NEEDED = {"config.json", "environment.json", "history.csv", "predictions.csv", "timing.json", "metrics.json"}
-
-
-def read(path):
-    with open(path, newline="", encoding="utf-8") as handle:
-        return list(csv.DictReader(handle))
 
 
 def snapshot(folder):
@@ -51,7 +45,7 @@ def stub(monkeypatch):
     return calls
 
 
-def test_a_row_holds_what_the_files_of_the_run_hold(tmp_path):
+def test_row_values_come_from_the_files_of_the_run(tmp_path):
     run = fake_run(tmp_path, "resnet50", seed=7, images=60, accuracy=0.85, settings=["freeze=always"])
     row = compare_models.compare([run])[0].rows[0]
     assert row["accuracy"] == pytest.approx(51 / 60)
@@ -65,13 +59,13 @@ def test_a_row_holds_what_the_files_of_the_run_hold(tmp_path):
     assert (row["cpu"], row["threads"], row["precision"]) == ("Example CPU @ 2.60GHz", 2, "float32")
 
 
-def test_metrics_come_from_the_predictions_and_not_from_metrics_json(tmp_path):
+def test_metrics_are_recomputed_from_predictions(tmp_path):
     run = fake_run(tmp_path, accuracy=0.5)
     files.write_json(run.file("metrics.json"), {"test": {"accuracy": 1.0}})
     assert compare_models.compare([run])[0].rows[0]["accuracy"] == 0.5
 
 
-def test_the_best_comes_first_and_equal_ones_in_the_order_of_their_log_loss(tmp_path):
+def test_order_is_accuracy_then_log_loss(tmp_path):
     runs = [fake_run(tmp_path, name, accuracy=share) for name, share in (("a", 0.8), ("b", 0.9), ("c", 0.8))]
     rows = compare_models.compare(runs)[0].rows
     assert rows[0]["model"] == "b"
@@ -79,18 +73,18 @@ def test_the_best_comes_first_and_equal_ones_in_the_order_of_their_log_loss(tmp_
     assert compare_models.compare(runs[::-1])[0].rows == rows
 
 
-def test_other_test_sets_stand_in_tables_of_their_own(tmp_path, capsys):
+def test_each_test_set_has_its_own_tables(tmp_path, capsys):
     for name in ("cnn", "resnet50"):
         fake_run(tmp_path, name)
     fake_run(tmp_path, "cnn", test_identity="b" * 16, accuracy=1.0)
     commands.compare(figures=False, root=tmp_path)
     folder = tmp_path / "comparison"
-    assert {row["model"] for row in read(folder / "table.csv")} == {"cnn", "resnet50"}
-    assert [row["accuracy"] for row in read(folder / "synthetic-bbbbbbbb" / "table.csv")] == ["1"]
+    assert {row["model"] for row in read_table(folder / "table.csv")} == {"cnn", "resnet50"}
+    assert [row["accuracy"] for row in read_table(folder / "synthetic-bbbbbbbb" / "table.csv")] == ["1"]
     assert "(test set bbbbbbbb)" in capsys.readouterr().out
 
 
-def test_only_the_latest_finished_run_of_a_model_and_test_set_is_taken(tmp_path):
+def test_latest_finished_run_of_each_model_and_test_set(tmp_path):
     fake_run(tmp_path, accuracy=0.5)
     latest = fake_run(tmp_path, accuracy=0.7)
     unfinished = fake_run(tmp_path, finished=False)
@@ -102,7 +96,7 @@ def test_only_the_latest_finished_run_of_a_model_and_test_set_is_taken(tmp_path)
     ]
 
 
-def test_of_a_damaged_run_the_one_before_is_taken_and_said(tmp_path):
+def test_damaged_run_is_replaced_by_the_previous_one(tmp_path):
     before = fake_run(tmp_path)
     damaged = fake_run(tmp_path)
     damaged.file("timing.json").unlink()
@@ -111,7 +105,7 @@ def test_of_a_damaged_run_the_one_before_is_taken_and_said(tmp_path):
     assert problem.startswith(f"left out: Run {damaged.id} has no timing.json.")
 
 
-def test_variants_and_regimes_of_a_model_stand_side_by_side_under_their_labels(tmp_path, capsys):
+def test_variants_of_a_model_have_rows_of_their_own(tmp_path, capsys):
     fake_run(tmp_path, "cnn", accuracy=0.5, settings=["variant=clahe"])
     kept = [fake_run(tmp_path, "cnn", accuracy=0.8, settings=["variant=clahe"]), fake_run(tmp_path, "cnn")]
     regimes = {"weights": "imagenet", "accuracy": 0.7}
@@ -120,11 +114,11 @@ def test_variants_and_regimes_of_a_model_stand_side_by_side_under_their_labels(t
     records, _ = compare_models.latest(tmp_path)
     assert [record.run for record in records] == sorted(kept)
     commands.compare(figures=False, root=tmp_path)
-    rows = read(tmp_path / "comparison/table.csv")
+    rows = read_table(tmp_path / "comparison/table.csv")
     names = {"cnn": "rgb", "cnn (clahe)": "clahe", "resnet18 (frozen)": "rgb", "resnet18 (gray, frozen)": "gray"}
     assert {row["name"]: row["variant"] for row in rows} == names
     assert list(rows[0])[4:8] == ["seed", "initialisation", "variant", "image_size"]
-    assert {row["name"]: row["variant"] for row in read(tmp_path / "comparison/per_class.csv")} == names
+    assert {row["name"]: row["variant"] for row in read_table(tmp_path / "comparison/per_class.csv")} == names
     assert "cnn (clahe)" in (tmp_path / "comparison/table.md").read_text()
     assert (
         capsys.readouterr().out.count("(clahe)") == 7
@@ -140,7 +134,7 @@ def test_seeds_of_a_variant_keep_its_label(tmp_path):
     assert list(row)[:4] == ["name", "model", "initialisation", "variant"]
 
 
-def test_a_run_from_before_there_were_variants_is_rgb(tmp_path):
+def test_run_of_an_older_version_has_variant_rgb(tmp_path):
     run = fake_run(tmp_path, "resnet50", settings=["freeze=always"])
     config = run.config()
     for name in ("variant", "flavour", "offline", "dense", "weight_decay", "rate_drop_every", "rate_drop"):
@@ -151,7 +145,7 @@ def test_a_run_from_before_there_were_variants_is_rgb(tmp_path):
     commands.compare(figures=False, tables="all", root=tmp_path)
 
 
-def test_of_many_unfinished_runs_the_newest_is_named(tmp_path):
+def test_newest_of_several_unfinished_runs_is_reported(tmp_path):
     fake_run(tmp_path, "resnet50")
     cut = [fake_run(tmp_path, finished=False) for _ in range(3)]
     _, (problem,) = compare_models.latest(tmp_path)
@@ -162,7 +156,7 @@ def test_a_run_named_twice_is_compared_once(tmp_path, monkeypatch):
     run = fake_run(tmp_path / "runs")
     monkeypatch.chdir(tmp_path)
     commands.compare(["cnn", run.id, str(run.path)], figures=False, root=Path("runs"))
-    assert len(read(tmp_path / "runs/comparison/table.csv")) == 1
+    assert len(read_table(tmp_path / "runs/comparison/table.csv")) == 1
 
 
 def test_mean_and_sd_over_seeds(tmp_path):
@@ -180,19 +174,19 @@ def test_mean_and_sd_over_seeds(tmp_path):
     assert row["training_seconds_mean"] == 42.0
 
 
-def test_all_seeds_adds_the_kin_of_the_latest_run(tmp_path):
+def test_all_seeds_adds_runs_of_other_seeds(tmp_path):
     fake_run(tmp_path, seed=9, settings=["epochs=3"])
     for seed in (1, 2, 3):
         fake_run(tmp_path, seed=seed, accuracy=0.8)
     commands.compare(figures=False, root=tmp_path)
-    assert len(read(tmp_path / "comparison/table.csv")) == 1
+    assert len(read_table(tmp_path / "comparison/table.csv")) == 1
     assert not (tmp_path / "comparison/seeds.csv").exists()
     commands.compare(figures=False, all_seeds=True, root=tmp_path)
-    rows = read(tmp_path / "comparison/table.csv")
+    rows = read_table(tmp_path / "comparison/table.csv")
     assert sorted(row["name"] for row in rows) == ["cnn seed 1", "cnn seed 2", "cnn seed 3"]
-    assert "0.8" in read(tmp_path / "comparison/seeds.csv")[0]["accuracy_mean"]
+    assert "0.8" in read_table(tmp_path / "comparison/seeds.csv")[0]["accuracy_mean"]
     commands.compare([rows[0]["run"]], figures=False, all_seeds=True, root=tmp_path)
-    assert read(tmp_path / "comparison/table.csv") == rows
+    assert read_table(tmp_path / "comparison/table.csv") == rows
     commands.compare(figures=False, root=tmp_path)  # without seeds the table of seeds would be of other runs
     assert not (tmp_path / "comparison/seeds.csv").exists()
 
@@ -226,8 +220,9 @@ def test_the_same_runs_give_the_same_bytes(tmp_path):
     assert snapshot(tmp_path / "comparison") == first
 
 
-def test_a_class_name_cannot_break_a_written_table(tmp_path, capsys):
-    fake_run(tmp_path, classes=("[Malignant] Pre-B", "A|B", "<b>&_%", "x^~\\{"), images=8)
+def test_special_characters_in_class_names_are_escaped(tmp_path, capsys):
+    classes = ("[Malignant] Pre-B", "A|B", "<b>&_%", "x^~\\{")
+    fake_run(tmp_path, classes=classes, images=8)
     commands.compare(figures=False, root=tmp_path)
     folder = tmp_path / "comparison"
     assert "&lt;b&gt;&amp;_%" in (folder / "per_class.html").read_text()
@@ -235,29 +230,34 @@ def test_a_class_name_cannot_break_a_written_table(tmp_path, capsys):
     assert r"\textless" not in (folder / "per_class.tex").read_text()
     assert r"<b>\&\_\% &" in (folder / "per_class.tex").read_text()
     assert r"x\textasciicircum{}\textasciitilde{}\textbackslash{}\{" in (folder / "per_class.tex").read_text()
-    assert {row["class"] for row in read(folder / "per_class.csv")} == {"[Malignant] Pre-B", "A|B", "<b>&_%", "x^~\\{"}
+    assert {row["class"] for row in read_table(folder / "per_class.csv")} == {
+        "[Malignant] Pre-B",
+        "A|B",
+        "<b>&_%",
+        "x^~\\{",
+    }
     assert "[Malignant] Pre-B" in capsys.readouterr().out
 
 
-def test_a_test_set_without_a_class_is_shown_with_dashes(tmp_path, capsys):
+def test_class_without_test_images_has_dashes(tmp_path, capsys):
     run = fake_run(tmp_path, images=3)  # four classes: the last one has no test image
     commands.compare(figures=False, root=tmp_path)
-    row = read(tmp_path / "comparison/per_class.csv")[3]
+    row = read_table(tmp_path / "comparison/per_class.csv")[3]
     assert (row["class"], row["support"], row["recall"], row["auc"]) == ("Pro", "0", "", "")
-    assert read(tmp_path / "comparison/table.csv")[0]["auc_ovr_macro"] == ""
+    assert read_table(tmp_path / "comparison/table.csv")[0]["auc_ovr_macro"] == ""
     confusion(run.id, root=tmp_path)
     assert capsys.readouterr().out
 
 
 @pytest.mark.parametrize("missing", FILES)
-def test_a_run_that_lost_a_file_is_named_in_one_line_and_the_others_are_compared(tmp_path, capsys, stub, missing):
+def test_run_with_a_missing_file_is_skipped_and_reported(tmp_path, capsys, stub, missing):
     fake_run(tmp_path, "resnet50", accuracy=0.8)
     run = fake_run(tmp_path, "cnn", accuracy=0.9)
     kept = snapshot(tmp_path)
     run.file(missing).unlink()
     commands.compare(figures=False, root=tmp_path)
     said = capsys.readouterr().err
-    models = [row["model"] for row in read(tmp_path / "comparison/table.csv")]
+    models = [row["model"] for row in read_table(tmp_path / "comparison/table.csv")]
     if missing in NEEDED:
         assert models == ["resnet50"]
         assert said.startswith("Note: left out: ") and said.count("\n") == 1
@@ -287,7 +287,7 @@ def test_confusion_needs_only_config_and_predictions(tmp_path, capsys, missing):
         assert code == 0 and not shown.err
 
 
-def test_a_missing_manifest_is_said_and_stops_nothing(tmp_path, capsys):
+def test_missing_manifest_is_a_warning(tmp_path, capsys):
     run = fake_run(tmp_path)
     run.manifest_path().unlink()
     commands.compare(figures=False, root=tmp_path)
@@ -296,7 +296,7 @@ def test_a_missing_manifest_is_said_and_stops_nothing(tmp_path, capsys):
 
 @pytest.mark.parametrize("name", sorted(n for n in NEEDED if n != "metrics.json"))
 @pytest.mark.parametrize("content", [b"", b"\xff\xfe\x00", b"null", b"{}", b"a,b\n1,2\n"])
-def test_a_damaged_file_is_one_line(tmp_path, name, content):
+def test_damaged_file_is_a_one_line_error(tmp_path, name, content):
     run = fake_run(tmp_path, images=4)
     run.file(name).write_bytes(content)
     with pytest.raises(LeukoBenchError) as error:
@@ -304,7 +304,7 @@ def test_a_damaged_file_is_one_line(tmp_path, name, content):
     assert "\n" not in str(error.value) and name in str(error.value)
 
 
-def test_predictions_that_lost_rows_are_noticed(tmp_path):
+def test_missing_rows_of_predictions_are_an_error(tmp_path):
     run = fake_run(tmp_path)
     path = run.file("predictions.csv")
     path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]))
@@ -312,7 +312,7 @@ def test_predictions_that_lost_rows_are_noticed(tmp_path):
         compare_models.compare([run])
 
 
-def test_a_text_where_a_number_belongs_is_one_line(tmp_path):
+def test_text_instead_of_a_number_is_an_error(tmp_path):
     run = fake_run(tmp_path)
     timing = run.timing()
     timing["inference"]["flops"] = "many"
@@ -342,7 +342,7 @@ def test_figures_are_drawn_for_each_test_set(tmp_path, stub, capsys):
     assert capsys.readouterr().err == "Note: left out: a thing\n" * 2
 
 
-def test_a_file_where_the_folder_should_be(tmp_path, capsys):
+def test_file_in_place_of_the_output_folder(tmp_path, capsys):
     fake_run(tmp_path)
     (tmp_path / "comparison").write_text("mine")
     assert run_safely(lambda: commands.compare(figures=False, root=tmp_path)) == 1
@@ -453,7 +453,7 @@ def test_confusion_without_the_images_still_lists_them(tmp_path, capsys, monkeyp
     assert shown.err == f"Note: No sheet: the images are not in {tmp_path}/data/raw/synthetic.\n"
 
 
-def test_confusion_of_an_empty_cell_says_so(tmp_path, capsys, stub):
+def test_confusion_of_an_empty_cell(tmp_path, capsys, stub):
     fake_run(tmp_path, accuracy=1.0)
     confusion("cnn", true="Pre", predicted="Pro", root=tmp_path)
     assert "There are no Pre test images predicted as Pro." in capsys.readouterr().out
@@ -469,7 +469,7 @@ def test_confusion_of_an_empty_cell_says_so(tmp_path, capsys, stub):
         ({"predicted": "zzz"}, "Unknown class 'zzz'. Classes of this run: Benign, Early, Pre, Pro."),
     ],
 )
-def test_a_wrong_name_gets_the_nearest_one(tmp_path, options, message):
+def test_unknown_class_suggests_the_nearest(tmp_path, options, message):
     fake_run(tmp_path)
     with pytest.raises(LeukoBenchError) as error:
         confusion("cnn", root=tmp_path, **options)
@@ -498,7 +498,7 @@ def test_runs_lists_each_state(tmp_path, capsys):
     assert "timing.json is damaged" in shown
 
 
-def test_the_made_up_run_has_the_real_formats(tmp_path):
+def test_fake_runs_have_the_real_formats(tmp_path):
     from data import manifest
 
     run = fake_run(tmp_path, heatmaps=True)

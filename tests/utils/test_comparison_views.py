@@ -1,11 +1,10 @@
 """The views beside the ranking: classification report, baseline, extractors, hyper-parameters, published claims."""
 
-import csv
 import re
 
 import numpy as np
 import pytest
-from fake_runs import fake_run
+from fake_runs import answer, fake_run, read_table
 from sklearn.metrics import classification_report, confusion_matrix
 
 from guide import compare as commands
@@ -22,30 +21,12 @@ from utils.tables.table import HYPHEN, SOFT, Table, joined, name_lines, on_scree
 from visualization.report import published_claims
 
 
-def read(path):
-    with open(path, newline="", encoding="utf-8") as handle:
-        return list(csv.DictReader(handle))
-
-
-def answer(run, wrong):
-    """Rewrite a run's test predictions: right everywhere but for the images at these places."""
-    table = run.predictions()
-    classes = run.config()["classes"]
-    test = np.flatnonzero(table["split"] == "test")
-    for place, row in enumerate(test):
-        truth = classes.index(table.loc[row, "label"])
-        named = (truth + 1) % len(classes) if place in wrong else truth
-        table.loc[row, [f"p_{name}" for name in classes]] = np.eye(len(classes))[named] * 0.8 + 0.05
-    files.write_text(run.file("predictions.csv"), table.to_csv(index=False))
-    return run
-
-
 @pytest.mark.parametrize("subset", ["test", "val"])
 def test_classification_equals_scikit_learn(tmp_path, capsys, subset):
     run = fake_run(tmp_path, images=90, accuracy=0.7)
     classification("cnn", subset=subset, root=tmp_path)
     name = "classification" if subset == "test" else "classification-val"
-    rows = {row["class"]: row for row in read(run.file("figures") / f"{name}.csv")}
+    rows = {row["class"]: row for row in read_table(run.file("figures") / f"{name}.csv")}
     table, classes = run.predictions(subset), run.config()["classes"]
     named = np.array(classes)[table[[f"p_{c}" for c in classes]].to_numpy().argmax(axis=1)]
     expected = classification_report(table["label"], named, output_dict=True)
@@ -89,7 +70,7 @@ def test_baseline_against_best_counts_what_only_one_gets_right(tmp_path, capsys)
     timing["training"]["seconds"] = 105.0
     files.write_json(better.file("timing.json"), timing)
     commands.compare(figures=False, tables="baseline", root=tmp_path)
-    (row,) = read(tmp_path / "comparison/baseline.csv")
+    (row,) = read_table(tmp_path / "comparison/baseline.csv")
     assert (row["baseline_run"], row["best_run"], row["images"]) == (plain.id, better.id, "40")
     counts = [row[key] for key in ("baseline_alone", "best_alone", "both_right", "both_wrong")]
     assert counts == ["1", "8", "29", "2"]
@@ -103,7 +84,7 @@ def test_baseline_against_best_counts_what_only_one_gets_right(tmp_path, capsys)
         assert text in shown
 
 
-def test_baseline_that_leads_is_held_against_the_next(tmp_path):
+def test_leading_baseline_is_compared_with_the_next(tmp_path):
     runs = [answer(fake_run(tmp_path, name), set(range(wrong))) for name, wrong in (("cnn", 1), ("a", 3), ("b", 2))]
     (comparison,) = compare_models.compare(runs)
     (row,) = baseline_vs_best.records(comparison)
@@ -113,7 +94,7 @@ def test_baseline_that_leads_is_held_against_the_next(tmp_path):
     assert (row["baseline"], row["best"]) == ("a", "cnn")
 
 
-def test_no_baseline_no_table_and_a_wrong_one_is_named(tmp_path):
+def test_missing_and_unknown_baseline(tmp_path):
     fake_run(tmp_path, "resnet50", settings=["variant=clahe"])
     fake_run(tmp_path, "vgg")
     commands.compare(figures=False, root=tmp_path)
@@ -122,7 +103,7 @@ def test_no_baseline_no_table_and_a_wrong_one_is_named(tmp_path):
         commands.compare(figures=False, baseline="vg", root=tmp_path)
     assert str(error.value).startswith("Unknown baseline 'vg'. Did you mean 'vgg'? Valid: ")
     commands.compare(figures=False, baseline="resnet50 (clahe)", root=tmp_path)
-    assert read(tmp_path / "comparison/baseline.csv")[0]["baseline"] == "resnet50 (clahe)"
+    assert read_table(tmp_path / "comparison/baseline.csv")[0]["baseline"] == "resnet50 (clahe)"
 
 
 def test_seconds_of_different_machines_make_no_ratio(tmp_path):
@@ -132,7 +113,7 @@ def test_seconds_of_different_machines_make_no_ratio(tmp_path):
     assert row["training_seconds_ratio"] is None and row["latency_ms_p50_ratio"] is None
 
 
-def test_extractors_stand_beside_the_same_model_trained_whole(tmp_path, capsys):
+def test_extractors_are_compared_with_the_same_model_trained_whole(tmp_path, capsys):
     pretrained = {"weights": "imagenet"}
     frozen = answer(
         fake_run(tmp_path, "resnet18", **pretrained, settings=["freeze=always"], head_epochs=4), set(range(8))
@@ -189,7 +170,7 @@ def test_hyperparameters_say_what_was_used(tmp_path):
         assert {cells[0] for cells in table.rows} == {"vgg\n(clahe)", "cnn"}
 
 
-def test_every_field_of_a_config_is_said_in_words_or_listed():
+def test_every_config_field_is_in_the_tables_or_listed():
     from models.engine.config.base import BackboneConfig
 
     listed = {"model", "dataset", "split", "split_seed", "seed", "classes", "cache_mb"}
@@ -222,7 +203,7 @@ def test_published_claims_come_last_and_in_files_of_their_own(tmp_path, capsys):
     assert not list(folder.glob("published*"))
 
 
-def test_a_wrong_table_gets_the_nearest_one(tmp_path):
+def test_unknown_table_suggests_the_nearest(tmp_path):
     fake_run(tmp_path)
     with pytest.raises(LeukoBenchError) as error:
         commands.compare(figures=False, tables="quality,extractor", root=tmp_path)

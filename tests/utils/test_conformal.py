@@ -10,7 +10,7 @@ CLASSES = ["a", "b", "c", "d"]
 
 
 @pytest.mark.parametrize("temperature", [0.4, 1.0, 4.0])
-def test_sets_cover_what_they_promise_however_wrong_the_probabilities(temperature):
+def test_coverage_holds_for_miscalibrated_probabilities(temperature):
     covered = {level: [] for level in conformal.LEVELS}
     for seed in range(60):
         chances, labels = simulated(900, temperature, seed)
@@ -40,7 +40,7 @@ def test_measures_worked_by_hand():
     assert found == {"threshold": 0.5, "coverage": 0.5, "mean_size": 1.0, "empty": 0.25, "single": 0.5}
 
 
-def test_images_of_another_stain_break_the_promise():
+def test_coverage_fails_on_shifted_images():
     """Exchangeability is the only assumption, and it is one: sets do not notice a shift by themselves."""
     chances, labels = simulated(1_000, seed=4)
     shifted = np.roll(chances[400:], 1, axis=1)  # what the model reads has moved, the truth has not
@@ -56,7 +56,7 @@ def test_surer_levels_have_larger_sets_and_classes_may_be_missing():
     assert len(conformal.sets(chances[kept], labels[kept], chances)) == 2
 
 
-def test_with_too_few_validation_images_nothing_is_promised():
+def test_too_few_validation_images_give_no_sets():
     chances, labels = simulated(40, seed=6)
     assert conformal.sets(chances[:19], labels[:19], chances) == []
     (low, high) = conformal.sets(chances[:20], labels[:20], chances)

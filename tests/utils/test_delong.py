@@ -27,7 +27,7 @@ def test_delong_equals_its_formulas_and_scikit_learn():
     assert delong.interval(area, alone) == pytest.approx((kernel.mean() - reach, kernel.mean() + reach))
 
 
-def test_auc_difference_is_rightly_sure():
+def test_auc_difference_has_the_nominal_false_positive_rate():
     """Equally good models differ in one simulation of twenty, a better one is told from them."""
     random = np.random.default_rng(5)
     labels = np.repeat([0, 1], 60)

@@ -62,7 +62,7 @@ def test_seeds_and_both_splits_share_a_row_and_recipes_have_their_own(root):
     assert plain["most_frequent_class"] == 0.25
 
 
-def test_stain_swap_on_the_grouped_split_decides_and_not_the_accuracy(root):
+def test_order_is_by_stain_swap_on_the_grouped_split(root):
     best_of_all = fake_runs.fake_run(root, "resnet50", accuracy=1.0)
     assert [row["model"] for row in rows_of(root)] == ["cnn", "cnn", "resnet50"]  # a missing one comes last
     fake_runs.write_stress(best_of_all, {"stain swap": 1.0})
@@ -72,7 +72,7 @@ def test_stain_swap_on_the_grouped_split_decides_and_not_the_accuracy(root):
     assert [row["name"] for row in rows_of(root)] == ["cnn (gray)", "resnet50", "cnn"]
 
 
-def test_folds_join_the_split_of_their_shares_and_the_later_of_equal_runs_counts(tmp_path):
+def test_folds_share_a_row_and_the_later_of_equal_runs_is_used(tmp_path):
     for split, accuracy in (("kfold:5:1", 0.8), ("kfold:5:2", 0.9), ("grouped-kfold:5:1", 0.7), ("grouped", 0.5)):
         fake_runs.fake_run(tmp_path, "cnn", accuracy=accuracy, split=split)
     fake_runs.fake_run(tmp_path, "cnn", accuracy=0.6, split="kfold:5:2")  # again, with nothing changed
@@ -101,7 +101,7 @@ def test_shares_and_kind_of_every_split(split, shares):
     assert scheme.kind == ("grouped" if "grouped" in split.lower() else "random")
 
 
-def test_settings_that_decide_keep_rows_apart_and_names_tell_them(tmp_path):
+def test_different_settings_have_rows_with_unique_names(tmp_path):
     for settings in ([], ["image_size=64"], ["cache_mb=7", "heatmap_method=scorecam"], ["epochs=3"]):
         fake_runs.fake_run(tmp_path, "cnn", settings=settings)
     old = fake_runs.fake_run(tmp_path, "cnn", seed=9)
@@ -120,7 +120,7 @@ def test_settings_that_decide_keep_rows_apart_and_names_tell_them(tmp_path):
     assert {row["name"] for row in stressed} == {row["name"] for row in found}
 
 
-def test_what_is_missing_names_its_command_and_nothing_else_is_said(root, tmp_path):
+def test_missing_measures_name_their_command(root, tmp_path):
     assert leaderboard_tables.missing([row for row in rows_of(root) if row["name"] == "cnn"]) == []
     fake_runs.fake_run(tmp_path / "bare", "cnn")
     bare = rows_of(tmp_path / "bare")
@@ -143,7 +143,7 @@ def test_sentences_name_the_extreme_rows(root):
     assert "trained on such a change" not in fall + stood, "a grey recipe did not train on swapped stains"
 
 
-def test_recipes_stand_against_families_with_their_own_marked(root):
+def test_recipe_table_marks_trained_families(root):
     found = recipes_tables.rows(leaderboard.read(root)[0])
     random, grouped = recipes_tables.shown(found)
     assert "random split" in random.title and "grouped split" in grouped.title
@@ -158,7 +158,7 @@ def test_recipes_stand_against_families_with_their_own_marked(root):
     assert float(cells[CONTROL][0]) < 70
 
 
-def test_numbers_of_other_runs_are_never_set_side_by_side_unsaid(tmp_path):
+def test_values_over_different_runs_are_marked(tmp_path):
     for seed, accuracy in ((1, 0.6), (2, 1.0)):
         run = fake_runs.fake_run(tmp_path, "cnn", seed=seed, accuracy=accuracy)
         if seed == 1:
@@ -171,7 +171,7 @@ def test_numbers_of_other_runs_are_never_set_side_by_side_unsaid(tmp_path):
     assert leaderboard_tables.shown([row])[0].rows[0][-1] == "60.00\n(1/2)"
 
 
-def test_a_sample_of_the_test_images_is_no_row_and_an_unmeasured_family_no_lowest(root):
+def test_stress_test_on_a_sample_and_unmeasured_families(root):
     run = fake_runs.fake_run(root, "vgg16", accuracy=0.9)
     path = fake_runs.write_stress(run, {"blur": 0.9})
     whole = path.read_text()
@@ -183,7 +183,7 @@ def test_a_sample_of_the_test_images_is_no_row_and_an_unmeasured_family_no_lowes
     assert row["random_lowest_unseen"] is None
 
 
-def test_what_a_row_trained_on_is_marked(root):
+def test_trained_changes_are_marked(root):
     run = fake_runs.fake_run(root, "cnn", accuracy=0.9, settings=["recipe=stain_swap"])
     fake_runs.write_stress(run, FAMILIES | {"stain swap": 0.99})
     found = rows_of(root)
@@ -215,7 +215,7 @@ def test_the_command_writes_the_same_bytes_twice_without_images_and_without_kera
     assert str(tmp_path) not in "".join(content.decode(errors="replace") for content in made.values())
 
 
-def test_a_damaged_run_is_left_out_and_a_root_without_runs_is_one_line(root, capsys):
+def test_damaged_runs_are_skipped_and_a_root_without_runs_is_an_error(root, capsys):
     fake_runs.fake_run(root, "vgg16").file("predictions.csv").write_text("no table")
     command(root)
     fake_runs.write_stress(fake_runs.fake_run(root, "alexnet"), {"grey": 0.5}).write_text("no table")
@@ -237,7 +237,7 @@ def test_datasets_are_never_ranked_together(root):
     assert len(pictures.draw(found, root / "figures")) == 2
 
 
-def test_the_figure_holds_what_the_rows_say(root):
+def test_figure_shows_the_values_of_the_rows(root):
     found = rows_of(root)
     display = pictures.LeaderboardDisplay.from_rows(found).plot()
     marks = {bar.get_label(): bar[0].get_xdata().tolist() for bar in display.axes_.containers}
@@ -246,7 +246,7 @@ def test_the_figure_holds_what_the_rows_say(root):
     assert [text.get_text() for text in display.axes_.get_yticklabels()] == ["cnn (gray)", "cnn"]
 
 
-def test_the_figure_leaves_out_what_was_not_stressed_unless_nothing_was(root, tmp_path):
+def test_figure_omits_runs_without_stress_test_unless_all_lack_it(root, tmp_path):
     fake_runs.fake_run(root, "vgg16", accuracy=1.0)
     drawn = pictures.figure(rows_of(root))
     assert [text.get_text() for text in drawn.axes[0].get_yticklabels()] == ["cnn (gray)", "cnn"]

@@ -92,7 +92,7 @@ def test_float32_rows_are_made_to_sum_to_one():
 
 
 @pytest.mark.parametrize("bad", [(0.5, 0.5, 0.5), (math.nan, 0.5, 0.5), (math.inf, 0, 0), (1.2, -0.1, -0.1), (0, 0, 0)])
-def test_what_is_no_probability_is_refused(bad):
+def test_invalid_probabilities_are_refused(bad):
     with pytest.raises(LeukoBenchError, match=r"sum to 1; 'Pre/1\.png' has .*Evaluate the run again\.$"):
         predictions.summary(table([ROWS[0], ("Pre", *bad)]))
 
@@ -105,7 +105,7 @@ def test_an_unknown_label_and_an_empty_table_are_refused():
         predictions.summary(table([]))
 
 
-def test_cell_lists_the_worst_first():
+def test_cell_order_is_worst_first():
     rows = [("Early", 0.6, 0.3, 0.1), ("Early", 0.9, 0.1, 0.0), ("Early", 0.1, 0.2, 0.7), ("Benign", 0.9, 0.1, 0.0)]
     found = predictions.cell(table(rows), "Early", "Benign")
     assert list(found["image"]) == ["Early/1.png", "Early/0.png"]

@@ -56,14 +56,14 @@ def held(root):
         return base.execute("SELECT kind, run FROM kept ORDER BY kind, run").fetchall()
 
 
-def test_a_second_look_says_the_same_and_reads_no_predictions(root, monkeypatch):
+def test_second_read_uses_the_cache(root, monkeypatch):
     first = read(root)
     assert {kind for kind, _ in held(root)} == {"about", "derived", "record"} and len(held(root)) == 12
     monkeypatch.setattr(run_folder.Run, "predictions", lambda *_: pytest.fail("read again"))
     assert read(root) == first
 
 
-def test_a_file_that_changes_is_read_again(root):
+def test_changed_file_is_read_again(root):
     before = read(root)
     run = run_folder.find_runs(root)[0]
     timing = run.timing()
@@ -76,7 +76,7 @@ def test_a_file_that_changes_is_read_again(root):
         run_records.measure(run)
 
 
-def test_a_manifest_that_goes_or_comes_is_seen(root):
+def test_removed_and_restored_manifest(root):
     read(root)
     run = run_folder.find_runs(root)[0]
     path = run.manifest_path()
@@ -87,7 +87,7 @@ def test_a_manifest_that_goes_or_comes_is_seen(root):
     assert run_records.measure(run).unchecked is None
 
 
-def test_a_manifest_is_looked_for_beside_the_link_to_a_model(root, tmp_path_factory):
+def test_manifest_beside_a_symbolic_link_to_a_model(root, tmp_path_factory):
     real = tmp_path_factory.mktemp("disk") / "deep" / "cnn"
     (root / "cnn").rename(real.parent.mkdir() or real)
     (root / "cnn").symlink_to(real)
@@ -102,7 +102,7 @@ def test_a_manifest_is_looked_for_beside_the_link_to_a_model(root, tmp_path_fact
         run_records.measure(run)
 
 
-def test_a_manifest_that_changes_in_its_place_is_read_again(root):
+def test_changed_manifest_is_read_again(root):
     run = run_folder.find_runs(root)[0]
     run_records.measure(run)
     path = run.manifest_path()
@@ -123,7 +123,7 @@ def test_a_run_is_found_by_its_label_without_a_whole_environment(tmp_path):
     assert lookup.label_of(run) == "cnn"
 
 
-def test_what_was_made_by_another_program_is_made_again(root, monkeypatch):
+def test_changed_code_invalidates_the_cache(root, monkeypatch):
     first = read(root)
     monkeypatch.setattr(run_cache, "_code", lambda modules: "another program")
     calls = []
@@ -134,7 +134,7 @@ def test_what_was_made_by_another_program_is_made_again(root, monkeypatch):
 
 
 @pytest.mark.parametrize("content", [b"", b"no database at all" * 100])
-def test_a_damaged_index_is_as_good_as_none(root, content):
+def test_damaged_cache_is_replaced(root, content):
     first = read(root)
     (root / run_cache.FILE).write_bytes(content)
     assert read(root) == first
@@ -142,20 +142,20 @@ def test_a_damaged_index_is_as_good_as_none(root, content):
     assert len(held(root)) == 12
 
 
-def test_files_of_this_moment_are_not_kept(tmp_path):
+def test_new_files_are_not_cached(tmp_path):
     fake_run(tmp_path, "cnn")
     read(tmp_path)
     assert not (tmp_path / run_cache.FILE).exists()
 
 
-def test_a_root_that_cannot_be_written_is_read_all_the_same(root, monkeypatch):
+def test_read_only_root_is_not_cached(root, monkeypatch):
     monkeypatch.setattr(run_cache.os, "access", lambda path, mode: mode != os.W_OK)
     assert read(root) == read(root)
     assert not (root / run_cache.FILE).exists()
 
 
 @pytest.mark.slow
-def test_processes_side_by_side_leave_a_whole_index(root):
+def test_concurrent_processes_write_a_valid_cache(root):
     code = "import sys; from pathlib import Path; from utils.runs import cache, records, run_folder\n"
     code += "for _ in range(20):\n    cache._open.clear()\n"
     code += "    [records.measure(run) for run in run_folder.find_runs(Path(sys.argv[1]))]\n    cache.flush()"
@@ -164,7 +164,7 @@ def test_processes_side_by_side_leave_a_whole_index(root):
     assert len(held(root)) == 8
 
 
-def test_a_moved_root_keeps_its_index(root, tmp_path_factory):
+def test_cache_of_a_moved_root_stays_valid(root, tmp_path_factory):
     first = read(root)
     copy = shutil.copytree(root, tmp_path_factory.mktemp("moved") / "runs")
     assert [text.replace(str(copy), str(root)) for text in read(copy)] == first

@@ -1,11 +1,10 @@
 """Intervals, paired tests and letters: against the literature, against other libraries, and on simulated answers."""
 
-import csv
 import itertools
 
 import numpy as np
 import pytest
-from fake_runs import fake_run
+from fake_runs import answer, fake_run, read_table
 from scipy.stats import binomtest
 
 from guide import compare as commands
@@ -18,11 +17,6 @@ from utils.tables import significance as significance_tables
 from utils.text import MISSING
 from visualization import style
 from visualization.displays import significance
-
-
-def read(path):
-    with open(path, newline="", encoding="utf-8") as handle:
-        return list(csv.DictReader(handle))
 
 
 def intervals_table(comparison):
@@ -38,17 +32,6 @@ def in_groups(random, groups, size, mean, spread):
     shares = random.beta(mean * spread, (1 - mean) * spread, groups)
     names = np.repeat([f"g{k}" for k in range(groups)], size)
     return random.random(groups * size) < np.repeat(shares, size), names
-
-
-def answer(run, wrong):
-    """Rewrite a run's test predictions: right everywhere but for the images at these places."""
-    table = run.predictions()
-    classes = run.config()["classes"]
-    for place, row in enumerate(np.flatnonzero(table["split"] == "test")):
-        named = (classes.index(table.loc[row, "label"]) + (place in wrong)) % len(classes)
-        table.loc[row, [f"p_{name}" for name in classes]] = np.eye(len(classes))[named] * 0.8 + 0.05
-    files.write_text(run.file("predictions.csv"), table.to_csv(index=False))
-    return run
 
 
 def test_over_groups_the_interval_covers_where_wilson_fails():
@@ -84,7 +67,7 @@ def test_bootstrap_equals_drawing_the_groups_one_by_one():
     assert (statistics.cluster_bootstrap(values, groups, seed=1) != found).any()
 
 
-def test_where_all_is_right_each_group_counts_as_one_image():
+def test_all_correct_answers_count_each_group_as_one_image():
     groups = np.repeat(list("abcdefghij"), 20)
     right = np.ones(200, bool)
     assert statistics.accuracy_interval(right, groups) == statistics.wilson(10, 10)
@@ -118,7 +101,7 @@ def test_letters_worked_by_hand():
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_two_models_share_a_letter_exactly_when_they_are_not_told_apart(seed):
+def test_two_models_share_a_letter_exactly_without_a_significant_difference(seed):
     random, count = np.random.default_rng(seed), 8
     apart = [pair for pair in itertools.combinations(range(count), 2) if random.random() < 0.4]
     sets = [set(part) for part in statistics.homogeneous_sets(apart, count)]
@@ -161,16 +144,16 @@ def test_groups_come_from_the_manifest_then_from_the_audit_then_from_nowhere(tmp
     assert image_groups.of_images(run, images) == (images, "images, as no groups are known")
 
 
-def test_compare_shows_who_can_be_told_apart(tmp_path, capsys):
+def test_compare_writes_letters_and_pairs(tmp_path, capsys):
     for name, wrong in (("a", range(0)), ("b", range(1)), ("c", range(4, 20)), ("d", range(4, 21))):
         answer(fake_run(tmp_path, name), set(wrong))
     commands.compare(figures=False, tables="significance,intervals", root=tmp_path)
     shown = capsys.readouterr().out
     folder = tmp_path / "comparison"
-    letters = {row["name"]: row["letters"] for row in read(folder / "significance.csv")}
+    letters = {row["name"]: row["letters"] for row in read_table(folder / "significance.csv")}
     assert letters == {"a": "a", "b": "a", "c": "b", "d": "b"}
     assert "share a letter" in shown and "over 5 groups of the manifest" in shown
-    pairs = {(row["first"], row["second"]): row for row in read(folder / "pairs.csv")}
+    pairs = {(row["first"], row["second"]): row for row in read_table(folder / "pairs.csv")}
     assert set(pairs) == set(itertools.combinations("abcd", 2))
     row = pairs["b", "c"]
     assert (row["only_first"], row["only_second"], row["told_apart"]) == ("16", "1", "yes")
@@ -197,7 +180,7 @@ def test_a_single_run_has_intervals_and_no_pairs(tmp_path):
     ]
 
 
-def test_the_table_says_where_groups_are_few(tmp_path, monkeypatch):
+def test_table_warns_of_few_groups(tmp_path, monkeypatch):
     (comparison,) = compare_models.compare([answer(fake_run(tmp_path), {1})])
     few = "95 % intervals, over 5 groups of the manifest (so few make the interval over groups too narrow)"
     assert intervals_table(comparison).title == few
@@ -210,7 +193,9 @@ def test_one_group_leaves_dashes_and_empty_cells(tmp_path, monkeypatch):
     monkeypatch.setattr(image_groups, "of_images", lambda run, images: (["g"] * len(images), "group"))
     runs = [answer(fake_run(tmp_path, n), set(w)) for n, w in (("a", ()), ("b", range(1)), ("c", range(4, 20)))]
     commands.compare(figures=False, root=tmp_path)
-    rows = {name: read(tmp_path / "comparison" / f"{name}.csv") for name in ("pairs", "intervals", "significance")}
+    rows = {
+        name: read_table(tmp_path / "comparison" / f"{name}.csv") for name in ("pairs", "intervals", "significance")
+    }
     for row in rows["pairs"]:
         empty = ("difference_low", "difference_high", "auc_low", "auc_high", "auc_p", "auc_p_holm")
         assert row["auc_difference"] and {row[key] for key in empty} == {""}
@@ -239,7 +224,7 @@ def test_a_pair_without_spread_does_not_count_in_holms_correction(tmp_path):
     assert [row["auc_p_holm"] for row in known] == corrected
 
 
-def test_the_figure_joins_whom_the_table_joins(tmp_path):
+def test_figure_and_table_have_the_same_sets(tmp_path):
     runs = [answer(fake_run(tmp_path, n), set(w)) for n, w in (("a", ()), ("b", range(1)), ("c", range(4, 20)))]
     (comparison,) = compare_models.compare(runs)
     found = significance_tables.standings(comparison)
