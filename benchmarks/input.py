@@ -98,7 +98,7 @@ def measure(options: Options) -> Result:
         f"The training images of {dataset}, split {splits.DEFAULT}, seed 42, random weights. Waiting: the "
         "time until the next batch is available (TensorFlow's profiler calls it input-bound), including the set-up of "
         "the epoch's input. Used by input: the time of an epoch with the real input that is saved when the same number "
-        "of steps repeats one batch in memory; both are timed in turn. Decoding: `data.loading` over links to the "
+        "of steps repeats one batch in memory; both are timed in turn. Decoding: the training loader over links to the "
         f"training images as JPEG, compared with libjpeg-turbo (simplejpeg) in {usable_cores()} threads. Memory: one "
         f"epoch of a one-layer model at {SIDE} px, cache_mb={CACHE_MB}, over links to images, each number of images "
         "in a process of its own; TensorFlow's own memory is included.",
@@ -265,8 +265,8 @@ def _rates(folder: Path, classes: Sequence[str], size: int, repetitions: int) ->
         loader().read(folder, "train", classes, size or own, 10**10)
 
     ours()
-    seconds = alternate({"libjpeg-turbo alone": limit, "loader().read": ours}, repetitions)
-    fast, slow = seconds["libjpeg-turbo alone"], seconds["loader().read"]
+    seconds = alternate({"libjpeg-turbo alone": limit, "training loader": ours}, repetitions)
+    fast, slow = seconds["libjpeg-turbo alone"], seconds["training loader"]
     ratio: Spread = spread([100 * one / other for one, other in zip(fast, slow, strict=True)])
     to = f"resized to {size} px" if size else f"{own} px, their own size"
     rates = {"ours": len(paths) / spread(slow).median, "limit": len(paths) / spread(fast).median}
