@@ -291,8 +291,10 @@ def test_a_difference_from_the_published_counts_is_reported():
 @contextmanager
 def another_user():
     """Give up root's right to read and write everything within the block."""
+    # Imported first: the other user may not be able to read the environment.
     import PIL.Image
-    import psutil  # noqa: F401  # imported first: the other user may not be able to read the environment
+    import psutil  # noqa: F401
+    import simplejpeg  # noqa: F401
 
     PIL.Image.init()
     if os.geteuid() != 0:
