@@ -70,3 +70,4 @@ def test_planted_duplicates_of_a_dataset(tmp_path, monkeypatch):
     kinds = {kind: {(p.first, p.second) for p in found.pairs if p.kind == kind} for kind in related_images.KINDS}
     assert kinds == {"exact": made.exact, "near": made.near, "overlap": set(made.overlaps)}
     assert (len(made.exact), len(made.near)) == (2, 6)
+    assert stain_groups.find("planted") == found  # as stored
