@@ -52,10 +52,14 @@ class Server:
                 [sys.executable, *command], cwd=PROJECT, env=os.environ | {"PYTHONUNBUFFERED": "1"} | variables,
                 stdin=subprocess.DEVNULL, stdout=handle, stderr=subprocess.STDOUT,
             )  # fmt: skip
-        found = self.wait(lambda: re.search(r"http://([^\s/]+):(\d+)/", self.log))
-        host, self.port = found[1].replace("0.0.0.0", "127.0.0.1"), int(found[2])
-        self.url = f"http://{host}:{self.port}"
-        self.wait(lambda: self.get("/healthz").status_code == 200)
+        try:
+            found = self.wait(lambda: re.search(r"http://([^\s/]+):(\d+)/", self.log))
+            host, self.port = found[1].replace("0.0.0.0", "127.0.0.1"), int(found[2])
+            self.url = f"http://{host}:{self.port}"
+            self.wait(lambda: self.get("/healthz").status_code == 200)
+        except BaseException:
+            self.process.kill()
+            raise
         self.seconds = time.perf_counter() - started  # to the first answer
 
     def __enter__(self):
