@@ -26,7 +26,7 @@ def busy(server, images, **fields):
     return asked
 
 
-def gone(processes, seconds=20):
+def gone(processes, seconds=PATIENCE):
     _, alive = psutil.wait_procs(processes, timeout=seconds)
     return not alive
 
