@@ -11,7 +11,7 @@ import sys
 import numpy as np
 import pytest
 from PIL import Image
-from small_training import RUN_FILES, TINY, only_run, wait_for_an_epoch
+from small_training import RUN_FILES, TINY, epoch_as_json, only_run, wait_for_an_epoch
 
 from data.loading.pipeline import loader
 from utils.paths import PROJECT
@@ -130,40 +130,14 @@ def test_predictions_of_given_weights_agree_with_tensorflow(small_run, home, gui
 
 
 BATCHES = """
-import numpy as np
 from pathlib import Path
 from data.loading.pipeline import loader
-from data.loading.augmentation_config import Augmentation, Intervention
-from tests.extra import test_jax
+from small_training import epoch_as_json
 
 images = loader().read(Path(FOLDER), "train", CLASSES, 32, BUDGET)
 assert (images.pixels is None) == (BUDGET == 0)
-print(test_jax.epoch_as_json(images))
+print(epoch_as_json(images))
 """
-
-
-def epoch_as_json(images):
-    """Two epochs of strongly changed batches, as text between processes."""
-    from data.loading.augmentation_config import Augmentation, Intervention
-    from data.loading.image_set import View
-
-    light = {"brightness": 0.2, "contrast": 0.3, "colour": 0.3}
-    strong = Augmentation(flips=True, quarter_turns=True, rotation=20, zoom=0.2, shift=0.1, **light)
-    turned = Augmentation(flips=True, quarter_turns=True)
-    swap = Intervention(stain_swap=0.5, erasing=0.5)
-    material = loader().material(images, swap)
-    said = {"names": images.names, "labels": [int(k) for k in images.labels]}
-    for name, changes in {
-        "strong": (strong, 3, 2),
-        "turned": (turned, 3, 1),
-        "swap": (turned, 3, 1, swap, material),
-    }.items():
-        batches = list(loader().training_batches(images, 5, View(*changes)))
-        said[name] = np.concatenate([np.asarray(x) for x, _ in batches]).round(3).tolist()
-        said[f"{name} labels"] = np.concatenate([np.asarray(y) for _, y in batches]).tolist()
-        said[f"{name} sizes"] = [len(x) for x, _ in batches]
-    said["fixed"] = np.concatenate([np.asarray(x) for x, _ in loader().fixed_batches(images, 4)]).tolist()
-    return json.dumps(said)
 
 
 @pytest.mark.parametrize("budget", [10**9, 0], ids=["in memory", "decoded again"])
