@@ -1,6 +1,6 @@
 # make demo: everything small, on synthetic smears. make test: the quick tests, under 3 minutes on 2 cores.
 # make lint, make test, make test-all: what .ci/run checks.
-.PHONY: demo test test-all test-lowest lint format venv lock
+.PHONY: demo test test-all test-lowest coverage lint format venv lock
 
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -24,6 +24,14 @@ test-all: $(ALL_STAMP)
 	  echo "Installing Chromium from Debian's packages"; apt-get update -qq && apt-get install -qq --yes chromium >/dev/null; \
 	} || { echo "Error: the tests of the web page need Chromium. Run: sudo apt install chromium" >&2; exit 1; }
 	@$(PY) $(PYTEST) -m "slow or web or extra"
+
+# Lines of each room that tests run, after `make test COVERAGE=1` and `make test-all COVERAGE=1`; fails below the floor.
+FLOORS := benchmarks:42 data:97 guide:91 models:94 utils:98 visualization:98 webapp:93
+coverage: $(ALL_STAMP)
+	@for floor in $(FLOORS); do \
+	  echo "coverage of $${floor%:*}, at least $${floor#*:} %: $$($(PY) -m coverage report --include="$${floor%:*}/*" --format=total --precision=2)"; \
+	  $(PY) -m coverage report --include="$${floor%:*}/*" --fail-under=$${floor#*:} >/dev/null || exit 1; \
+	done
 
 # The quick tests with the oldest versions that requirements.txt allows, in an environment of their own.
 test-lowest: $(ALL_STAMP)
