@@ -1,5 +1,6 @@
 """Shared fixtures: folders for data and runs, tiny synthetic smears, one trained run."""
 
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -14,14 +15,31 @@ from export_bounds import loose_bounds
 from utils.paths import PROJECT
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-FOLDER_MARKERS = ("web", "extra")  # every test below tests/web and tests/extra
+# Every test below tests/web and tests/extra has the folder's marker; without these packages the folder is left out.
+FOLDERS = {
+    "web": ("fastapi", "playwright", "schemathesis", "httpx"),
+    "extra": ("onnx", "openvino", "ray", "mlflow", "jax"),
+}
+MISSING = {
+    folder: [name for name in names if importlib.util.find_spec(name) is None] for folder, names in FOLDERS.items()
+}
+collect_ignore = [folder for folder, names in MISSING.items() if names]
+
+
+def pytest_report_header() -> list[str]:
+    """Say which folders of tests are left out, and what they need."""
+    return [
+        f"tests/{folder} is left out without {', '.join(names)}: pip install -r requirements-dev-all.txt"
+        for folder, names in MISSING.items()
+        if names
+    ]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark the tests of tests/web and tests/extra."""
     for item in items:
         folder = item.path.relative_to(PROJECT / "tests").parts[0]
-        if folder in FOLDER_MARKERS:
+        if folder in FOLDERS:
             item.add_marker(folder)
 
 

@@ -4,11 +4,12 @@ import json
 import sys
 from pathlib import Path
 
-import nbformat
 import pytest
 
 from utils.paths import PROJECT
 from utils.runs import run_folder
+
+nbformat = pytest.importorskip("nbformat", reason="notebooks need: pip install -r requirements-dev-all.txt")
 
 FOLDER = PROJECT / "docs" / "notebooks"
 NAMES = sorted(path.stem for path in FOLDER.glob("*.ipynb"))

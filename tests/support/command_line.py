@@ -5,7 +5,7 @@ import io
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from unittest import mock
 
@@ -45,6 +45,7 @@ def _captured(
     stderr = stdout if merged else io.StringIO()
     environment = {"NO_COLOR": "1", "COLUMNS": "80"} | variables
     with (
+        _width(int(environment["COLUMNS"])),
         contextlib.chdir(cwd),
         mock.patch.dict(os.environ, environment),
         mock.patch.object(sys, "argv", line),
@@ -58,3 +59,13 @@ def _captured(
             code = leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)
     errors = "" if merged else stderr.getvalue()
     return subprocess.CompletedProcess(line, code, stdout.getvalue(), errors)
+
+
+@contextlib.contextmanager
+def _width(columns: int) -> Iterator[None]:
+    """Set the width of the terminal, which the console reads from COLUMNS only when it is made."""
+    from utils.console import console
+
+    before, console.width = console.width, columns
+    yield
+    console.width = before
