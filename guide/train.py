@@ -22,6 +22,7 @@ from utils.errors import LeukoBenchError
 from utils.paths import runs_dir
 from utils.runs import lookup, run_folder, split_spec
 from utils.runs.run_folder import Run
+from utils.system import optional_packages
 
 if TYPE_CHECKING:
     from models.engine.config.base import ModelConfig
@@ -212,12 +213,17 @@ def models_() -> None:
     from models import keras_applications
 
     rows = []
+    missing: dict[str, list[str]] = {}
     for name in models.names():
         config = models.config_for(name)
+        if config.NEEDS and not optional_packages.installed(config.NEEDS.replace("-", "_")):
+            missing.setdefault(config.NEEDS, []).append(name)
         phases = " + ".join(f"{p.epochs} {p.name}" for p in config.phases())
         images = f"{config.image_size} px {config.variant.name}"
         rows.append((name, images, config.initialisation, phases, ", ".join(config.PROFILES)))
     console.table("Models", ("model", "images", "initialisation", "epochs", "profiles"), rows)
+    for package, needing in missing.items():
+        console.say(f"Not installed: {package}, for {' and '.join(needing)}. Run: pip install {package}")
     console.say("Change a setting: python run_guide.py train MODEL --set FIELD=VALUE")
     console.say(f"Recipes for every model: --recipe {' | '.join(recipes.names())}")
     console.say(f"\nEvery architecture of keras.applications is a model, too: {keras_applications.EXAMPLE}")

@@ -12,6 +12,7 @@ import pytest
 from command_line import run_guide
 from export_bounds import loose_bounds
 
+import models
 from utils.paths import PROJECT
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -23,6 +24,7 @@ FOLDERS = {
 MISSING = {
     folder: [name for name in names if importlib.util.find_spec(name) is None] for folder, names in FOLDERS.items()
 }
+OF_KERAS_HUB = {name for name in models.names() if models.config_for(name).NEEDS}
 collect_ignore = [folder for folder, names in MISSING.items() if names]
 
 
@@ -36,11 +38,13 @@ def pytest_report_header() -> list[str]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests of tests/web and tests/extra."""
+    """Mark the tests of tests/web and tests/extra, and those with a model of keras-hub as a parameter."""
     for item in items:
         folder = item.path.relative_to(PROJECT / "tests").parts[0]
         if folder in FOLDERS:
             item.add_marker(folder)
+        elif hasattr(item, "callspec") and OF_KERAS_HUB & {str(value) for value in item.callspec.params.values()}:
+            item.add_marker("extra")
 
 
 @pytest.fixture(scope="session")

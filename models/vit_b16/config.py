@@ -12,6 +12,7 @@ TINY = {"size": "tiny", "image_size": 64, "weights": "none", "fine_tune_learning
 class Config(BackboneConfig):
     """The whole network learns from the first epoch on; the class token goes to the head."""
 
+    NEEDS: ClassVar[str] = "keras-hub"
     PROFILES: ClassVar[dict[str, dict[str, Any]]] = {"tiny": TINY, "demo": TINY | {"epochs": 8}}  # CPUs; seconds
 
     size: Literal["b16", "tiny"] = "b16"

@@ -10,6 +10,7 @@ from models.engine.explain import cam, vit_attention
 from models.vit_b16 import model as vit
 from utils.errors import LeukoBenchError
 
+pytestmark = pytest.mark.extra  # keras-hub
 CLASSES = ("blue", "green", "red", "yellow")
 COLOURS = np.array([(40, 60, 200), (40, 180, 60), (200, 50, 50), (210, 200, 40)])
 SIDE, PATCH = 48, 16  # pixels of the images and of the planted square

@@ -34,6 +34,7 @@ class ModelConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), coerce_numbers_to_str=True)
 
     PROFILES: ClassVar[dict[str, dict[str, Any]]] = {}  # named sets of overrides, such as "demo"
+    NEEDS: ClassVar[str] = ""  # optional package that builds the model, as pip calls it
     SMALLEST: ClassVar[int] = 16  # smallest side in pixels that the graph accepts
 
     model: str = ""  # name of the model's folder
