@@ -4,12 +4,11 @@ import importlib.util
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from command_line import run_guide
+from command_line import run_guide, run_python
 from export_bounds import loose_bounds
 
 import models
@@ -60,22 +59,21 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield folder
 
 
+@pytest.fixture
+def data_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Use the test's own folder, which is empty, as the data folder."""
+    monkeypatch.setenv("LEUKOBENCH_DATA", str(tmp_path))
+    return tmp_path
+
+
 @pytest.fixture(scope="session")
 def guide(home: Path) -> Callable[..., subprocess.CompletedProcess]:
     """Run `run_guide.py` in the session's folders: in this process, or `command` in a process of its own."""
 
     def run(*arguments: str, command: tuple[str, ...] = (), **variables: str) -> subprocess.CompletedProcess:
-        if not command:
-            return run_guide(*arguments, **variables)
-        return subprocess.run(
-            [sys.executable, *command, *arguments],
-            cwd=PROJECT,
-            env=os.environ | variables,
-            capture_output=True,
-            text=True,
-            timeout=300,
-            check=False,
-        )
+        if command:
+            return run_python(*command, *arguments, **variables)
+        return run_guide(*arguments, **variables)
 
     return run
 

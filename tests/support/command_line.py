@@ -1,4 +1,4 @@
-"""Run run_guide.py inside the test's own process, which saves the start of Python for each command."""
+"""Run commands inside the test's own process, which saves the start of Python, or in a process of their own."""
 
 import contextlib
 import io
@@ -36,6 +36,28 @@ def run_train(model: str, *options: object) -> subprocess.CompletedProcess:
 
     line = [f"models.{model}.train", *(str(option) for option in options)]
     return _captured(lambda: cli.run_train(model), line, PROJECT, "", False, {})
+
+
+def run_python(*words: object, text: str | bytes = "", limit: Callable[[], None] | None = None, **variables: str):
+    """Run `python WORDS` in the project's folder and in a process of its own, for at most five minutes.
+
+    Args:
+        words: of the command line, `-c` and a program for example.
+        text: standard input; bytes make stdout and stderr bytes too.
+        limit: called in the new process before Python starts.
+        variables: environment variables.
+    """
+    return subprocess.run(
+        [sys.executable, *map(str, words)],
+        cwd=PROJECT,
+        env=os.environ | variables,
+        input=text,
+        capture_output=True,
+        text=isinstance(text, str),
+        preexec_fn=limit,
+        timeout=300,
+        check=False,
+    )
 
 
 def _captured(

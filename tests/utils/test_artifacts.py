@@ -1,16 +1,14 @@
 """Finding run folders by name, atomic writes, and timing."""
 
-import os
 import resource
-import subprocess
-import sys
+import signal
 
 import pytest
+from command_line import run_python
 from fake_runs import fake_run
 
 from utils.errors import LeukoBenchError
 from utils.io import files
-from utils.paths import PROJECT
 from utils.runs import lookup, run_folder
 from utils.runs.comparison import latest
 from utils.system import timing
@@ -103,20 +101,10 @@ def test_full_disk_is_a_one_line_error_and_keeps_the_old_file(tmp_path):
     code = "from pathlib import Path; from utils.io import files; files.write_text(Path('%s'), 'x' * 100_000)"
 
     def limit():
-        import signal
-
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
 
-    done = subprocess.run(
-        [sys.executable, "-c", code % (tmp_path / "a.csv")],
-        cwd=PROJECT,
-        preexec_fn=limit,
-        capture_output=True,
-        text=True,
-        check=False,
-        env=os.environ | {"PYTHONDONTWRITEBYTECODE": "1"},
-    )
+    done = run_python("-c", code % (tmp_path / "a.csv"), limit=limit, PYTHONDONTWRITEBYTECODE="1")
     assert f"LeukoBenchError: Cannot write {tmp_path / 'a.csv'}: File too large. Free space" in done.stderr
     assert (tmp_path / "a.csv").read_text() == "old" and len(list(tmp_path.iterdir())) == 1
 

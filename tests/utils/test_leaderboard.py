@@ -11,7 +11,6 @@ import pytest
 from guide.leaderboard import leaderboard as command
 from utils.errors import LeukoBenchError
 from utils.io import files
-from utils.paths import PROJECT
 from utils.runs import leaderboard, split_spec
 from utils.runs.stress_file import CONTROL
 from utils.tables import leaderboard as leaderboard_tables
@@ -256,13 +255,3 @@ def test_figure_omits_runs_without_stress_test_unless_all_lack_it(root, tmp_path
     fake_runs.fake_run(tmp_path / "bare", "vgg16")
     bare = pictures.figure(rows_of(tmp_path / "bare"))
     assert len(bare.axes[0].get_yticklabels()) == 1 and "Left out" not in bare.get_suptitle()
-
-
-@pytest.mark.slow
-def test_the_published_results_have_a_leaderboard(tmp_path):
-    source = PROJECT / "docs" / "results"
-    keep = shutil.ignore_patterns("comparison", "variants", "ablation", "figures", "*.npz", "audit")
-    shutil.copytree(source, tmp_path / "results", ignore=keep)
-    found = rows_of(tmp_path / "results")
-    assert len(found) >= 15 and len({row["name"] for row in found}) == len(found)
-    assert any(row["random_runs"] >= 3 and row["random_accuracy_sd"] > 0 for row in found if row["model"] == "cnn")

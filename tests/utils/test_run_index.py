@@ -76,7 +76,12 @@ def test_changed_file_is_read_again(root):
         run_records.measure(run)
 
 
-def test_removed_and_restored_manifest(root):
+@pytest.mark.parametrize("linked", [False, True], ids=["folder", "symbolic link to the model's folder"])
+def test_manifest_is_checked_again_after_each_change(root, tmp_path_factory, linked):
+    if linked:
+        real = tmp_path_factory.mktemp("disk") / "deep" / "cnn"
+        (root / "cnn").rename(real.parent.mkdir() or real)
+        (root / "cnn").symlink_to(real)
     read(root)
     run = run_folder.find_runs(root)[0]
     path = run.manifest_path()
@@ -85,28 +90,7 @@ def test_removed_and_restored_manifest(root):
     assert run_records.measure(run).unchecked == path
     path.write_text(text)
     assert run_records.measure(run).unchecked is None
-
-
-def test_manifest_beside_a_symbolic_link_to_a_model(root, tmp_path_factory):
-    real = tmp_path_factory.mktemp("disk") / "deep" / "cnn"
-    (root / "cnn").rename(real.parent.mkdir() or real)
-    (root / "cnn").symlink_to(real)
-    run = run_folder.find_runs(root)[0]
-    assert run_records.measure(run).unchecked is None
-    path = run.manifest_path()
-    text = path.read_text()
-    path.unlink()
-    assert run_records.measure(run).unchecked == path
     path.write_text("\n".join(text.splitlines()[:-50]) + "\n")
-    with pytest.raises(LeukoBenchError, match="does not hold the test images of its manifest"):
-        run_records.measure(run)
-
-
-def test_changed_manifest_is_read_again(root):
-    run = run_folder.find_runs(root)[0]
-    run_records.measure(run)
-    path = run.manifest_path()
-    path.write_text("\n".join(path.read_text().splitlines()[:-50]) + "\n")
     os.utime(path, (1_750_000_000, 1_750_000_000))
     with pytest.raises(LeukoBenchError, match="does not hold the test images of its manifest"):
         run_records.measure(run)
