@@ -1,101 +1,75 @@
 """The audit finds planted pairs, reports them across the split, and clears a dataset without any."""
 
 import contextlib
-import csv
 import io
-import json
 import re
 from dataclasses import replace
 
-import numpy as np
 import pytest
-from PIL import Image
+from checks import one_line_error
+from fake_runs import read_table
+from planted_signal import plant
 
 from data import all_dataset, manifest
 from data.auditing import audit, audit_tables
 from data.auditing.audit import Group, PlacedPair
-from data.datasets import importer
 from data.grouping.related_images import Pair
 from data.splitting import splits
 from data.synthetic import generator as synthetic
 from guide.audit import audit as command
-from utils.errors import LeukoBenchError
+from utils.io.files import read_json
+from utils.paths import raw_dir
 from utils.runs import shortcuts_file
 from visualization.displays.audit import GroupsDisplay, PairsDisplay, ShortcutsDisplay
 
-SIZE, SHIFT = 160, (36, 20)  # pixels of an image; right and down, of the second of two overlapping fields
-OVERLAPS, COPIES = 3, 2  # of each class
 
-
-def smear(label, number, size):
-    patient = synthetic.patient_of(3, synthetic.CLASSES, label, number % 4, 4, "confounded")
-    return synthetic.draw(np.random.default_rng([3, number]), label, size, patient)[0]
+def audited(name, root):
+    """Audit a dataset with the command; return the audit, its folder, and what was printed."""
+    shown = io.StringIO()
+    with contextlib.redirect_stdout(shown):
+        command(name, root=root)
+    return audit.read(root, name), audit.folder(root, name), shown.getvalue()
 
 
 @pytest.fixture(scope="module")
 def planted(home):
-    """Smears with overlapping fields, images compressed again and exact copies among them, audited by the command."""
-    source, overlaps, near, exact = home / "planted-images", [], [], []
-    for label in synthetic.CLASSES:
-        (source / label).mkdir(parents=True)
-        for number in range(10):
-            Image.fromarray(smear(label, number, SIZE)).save(source / label / f"{number:02d}.png")
-        for number in range(OVERLAPS):
-            wide = smear(label, 100 + number, 2 * SIZE)
-            for name, (x, y) in (("one", (8, 8)), ("two", (8 + SHIFT[0], 8 + SHIFT[1]))):
-                Image.fromarray(wide[y : y + SIZE, x : x + SIZE]).save(source / label / f"{name}-{number}.png")
-            overlaps.append((f"{label}/one-{number}.png", f"{label}/two-{number}.png"))
-        for number in range(COPIES):
-            with Image.open(source / label / f"{number:02d}.png") as picture:
-                picture.save(source / label / f"again-{number}.jpg", quality=80)
-            near.append((f"{label}/{number:02d}.png", f"{label}/again-{number}.jpg"))
-    copied = source / "Pro" / "copy.png"
-    copied.write_bytes((source / "Pro" / "09.png").read_bytes())
-    exact.append(("Pro/09.png", "Pro/copy.png"))
-    importer.import_dataset(source, "planted", as_is=True)
-    root = home / "audit-runs"
-    said = io.StringIO()
-    with contextlib.redirect_stdout(said):
-        command("planted", root=root)
-    return root, {"exact": exact, "near": near, "overlap": overlaps}, said.getvalue()
+    """What was planted, and the audit of these smears."""
+    made = plant(raw_dir("planted"), scenes=24, alone=24)
+    return made, *audited("planted", home / "audit-runs")
 
 
-def rows(path):
-    with open(path, encoding="utf-8") as handle:
-        return list(csv.DictReader(handle))
+@pytest.fixture(scope="module")
+def small(home):
+    return audited("tiny", home / "small-audit-runs")
 
 
 @pytest.mark.slow
 def test_planted_pairs_are_reported_with_their_subsets_and_shifts(planted):
-    root, pairs, _ = planted
-    folder = root / "audit" / "planted"
-    found = rows(folder / "duplicates.csv") + rows(folder / "overlaps.csv")
+    made, _, folder, _ = planted
+    told = read_json(folder / "audit.json")
+    found = read_table(folder / "duplicates.csv") + read_table(folder / "overlaps.csv")
     subsets = {row.image: row.split for row in splits.prepare_split("planted").manifest.rows}
-    told = json.loads((folder / "audit.json").read_text())
-    for kind, expected in pairs.items():
-        expected = {tuple(sorted(pair)) for pair in expected}
+    for kind, expected in (("exact", made.exact), ("near", made.near), ("overlap", made.overlaps.keys())):
         reported = {(row["first"], row["second"]): row for row in found if row["kind"] == kind}
         assert len(expected & reported.keys()) >= 0.9 * len(expected), kind
         assert len(expected & reported.keys()) >= 0.95 * len(reported), kind
-        leak = next(leak for leak in told["leaks"] if leak["kind"] == kind)
+        (leak,) = (leak for leak in told["leaks"] if leak["kind"] == kind)
         across = [pair for pair in reported if subsets[pair[0]] != subsets[pair[1]]]
         tested = {image for pair in across for image in pair if subsets[image] == "test"}
-        assert (leak["pairs"], leak["across_classes"]) == (len(reported), 0)
+        two_classes = sum(first.split("/")[0] != second.split("/")[0] for first, second in reported)
+        assert (leak["pairs"], leak["across_classes"]) == (len(reported), two_classes)
         assert (leak["across_split"], leak["test_images"]) == (len(across), len(tested))
         for pair, row in reported.items():
             assert (row["first_split"], row["second_split"]) == (subsets[pair[0]], subsets[pair[1]])
             if kind == "overlap" and pair in expected:
-                assert (float(row["dx"]), float(row["dy"])) == pytest.approx([-SHIFT[0], -SHIFT[1]], abs=3)
+                assert (float(row["dx"]), float(row["dy"])) == pytest.approx(made.overlaps[pair], abs=4)
     assert any(row["first_split"] != row["second_split"] for row in found)  # else the loop above proves nothing
-    assert {row["kind"] for row in rows(folder / "overlaps.csv")} == {"overlap"}
+    assert {row["kind"] for row in read_table(folder / "overlaps.csv")} == {"overlap"}
 
 
-@pytest.mark.slow
-def test_the_written_audit_is_read_again(planted):
-    root, _, _ = planted
-    found = audit.read(root, "planted")
-    folder = audit.folder(root, "planted")
-    assert folder == root / "audit" / "planted"
+def test_the_written_audit_is_read_again(small):
+    found, folder, _ = small
+    root = folder.parent.parent
     before = (folder / "audit.json").read_bytes()
     assert found.write(root).read_bytes() == before
     kept = shortcuts_file.read(root, found.manifest)
@@ -103,55 +77,46 @@ def test_the_written_audit_is_read_again(planted):
     assert [(rung.baseline, rung.images, rung.correct) for rung in found.ladder] == [
         (rung.baseline, rung.images, rung.correct) for rung in kept
     ]
-    tables = [f"{name}.{suffix}" for name in ("audit", "ladder", "every_group") for suffix in ("md", "html", "tex")]
-    records = ["audit.json", "ladder.csv", "every_group.csv", "groups.csv", "duplicates.csv", "overlaps.csv"]
-    assert {path.name for path in folder.iterdir()} == {*tables, *records, "figures"}
-    figures = {path.name for path in (folder / "figures").iterdir()}
-    assert figures == {"ladder.png", "groups.png", "duplicates.png", "overlaps.png"}
     assert audit.read(root, "nothing") is None
-    (folder / "audit.json").write_text('{"dataset": "planted"}')
+    (folder / "audit.json").write_text('{"dataset": "tiny"}')
     try:
-        with pytest.raises(LeukoBenchError, match=r"audit\.json is damaged\. .*run_guide\.py audit planted"):
-            audit.read(root, "planted")
+        with one_line_error("audit.json is damaged", "run_guide.py audit tiny"):
+            audit.read(root, "tiny")
     finally:
         (folder / "audit.json").write_bytes(before)
 
 
 @pytest.mark.slow
-def test_groups_keep_the_pairs_together_and_hold_every_image(planted):
-    root, pairs, _ = planted
-    found = audit.read(root, "planted")
-    group = {row["image"]: row["group"] for row in rows(audit.folder(root, "planted") / "groups.csv")}
+def test_files_of_an_audit_and_groups_that_keep_the_pairs_together(planted):
+    made, found, folder, _ = planted
+    tables = [f"{name}.{suffix}" for name in ("audit", "ladder", "every_group") for suffix in ("md", "html", "tex")]
+    records = ["audit.json", "ladder.csv", "every_group.csv", "groups.csv", "duplicates.csv", "overlaps.csv"]
+    assert {path.name for path in folder.iterdir()} == {*tables, *records, "figures"}
+    figures = {path.name for path in (folder / "figures").iterdir()}
+    assert figures == {"ladder.png", "groups.png", "duplicates.png", "overlaps.png"}
+    group = {row["image"]: row["group"] for row in read_table(folder / "groups.csv")}
     images = [row.image for row in splits.prepare_split("planted").manifest.rows]
     assert sorted(group) == images and not found.given and found.agreement is None
-    assert all(group[one] == group[other] for one, other in pairs["exact"] + pairs["near"])
+    assert all(group[one] == group[other] for one, other in made.exact | made.near)
     assert sum(each.images for each in found.groups) == len(images)
-    for each, row in zip(found.groups, rows(audit.folder(root, "planted") / "every_group.csv"), strict=True):
+    for each, row in zip(found.groups, read_table(folder / "every_group.csv"), strict=True):
         assert sum(each.classes.values()) == sum(each.subsets.values()) == each.images == int(row["images"])
         assert all(int(row[label]) == each.classes.get(label, 0) for label in synthetic.CLASSES)
 
 
 @pytest.mark.slow
 def test_the_screen_is_narrow_and_ends_with_sentences(planted):
-    _, _, shown = planted
+    _, found, _, shown = planted
     assert max(len(line) for line in shown.splitlines() if line[:1] in "│┃┏└") <= 80
-    assert "Confounded: " in shown and " test images (" in shown and "they are not patients." in shown
+    assert f"{found.verdict.word.capitalize()}: " in shown
+    assert " test images (" in shown and "they are not patients." in shown
     assert shown.rstrip().endswith("Research only, not a diagnosis.")
-
-
-@pytest.fixture(scope="module")
-def small(home):
-    """The audit of the dataset `tiny` by the command: the audit, its folder, and what was printed."""
-    root, said = home / "small-audit-runs", io.StringIO()
-    with contextlib.redirect_stdout(said):
-        command("tiny", root=root)
-    return audit.read(root, "tiny"), audit.folder(root, "tiny"), said.getvalue()
 
 
 def test_given_groups_take_precedence(home, small):
     found, folder, shown = small
-    true = {row["image"]: row["group"] for row in rows(home / "data" / "raw" / "tiny" / "groups.csv")}
-    stored = {row["image"]: row["group"] for row in rows(folder / "groups.csv")}
+    true = {row["image"]: row["group"] for row in read_table(home / "data" / "raw" / "tiny" / "groups.csv")}
+    stored = {row["image"]: row["group"] for row in read_table(folder / "groups.csv")}
     assert stored == true and found.given and -1 <= found.agreement <= 1
     assert {group.name for group in found.groups} == set(true.values())
     assert "Groups that came with the dataset" in shown and "Stain groups replace patients" not in shown

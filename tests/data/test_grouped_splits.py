@@ -26,13 +26,7 @@ from utils.tables import comparison_views
 from utils.tables import leakage as leakage_tables
 
 
-@pytest.fixture
-def place(tmp_path, monkeypatch):
-    monkeypatch.setenv("LEUKOBENCH_DATA", str(tmp_path))
-    return tmp_path
-
-
-def made_up(place, sizes, mixed=False, name="made-up"):
+def made_up(data_folder, sizes, mixed=False, name="made-up"):
     """Images in groups of these sizes by class, which the dataset's groups.csv names; mixed: of the next class too."""
     rows, names, labels = [], [], sorted(sizes)
     for k, label in enumerate(labels):
@@ -42,7 +36,7 @@ def made_up(place, sizes, mixed=False, name="made-up"):
                 digest = hashlib.sha256(f"{label} {number} {image}".encode()).hexdigest()
                 rows.append(Indexed(f"{shown}/{label}-{number:03d}-{image:03d}.png", digest, 8, 8, 100))
                 names.append((rows[-1].image, f"patient {label} {number}"))
-    files.write_text(place / "raw" / name / index.GROUPS, files.csv_text(("image", "group"), names))
+    files.write_text(data_folder / "raw" / name / index.GROUPS, files.csv_text(("image", "group"), names))
     return rows
 
 
@@ -62,8 +56,8 @@ UNEVEN = {"a": [40, 22, 17, 9, 5, 3, 3, 2, 2, 1, 1, 1], "b": [12] * 10, "c": [30
 
 @pytest.mark.parametrize("mixed", [False, True])
 @pytest.mark.parametrize("text", ["grouped", "grouped:70/10/20", "grouped-kfold:5:2", "grouped-kfold:2:1"])
-def test_no_group_lies_in_two_subsets(place, text, mixed):
-    rows = made_up(place, UNEVEN, mixed)
+def test_no_group_lies_in_two_subsets(data_folder, text, mixed):
+    rows = made_up(data_folder, UNEVEN, mixed)
     for seed in range(5):
         table = assign(rows, text, seed)
         assert all(len(subsets) == 1 for subsets in subsets_of_groups(table).values())
@@ -73,14 +67,14 @@ def test_no_group_lies_in_two_subsets(place, text, mixed):
     assert split_groups.parted(assign(rows, "64/16/20")) > 0  # which a split by image does not keep
 
 
-def test_subsets_are_balanced_as_far_as_the_groups_allow(place):
-    exact = made_up(place, {"a": [5] * 20, "b": [2] * 50, "c": [1] * 200})
+def test_subsets_are_balanced_as_far_as_the_groups_allow(data_folder):
+    exact = made_up(data_folder, {"a": [5] * 20, "b": [2] * 50, "c": [1] * 200})
     for seed in range(5):
         counts = assign(exact, seed=seed).counts()
         assert sum(counts["test"].values()) == 80 and abs(sum(counts["val"].values()) - 64) <= 1
         assert counts["test"] == {"a": 20, "b": 20, "c": 40}
         assert max(abs(counts["val"][label] - total * 0.16) for label, total in (("a", 100), ("b", 100))) <= 4
-    uneven = made_up(place, UNEVEN)
+    uneven = made_up(data_folder, UNEVEN)
     for seed in range(5):
         counts = assign(uneven, seed=seed).counts()["test"]  # wanted: 21.2, 24 and 14 images
         assert abs(counts["a"] - 21) <= 1 and counts["b"] == 24 and abs(counts["c"] - 14) <= 2
@@ -106,32 +100,32 @@ def test_no_exchange_of_two_groups_would_be_more_even():
             assert cost(swapped) >= cost(bins)
 
 
-def test_grouped_folds_cover_every_image_once(place):
-    rows = made_up(place, UNEVEN, mixed=True)
+def test_grouped_folds_cover_every_image_once(data_folder):
+    rows = made_up(data_folder, UNEVEN, mixed=True)
     tables = [assign(rows, text) for text in split_spec.expand("grouped-kfold:5")]
     tested = [row.image for table in tables for row in table.subset("test")]
     assert sorted(tested) == sorted(row.image for row in rows)
     assert len({table.test_identity for table in tables}) == 5
 
 
-def test_a_grouped_split_depends_on_seed_and_content_alone(place):
-    rows = made_up(place, UNEVEN)
+def test_a_grouped_split_depends_on_seed_and_content_alone(data_folder):
+    rows = made_up(data_folder, UNEVEN)
     first = assign(rows)
     assert assign(rows[::-1]) == first
     assert assign(rows, seed=43).test_identity != first.test_identity
     given = split_groups.given("made-up")
     renamed = [Indexed(f"{row.label}/x{row.sha256[:9]}.png", row.sha256, 8, 8, 100) for row in rows]
     names = [(new.image, f"slide {hash(given[old.image])}") for old, new in zip(rows, renamed, strict=True)]
-    files.write_text(place / "raw/other" / index.GROUPS, files.csv_text(("image", "group"), names))
+    files.write_text(data_folder / "raw/other" / index.GROUPS, files.csv_text(("image", "group"), names))
     assert assign(renamed, name="other").test_identity == first.test_identity
 
 
-def test_equal_images_join_their_groups(place):
-    rows = made_up(place, {"a": [4, 4, 4, 4], "b": [3, 3, 3, 3]})
+def test_equal_images_join_their_groups(data_folder):
+    rows = made_up(data_folder, {"a": [4, 4, 4, 4], "b": [3, 3, 3, 3]})
     copy = Indexed("a/copy.png", next(row.sha256 for row in rows if "a-000" in row.image), 8, 8, 100)
     bridge = Indexed("a/zz.png", next(row.sha256 for row in rows if "a-001" in row.image), 8, 8, 100)
     lone = Indexed("b/lone.png", "f" * 64, 8, 8, 100)
-    path = place / "raw/made-up" / index.GROUPS
+    path = data_folder / "raw/made-up" / index.GROUPS
     files.write_text(path, path.read_text() + f"{bridge.image},patient a 2\n{lone.image},\n")
     table = assign([*rows, copy, bridge, lone])
     groups = {row.image: row.group for row in table.rows}
@@ -145,14 +139,14 @@ def test_equal_images_join_their_groups(place):
     )
 
 
-def test_stain_groups_are_used_only_without_given_groups(place, monkeypatch):
+def test_stain_groups_are_used_only_without_given_groups(data_folder, monkeypatch):
     from data.grouping import stain_groups
 
     synthetic.make("smears", images_per_class=8, size=32, patients=4)
     monkeypatch.setattr(stain_groups, "find", lambda name: pytest.fail("given groups exist"))
     table = splits.prepare_split("smears", "grouped").manifest
     assert split_groups.described("smears", table) == "groups: 16 given"
-    (place / "raw/smears" / index.GROUPS).unlink()
+    (data_folder / "raw/smears" / index.GROUPS).unlink()
     asked = []
     stained = {row.image: f"g{int(row.image[-6:-4]) % 4:03d}" for row in table.rows}
     found = Found(stained, (), (), 4, None)
@@ -173,14 +167,14 @@ def test_stain_groups_are_used_only_without_given_groups(place, monkeypatch):
         ("grouped-kfold:2:1", "b", 1, 4),
     ],
 )
-def test_a_class_with_too_few_groups_is_refused(place, text, label, count, least):
-    rows = made_up(place, {"a": [9] * 6, "b": [30], "c": [5] * 6})
+def test_a_class_with_too_few_groups_is_refused(data_folder, text, label, count, least):
+    rows = made_up(data_folder, {"a": [9] * 6, "b": [30], "c": [5] * 6})
     with pytest.raises(LeukoBenchError, match=rf"'{label}' .*\({count}\) for the split {text}, .* at least {least}\."):
         assign(rows, text)
 
 
-def test_a_subset_with_few_images_of_a_class_is_reported(place):
-    few = made_up(place, {"a": [90, 1, 1], "b": [30, 30, 1]})
+def test_a_subset_with_few_images_of_a_class_is_reported(data_folder):
+    few = made_up(data_folder, {"a": [90, 1, 1], "b": [30, 30, 1]})
     counts = assign(few).counts()
     assert all(counts[subset][label] for subset in SUBSETS for label in "ab")
     thin = split_groups.thin(assign(few), split_spec.parse("grouped"))
@@ -188,7 +182,7 @@ def test_a_subset_with_few_images_of_a_class_is_reported(place):
         "val has 1 of 92 images of 'a'",
         "test has 1 of 92 images of 'a'",
     ]
-    assert split_groups.thin(assign(made_up(place, UNEVEN)), split_spec.parse("grouped")) == []
+    assert split_groups.thin(assign(made_up(data_folder, UNEVEN)), split_spec.parse("grouped")) == []
 
 
 def test_a_split_text_is_parsed_into_folds_and_shares():

@@ -10,41 +10,22 @@ from data.grouping import overlapping_fields, sift_matching, stain_groups
 from data.synthetic.staining import draw_bar
 
 
-@pytest.fixture(scope="module")
-def searched(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("LEUKOBENCH_DATA", str(tmp_path_factory.mktemp("overlaps")))
-        made = plant(stain_groups.data_dir() / "raw" / "planted")
-        yield made, stain_groups.find("planted")
-
-
 @pytest.mark.slow
-def test_planted_overlaps_are_found_with_their_shift(searched):
-    made, found = searched
+def test_planted_overlaps_are_found_with_their_shift(data_folder):
+    made = plant(data_folder / "raw" / "planted")
+    found = stain_groups.find("planted")
     pairs = {(pair.first, pair.second): pair for pair in found.pairs if pair.kind == "overlap"}
     right = pairs.keys() & made.overlaps.keys()
     assert len(made.overlaps) == 36
-    assert len(right) / len(made.overlaps) >= 0.9
-    assert len(right) / len(pairs) >= 0.95
+    assert len(right) / len(made.overlaps) >= 0.9 and len(right) / len(pairs) >= 0.95
     off = [np.hypot(pairs[key].dx - made.overlaps[key][0], pairs[key].dy - made.overlaps[key][1]) for key in right]
-    assert np.median(off) < 1.0
-    assert max(off) < 4.0
+    assert np.median(off) < 1.0 and max(off) < 4.0
     for key in right:
         dx, dy = made.overlaps[key]
         assert pairs[key].share == pytest.approx((SIDE - abs(dx)) * (SIDE - abs(dy)) / SIDE**2, abs=0.08)
-
-
-@pytest.mark.slow
-def test_overlaps_across_classes_are_found(searched):
-    made, found = searched
     across = {key for key in made.overlaps if key[0].split("/")[0] != key[1].split("/")[0]}
     assert len(across) == 6
     assert len({(pair.first, pair.second) for pair in found.pairs if pair.across_classes} & across) >= 5
-
-
-@pytest.mark.slow
-def test_images_of_one_place_share_a_group(searched):
-    _, found = searched
     assert all(found.groups[pair.first] == found.groups[pair.second] for pair in found.pairs)
 
 

@@ -1,11 +1,10 @@
 """Shortcut baselines tell smears with a class-dependent stain from smears with an independent one."""
 
 import io
-import subprocess
-import sys
 
 import numpy as np
 import pytest
+from command_line import run_python
 from PIL import Image
 
 from data.auditing import shortcut_baselines, shortcut_features
@@ -14,7 +13,6 @@ from data.synthetic import generator as synthetic
 from data.synthetic.cells import MORPHOLOGIES, draw_scene
 from utils.errors import LeukoBenchError
 from utils.metrics.predictions import wilson
-from utils.paths import PROJECT
 from utils.runs import shortcuts_file
 from utils.runs.shortcuts_file import SEES, WITHOUT_CELLS, Shortcut
 from utils.tables import shortcuts as shortcuts_tables
@@ -86,7 +84,7 @@ def test_the_file_is_read_without_scikit_learn(measured):
         f"print(t.best(Path({str(root)!r}), {found['confounded'][0].manifest.hash!r})[1]); "
         "sys.exit(any(name in sys.modules for name in ('sklearn', 'keras', 'numpy')))"
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=False)
+    done = run_python("-c", code)
     assert done.returncode == 0, done.stderr
     assert float(done.stdout) > 0.9
 

@@ -33,15 +33,7 @@ def test_groups_are_the_patients(smears):
     assert sorted(set(found.groups.values())) == [f"g{k:03d}" for k in range(len(set(found.groups.values())))]
 
 
-@pytest.mark.slow
-def test_groups_are_stored(smears, monkeypatch):
-    first = stain_groups.find("smears")
-    monkeypatch.setattr(stain_groups, "describe", lambda *_: pytest.fail("the images are read again"))
-    assert stain_groups.find("smears") == first
-
-
-def test_a_damaged_or_outdated_result_is_computed_again(tmp_path, monkeypatch):
-    monkeypatch.setenv("LEUKOBENCH_DATA", str(tmp_path))
+def test_a_damaged_or_outdated_result_is_computed_again(data_folder, monkeypatch):
     place = synthetic.make("few", images_per_class=2, size=32, patients=2)
     first = stain_groups.find("few")
     assert set(first.groups.values()) == {"g000"}  # too few images for clusters
