@@ -1,16 +1,14 @@
 """The menu: driven in process with its answers from standard input, and once for real on a terminal."""
 
+import io
 import os
 import re
-import select
-import signal
-import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
-from command_line import run_guide
+from checks import one_line_error
+from command_line import run_guide, run_python
 from fake_runs import fake_run
 
 from guide import menu
@@ -21,7 +19,6 @@ from guide.steps import STEPS
 from guide.stress import stress
 from guide.train import train
 from guide.tune import tune
-from utils.errors import LeukoBenchError
 from utils.paths import PROJECT
 from utils.runs import split_spec
 from utils.runs.lookup import open_run
@@ -172,9 +169,8 @@ def test_file_of_settings_is_checked_before_the_command_runs(folders):
         (path, "resnet50", (str(path), "cnn", "resnet50")),
         (folders / "no.json", "cnn", (str(folders / "no.json"), "--config")),
     ]:
-        with pytest.raises(LeukoBenchError) as caught:
+        with one_line_error(*facts):
             check_answer("config", value, {"model": [model], "profile": ""})
-        assert all(fact in str(caught.value) for fact in facts)
     path.write_text('{"epochs": 3}')
     check_answer("config", path, {"model": ["cnn"], "profile": "demo"})
     check_answer("config", None, {"model": ["cnn"], "profile": ""})
@@ -186,9 +182,8 @@ def test_resume_offers_unfinished_runs_only(folders):
     assert "resnet50/" not in shown
 
 
-def test_no_runs_to_choose_from(tmp_path, monkeypatch):
+def test_no_runs_to_choose_from(data_folder, tmp_path, monkeypatch):
     monkeypatch.setenv("LEUKOBENCH_RUNS", str(tmp_path / "runs"))
-    monkeypatch.setenv("LEUKOBENCH_DATA", str(tmp_path / "data"))
     shown = drive("m", "u", "q")
     assert f"Error: There are no finished runs in {tmp_path / 'runs'}. Train a model first (t)" in shown
     assert f"Error: There are no unfinished runs in {tmp_path / 'runs'}." in shown
@@ -318,9 +313,9 @@ def test_equivalent_command_line_without_passwords():
 
 def test_tracking_uri_and_files_are_checked():
     check_answer("mlflow", "postgresql://u:se/cr#et@host/db?password=SECRET", {})
-    with pytest.raises(LeukoBenchError, match=r"--mlflow.*'localhost:5000'"):
+    with one_line_error("--mlflow", "'localhost:5000'"):
         check_answer("mlflow", "localhost:5000", {})
-    with pytest.raises(LeukoBenchError, match=r"nowhere\.yaml"):
+    with one_line_error("nowhere.yaml"):
         check_answer("file", Path("nowhere.yaml"), {})
 
 
@@ -332,52 +327,31 @@ def test_read_raises_back_and_leave(monkeypatch, text, signal_):
 
 
 def test_invalid_bytes_in_the_input():
-    done = subprocess.run(
-        [sys.executable, "run_guide.py"], cwd=PROJECT, input=b"\xff\xfe\nq\n", capture_output=True, check=False
-    )
+    done = run_python("run_guide.py", text=b"\xff\xfe\nq\n")
     assert done.returncode == 0
     assert b"Traceback" not in done.stderr
 
 
-def on_terminal(steps, **variables):
+def on_terminal(*steps, **variables):
     """Drive the menu on a pseudo-terminal: (text to wait for, keys to send then); return the screen and exit code."""
-    pty = pytest.importorskip("pty")
-    pid, handle = pty.fork()
-    if pid == 0:
-        os.chdir(PROJECT)
-        os.execve(sys.executable, [sys.executable, "run_guide.py"], os.environ | {"TERM": "xterm"} | variables)
-    seen, start = "", 0
-    try:
-        for text, keys in [*steps, (None, b"")]:
-            end = time.monotonic() + 60
-            while text is None or text not in seen[start:]:
-                assert time.monotonic() < end, f"waited for {text!r}, saw {seen!r}"
-                if not select.select([handle], [], [], 1)[0]:
-                    continue
-                try:
-                    part = os.read(handle, 65536)
-                except OSError:  # Linux: the other side is closed
-                    part = b""
-                if not part:
-                    break
-                seen += part.decode(errors="replace")
-            start = len(seen)
-            if keys:
-                time.sleep(0.3)  # a signal between the prompt and readline's wait would be seen with the next key only
-                os.write(handle, keys)
-        return seen, os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    except BaseException:
-        os.kill(pid, signal.SIGKILL)
-        raise
-    finally:
-        os.close(handle)
+    pexpect = pytest.importorskip("pexpect")
+    environment = os.environ | {"TERM": "xterm"} | variables
+    menu = pexpect.spawn(sys.executable, ["run_guide.py"], 60, cwd=str(PROJECT), env=environment, encoding="utf-8")
+    with menu:
+        menu.logfile_read = io.StringIO()
+        menu.delaybeforesend = 0.3  # until readline waits: a signal before that is seen with the next key only
+        for text, keys in steps:
+            menu.expect_exact(text)
+            menu.send(keys)
+        menu.expect(pexpect.EOF)
+    return menu.logfile_read.getvalue(), menu.exitstatus
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("keys", [b"\x03", b"\x04", b"q\n"], ids=["ctrl-c", "ctrl-d", "q"])
+@pytest.mark.parametrize("keys", ["\x03", "\x04", "q\n"], ids=["ctrl-c", "ctrl-d", "q"])
 def test_keys_that_close_the_menu_on_a_terminal(folders, keys):
-    for steps in ([("q quits): ", keys)], [("q quits): ", b"m\n"), ("run: ", keys)]):
-        seen, code = on_terminal(steps)
+    for steps in ([("q quits): ", keys)], [("q quits): ", "m\n"), ("run: ", keys)]):
+        seen, code = on_terminal(*steps)
         assert code == 0, seen
         assert CLOSED.strip() in seen
         assert "Traceback" not in seen
@@ -385,7 +359,7 @@ def test_keys_that_close_the_menu_on_a_terminal(folders, keys):
 
 @pytest.mark.slow
 def test_colour_on_a_terminal_unless_refused(folders):
-    quit_at_once = [("q quits): ", b"q\n")]
+    quit_at_once = ("q quits): ", "q\n")
     colour = re.compile(r"\x1b\[[\d;]*3\d")
     assert colour.search(on_terminal(quit_at_once)[0])
     assert not colour.search(on_terminal(quit_at_once, NO_COLOR="1")[0])

@@ -1,14 +1,11 @@
 """The ablation of augmentation: one real training of each kind, then run folders."""
 
-import csv
 import json
-import os
 import re
-import subprocess
-import sys
 
 import pytest
-from fake_runs import fake_run
+from command_line import run_python
+from fake_runs import fake_run, read_table
 
 import models
 from data import manifest as manifests
@@ -17,7 +14,6 @@ from models.engine import launcher
 from models.engine.launcher import Outcome
 from models.engine.sweep import ablation as ablating
 from utils.errors import LeukoBenchError
-from utils.paths import PROJECT
 from utils.runs import run_folder
 from utils.runs.records import measure
 from utils.tables import ablation as ablation_tables
@@ -73,8 +69,7 @@ def test_each_setting_is_trained_once_apart_from_other_runs(trained, home, monke
     folder = trained / "ablation" / "comparison" / "cnn-tiny"
     before = {path.name: path.read_bytes() for path in folder.glob("ablation.*")}
     assert set(before) == {f"ablation.{kind}" for kind in ("csv", "md", "tex", "html")}
-    with open(folder / "ablation.csv", encoding="utf-8") as handle:
-        rows = list(csv.DictReader(handle))
+    rows = read_table(folder / "ablation.csv")
     assert [(row["setting"], row["copies"]) for row in rows] == [("flips", "0"), ("flips", "1")]
     for row, run in zip(rows, runs, strict=True):
         assert float(row["accuracy"]) == pytest.approx(run.metrics()["test"]["accuracy"])
@@ -186,14 +181,8 @@ def test_the_table_needs_neither_keras_nor_the_dataset(faked, tmp_path):
         "sys.exit(code or int(any(name in sys.modules for name in ('keras', 'tensorflow'))))"
     )
     words = ["ablation", "cnn", "--table-only", "--settings", "none", "--settings", "flips", "--copies", "2"]
-    done = subprocess.run(
-        [sys.executable, "-c", code, *words, "--seed", "1", "--seed", "2"],
-        cwd=PROJECT,
-        capture_output=True,
-        text=True,
-        env=os.environ | {"LEUKOBENCH_RUNS": str(tmp_path), "LEUKOBENCH_DATA": str(tmp_path / "none")},
-        check=False,
-    )
+    folders = {"LEUKOBENCH_RUNS": str(tmp_path), "LEUKOBENCH_DATA": str(tmp_path / "none")}
+    done = run_python("-c", code, *words, "--seed", "1", "--seed", "2", **folders)
     assert done.returncode == 0, done.stderr
     assert max(len(line) for line in done.stdout.splitlines() if line[:1] in "│┃┏└") <= 80
     assert re.search(r"│ flips +│ on the fly │ +2 │ +82\.50 │ +82\.50 ± 10\.61 +│ +\+7\.50 +│", done.stdout)

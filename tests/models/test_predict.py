@@ -18,7 +18,6 @@ from utils.errors import LeukoBenchError
 from utils.io import files
 from utils.paths import PROJECT, raw_dir
 from utils.runs import run_folder
-from utils.runs.run_folder import Run
 
 SAMPLES = PROJECT / "docs" / "samples"
 
@@ -50,10 +49,7 @@ def test_predictions_equal_those_of_the_evaluation(small_run):
     assert [f"p_{name}" for name in table["predicted"]] == list(table[columns[1:]].idxmax(axis=1))
 
 
-def test_the_variant_of_the_run_is_applied(small_run, tmp_path):
-    path = tmp_path / "runs" / small_run.model / small_run.path.name
-    shutil.copytree(small_run.path, path)
-    run = Run(path)
+def test_the_variant_of_the_run_is_applied(small_run, run):
     files.write_json(run.file(run_folder.CONFIG), run.config() | {"variant": {"name": "gray"}})
     table = predicting.predict_files(run, SAMPLES)
     variant = run_loader.config_of(run).variant
@@ -159,17 +155,15 @@ def test_no_file_is_written_without_images(small_run, mixed, tmp_path, capsys):
     assert list(tmp_path.iterdir()) == [mixed]
 
 
-def test_heatmaps_are_drawn_on_sheets(small_run, tmp_path, monkeypatch, capsys):
-    path = tmp_path / "runs" / small_run.model / small_run.path.name
-    shutil.copytree(small_run.path, path)
+def test_heatmaps_are_drawn_on_sheets(run, monkeypatch, capsys):
     monkeypatch.setattr(command, "SHEET", 2)
     # A notebook draws real heatmaps.
     answers = np.full((2, 4), 0.25)
     monkeypatch.setattr(
         explainer, "explain_images", lambda _, paths: (np.ones((len(paths), 32, 32)), answers[: len(paths)])
     )
-    assert command.predict(str(path), [raw_dir("tiny") / "Pro" / "pro-000[012].png"], heatmaps=True) == 0
-    sheets = sorted(path.glob("figures/predict-*.png"))
+    assert command.predict(str(run.path), [raw_dir("tiny") / "Pro" / "pro-000[012].png"], heatmaps=True) == 0
+    sheets = sorted(run.path.glob("figures/predict-*.png"))
     assert [sheet.name for sheet in sheets] == ["predict-001.png", "predict-002.png"]
     shown = capsys.readouterr().out
     assert all(str(sheet) in shown for sheet in sheets)

@@ -7,6 +7,7 @@ import subprocess
 import numpy as np
 import pandas as pd
 import pytest
+from checks import contents
 
 from data.datasets import index
 from guide import verify as command
@@ -19,7 +20,6 @@ from utils import console
 from utils.errors import LeukoBenchError
 from utils.io import files
 from utils.runs import run_folder
-from utils.runs.run_folder import Run
 
 NAMES = ["a/1.png", "a/2.png", "b/1.png"]
 LABELS = ["a", "a", "b"]
@@ -30,39 +30,26 @@ def recorded(names=NAMES, labels=LABELS, values=VALUES):
     return pd.DataFrame({"image": names, "split": "test", "label": labels, "p_a": values[:, 0], "p_b": values[:, 1]})
 
 
-@pytest.fixture
-def copy(small_run, tmp_path):
-    """The small run under another root, to be damaged."""
-    path = tmp_path / "runs" / small_run.model / small_run.path.name
-    shutil.copytree(small_run.path, path)
-    return Run(path)
-
-
-def content(folder):
-    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-
-
 def test_a_run_reproduces_its_predictions_and_is_not_changed(small_run):
-    before = content(small_run.root)
+    before = contents(small_run.root)
     found = reproducibility.check(small_run)
     assert found == Check(small_run.id, SAME, len(small_run.predictions("test")), 0.0, 0)
-    assert content(small_run.root) == before
+    assert contents(small_run.root) == before
 
 
-def test_a_run_keeps_its_split_when_the_groups_change(copy, small_run, home):
-    shutil.copytree(small_run.root / "manifests", copy.root / "manifests")
+def test_a_run_keeps_its_split_when_the_groups_change(run, home):
     groups = home / "data/raw/tiny" / index.GROUPS
     before = groups.read_text()
     try:
         groups.write_text(before.replace("patient-001", "patient-777"))
-        manifest = copy.environment()["manifest"]
-        assert trainer.prepare(run_loader.config_of(copy))[1].manifest.hash != manifest
-        resumed = trainer.prepare(run_loader.config_of(copy), copy)[1]
+        manifest = run.environment()["manifest"]
+        assert trainer.prepare(run_loader.config_of(run))[1].manifest.hash != manifest
+        resumed = trainer.prepare(run_loader.config_of(run), run)[1]
         assert resumed.manifest.hash == manifest and resumed.path.name == f"tiny-{manifest}"
-        found = reproducibility.check(copy)
-        assert (found.verdict, found.images) == (SAME, len(copy.predictions("test")))
-        shutil.rmtree(copy.root / "manifests")
-        assert "the dataset 'tiny' now gives" in reproducibility.check(copy).reason
+        found = reproducibility.check(run)
+        assert (found.verdict, found.images) == (SAME, len(run.predictions("test")))
+        shutil.rmtree(run.root / "manifests")
+        assert "the dataset 'tiny' now gives" in reproducibility.check(run).reason
     finally:
         groups.write_text(before)
 
@@ -105,13 +92,13 @@ def test_other_images_or_labels_differ(table, reason):
     assert (found.verdict, found.reason) == (DIFFERS, reason)
 
 
-def test_weights_of_another_training_differ(copy):
-    model = run_loader.open_model(copy)
+def test_weights_of_another_training_differ(run):
+    model = run_loader.open_model(run)
     model.set_weights([3 * values for values in model.get_weights()])
-    checkpoint.save(model, copy.file(run_folder.WEIGHTS))
-    environment = copy.environment() | {"device": "Another GPU"}
-    files.write_json(copy.file(run_folder.ENVIRONMENT), environment)
-    found = reproducibility.check(copy)
+    checkpoint.save(model, run.file(run_folder.WEIGHTS))
+    environment = run.environment() | {"device": "Another GPU"}
+    files.write_json(run.file(run_folder.ENVIRONMENT), environment)
+    found = reproducibility.check(run)
     assert found.verdict == DIFFERS and found.largest > reproducibility.TOLERANCE
     assert "images differ by more than 0.0001, most " in found.reason
     assert " Trained on Another GPU, checked on " in found.reason
@@ -138,9 +125,9 @@ def spoil_dataset(run):
     ],
     ids=["no weights", "weights", "no predictions", "config", "no environment", "manifest", "dataset"],
 )
-def test_an_unchecked_run_has_a_reason(copy, spoil, reason):
-    spoil(copy)
-    found = reproducibility.check(copy)
+def test_an_unchecked_run_has_a_reason(run, spoil, reason):
+    spoil(run)
+    found = reproducibility.check(run)
     assert (found.verdict, found.images, found.passed) == (UNCHECKED, None, False)
     assert "\n" not in found.reason
     with pytest.raises(LeukoBenchError, match=reason):
@@ -164,21 +151,21 @@ def test_a_check_that_ends_badly_is_one_line(small_run, monkeypatch, status, std
 
 
 @pytest.mark.slow
-def test_one_bad_run_stops_no_other(small_run, copy, capsys):
+def test_one_bad_run_stops_no_other(small_run, run, capsys):
     """The command on a root with a damaged run first: both are checked, each in its own process."""
-    copy.file(run_folder.WEIGHTS).unlink()
+    run.file(run_folder.WEIGHTS).unlink()
     second = small_run.path.name.replace("20", "21", 1)
-    shutil.copytree(small_run.path, copy.path.parent / second)
-    shutil.copytree(small_run.path, copy.path.parent / "20200101T000000Z-00000000")
-    (copy.path.parent / "20200101T000000Z-00000000" / run_folder.METRICS).unlink()  # unfinished: not asked for
-    before = content(copy.root)
-    assert main(["verify", "--root", str(copy.root)]) == 1
+    shutil.copytree(small_run.path, run.path.parent / second)
+    shutil.copytree(small_run.path, run.path.parent / "20200101T000000Z-00000000")
+    (run.path.parent / "20200101T000000Z-00000000" / run_folder.METRICS).unlink()  # unfinished: not asked for
+    before = contents(run.root)
+    assert main(["verify", "--root", str(run.root)]) == 1
     shown = capsys.readouterr()
     assert shown.err == "Error: 1 of 2 runs do not agree or could not be checked.\n"
     lines = shown.out.splitlines()
-    assert lines[:4] == [f"[1/2] {copy.id}", "  not checked", f"[2/2] cnn/{second}", "  same bytes"]
-    assert lines[-1].startswith(f"{copy.id}: not checked. No model.weights.h5")
-    assert content(copy.root) == before
+    assert lines[:4] == [f"[1/2] {run.id}", "  not checked", f"[2/2] cnn/{second}", "  same bytes"]
+    assert lines[-1].startswith(f"{run.id}: not checked. No model.weights.h5")
+    assert contents(run.root) == before
 
 
 def test_exit_code(small_run, monkeypatch, capsys):

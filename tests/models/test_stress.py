@@ -71,47 +71,38 @@ def test_rows_follow_the_documented_columns(stressed):
     assert right / 48 == pytest.approx(swap["accuracy"], abs=1e-6)
 
 
-@pytest.fixture
-def copy(small_run, tmp_path):
-    """A copy of the finished tiny run below a root of its own."""
-    target = tmp_path / "runs" / "cnn" / small_run.path.name
-    shutil.copytree(small_run.path, target)
-    shutil.copytree(small_run.root / "manifests", tmp_path / "runs" / "manifests")
-    return Run(target)
-
-
-def test_families_of_the_same_images_are_kept(copy):
-    stress_test.stress([copy], ["noise"], images=8, heatmaps=0)
-    first = stress_file.read(copy)
+def test_families_of_the_same_images_are_kept(run):
+    stress_test.stress([run], ["noise"], images=8, heatmaps=0)
+    first = stress_file.read(run)
     assert [row["severity"] for row in first] == [0, 1, 2, 3, 4, 5]
     assert all(row["heatmap_similarity"] is None and row["images"] == 8 for row in first)
-    stress_test.stress([copy], ["macenko swap"], images=8, heatmaps=0)
-    both = stress_file.read(copy)
+    stress_test.stress([run], ["macenko swap"], images=8, heatmaps=0)
+    both = stress_file.read(run)
     assert [row["family"] for row in both] == ["none", "macenko swap", *["noise"] * 5]
     assert [row for row in both if row["family"] != "macenko swap"] == first
-    before = copy.file(stress_file.FILE).read_bytes()
-    stress_test.stress([copy], ["macenko swap", "noise"], images=8, heatmaps=0)
-    assert copy.file(stress_file.FILE).read_bytes() == before
-    stress_test.stress([copy], ["grey"], images=9, heatmaps=0)
-    assert [(row["family"], row["images"]) for row in stress_file.read(copy)] == [("none", 9), ("grey", 9)]
+    before = run.file(stress_file.FILE).read_bytes()
+    stress_test.stress([run], ["macenko swap", "noise"], images=8, heatmaps=0)
+    assert run.file(stress_file.FILE).read_bytes() == before
+    stress_test.stress([run], ["grey"], images=9, heatmaps=0)
+    assert [(row["family"], row["images"]) for row in stress_file.read(run)] == [("none", 9), ("grey", 9)]
 
 
-def test_changes_that_apply_to_no_image_are_left_out(copy):
-    stress_test.stress([copy], ["grey", "stain reference"], images=1, heatmaps=0)
-    rows = stress_file.read(copy)
+def test_changes_that_apply_to_no_image_are_left_out(run):
+    stress_test.stress([run], ["grey", "stain reference"], images=1, heatmaps=0)
+    rows = stress_file.read(run)
     assert {row["images"] for row in rows} == {1}
     donors = [row["donor"] for row in rows if row["family"] == "stain reference"]
     assert [row["family"] for row in rows] == ["none", "grey", *["stain reference"] * 6]
     assert len(set(donors)) == 3  # not the class of the one image
 
 
-def test_unchanged_images_give_the_accuracy_of_the_evaluation(copy, small_run, tmp_path):
-    other = Run(copy.path.with_name(copy.path.name[:-1] + "x"))
-    shutil.copytree(copy.path, other.path)
-    fields = copy.config() | {"variant": {"name": "gray"}}
+def test_unchanged_images_give_the_accuracy_of_the_evaluation(run, small_run, tmp_path):
+    other = Run(run.path.with_name(run.path.name[:-1] + "x"))
+    shutil.copytree(run.path, other.path)
+    fields = run.config() | {"variant": {"name": "gray"}}
     files.write_json(other.path / "config.json", fields)
-    stress_test.stress([copy, other], ["grey", "stain reference"], heatmaps=0)
-    mine, grey = stress_file.read(copy), stress_file.read(other)
+    stress_test.stress([run, other], ["grey", "stain reference"], heatmaps=0)
+    mine, grey = stress_file.read(run), stress_file.read(other)
     assert mine[0]["accuracy"] == pytest.approx(small_run.metrics()["test"]["accuracy"], abs=1e-6)
     # A model that sees everything in grey answers a grey image as it answers the image.
     assert grey[0]["accuracy"] == grey[1]["accuracy"] == mine[1]["accuracy"]
@@ -166,17 +157,17 @@ def test_tables_come_from_the_files_alone(tmp_path):
 
 
 @pytest.mark.slow
-def test_command(copy, capsys):
+def test_command(run, capsys):
     from guide import stress as command
 
-    command.stress(["cnn"], images=8, family=["stain swap", "blur", "cells removed"], heatmaps=2, root=copy.root)
+    command.stress(["cnn"], images=8, family=["stain swap", "blur", "cells removed"], heatmaps=2, root=run.root)
     shown = capsys.readouterr().out
     for word in ("stain swap", "Shortcut margin", "Stain flip rate", "Research only"):
         assert word in shown
-    assert shortcuts_file.best(copy.root, copy.environment()["manifest"])
-    assert (copy.file("figures") / "stress.png").stat().st_size > 20_000
+    assert shortcuts_file.best(run.root, run.environment()["manifest"])
+    assert (run.file("figures") / "stress.png").stat().st_size > 20_000
     with pytest.raises(LeukoBenchError, match="There is no run 'nothing'"):
-        command.stress(["nothing"], root=copy.root)
+        command.stress(["nothing"], root=run.root)
 
 
 def test_comparison_figure(tmp_path):

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from checks import contents
 from command_line import run_train
 from small_training import RUN_FILES, TINY, only_run, wait_for_an_epoch
 
@@ -39,10 +40,6 @@ def tiny(**values):
 
 def without_seconds(run):
     return [{k: v for k, v in row.items() if "seconds" not in k} for row in run.history()]
-
-
-def finished_files(run):
-    return {p: p.read_bytes() for p in run.path.rglob("*") if p.is_file() and not p.name.startswith("features-")}
 
 
 def start(root, *options):
@@ -237,11 +234,11 @@ def test_a_file_missing_for_a_resume_is_one_line(home, small_backbone, monkeypat
     config = run_loader.config_of(run)
     for name in ("history.csv", "model.weights.h5", "state/epoch-0005.weights.h5", "environment.json"):
         kept = run.file(name).rename(tmp_path / "kept")
-        before = finished_files(run)
+        before = contents(run.path)
         with pytest.raises(LeukoBenchError, match=r"has no |more were trained") as caught:
             trainer.train(config, run.root, run)
         assert Path(name).name in str(caught.value) and "\n" not in str(caught.value)
-        assert finished_files(run) == before, "nothing finished is lost"
+        assert contents(run.path) == before, "nothing finished is lost"
         kept.rename(run.file(name))
 
 
@@ -290,10 +287,10 @@ def test_a_full_disk_is_one_line_and_keeps_the_previous_weights(home, small_back
 def test_a_finished_training_is_only_evaluated_and_a_finished_run_left_alone(uninterrupted, guide, home):
     run, _ = uninterrupted
     root = ("--root", str(home / "straight"))
-    before = {path.name: path.read_bytes() for path in run.path.iterdir()}
+    before = contents(run.path)
     done = run_train("cnn", "--resume", run.id, *root)
     assert done.returncode == 0 and "is finished" in done.stdout
-    assert {path.name: path.read_bytes() for path in run.path.iterdir()} == before
+    assert contents(run.path) == before
     run.file("metrics.json").unlink()
     done = run_train("cnn", "--resume", run.id, *root)
     assert done.returncode == 0 and run.finished and "epoch" not in done.stdout

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
+from checks import one_line_error
 
 import models
 from models.engine import launcher, settings_file
@@ -75,9 +76,8 @@ def test_a_real_search_is_continued(guide, home, tmp_path):
     assert not first.stderr + again.stderr
     folder = next((tmp_path / "tuning" / "cnn").iterdir())
     assert f"{folder}, earlier trials: 1\n" in again.stdout
-    assert (
-        len(re.findall(r"^ +2/2  val accuracy [\d.]+ loss [\d.]+  1 epochs \d+ s  learning", again.stdout, re.M)) == 1
-    )
+    (line,) = re.findall(r"^ +2/2 .*", again.stdout, re.M)
+    assert re.match(r" +2/2  val accuracy [\d.]+ loss [\d.]+  1 epochs \d+ s  learning", line)
     assert "The best of 2 trials" in again.stdout
     assert f"Train with them: python run_guide.py train cnn --config {folder / 'best.json'}\n" in again.stdout
     assert (folder / "figures" / "tuning.png").read_bytes().startswith(b"\x89PNG")
@@ -242,14 +242,12 @@ def test_fewer_epochs_keep_both_phases():
         ('{"dropout": null}', "{path}: Field 'dropout' received None"),
     ],
 )
-def test_errors_in_a_settings_file(guide, tmp_path, text, words):
+def test_errors_in_a_settings_file(tmp_path, text, words):
     path = tmp_path / "s.json"
     if text is not None:
         path.write_text(text)
-    with pytest.raises(LeukoBenchError) as problem:
+    with one_line_error(words.replace("{path}", str(path))):
         settings_file.settings(path, "cnn")
-    assert str(problem.value).startswith(words.replace("{path}", str(path)))
-    assert "\n" not in str(problem.value)
 
 
 def test_precedence_of_a_settings_file(tmp_path):
@@ -322,12 +320,3 @@ def test_figure(tmp_path):
     assert display.settings == {"learning_rate": [0.001, 0.0001, 0.002], "dense": [64, 64, 128]}
     first, second = (write(path, tmp_path / f"{k}.png").read_bytes() for k in (1, 2))
     assert first == second
-
-
-def test_the_menu_has_the_parameters():
-    from guide.parameters import parameters
-    from guide.tune import tune
-
-    named = {each.name: each for each in parameters(tune)}
-    assert named["trials"].low == 1
-    assert named["model"].required
