@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from checks import one_line_error
 from PIL import Image
 
 import models
@@ -12,7 +13,7 @@ from data.synthetic import generator as synthetic
 from guide import faithfulness as command
 from models.engine.backend import keras_backend
 from models.engine.evaluation import evaluator
-from models.engine.explain import cam, deletion_insertion, faithfulness, sanity_check
+from models.engine.explain import cam, deletion_insertion, explainer, faithfulness, sanity_check
 from models.engine.explain import road as road_imputation
 from models.engine.explain.faithfulness import Score
 from models.engine.run_io import run_loader
@@ -20,13 +21,13 @@ from models.engine.training import trainer
 from utils.errors import LeukoBenchError
 from utils.io import files
 from utils.paths import raw_dir
-from utils.runs import faithfulness_file
+from utils.runs import faithfulness_file, run_folder
 from utils.runs.run_folder import Run
 from utils.tables import faithfulness as faithfulness_tables
 from visualization.displays import faithfulness as figures
 
 SIDE = 12  # pixels of constructed images
-CORNER = 14  # pixels of the planted square, of 48
+CORNER = 17  # pixels of the planted square, of 48
 
 
 def corner(batch):
@@ -46,11 +47,9 @@ def square(batch):
 @pytest.mark.parametrize(
     ("values", "area"),
     [
-        (
-            [[4, 3], [2, 1]],
-            (125 * 0.25 + 50 * 0.75) / 255,
-        ),  # first: 200 50 50 50 50, of which trapezoids a quarter wide
-        ([[1, 2], [3, 4]], (200 * 0.75 + 125 * 0.25) / 255),  # last:  200 200 200 200 50
+        # The bright pixel first: 200 50 50 50 50, of which trapezoids a quarter wide; then last: 200 200 200 200 50.
+        ([[4, 3], [2, 1]], (125 * 0.25 + 50 * 0.75) / 255),
+        ([[1, 2], [3, 4]], (200 * 0.75 + 125 * 0.25) / 255),
     ],
 )
 def test_area_under_the_deletion_curve(values, area):
@@ -131,9 +130,8 @@ def test_localisation_measures(home):
     chance = faithfulness.pointing(np.ones(masks.shape), masks)
     assert (chance >= share).all() and chance.mean() < 2.5 * share.mean(), "a flat map hits by its share of the area"
     empty = np.zeros((1, 48, 48), bool)
-    assert np.isnan(faithfulness.mass_inside(empty + 1.0, empty)) and np.isnan(
-        faithfulness.pointing(empty + 1.0, empty)
-    )
+    for measure in (faithfulness.mass_inside, faithfulness.pointing):
+        assert np.isnan(measure(empty + 1.0, empty))
 
 
 def test_the_pointing_game_has_its_tolerance_and_no_more():
@@ -253,6 +251,34 @@ def test_a_shortcut_in_the_corner_is_found(cornered, capsys):
     shares, values = curves["gradcam", "deletion"]
     assert len(shares) == deletion_insertion.STEPS + 1 and values[0] > 0.7 and values[-1] < 0.5
     assert np.trapezoid(values, shares) == pytest.approx(gradcam["deletion_auc_mean"], abs=1e-4)
+
+
+@pytest.mark.slow
+def test_half_of_the_heatmap_is_on_the_planted_corner(cornered):
+    explainer.explain(cornered, "gradcam")
+    with np.load(cornered.file(run_folder.HEATMAPS), allow_pickle=False) as kept:
+        maps = kept["map"][kept["method"] == "gradcam"].astype(np.float64)
+    mass = maps.sum(axis=(1, 2))
+    assert (mass > 0).all()
+    share = maps[:, 48 - CORNER :, 48 - CORNER :].sum(axis=(1, 2)) / mass
+    assert np.mean(share) >= 0.5, "a uniform map would have the square's share of the area, 0.13"
+
+
+@pytest.mark.slow
+def test_all_methods_of_an_older_run_are_measured(cornered, capsys):
+    earlier = {key: value for key, value in cornered.config().items() if key != "heatmap_method"}
+    files.write_json(cornered.file(run_folder.CONFIG), earlier)
+    command.faithfulness(str(cornered.path), images=12)
+    rows = files.read_csv(cornered.file("faithfulness.csv"), faithfulness.HEADER)
+    assert {row["method"] for row in rows} == {"gradcam", "gradcam++", "scorecam", "random", "centre"}
+    assert {row["images"] for row in rows} == {"12"}
+    shown = capsys.readouterr().out
+    assert "heatmaps on 12 test images" in shown and f"Most faithful: {rows[0]['method']}." in shown
+    before = cornered.file("faithfulness.csv").read_bytes()
+    faithfulness.measure(cornered, 12, ["gradcam"])
+    assert cornered.file("faithfulness.csv").read_bytes().splitlines()[1] in before.splitlines()
+    with one_line_error("'rollout'", "cnn, a convolutional model"):
+        faithfulness.measure(cornered, 12, ["rollout"])
 
 
 def score(name, deletion, insertion, road):

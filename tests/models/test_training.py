@@ -1,6 +1,7 @@
 """Real trainings of tiny networks on tiny synthetic smears; in processes of their own where they are killed."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from command_line import run_train
 from small_training import RUN_FILES, TINY, only_run, wait_for_an_epoch
 
 import models
+from data.datasets import importer
 from data.loading.pipeline import loader
 from guide import choices
 from models.engine import launcher
@@ -112,6 +114,13 @@ def test_a_model_is_added_as_one_folder(own_model, home, guide, tmp_path):
     assert own_model in guide("compare", "--root", tmp_path / "runs").stdout
     shown = guide("train", "cels").stderr
     assert "'cels'" in shown and f"'{own_model}'" in shown
+
+
+def test_classes_of_another_dataset_come_from_its_manifest(home, tmp_path):
+    for label, name in (("Benign", "healthy"), ("Pro", "ill")):
+        shutil.copytree(home / "data" / "raw" / "tiny" / label, tmp_path / "in" / name)
+    importer.import_dataset(tmp_path / "in", "renamed", as_is=True)
+    assert trainer.prepare(tiny(dataset="renamed"))[0].classes == ("healthy", "ill")
 
 
 def test_parameters_and_flops_are_those_of_the_network(uninterrupted):
