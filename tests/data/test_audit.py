@@ -74,9 +74,8 @@ def test_the_written_audit_is_read_again(small):
     assert found.write(root).read_bytes() == before
     kept = shortcuts_file.read(root, found.manifest)
     assert [rung.baseline for rung in kept] == [*shortcuts_file.SEES]
-    assert [(rung.baseline, rung.images, rung.correct) for rung in found.ladder] == [
-        (rung.baseline, rung.images, rung.correct) for rung in kept
-    ]
+    measured, stored = ([(each.baseline, each.images, each.correct) for each in rows] for rows in (found.ladder, kept))
+    assert measured == stored
     assert audit.read(root, "nothing") is None
     (folder / "audit.json").write_text('{"dataset": "tiny"}')
     try:

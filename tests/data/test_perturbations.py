@@ -112,14 +112,11 @@ def test_colours_change_and_shapes_stay():
 def test_a_swap_transfers_the_donors_stain():
     image = smear(3, "Benign")[0]
     swapped = color_ops.reinhard_swap(image, DONOR)
-    assert np.allclose(
-        stain_normalization.reinhard_statistics(swapped)[:3], stain_normalization.reinhard_statistics(DONOR)[:3], atol=2
-    )
+    reached, aim = (stain_normalization.reinhard_statistics(each)[:3] for each in (swapped, DONOR))
+    assert np.allclose(reached, aim, atol=2)
     swapped = color_ops.macenko_swap(image, DONOR)
-    aim, own = (np.array(stain_normalization.macenko_statistics(each)) for each in (DONOR, image))
-    assert (
-        abs(np.array(stain_normalization.macenko_statistics(swapped)) - aim)[6:].max() < 0.5 * abs(own - aim)[6:].max()
-    )
+    reached, aim, own = (np.array(stain_normalization.macenko_statistics(x))[6:] for x in (swapped, DONOR, image))
+    assert abs(reached - aim).max() < 0.5 * abs(own - aim).max()
     assert np.array_equal(color_ops.macenko_swap(image, np.full_like(image, 250)), image)
 
 
@@ -168,9 +165,8 @@ def test_an_unknown_family_is_refused():
     with pytest.raises(LeukoBenchError, match=r"'gray': .*grey, hue, saturation, .*Did you mean"):
         perturbations.chosen(["gray"], ())
     every = perturbations.chosen((), ("A", "B"))
-    assert [change.family for change in every] == sorted(
-        (change.family for change in every), key=perturbations.NAMES.index
-    )
+    families = [change.family for change in every]
+    assert families == sorted(families, key=perturbations.NAMES.index)
     assert {change.donor for change in perturbations.chosen(["stain reference"], ("A", "B"))} == {"A", "B"}
 
 
@@ -187,8 +183,7 @@ def test_a_donor_is_a_training_image_of_any_other_class(tmp_path):
     assert all(donor.split == "train" and donor.label != image[0] for image, donor in chosen.items())
     taken = [donor.label for image, donor in chosen.items() if image.startswith("A")]
     assert 10 < taken.count("B") < 30 and len({donor.image for donor in chosen.values()}) > 60
-    assert chosen == {
-        row.image: Donors(SplitFolder(tmp_path, from_rows(rows[::-1]))).other(row) for row in manifest.subset("test")
-    }
+    again = Donors(SplitFolder(tmp_path, from_rows(rows[::-1])))
+    assert chosen == {row.image: again.other(row) for row in manifest.subset("test")}
     with pytest.raises(LeukoBenchError, match="all training images are of A"):
         Donors(SplitFolder(tmp_path, from_rows([row for row in rows if row.label == "A"]))).other(rows[0])

@@ -91,8 +91,4 @@ def test_a_split_by_many_patients_is_even(monkeypatch):
     subset_of = group_assignment.subsets(rows, groups, split_spec.parse("grouped"), 42)
     assert all(len({subset_of[row.image] for row in rows if groups[row.image] == name}) == 1 for name in ("p0", "p7"))
     shares = {subset: sum(each == subset for each in subset_of.values()) / 1500 for subset in ("train", "val", "test")}
-    assert shares == {
-        "train": pytest.approx(0.64, abs=0.02),
-        "val": pytest.approx(0.16, abs=0.02),
-        "test": pytest.approx(0.2, abs=0.02),
-    }
+    assert shares == pytest.approx({"train": 0.64, "val": 0.16, "test": 0.2}, abs=0.02)

@@ -10,18 +10,11 @@ from data.synthetic import generator as synthetic
 from utils.errors import LeukoBenchError
 from utils.io.files import read_csv, read_json, write_json
 
-IMAGES, SIZE, PATIENTS = 40, 64, 4
-
-
-@pytest.fixture(scope="module", params=synthetic.STAINS)
-def smears(request, tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("LEUKOBENCH_DATA", str(tmp_path_factory.mktemp(request.param)))
-        yield synthetic.make("smears", IMAGES, SIZE, PATIENTS, request.param, seed=11)
-
 
 @pytest.mark.slow
-def test_groups_are_the_patients(smears):
+@pytest.mark.parametrize("stain", synthetic.STAINS)
+def test_groups_are_the_patients(data_folder, stain):
+    smears = synthetic.make("smears", images_per_class=40, size=64, patients=4, stain=stain, seed=11)
     found = stain_groups.find("smears")
     true = {row["image"]: row["group"] for row in read_csv(smears / GROUPS, ("image", "group"))}
     assert found.groups.keys() == true.keys()

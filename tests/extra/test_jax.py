@@ -10,8 +10,9 @@ import sys
 
 import numpy as np
 import pytest
+from fake_runs import FILES
 from PIL import Image
-from small_training import RUN_FILES, TINY, epoch_as_json, only_run, wait_for_an_epoch
+from small_training import TINY, epoch_as_json, only_run, wait_for_an_epoch
 
 from data.loading.pipeline import loader
 from utils.paths import PROJECT
@@ -80,7 +81,7 @@ def trained(home, guide, jax):
 
 
 def test_the_run_folder_is_the_same(trained):
-    assert {path.name for path in trained.path.iterdir()} == RUN_FILES
+    assert {path.name for path in trained.path.iterdir()} == set(FILES)
     made = trained.environment()
     assert (made["backend"], made["device"], made["devices"]) == ("jax", "CPU", ["CPU:0"])
     assert made["deterministic"] and made["precision"] == "float32" and made["packages"]["jax"]

@@ -11,7 +11,6 @@ from data import all_dataset
 from models.engine.export import store as export_store
 from models.engine.model_card import card as model_card
 from models.engine.model_card import sections
-from utils import paths
 from utils.errors import LeukoBenchError
 from utils.io import files
 from utils.runs import calibration_file, run_folder
@@ -47,17 +46,6 @@ def write_export(run, name, **changed):
     files.write_bytes(export_store.folder(run, name) / export_store.FILES[fields["format"]], bytes(fields["bytes"]))
     fields["files_sha256"] = export_store.files_hash(export_store.folder(run, name), fields["format"])
     files.write_json(export_store.description(run, name), fields | changed)
-
-
-@pytest.fixture
-def dataset(monkeypatch, tmp_path):
-    """Write a dataset folder with its origin."""
-    monkeypatch.setenv("LEUKOBENCH_DATA", str(tmp_path / "data"))
-
-    def make(name, synthetic):
-        files.write_json(paths.raw_dir(name) / "dataset.json", {"name": name, "synthetic": synthetic})
-
-    return make
 
 
 def test_missing_measurements_name_their_command(tmp_path):
@@ -130,19 +118,20 @@ def test_a_grouped_run_names_the_missing_random_split(tmp_path):
     assert "may be in both" not in body
 
 
-def test_licence_and_limits_follow_from_the_images(tmp_path, dataset, monkeypatch):
+def test_licence_and_limits_follow_from_the_images(tmp_path, data_folder, monkeypatch):
+    about = data_folder / "raw" / "mine" / "dataset.json"
     run = fake_run(tmp_path, dataset="mine")
     assert sections.origin(run) == sections.OTHER
     front, body = split_card(model_card.text(run))
     assert front["license"] == "other" and "license_link" not in front
     assert "The origin of the images is not recorded." in body and all_dataset.CITATION not in body
 
-    dataset("mine", {"stain": "random"})
+    files.write_json(about, {"name": "mine", "synthetic": {"stain": "random"}})
     front, body = split_card(model_card.text(run))
     assert front["license"] == "mit" and "synthetic-images" in front["tags"]
     assert "drawn by a program" in body and "- It was trained on synthetic images only" in body
 
-    dataset("mine", None)  # class names alone are not enough
+    files.write_json(about, {"name": "mine", "synthetic": None})  # class names alone are not enough
     front, body = split_card(model_card.text(run))
     assert "license_link" not in front and all_dataset.CITATION not in body and "One hospital" not in body
     assert "Benign 50 of 504, Early 50 of 985, Pre 50 of 963, Pro 50 of 804" in body

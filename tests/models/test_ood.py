@@ -1,7 +1,6 @@
 """Out-of-distribution rejection: drawn images are rejected, test images are not; the reference file is safe."""
 
 import io
-import shutil
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
@@ -11,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from checks import one_line_error
-from command_line import run_python
+from command_line import packages_of
 from real_dataset import real_dataset
 
 from data import manifest
@@ -202,15 +201,14 @@ def test_a_reference_of_another_version_is_replaced(smears, tmp_path, monkeypatc
 
 def test_distances_need_neither_tensorflow_nor_scikit_learn(smears):
     split, root, _ = smears
-    code = (
-        "import sys; from pathlib import Path; import numpy as np; "
-        "from data.ood import image_statistics, reference_distribution; "
-        f"known = reference_distribution.read(Path({str(root)!r}), {split.manifest.hash!r}); "
-        "print(known.judge(image_statistics.statistics(np.zeros((50, 60, 3), np.uint8))).near); "
-        "sys.exit(any(name in sys.modules for name in ('sklearn', 'keras', 'tensorflow', 'scipy', 'pandas')))"
+    program = (
+        "import sys; from pathlib import Path; import numpy as np\n"
+        "from data.ood import image_statistics, reference_distribution\n"
+        "known = reference_distribution.read(Path(sys.argv[1]), sys.argv[2])\n"
+        "print(known.judge(image_statistics.statistics(np.zeros((50, 60, 3), np.uint8))).near)"
     )
-    done = run_python("-c", code)
-    assert (done.returncode, done.stdout) == (0, "False\n"), done.stderr
+    shown, packages = packages_of(program, root, split.manifest.hash)
+    assert shown == "False\n" and not packages & {"sklearn", "keras", "tensorflow", "scipy", "pandas"}
 
 
 def test_evaluation_writes_the_reference(small_run):
@@ -233,29 +231,27 @@ def test_scores_of_a_model():
 
 
 @pytest.mark.slow
-def test_command_measures_every_method_and_keeps_other_runs(small_run, capsys, tmp_path):
-    name = small_run.environment()["manifest"]
-    root = tmp_path / "runs"
-    for part in ("manifests", "cnn"):
-        shutil.copytree(small_run.root / part, root / part)
+def test_command_measures_every_method_and_keeps_other_runs(run, capsys):
+    name, root = run.environment()["manifest"], run.root
+    reference_distribution.path(root, name).unlink()
     refusal.refusal(["cnn"], pictures=2, root=root)
     shown = capsys.readouterr().out
-    assert "Refused %, with cnn/" in shown and "Research only" in shown
+    assert f"with {run.id}" in shown and "Research only" in shown
     assert reference_distribution.read(root, name) is not None  # computed because it was missing
     path = ood_file.path(root, name)
     assert str(path) in shown
     rows = ood_file.read(root, name)
     assert {row.method for row in rows} == set(ood_file.METHODS)
-    assert {row.run for row in rows} == {"", small_run.id}
+    assert {row.run for row in rows} == {"", run.id}
     assert {row.family: row.held_out for row in rows if row.kind == DRAWN} == {
         family: family in ood_images.HELD_OUT for family in ood_images.FAMILIES
     }
     assert all(row.images == (16 if row.kind == TEST else 2) for row in rows)
     found = ood_file.merge(root, name, [replace(row, run=row.run and "cnn/other") for row in rows])
-    assert found == path and {row.run for row in ood_file.read(root, name)} == {"", small_run.id, "cnn/other"}
+    assert found == path and {row.run for row in ood_file.read(root, name)} == {"", run.id, "cnn/other"}
     ood_file.merge(root, name, [replace(row, images=row.images + 1) for row in rows])
     # Other runs were measured on other images.
-    assert {row.run for row in ood_file.read(root, name)} == {"", small_run.id}
+    assert {row.run for row in ood_file.read(root, name)} == {"", run.id}
 
 
 def test_tables_and_sentences():
@@ -276,16 +272,14 @@ def test_tables_and_sentences():
     ]
 
 
-def test_an_unfinished_run_and_a_damaged_file_are_reported(small_run, guide, tmp_path):
-    root = tmp_path / "runs"
-    shutil.copytree(small_run.root / "cnn", root / "cnn", ignore=shutil.ignore_patterns("metrics.json"))
-    done = guide("refusal", "cnn", "--root", str(root))
-    assert done.returncode == 1 and f"run_guide.py evaluate {small_run.id}" in done.stderr
-    path = ood_file.path(root, "x")
-    path.parent.mkdir()
+def test_an_unfinished_run_and_a_damaged_file_are_reported(run, guide):
+    run.file("metrics.json").unlink()
+    done = guide("refusal", "cnn", "--root", str(run.root))
+    assert done.returncode == 1 and f"run_guide.py evaluate {run.id}" in done.stderr
+    path = ood_file.path(run.root, "x")
     path.write_text(",".join(ood_file.COLUMNS) + "\ntest,test images,perhaps,1,energy,,1,,1\n")
     with pytest.raises(LeukoBenchError, match=f"{path} is damaged.*run_guide.py refusal"):
-        ood_file.read(root, "x")
+        ood_file.read(run.root, "x")
 
 
 def test_the_document_shows_the_published_results():

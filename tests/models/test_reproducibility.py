@@ -96,20 +96,16 @@ def test_weights_of_another_training_differ(run):
     model = run_loader.open_model(run)
     model.set_weights([3 * values for values in model.get_weights()])
     checkpoint.save(model, run.file(run_folder.WEIGHTS))
-    environment = run.environment() | {"device": "Another GPU"}
-    files.write_json(run.file(run_folder.ENVIRONMENT), environment)
+    change(run, run_folder.ENVIRONMENT, device="Another GPU")
     found = reproducibility.check(run)
     assert found.verdict == DIFFERS and found.largest > reproducibility.TOLERANCE
     assert "images differ by more than 0.0001, most " in found.reason
     assert " Trained on Another GPU, checked on " in found.reason
 
 
-def spoil_manifest(run):
-    files.write_json(run.file(run_folder.ENVIRONMENT), run.environment() | {"manifest": "0" * 16})
-
-
-def spoil_dataset(run):
-    files.write_json(run.file(run_folder.CONFIG), run.config() | {"dataset": "gone"})
+def change(run, name, **fields):
+    """Change fields of a JSON file of a run."""
+    files.write_json(run.file(name), files.read_json(run.file(name)) | fields)
 
 
 @pytest.mark.parametrize(
@@ -120,8 +116,11 @@ def spoil_dataset(run):
         (lambda run: run.file(run_folder.PREDICTIONS).unlink(), r"^Run cnn/\S+ has no predictions\.csv\."),
         (lambda run: run.file(run_folder.CONFIG).write_text("{"), r"config\.json is damaged"),
         (lambda run: run.file(run_folder.ENVIRONMENT).unlink(), r"has no environment\.json"),
-        (spoil_manifest, r"was made on manifest 0{16}, the dataset 'tiny' now gives "),
-        (spoil_dataset, r"^There is no dataset 'gone'\."),
+        (
+            lambda run: change(run, run_folder.ENVIRONMENT, manifest="0" * 16),
+            r"was made on manifest 0{16}, the dataset 'tiny' now gives ",
+        ),
+        (lambda run: change(run, "config.json", dataset="gone"), r"^There is no dataset 'gone'\."),
     ],
     ids=["no weights", "weights", "no predictions", "config", "no environment", "manifest", "dataset"],
 )

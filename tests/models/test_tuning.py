@@ -10,6 +10,7 @@ from checks import one_line_error
 
 import models
 from models.engine import launcher, settings_file
+from models.engine.training.loop import HISTORY_COLUMNS
 from models.engine.tuning import search_space
 from models.engine.tuning import study as tuning_study
 from models.engine.tuning.search_space import STRENGTH, Dimension
@@ -19,8 +20,6 @@ from utils.io import files, locks
 from utils.runs import run_folder
 
 SMALL = ["image_size=32", "filters=[4,4,4]"]
-HEADER = ["epoch", "phase", "learning_rate", "seconds", "feature_seconds"]
-HEADER += ["loss", "accuracy", "val_loss", "val_accuracy"]
 
 
 class Trainings:
@@ -47,7 +46,7 @@ class Trainings:
         rate, dropout = wanted["learning_rate"], wanted["dropout"]
         accuracy = round(0.5 + 0.4 * (0.7 - dropout), 1)  # rounded, so that some are equal
         row = [1, "train", rate, 2.0, 0.0, 1.0, 0.5, 1 + rate, accuracy]
-        files.write_text(run.file(run_folder.HISTORY), files.csv_text(HEADER, [row]))
+        files.write_text(run.file(run_folder.HISTORY), files.csv_text(HISTORY_COLUMNS, [row]))
         files.write_text(run.file(run_folder.WEIGHTS), "weights")
         return status
 

@@ -60,6 +60,15 @@ def run_python(*words: object, text: str | bytes = "", limit: Callable[[], None]
     )
 
 
+def packages_of(program: str, *words: object, **options: str) -> tuple[str, set[str]]:
+    """Run a Python program as `run_python` does; return its output and the packages that it has imported."""
+    end = "\nimport sys; print('PACKAGES', *{name.partition('.')[0] for name in sys.modules})"
+    done = run_python("-c", program + end, *words, **options)
+    assert done.returncode == 0, done.stderr
+    output, _, names = done.stdout.rpartition("PACKAGES ")
+    return output, set(names.split())
+
+
 def _captured(
     run: Callable[[], int | None], line: list[str], cwd: Path, text: str, merged: bool, variables: dict[str, str]
 ) -> subprocess.CompletedProcess:

@@ -11,10 +11,6 @@ from data.loading.pipeline import loader
 from utils.runs import run_folder
 
 TINY = ("--dataset", "tiny", "--set", "image_size=32", "--set", "filters=[4,8,8]", "--set", "dense=8")
-RUN_FILES = {
-    *("config.json", "environment.json", "history.csv", "model.weights.h5", "architecture.json"),
-    *("predictions.csv", "timing.json", "metrics.json"),
-}
 
 
 def only_run(root):
