@@ -81,9 +81,8 @@ def test_large_model_is_explained(large_runs, name):
 
 
 def test_frozen_features_give_what_ordinary_training_gives(home, monkeypatch):
-    config = models.config_for(
-        "resnet18", dataset="tiny", image_size=32, weights="none", freeze="always", epochs=3, learning_rate=1e-4
-    )
+    fields = {"dataset": "tiny", "image_size": 32, "weights": "none", "freeze": "always", "epochs": 3}
+    config = models.config_for("resnet18", **fields, learning_rate=1e-4)
     reused = train_eagerly(config, home / "reused")
     assert files.read_json(reused.file("timing.json"))["training"]["feature_reuse_saved_seconds"] > 0
     monkeypatch.setattr(

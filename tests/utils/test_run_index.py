@@ -5,6 +5,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+from unittest import mock
 
 import pytest
 from fake_runs import fake_run
@@ -15,12 +16,6 @@ from utils.paths import PROJECT
 from utils.runs import cache as run_cache
 from utils.runs import comparison, leaderboard, lookup, run_folder
 from utils.runs import records as run_records
-
-
-def aged(root):
-    """Make all files older than the age below which nothing is cached."""
-    for path in root.rglob("*"):
-        os.utime(path, (1_700_000_000, 1_700_000_000))
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +30,8 @@ def built(tmp_path_factory):
 @pytest.fixture
 def root(built, tmp_path):
     shutil.copytree(built, tmp_path, dirs_exist_ok=True)
-    aged(tmp_path)
+    for path in tmp_path.rglob("*"):
+        os.utime(path, (1_700_000_000, 1_700_000_000))  # older than the age below which nothing is cached
     yield tmp_path
     run_cache._open.clear()
 
@@ -110,11 +106,9 @@ def test_a_run_is_found_by_its_label_without_a_whole_environment(tmp_path):
 def test_changed_code_invalidates_the_cache(root, monkeypatch):
     first = read(root)
     monkeypatch.setattr(run_cache, "_code", lambda modules: "another program")
-    calls = []
-    monkeypatch.setattr(
-        run_records, "_measured", lambda run, real=run_records._measured: calls.append(run) or real(run)
-    )
-    assert read(root)[0] == first[0] and len(calls) == 4
+    measured = mock.Mock(side_effect=run_records._measured)
+    monkeypatch.setattr(run_records, "_measured", measured)
+    assert read(root)[0] == first[0] and measured.call_count == 4
 
 
 @pytest.mark.parametrize("content", [b"", b"no database at all" * 100])

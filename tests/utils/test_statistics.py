@@ -129,9 +129,8 @@ def test_groups_come_from_the_manifest_then_from_the_audit_then_from_nowhere(tmp
     groups, words = image_groups.of_images(run, images)
     assert set(groups) == {f"patient-{k}" for k in range(5)} and words == "groups of the manifest"
     audit = tmp_path / "audit" / "synthetic" / "groups.csv"
-    files.write_text(
-        audit, files.csv_text(["image", "group"], [[image, f"g{k % 3}"] for k, image in enumerate(images)])
-    )
+    rows = [(image, f"g{k % 3}") for k, image in enumerate(images)]
+    files.write_text(audit, files.csv_text(("image", "group"), rows))
     assert image_groups.of_images(run, images)[1] == "groups of the manifest"
     run.manifest_path().unlink()
     image_groups._of_manifest.cache_clear()
@@ -187,15 +186,15 @@ def test_one_group_leaves_dashes_and_empty_cells(tmp_path, monkeypatch):
     monkeypatch.setattr(image_groups, "of_images", lambda run, images: (["g"] * len(images), "group"))
     runs = [answer(fake_run(tmp_path, n), set(w)) for n, w in (("a", ()), ("b", range(1)), ("c", range(4, 20)))]
     commands.compare(figures=False, root=tmp_path)
-    rows = {
-        name: read_table(tmp_path / "comparison" / f"{name}.csv") for name in ("pairs", "intervals", "significance")
-    }
-    for row in rows["pairs"]:
+    pairs, intervals, letters = (
+        read_table(tmp_path / f"comparison/{name}.csv") for name in ("pairs", "intervals", "significance")
+    )
+    for row in pairs:
         empty = ("difference_low", "difference_high", "auc_low", "auc_high", "auc_p", "auc_p_holm")
         assert row["auc_difference"] and {row[key] for key in empty} == {""}
-    for row in rows["intervals"] + rows["significance"]:
+    for row in intervals + letters:
         assert row["cluster_low"] == row["cluster_high"] == row.get("auc_low", "") == ""
-    assert [row["letters"] for row in rows["significance"]] == ["a", "a", "b"]
+    assert [row["letters"] for row in letters] == ["a", "a", "b"]
     (comparison,) = compare_models.compare(runs)
     assert intervals_table(comparison).title == "95 % intervals, over 1 group"
     assert {row[-1] for table in pairs_table(comparison) for row in table.rows} == {MISSING}
