@@ -74,6 +74,11 @@ def sound(server, status, headers, body, method="GET"):
         assert problem["status"] == status and problem["title"] and problem["detail"], problem
 
 
+def sound_response(server, response):
+    """Check the security headers and the format of a response of httpx."""
+    sound(server, response.status_code, response.headers.multi_items(), response.content)
+
+
 def parsed(answer, method="GET"):
     """Split the first answer in raw bytes into status, headers and body."""
     head, _, rest = answer.partition(b"\r\n\r\n")

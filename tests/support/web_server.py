@@ -13,7 +13,6 @@ from pathlib import Path
 
 import httpx
 import psutil
-import pytest
 
 from utils.io import files
 from utils.paths import PROJECT
@@ -170,16 +169,3 @@ def calibrated(run, root) -> Run:
     copied = Run(root / run.path.relative_to(run.root))
     files.write_json(copied.file(calibration_file.FILE), calibration_file.measure(copied))
     return copied
-
-
-@pytest.fixture(scope="session")
-def web_root(small_run, tmp_path_factory) -> Path:
-    """Copy the small run into its own root."""
-    return calibrated(small_run, tmp_path_factory.mktemp("served") / "runs").root
-
-
-@pytest.fixture(scope="session")
-def served(web_root, tmp_path_factory):
-    """Start one server for all tests of a session."""
-    with Server(web_root, tmp_path_factory.mktemp("log") / "server.log") as server:
-        yield server

@@ -192,15 +192,6 @@ def test_the_notice_is_visible_wherever_a_class_is_shown(every_page):
 GROUNDS = {"light": "rgb(245, 246, 249)", "dark": "rgb(17, 21, 26)"}  # of the page, as style.css has them
 
 
-def test_light_and_dark_follow_the_system(visit):
-    page = visit(color_scheme="dark")
-    body = page.locator("body")
-    for scheme, ink in (("dark", "rgb(231, 235, 240)"), ("light", "rgb(23, 32, 43)")):
-        page.emulate_media(color_scheme=scheme)
-        expect(body).to_have_css("background-color", GROUNDS[scheme])
-        expect(body).to_have_css("color", ink)
-
-
 @pytest.mark.parametrize("width", [1180, 360])
 def test_axe_finds_nothing(every_page, width):
     rules = {"resultTypes": ["violations"], "rules": {"target-size": {"enabled": True}}}

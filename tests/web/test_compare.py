@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 from fake_runs import CLASSES, fake_run
+from hostile_requests import Page
 from PIL import Image
 from web_compare_client import client_of, first_cells, get, text_of
 
@@ -49,11 +50,7 @@ def test_every_page_is_complete_and_has_no_inline_scripts(world):
         assert "default-src 'none'" in answer.headers["content-security-policy"]
         assert "set-cookie" not in answer.headers
         assert "Research only, not a diagnosis" in page
-        tags = re.findall(r"<[a-zA-Z][^>]*>", page)
-        assert not [tag for tag in tags if re.search(r"\s(style|on\w+)\s*=|javascript:", tag)], path
-        assert not [
-            tag for tag in tags if tag.startswith("<style") or (tag.startswith("<script") and "src=" not in tag)
-        ]
+        assert not Page(page).bad and "<style" not in page, path
         ids = re.findall(r'\sid="([^"]+)"', page)
         assert len(ids) == len(set(ids)), path
         assert str(world.root) not in page
@@ -107,7 +104,6 @@ def test_matrix_cells_open_exactly_their_images(world):
 
 
 def test_images_are_paged_and_keep_their_order(world):
-    shown = []
     count = len(world.other.predictions("test"))
     wrong = predictions.cell(world.other.predictions("test"))
     path = f"/runs/{world.other.id}/cell"
@@ -200,14 +196,8 @@ def test_hostile_ids_are_not_found(world, id):
 
 
 def test_unknown_things_are_not_found(world):
-    for path in [
-        "figures/none.png",
-        "figures/..%2fx.png",
-        "images/0.png",
-        "images/99999999999999999999.png",
-        "images/-1.png",
-    ]:
-        get(world.client, f"/runs/{world.a.id}/{path}", 404)  # row 0 is a validation image
+    for name in ("figures/none", "figures/..%2fx", "images/0", f"images/{'9' * 20}", "images/-1"):
+        get(world.client, f"/runs/{world.a.id}/{name}.png", 404)  # row 0 is a validation image
     get(world.client, f"/runs/{world.a.id}/images/x.png", 422)
     get(world.client, f"/runs/{world.b.id}/figures/stress-bars.png", 404)
     get(world.client, f"/runs/{world.unfinished.id}/cell", 404)

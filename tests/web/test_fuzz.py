@@ -17,9 +17,10 @@ import numpy as np
 import psutil
 import pytest
 from PIL import Image, ImageCms
-from web_server import served, web_root  # noqa: F401 (fixtures)
 
 from utils.paths import raw_dir
+
+pytest_plugins = ["hostile_servers"]
 
 SEED = 20_260_101
 OF_EACH_SEED = 70  # mutants
@@ -295,6 +296,18 @@ def judged(server, named):
     return dict(zip(names, found, strict=True)), last["answers"]
 
 
+def judged_apart(server, named, size=IN_A_REQUEST):
+    """Send named files in several requests; return the results."""
+    found = {}
+    for some in grouped(named, size):
+        found |= judged(server, some)[0]
+    return found
+
+
+def statuses(found):
+    return {name: each["problem"] and each["problem"]["status"] for name, each in found.items()}
+
+
 def assert_alike(value, other):
     """Compare two parts of answers; in another batch a probability may differ in its last bits."""
     if isinstance(value, dict):
@@ -312,7 +325,7 @@ def grouped(items, size):
     return [items[start : start + size] for start in range(0, len(items), size)]
 
 
-def test_no_file_breaks_the_server(served):  # noqa: F811
+def test_no_file_breaks_the_server(served):
     begun = time.perf_counter()
     served.faults()
     served.worker()
@@ -346,10 +359,8 @@ def test_no_file_breaks_the_server(served):  # noqa: F811
     assert not served.faults()
 
 
-def test_whole_files_of_every_kind_are_read_or_refused_with_a_reason(served):  # noqa: F811
-    found = {}
-    for part in grouped(list(seeds().items()), IN_A_REQUEST):
-        found |= judged(served, part)[0]
+def test_whole_files_of_every_kind_are_read_or_refused_with_a_reason(served):
+    found = judged_apart(served, [*seeds().items()])
     refused = {name: each["problem"]["detail"] for name, each in found.items() if each["problem"]}
     several = {"apng", "gif animated", "tiff pages", "webp animated"}
     assert refused.keys() == several | {"tiff float"}
@@ -357,26 +368,20 @@ def test_whole_files_of_every_kind_are_read_or_refused_with_a_reason(served):  #
     assert (found["jpeg turned"]["width"], found["jpeg turned"]["height"]) == (56, 64)
 
 
-def test_what_is_no_picture_is_refused_by_its_content(served):  # noqa: F811
-    found = {}
-    for part in grouped(list(FOREIGN.items()), IN_A_REQUEST):
-        found |= judged(served, part)[0]
-    statuses = {name: each["problem"] and each["problem"]["status"] for name, each in found.items()}
-    assert set(statuses.values()) == {415, 422}, statuses
-    assert [name for name, status in statuses.items() if status == 422] == ["nothing"]
+def test_what_is_no_picture_is_refused_by_its_content(served):
+    found = statuses(judged_apart(served, [*FOREIGN.items()]))
+    assert found == dict.fromkeys(FOREIGN, 415) | {"nothing": 422}
 
 
-def test_bombs_are_refused(served):  # noqa: F811
-    names = [name for name in bombs() if "50,000 x" in name or "2^31" in name or "65,5" in name or "10^9" in name]
-    found = {}
-    for part in grouped([(name, bombs()[name]) for name in names], 4):
-        found |= judged(served, part)[0]
-    statuses = {name: each["problem"] and each["problem"]["status"] for name, each in found.items()}
-    assert set(statuses.values()) <= {413, 415, 422}, statuses
+def test_bombs_are_refused(served):
+    sizes = "50,000 x", "2^31", "65,5", "10^9"
+    giants = [(name, content) for name, content in bombs().items() if any(size in name for size in sizes)]
+    found = statuses(judged_apart(served, giants, 4))
+    assert set(found.values()) <= {413, 415, 422}, found
 
 
 @pytest.mark.parametrize("fragment", [{}, {"X-Fragment": "1"}])
-def test_the_page_takes_the_same_files(served, fragment):  # noqa: F811
+def test_the_page_takes_the_same_files(served, fragment):
     held = [*seeds().items(), *FOREIGN.items(), *polyglots().items(), *mutants()[::9]]
     for part in grouped(held, IN_A_REQUEST):
         response = served.ask(*(content for _, content in part), good(), path="/predict", headers=fragment)
@@ -386,14 +391,14 @@ def test_the_page_takes_the_same_files(served, fragment):  # noqa: F811
 
 @pytest.mark.parametrize("path", ["/api/v1/predict", "/predict"])
 @pytest.mark.parametrize("size", [(1, 1), (1, 2), (2, 1), (1, 3_000), (3_000, 1), (1, 25_000_000), (25_000_000, 1)])
-def test_narrow_pictures(served, size, path):  # noqa: F811
+def test_narrow_pictures(served, size, path):
     width, height = size
     rows = zlib.compress((b"\0" + b"\xc8\x78\xa0" * width) * height)
     response = served.ask(png(width, height, (b"IDAT", rows)), path=path, heatmap="own")
     assert response.status_code in (200, 422), response.text[-300:]
 
 
-def test_large_pictures_do_not_pile_up(served):  # noqa: F811
+def test_large_pictures_do_not_pile_up(served):
     """Files of one kilobyte with 75 MB of pixels: of one request only one is decoded at a time."""
     picture, most, done = bombs()["webp lossless 25 million"], [], threading.Event()
     process = psutil.Process(served.pid)

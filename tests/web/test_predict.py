@@ -1,10 +1,13 @@
 """Predictions of the server equal those of evaluation, and unknown values are not invented."""
 
 import asyncio
+import base64
 import csv
 import io
+import os
 import re
 import shutil
+import signal
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -16,12 +19,12 @@ from web_server import calibrated
 from data.datasets.image_decoder import decode
 from data.ood import reference_distribution
 from models.engine.explain import explainer
+from models.engine.run_io.run_loader import open_model
 from models.engine.serving import predict
 from utils.io import files
 from utils.metrics import calibration, predictions
 from utils.paths import raw_dir
 from utils.runs import calibration_file
-from webapp.runs import interpretation
 from webapp.server import make_app
 from webapp.settings import Settings
 
@@ -50,6 +53,18 @@ def tested(run):
 def send(client, *contents, address="/api/v1/predict", headers=None, **fields):
     uploads = [("images", (name, content)) for name, content in contents]
     return client.post(address, files=uploads, data=fields, headers=headers)
+
+
+def sent(client, content, **fields):
+    """Send one image; return what the server says of it."""
+    (image,) = send(client, ("a", content), **fields).json()["images"]
+    return image
+
+
+def answer_to(client, content, **fields):
+    """Return the answer of the only model to one image."""
+    (answer,) = sent(client, content, **fields)["answers"]
+    return answer
 
 
 def encoded(pixels, kind="PNG", **options):
@@ -96,22 +111,15 @@ def test_files_of_any_kind_are_decoded_as_predict_decodes_them(client, run, test
     content = encoded(smear(tested), kind, **({"quality": 97, "subsampling": 2} if kind == "JPEG" else {}))
     (tmp_path / "image").write_bytes(content)
     (wanted,) = predict.predict_each(run, [tmp_path / "image"])
-    shares = calibration.scaled(
-        np.array([wanted.probabilities]), interpretation.Judge().facts(entry_of(client, run)).temperature
-    )
-    (image,) = send(client, ("a", content)).json()["images"]
-    assert list(image["answers"][0]["probabilities"].values()) == pytest.approx(shares[0], abs=1e-5)
-
-
-def entry_of(client, run):
-    return client.app.state.services.catalogue.find(run.id)
+    temperature = files.read_json(run.file(calibration_file.FILE))["temperature"]
+    shares = calibration.scaled(np.array([wanted.probabilities]), temperature)
+    assert list(answer_to(client, content)["probabilities"].values()) == pytest.approx(shares[0], abs=1e-5)
 
 
 def test_an_image_that_is_no_smear_gets_no_class(client, tested):
     content = encoded(noise(128))
-    (image,) = send(client, ("noise.png", content)).json()["images"]
-    (answer,) = image["answers"]
-    assert answer["predicted"] is answer["probability"] is answer["probabilities"] is None
+    answer = answer_to(client, content)
+    assert answer["predicted"] is answer["probability"] is answer["probabilities"] is answer["runtime"] is None
     assert answer["prediction_sets"] == {}
     assert answer["distance"] > answer["limit"]
     assert answer["refused"].startswith("This image differs from the training images of the model (distance ")
@@ -130,28 +138,23 @@ def unchecked(run):
 
 
 def test_without_a_reference_the_answer_says_that_it_was_not_checked(client, unchecked):
-    (image,) = send(client, ("noise.png", encoded(noise()))).json()["images"]
-    assert image["answers"][0]["limit"] is None and image["answers"][0]["predicted"]
+    answer = answer_to(client, encoded(noise()))
+    assert answer["limit"] is None and answer["predicted"]
     page = send(client, ("noise.png", encoded(noise())), address="/predict", headers={"X-Fragment": "1"}).text
     assert "Not checked" in page
 
 
 def test_heatmaps_are_those_of_explain(client, run, tested):
-    path, _ = next(
-        pair
-        for pair in tested
-        if send(client, ("a", pair[0].read_bytes())).json()["images"][0]["answers"][0]["predicted"]
-    )
+    path = next(path for path, _ in tested if answer_to(client, path.read_bytes())["predicted"])
     for method in ("own", "gradcam", "gradcam++", "scorecam"):
-        (image,) = send(client, ("a", path.read_bytes()), heatmap=method).json()["images"]
-        heatmap = image["answers"][0]["heatmap"]
-        found = np.asarray(Image.open(io.BytesIO(__import__("base64").b64decode(heatmap["png"]))))
+        heatmap = answer_to(client, path.read_bytes(), heatmap=method)["heatmap"]
+        found = np.asarray(Image.open(io.BytesIO(base64.b64decode(heatmap["png"]))))
         wanted, _ = explainer.explain_images(run, [path], "" if method == "own" else method)
         assert found.shape == (heatmap["height"], heatmap["width"]) == wanted[0].shape
         assert np.abs(found - wanted[0] * 255).max() <= 1.5
-    (image,) = send(client, ("a", path.read_bytes()), heatmap="rollout").json()["images"]
-    assert image["answers"][0]["heatmap"] is None
-    assert image["answers"][0]["heatmap_problem"].startswith("Method 'rollout' does not fit cnn")
+    answer = answer_to(client, path.read_bytes(), heatmap="rollout")
+    assert answer["heatmap"] is None
+    assert answer["heatmap_problem"].startswith("Method 'rollout' does not fit cnn")
 
 
 @pytest.mark.parametrize(
@@ -180,66 +183,53 @@ def test_unusable_files_are_refused_with_a_reason(client, tested, content, statu
 
 
 def test_images_are_converted_to_plain_rgb(client, tested):
-    upright = smear(tested)
-    turned = Image.fromarray(np.rot90(upright).copy())
-    exif = Image.Exif()
+    upright, exif = smear(tested), Image.Exif()
     exif[0x0112] = 6
-    buffer = io.BytesIO()
-    turned.save(buffer, "PNG", exif=exif)
-    plain = send(client, ("a", encoded(upright))).json()["images"][0]
-    rotated = send(client, ("a", buffer.getvalue())).json()["images"][0]
+    plain = sent(client, encoded(upright))
+    rotated = sent(client, encoded(np.rot90(upright).copy(), exif=exif))
     assert rotated["changes"] == ["turned upright"]
     assert rotated["answers"] == plain["answers"]
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     swapped = profile.replace(b"rXYZ", b"none", 1).replace(b"gXYZ", b"rXYZ", 1).replace(b"none", b"gXYZ", 1)
-    assert send(client, ("a", encoded(upright, icc_profile=profile))).json()["images"][0] == plain
-    seen = send(client, ("a", encoded(upright, icc_profile=swapped))).json()["images"][0]
-    assert seen["changes"] == ["colour profile made sRGB"]
-    deep = Image.fromarray(upright[..., 1].astype(np.uint16) * 257)
-    buffer = io.BytesIO()
-    deep.save(buffer, "PNG")
-    assert send(client, ("a", buffer.getvalue())).json()["images"][0]["changes"] == ["16-bit grey made 8-bit RGB"]
+    assert sent(client, encoded(upright, icc_profile=profile)) == plain
+    assert sent(client, encoded(upright, icc_profile=swapped))["changes"] == ["colour profile made sRGB"]
+    deep = upright[..., 1].astype(np.uint16) * 257
+    assert sent(client, encoded(deep))["changes"] == ["16-bit grey made 8-bit RGB"]
 
 
 def test_models_are_named_by_model_label_or_run(client, run, tested):
     content = tested[0][0].read_bytes()
     for name in ("cnn", run.id, f" cnn , {run.id}"):
-        (image,) = send(client, ("a", content), models=name).json()["images"]
-        assert [answer["run"] for answer in image["answers"]] == [run.id]
+        assert answer_to(client, content, models=name)["run"] == run.id
     unknown = send(client, ("a", content), models="cnm")
     assert unknown.status_code == 422
     assert unknown.json()["detail"] == "Received the model 'cnm'. Valid: cnn, or the id of a run."
     assert send(client, ("a", content), models="cnn/../../etc").status_code == 404
-    assert (
-        send(client, ("a", content), heatmap="x")
-        .json()["detail"]
-        .startswith("Received the heatmap method 'x'. Valid: none")
-    )
+    detail = send(client, ("a", content), heatmap="x").json()["detail"]
+    assert detail.startswith("Received the heatmap method 'x'. Valid: none")
     assert send(client, models="cnn").status_code in (415, 422)
 
 
 def test_simultaneous_requests_are_batched_with_equal_answers(client, tested):
     contents = [path.read_bytes() for path, _ in tested]
-    alone = [send(client, ("a", content)).json() for content in contents]
-    before = read_meters(client)
+    alone = [answer_to(client, content) for content in contents]
+
+    def batches():
+        """Return how many batches the models had, and the images in them."""
+        meters = dict(line.rsplit(" ", 1) for line in client.get("/metrics").text.splitlines())
+        return np.array([float(meters[f"leukobench_batch_images_{name}"]) for name in ("count", "sum")])
+
+    before = batches()
     with ThreadPoolExecutor(16) as pool:
-        together = list(pool.map(lambda content: send(client, ("a", content)).json(), contents * 6))
-    after = read_meters(client)
-    for k, found in enumerate(together):
-        (answer,), (wanted,) = (each["images"][0]["answers"] for each in (found, alone[k % len(alone)]))
+        together = list(pool.map(lambda content: answer_to(client, content), contents * 6))
+    made, images = batches() - before
+    for answer, wanted in zip(together, alone * 6, strict=True):
         assert answer["predicted"] == wanted["predicted"]
         if wanted["predicted"]:
             assert list(answer["probabilities"].values()) == pytest.approx(
                 list(wanted["probabilities"].values()), abs=1e-5
             )
-    images = after["leukobench_batch_images_sum"] - before["leukobench_batch_images_sum"]
-    batches = after["leukobench_batch_images_count"] - before["leukobench_batch_images_count"]
-    assert images == len(together) > batches
-
-
-def read_meters(client):
-    lines = [line for line in client.get("/metrics").text.splitlines() if not line.startswith("#")]
-    return {line.rpartition(" ")[0]: float(line.rpartition(" ")[2]) for line in lines}
+    assert images == len(together) > made
 
 
 def test_images_are_stored_only_on_request(client, run, tested):
@@ -260,17 +250,6 @@ def test_images_are_stored_only_on_request(client, run, tested):
     assert sorted(run.root.rglob("*")) == before
 
 
-def test_the_page_works_without_a_script(client, run):
-    first = client.get("/")
-    assert first.status_code == 200 and run.id in first.text
-    page = client.post("/predict", files=[("images", ("", b""))], data={"sample": ["early", "pro"], "heatmap": "none"})
-    assert page.status_code == 200
-    assert page.text.count('<article class="card answer">') == 2
-    assert "Research only, not a diagnosis" in page.text
-    assert client.get("/samples/early.png").headers["content-type"] == "image/png"
-    assert client.get("/samples/secret.png").status_code == 404
-
-
 def test_the_page_works_without_trained_models(tmp_path, tested):
     with TestClient(make_app(Settings(tmp_path)), base_url=SITE) as empty:
         assert "There is no trained model here yet" in empty.get("/").text
@@ -278,43 +257,19 @@ def test_the_page_works_without_trained_models(tmp_path, tested):
         assert response.status_code == 503 and response.headers["retry-after"] == "60"
 
 
-def test_limits_are_enforced(run, tested):
-    content = tested[0][0].read_bytes()
-    limits = {"image_bytes": len(content), "images": 2, "request_bytes": 5 * len(content), "waiting": 0}
-    with TestClient(make_app(Settings(run.root, **limits)), base_url=SITE) as busy:
-        full = send(busy, ("a", content))
-        assert full.status_code == 503 and full.headers["retry-after"] == "2"
-    with TestClient(make_app(Settings(run.root, **limits | {"waiting": 9})), base_url=SITE) as small:
-        assert send(small, ("a", content)).status_code == 200
-        large = send(small, ("a", content + b"x"))
-        assert large.status_code == 413 and large.json()["detail"].startswith("Received an image of more than")
-        many = send(small, *[("a", content)] * 3)
-        assert many.json()["detail"] == "At most 2 images are accepted in one request."
-        assert send(small, ("a", content), note="x" * 3000).status_code == 413
-        assert send(small, ("a", b"x" * 6 * len(content))).status_code == 413
-        assert small.app.state.services.budget.held == small.app.state.services.busy == 0
-    with TestClient(make_app(Settings(run.root, held_bytes=len(content))), base_url=SITE) as little:
-        assert send(little, ("a", content)).status_code == 503
-
-
 def test_changed_weights_are_loaded_again(client, run, tested):
     content = encoded(smear(tested))
-    before = send(client, ("a", content)).json()["images"][0]["answers"][0]
-    import keras
-
-    from models.engine.run_io.run_loader import open_model
-
+    before = answer_to(client, content)
     path = run.file("model.weights.h5")
     kept = path.read_bytes()
     model = open_model(run)
     model.set_weights([weight * 0 for weight in model.get_weights()])
     model.save_weights(path)
     try:
-        after = send(client, ("a", content)).json()["images"][0]["answers"][0]
+        after = answer_to(client, content)
     finally:
         path.write_bytes(kept)
     assert before["predicted"] and set(after["probabilities"].values()) == {0.25}
-    assert keras  # imported for `save_weights`
 
 
 def test_a_worker_that_dies_in_a_batch_answers_the_others(client, tested):
@@ -323,9 +278,6 @@ def test_a_worker_that_dies_in_a_batch_answers_the_others(client, tested):
     before = inference.child.restarts
 
     async def ask():
-        import os
-        import signal
-
         image = tested[0][0].read_bytes()
         runs = (client.app.state.services.catalogue.offered()[0].run,)
         asked = [asyncio.ensure_future(inference.predict(runs, image)) for _ in range(3)]
