@@ -1,6 +1,5 @@
 """Exports in use: predict, evaluate, the web page and the export command."""
 
-import io
 import json
 import os
 import time
@@ -9,7 +8,6 @@ import numpy as np
 import pandas as pd
 import pytest
 from export_bounds import loose_bounds
-from PIL import Image
 from starlette.testclient import TestClient
 
 from data.loading.pipeline import loader
@@ -90,12 +88,6 @@ def test_the_web_page_predicts_with_an_export(exported):
     limit = max(0.02, 3 * made["litert-int8"]["largest_difference"])
     for name, share in found[""]["probabilities"].items():
         assert abs(found["litert-int8"]["probabilities"][name] - share) <= limit
-    buffer = io.BytesIO()
-    Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)).save(buffer, "PNG")
-    with TestClient(make_app(Settings(run.root, export="litert-int8")), base_url="http://localhost") as client:
-        send = {"files": [("images", ("noise.png", buffer.getvalue()))]}
-        (answer,) = client.post("/api/v1/predict", **send).json()["images"][0]["answers"]
-    assert answer["refused"] and answer["predicted"] is None and answer["runtime"] is None
 
 
 def test_a_stale_export_is_rejected_by_the_web_page(run):

@@ -10,6 +10,7 @@ import sys
 
 import numpy as np
 import pytest
+from command_line import run_code
 from fake_runs import FILES
 from PIL import Image
 from small_training import TINY, epoch_as_json, only_run, wait_for_an_epoch
@@ -52,19 +53,6 @@ def bare(home, tmp_path_factory):
 @pytest.fixture(scope="module")
 def jax(bare):
     return bare | {"KERAS_BACKEND": "jax"}
-
-
-def python(code, variables):
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        env=os.environ | variables,
-        cwd=PROJECT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 def options(root, epochs=EPOCHS):
@@ -150,7 +138,7 @@ def test_batches_are_those_of_tensorflow(budget, tmp_path, jax):
             picture = Image.fromarray(rng.integers(0, 256, (6, 7, 3), dtype=np.uint8)).resize((48, 40))
             picture.save(tmp_path / "train" / name / f"{number}.{'jpg' if number % 2 else 'png'}")
     settings = f"FOLDER, CLASSES, BUDGET = {str(tmp_path)!r}, ('a', 'b'), {budget}\n"
-    found = json.loads(python(settings + BATCHES, jax))
+    found = json.loads(run_code(settings + BATCHES, **jax))
     expected = json.loads(epoch_as_json(loader().read(tmp_path, "train", ("a", "b"), 32, budget)))
     assert found.keys() == expected.keys()
     for name, value in expected.items():
@@ -200,7 +188,7 @@ for _ in range(2):
 
 
 def test_frozen_features_are_kept_and_reused_with_jax(home, jax):
-    out = python(f"ROOT = {str(home / 'jax-frozen')!r}\n" + FROZEN, jax)
+    out = run_code(f"ROOT = {str(home / 'jax-frozen')!r}\n" + FROZEN, **jax)
     assert "running the frozen base once" in out and "cached" in out
     losses = [line for line in out.splitlines() if line[:1].isdigit()]
     assert len(losses) == 2 and losses[0] == losses[1]

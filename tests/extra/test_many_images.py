@@ -1,23 +1,16 @@
 """Methods for many images on whole datasets: they find what the exact comparison finds, in little memory."""
 
 import json
-import subprocess
-import sys
 
 import numpy as np
 import pytest
+from command_line import run_code
 from planted_signal import plant
 from sklearn.metrics import adjusted_rand_score
 
 from benchmarks.input import _epoch_memory, _link
 from data.datasets import integrity_check
-from data.grouping import (
-    near_duplicates,
-    overlapping_fields,
-    sift_matching,
-    stain_groups,
-    ward_linkage,
-)
+from data.grouping import near_duplicates, overlapping_fields, sift_matching, stain_groups, ward_linkage
 from data.synthetic import generator as synthetic
 from utils.paths import PROJECT, raw_dir
 
@@ -68,8 +61,7 @@ def test_method_for_many_images_groups_by_patient(tmp_path, monkeypatch, many):
 def measured(prepare, call):
     """Return the value of an expression and the memory in MB that it added, in a process of its own."""
     code = PEAK.format(project=str(PROJECT), support=str(PROJECT / "tests" / "support"), prepare=prepare, call=call)
-    done = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=True)
-    return json.loads(done.stdout.splitlines()[-1])
+    return json.loads(run_code(code).splitlines()[-1])
 
 
 def test_memory_and_recall_for_30000_images():

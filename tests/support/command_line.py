@@ -60,12 +60,17 @@ def run_python(*words: object, text: str | bytes = "", limit: Callable[[], None]
     )
 
 
+def run_code(program: str, *words: object, **options: str) -> str:
+    """Run a Python program as `run_python` does; assert that it succeeds and return its output."""
+    done = run_python("-c", program, *words, **options)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
 def packages_of(program: str, *words: object, **options: str) -> tuple[str, set[str]]:
     """Run a Python program as `run_python` does; return its output and the packages that it has imported."""
     end = "\nimport sys; print('PACKAGES', *{name.partition('.')[0] for name in sys.modules})"
-    done = run_python("-c", program + end, *words, **options)
-    assert done.returncode == 0, done.stderr
-    output, _, names = done.stdout.rpartition("PACKAGES ")
+    output, _, names = run_code(program + end, *words, **options).rpartition("PACKAGES ")
     return output, set(names.split())
 
 

@@ -139,7 +139,6 @@ def test_nested_models_are_drawn_layer_by_layer():
         nodes = [{"args": list(sources), "kwargs": {}}] if sources else []
         return {"class_name": type_, "name": name, "config": {"name": name, **config}, "inbound_nodes": nodes}
 
-    image = layer("InputLayer", "image", {"batch_shape": [None, 8, 8, 3]})
     inner = {
         "layers": [
             layer("InputLayer", "inside", {"batch_shape": [None, 8, 8, 3]}),
@@ -153,19 +152,13 @@ def test_nested_models_are_drawn_layer_by_layer():
         "image_shape": [224, 224, 3], "patch_size": [16, 16], "num_layers": 12, "num_heads": 12, "hidden_dim": 768,
         "mlp_dim": 3072, "dropout_rate": 0.0, "use_class_token": True,
     }  # fmt: skip
-    model = {
-        "class_name": "Functional",
-        "config": {
-            "name": "outer",
-            "layers": [
-                image,
-                layer("Functional", "base", inner, tensor("image", [None, 8, 8, 3])),
-                layer("ViTBackbone", "vit", transformer, tensor("image", [None, 224, 224, 3])),
-                layer("Dense", "head", {"units": 4}, tensor("base", [None, 8, 8, 5])),
-            ],
-        },
-    }
-    found = layer_graph.of_json(model)
+    layers = [
+        layer("InputLayer", "image", {"batch_shape": [None, 8, 8, 3]}),
+        layer("Functional", "base", inner, tensor("image", [None, 8, 8, 3])),
+        layer("ViTBackbone", "vit", transformer, tensor("image", [None, 224, 224, 3])),
+        layer("Dense", "head", {"units": 4}, tensor("base", [None, 8, 8, 5])),
+    ]
+    found = layer_graph.of_json({"class_name": "Functional", "config": {"name": "outer", "layers": layers}})
     by_name = {each.name: each for each in found.layers}
     names = [each.name for each in found.layers]
     assert (names.index("image"), names.index("base/inside")) in found.edges
@@ -181,22 +174,15 @@ def test_nested_models_are_drawn_layer_by_layer():
 
 
 def test_a_sequential_model_is_a_chain_and_its_shapes_follow_from_rules():
-    told = {
-        "class_name": "Sequential",
-        "config": {
-            "name": "plain",
-            "layers": [
-                {"class_name": "InputLayer", "config": {"name": "in", "batch_shape": [None, 32, 32, 3]}},
-                {
-                    "class_name": "Conv2D",
-                    "config": {"name": "c", "filters": 7, "kernel_size": [3, 3], "padding": "valid"},
-                },
-                {"class_name": "Flatten", "config": {"name": "f"}},
-                {"class_name": "Mystery", "config": {"name": "m"}},
-                {"class_name": "Dense", "config": {"name": "d", "units": 2}},
-            ],
-        },
-    }
+    layers = [
+        ("InputLayer", {"name": "in", "batch_shape": [None, 32, 32, 3]}),
+        ("Conv2D", {"name": "c", "filters": 7, "kernel_size": [3, 3], "padding": "valid"}),
+        ("Flatten", {"name": "f"}),
+        ("Mystery", {"name": "m"}),
+        ("Dense", {"name": "d", "units": 2}),
+    ]
+    layers = [{"class_name": type_, "config": config} for type_, config in layers]
+    told = {"class_name": "Sequential", "config": {"name": "plain", "layers": layers}}
     found = layer_graph.of_json(told)
     assert found.edges == ((0, 1), (1, 2), (2, 3), (3, 4))
     assert [layer.shape for layer in found.layers[1:]] == [(None, 30, 30, 7), (None, 6300), None, None]

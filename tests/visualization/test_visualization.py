@@ -2,17 +2,16 @@
 
 import io
 import shutil
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import fake_runs
 import numpy as np
 import pytest
+import sklearn.metrics
+from command_line import run_code
 from matplotlib.text import Text
 from PIL import Image
-from sklearn.metrics import roc_auc_score
 
 from data import manifest as manifests
 from utils import paths
@@ -38,12 +37,6 @@ from visualization.images import heatmap_overlay, heatmap_sheets, mistake_sheets
 from visualization.report import figure_catalogue
 
 HOSTILE = ("<script>alert(1)</script>", "a$b^c_{", "Ein_sehr_langer_Klassenname_ohne_Ende", "Pro")
-
-
-@pytest.fixture
-def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("LEUKOBENCH_DATA", str(tmp_path / "data"))
-    return tmp_path / "runs"
 
 
 @pytest.fixture
@@ -83,15 +76,15 @@ def test_confusion_holds_the_counts_and_the_shares_of_each_row(root):
     table = run.predictions("test")
     classes = run.config()["classes"]
     answer = np.array(classes)[table[[f"p_{c}" for c in classes]].to_numpy().argmax(axis=1)]
-    counted = [[int(((table["label"] == t) & (answer == p)).sum()) for p in classes] for t in classes]
-    assert display.matrix.tolist() == counted
-    assert np.array_equal(display.shares, np.array(counted) / np.array(counted).sum(axis=1, keepdims=True))
+    counted = sklearn.metrics.confusion_matrix(table["label"], answer, labels=classes)
+    assert np.array_equal(display.matrix, counted)
+    assert np.array_equal(display.shares, counted / counted.sum(axis=1, keepdims=True))
     assert display.plot(normalised=True) is display
     drawn = [text.get_text() for text in display.axes_.texts]
     assert drawn == [f"{100 * share:.1f}" for share in display.shares.ravel()]
 
 
-def test_confusion_of_a_class_without_images_shows_dashes(root):
+def test_confusion_of_a_class_without_images_shows_dashes():
     display = confusion_matrix.ConfusionDisplay(np.array([[3, 1], [0, 0]]), ["here", "absent"])
     assert np.isnan(display.shares[1]).all()
     for normalised in (False, True):
@@ -99,7 +92,7 @@ def test_confusion_of_a_class_without_images_shows_dashes(root):
         assert [text.get_text() for text in display.axes_.texts][2:] == ["–", "–"]
 
 
-def test_confusion_of_many_classes_hides_zeros(root):
+def test_confusion_of_many_classes_hides_zeros():
     matrix = np.random.default_rng(1).integers(0, 4, (12, 12))
     display = confusion_matrix.ConfusionDisplay(matrix, [f"class {k}" for k in range(12)]).plot()
     shown = [text.get_text() for text in display.axes_.texts]
@@ -142,7 +135,6 @@ def test_threshold_curves_agree_with_the_metrics_of_the_run(root):
     assert roc.area == score["auc_ovr_macro"]
     for name, (x, y), area in zip(roc.classes, roc.curves, roc.areas, strict=True):
         assert np.trapezoid(y, x) == pytest.approx(area, abs=1e-12), name
-        assert area == roc_auc_score(table["label"] == name, predictions.arrays(table)[2][:, roc.classes.index(name)])
     assert np.trapezoid(roc.macro[1], roc.macro[0]) == pytest.approx(roc.area, abs=0.01)
     recall, precision = roc_pr_curves.ThresholdDisplay.from_run(run, "pr").curves[0]
     assert (np.diff(recall) >= 0).all() and recall[0] == 0 and recall[-1] == 1
@@ -379,14 +371,19 @@ def test_a_panel_of_many_models_continues_in_further_rows(root):
     assert figure.get_figwidth() * style.PHOTO_DPI < 1300
 
 
-def test_an_unexplained_run_is_named_with_its_command(root, tmp_path, monkeypatch, unrendered):
+def test_runs_without_usable_heatmaps_are_named_and_left_out_of_the_panel(root, tmp_path, monkeypatch, unrendered):
     monkeypatch.setattr(figure_catalogue, "drawings", lambda comparison: ())  # the panel alone
     settings = {"dataset": "smears", "pictures": True, "epochs": 1}
-    runs = [fake_runs.fake_run(root, name, heatmaps=name == "cnn", **settings) for name in ("cnn", "vgg")]
-    made, notes = figure_catalogue.draw_all(compare(runs)[0], tmp_path)
-    command = f"vgg (python run_guide.py explain {runs[1].id})"
-    assert len(notes) == 1 and command in notes[0]
+    good, bare, bad = (
+        fake_runs.fake_run(root, name, heatmaps=name != "vgg", **settings) for name in ("cnn", "vgg", "bad")
+    )
+    bad.file(run_folder.HEATMAPS).write_bytes(b"PK")
+    comparison = compare([good, bare, bad])[0]
+    assert [subject.run for subject in figure_catalogue.explained(comparison)[0]] == [good]
+    made, notes = figure_catalogue.draw_all(comparison, tmp_path)
     assert "gradcam-panel" in {path.stem for path in made}
+    for part in (f"vgg (python run_guide.py explain {bare.id})", "left out", bad.id):
+        assert part in "\n".join(notes)
 
 
 def test_captions_name_the_grid_of_heatmaps_and_warn_of_a_coarse_one(root):
@@ -430,26 +427,12 @@ def test_photographs_keep_their_colours():
     assert len(np.unique(np.asarray(picture).reshape(-1, 3), axis=0)) > 5000
 
 
-def test_names_of_runs_are_broken_as_in_the_tables():
+def test_names_of_runs_are_broken_at_words():
     assert style.wrap("efficientnetv2s", 12) == "efficientnetv2s"
     assert style.wrap("cnn seed 42 (clahe)", 12) == "cnn seed 42\n(clahe)"
     assert style.wrap("keras:InceptionResNetV2", 15) == "keras:\nInceptionResNet\nV2"
-    assert style.wrap("smearnet seed 43 (stain_swap)", 26) == "smearnet seed 43\n(stain_swap)"
-    assert style.wrap("resnet18 (random features)", 20) == "resnet18\n(random features)"
     assert style.wrap("keras:InceptionResNetV2", 30) == "keras:InceptionResNetV2"
     assert style.wrap("Ein_sehr_langer_Klassenname", 14) == "Ein_sehr_\nlanger_\nKlassenname"
-
-
-def test_damaged_heatmaps_of_a_run_do_not_affect_other_runs(root, tmp_path, unrendered):
-    good, bad = (
-        fake_runs.fake_run(root, name, dataset="smears", pictures=True, heatmaps=True) for name in ("good", "bad")
-    )
-    bad.file(run_folder.HEATMAPS).write_bytes(b"PK")
-    found, _ = figure_catalogue.explained(compare([good, bad])[0])
-    assert [subject.run for subject in found] == [good]
-    made, (note,) = figure_catalogue.draw_all(compare([good, bad])[0], tmp_path)
-    assert "gradcam-panel" in {path.stem for path in made}
-    assert "left out" in note and bad.id in note
 
 
 def test_new_images_are_drawn_with_all_probabilities_and_the_notice(root, tmp_path, monkeypatch):
@@ -543,7 +526,4 @@ def test_drawing_imports_no_keras_and_opens_no_pyplot_figure(root, tmp_path):
         "assert not bad, bad\n"
         "import matplotlib.pyplot as plt; assert not plt.get_fignums()\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(root), str(tmp_path)], cwd=paths.PROJECT, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
+    run_code(code, root, tmp_path)
