@@ -153,6 +153,8 @@ def test_a_damaged_run_gives_its_reason_and_affects_no_other(own, what):
     assert told["state"] == "damaged"
     assert len(told["problem"]) > 30
     assert html.escape(told["problem"])[:40] in get(own.client, "/compare").text.replace("&#34;", "&quot;")
+    assert "This run cannot be used." in get(own.client, f"/runs/{bad.id}").text
+    assert f"{bad.id} is damaged" in text_of(get(own.client, f"/versus?a={own.good.id}&b={bad.id}").text)
     get(own.client, f"/runs/{bad.id}/cell", 404)
     get(own.client, f"/api/v1/runs/{bad.id}/confusion", 404)
     assert [row["model"] for row in own.client.app.state.services.catalogue.leaderboard()] == ["cnn"]
