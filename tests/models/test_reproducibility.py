@@ -52,6 +52,7 @@ def test_a_run_keeps_its_split_when_the_groups_change(run, home):
         assert "the dataset 'tiny' now gives" in reproducibility.check(run).reason
     finally:
         groups.write_text(before)
+    assert reproducibility.check(run).verdict == SAME, "no stored manifest, and the dataset gives the same one"
 
 
 @pytest.mark.parametrize(
