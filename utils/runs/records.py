@@ -5,7 +5,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from utils.errors import LeukoBenchError
 from utils.io import files
@@ -31,12 +31,60 @@ MODULES = (  # modules whose code decides the content of a record
 )
 
 
+class RunRow(TypedDict):
+    """The columns of table.csv for one run. Shares and scores are in 0..1; None where the run lacks the number."""
+
+    model: str
+    run: str
+    split: str
+    seed: int
+    initialisation: str
+    variant: str
+    image_size: int
+    epochs_best: float | None
+    epochs_ran: int
+    images: int  # of the test set
+    accuracy: float
+    accuracy_low: float  # 95 % Wilson interval over images
+    accuracy_high: float
+    balanced_accuracy: float
+    precision_macro: float
+    recall_macro: float
+    f1_macro: float
+    precision_weighted: float
+    recall_weighted: float
+    f1_weighted: float
+    auc_ovr_macro: float | None
+    log_loss: float
+    training_seconds: float | None
+    training_seconds_to_best: float | None
+    feature_reuse_saved_seconds: float | None
+    training_peak_memory_mb: float | None
+    import_memory_mb: float | None
+    load_seconds: float | None
+    latency_ms_p50: float | None
+    latency_ms_p95: float | None
+    images_per_second_1: float | None  # by batch size
+    images_per_second_8: float | None
+    images_per_second_32: float | None
+    parameters: float | None
+    trainable_parameters: float | None
+    flops: float | None
+    bytes_on_disk: float | None
+    inference_peak_memory_mb: float | None
+    device: str | None
+    cpu: str | None
+    threads: int | None
+    precision: str | None
+    dataset: str
+    test_identity: str
+
+
 @dataclass(frozen=True)
 class Record:
     """One finished run: a row of the table, a row for each class, and its configuration.
 
     Attributes:
-        row: the columns of table.csv by name; None for numbers that the run lacks.
         per_class: class, precision, recall, f1, support, auc of each class.
         label: the model's name with its flavour, "cnn (clahe)".
         recipe: the configuration without the seed, as text.
@@ -44,7 +92,7 @@ class Record:
     """
 
     run: Run
-    row: dict[str, Any]
+    row: RunRow
     per_class: list[dict[str, Any]]
     label: str
     recipe: str = field(repr=False)
@@ -174,7 +222,8 @@ def _measured(run: Run) -> dict[str, Any]:
         return value
 
     speed = inference.get("throughput") or {}
-    row = {
+    macro, weighted = score["macro"], score["weighted"]
+    row: RunRow = {
         "model": run.model,
         "run": run.id,
         "split": config.get("split", ""),
@@ -184,21 +233,39 @@ def _measured(run: Run) -> dict[str, Any]:
         "image_size": config["image_size"],
         "epochs_best": number(training, "best_epoch"),
         "epochs_ran": len(history),
-        **{key: score[key] for key in ("images", "accuracy", "accuracy_low", "accuracy_high", "balanced_accuracy")},
-        **{
-            f"{key}_{kind}": score[kind][key] for kind in ("macro", "weighted") for key in ("precision", "recall", "f1")
-        },
-        **{key: score[key] for key in ("auc_ovr_macro", "log_loss")},
+        "images": score["images"],
+        "accuracy": score["accuracy"],
+        "accuracy_low": score["accuracy_low"],
+        "accuracy_high": score["accuracy_high"],
+        "balanced_accuracy": score["balanced_accuracy"],
+        "precision_macro": macro["precision"],
+        "recall_macro": macro["recall"],
+        "f1_macro": macro["f1"],
+        "precision_weighted": weighted["precision"],
+        "recall_weighted": weighted["recall"],
+        "f1_weighted": weighted["f1"],
+        "auc_ovr_macro": score["auc_ovr_macro"],
+        "log_loss": score["log_loss"],
         "training_seconds": number(training, "seconds"),
         "training_seconds_to_best": number(training, "seconds_to_best"),
         "feature_reuse_saved_seconds": number(training, "feature_reuse_saved_seconds"),
         "training_peak_memory_mb": number(training, "peak_memory_mb"),
         "import_memory_mb": number(training, "import_memory_mb"),
-        **{key: number(inference, key) for key in ("load_seconds", "latency_ms_p50", "latency_ms_p95")},
-        **{f"images_per_second_{batch}": number(speed, batch) for batch in ("1", "8", "32")},
-        **{key: number(inference, key) for key in ("parameters", "trainable_parameters", "flops", "bytes_on_disk")},
+        "load_seconds": number(inference, "load_seconds"),
+        "latency_ms_p50": number(inference, "latency_ms_p50"),
+        "latency_ms_p95": number(inference, "latency_ms_p95"),
+        "images_per_second_1": number(speed, "1"),
+        "images_per_second_8": number(speed, "8"),
+        "images_per_second_32": number(speed, "32"),
+        "parameters": number(inference, "parameters"),
+        "trainable_parameters": number(inference, "trainable_parameters"),
+        "flops": number(inference, "flops"),
+        "bytes_on_disk": number(inference, "bytes_on_disk"),
         "inference_peak_memory_mb": number(inference, "peak_memory_mb"),
-        **{key: environment.get(key) for key in MACHINE} | {"device": _device(environment)},
+        "device": _device(environment),
+        "cpu": environment.get("cpu"),
+        "threads": environment.get("threads"),
+        "precision": environment.get("precision"),
         "dataset": config["dataset"],
         "test_identity": identity(run),
     }
