@@ -7,11 +7,9 @@ from math import isnan
 import pytest
 from checks import one_line_error
 
-import models
-from benchmarks import gpu, page, results, runs
-from benchmarks.program import Options, alternate
+from benchmarks import page, results, runs
+from benchmarks.program import alternate
 from benchmarks.results import Claim, Column, Plot, Result, Series, Sheet
-from data.loading.pipeline import loader
 from guide import bench
 from guide.app import main
 from utils.system.environment import VECTOR_UNITS
@@ -89,12 +87,6 @@ def test_performance_page_is_up_to_date():
     pictures = {f"performance/{path.name}" for path in (page.PAGE.parent / "performance").glob("*")}
     assert set(re.findall(r"\((performance/[^)]+)\)", text)) == pictures
     assert {path.stem for path in results.FOLDER.glob("*.json")} <= set(bench.benchmarks())
-
-
-@pytest.mark.slow
-def test_device_benchmark_makes_batches_as_training_does():
-    images = gpu.training_images(models.config_for("cnn", image_size=32), 9, 4, Options(quick=True))
-    assert [pixels.shape for pixels, _ in loader().fixed_batches(images, 4)] == [(4, 32, 32, 3)] * 2
 
 
 def test_command_lists_benchmarks_and_rejects_unknown_names(capsys):

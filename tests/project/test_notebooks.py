@@ -32,8 +32,9 @@ def execute(name, *more):
     # This Python, not an installed kernel.
     manager._kernel_spec = KernelSpec(
         argv=[sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"],
-        display_name="Python 3", language="python",
-    )  # fmt: skip
+        display_name="Python 3",
+        language="python",
+    )
     client = NotebookClient(notebook, km=manager, timeout=600, resources={"metadata": {"path": str(FOLDER)}})
     client.execute()
     (printed,) = notebook.cells[-1].outputs

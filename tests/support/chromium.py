@@ -57,9 +57,7 @@ def runs(home, small_run):
     unfinished = fake_run(root, "resnet50", finished=False)
     damaged = fake_run(root, "smearnet")
     damaged.file("metrics.json").write_text('{"test": {"accuracy": ')
-    return SimpleNamespace(
-        root=root, plain=plain, swapped=swapped, other=other, unfinished=unfinished, damaged=damaged
-    )  # fmt: skip
+    return SimpleNamespace(root=root, plain=plain, swapped=swapped, other=other, unfinished=unfinished, damaged=damaged)
 
 
 @pytest.fixture(scope="session")

@@ -16,9 +16,14 @@ def command(root, *words, epochs=1, seeds=(1, 2), env=None):
     settings += [part for seed in seeds for part in ("--seed", str(seed))]
     line = [sys.executable, "run_guide.py", "sweep", "--model", "cnn", "--dataset", "tiny", *settings]
     return subprocess.Popen(
-        [*line, "--root", str(root), *words], cwd=PROJECT, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        text=True, start_new_session=True,
-    )  # fmt: skip
+        [*line, "--root", str(root), *words],
+        cwd=PROJECT,
+        env=env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
 
 
 def said(process, timeout=240):

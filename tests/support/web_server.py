@@ -48,9 +48,13 @@ class Server:
         started = time.perf_counter()
         with open(log, "wb") as handle:
             self.process = subprocess.Popen(
-                [sys.executable, *command], cwd=PROJECT, env=os.environ | {"PYTHONUNBUFFERED": "1"} | variables,
-                stdin=subprocess.DEVNULL, stdout=handle, stderr=subprocess.STDOUT,
-            )  # fmt: skip
+                [sys.executable, *command],
+                cwd=PROJECT,
+                env=os.environ | {"PYTHONUNBUFFERED": "1"} | variables,
+                stdin=subprocess.DEVNULL,
+                stdout=handle,
+                stderr=subprocess.STDOUT,
+            )
         try:
             found = self.wait(lambda: re.search(r"http://([^\s/]+):(\d+)/", self.log))
             host, self.port = found[1].replace("0.0.0.0", "127.0.0.1"), int(found[2])

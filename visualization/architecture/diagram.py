@@ -24,11 +24,20 @@ DETAILS = ("layers", "blocks")
 LETTERS, PAD = 7.5, 0.09  # points; inches between the columns of a box
 EDGE, FRAME = "#444444", "#f1f1f1"
 COLOURS = {
-    "Input": "#505050", "Convolution": "#0072B2", "Dense": "#D55E00", "Normalisation": "#56B4E9",
-    "Activation": "#009E73", "Pooling": "#CC79A7", "Merge": "#E69F00", "Dropout": "#882255",
-    "Shape and scale": "#999999", "Attention": "#332288", "Patches to tokens": "#117733",
-    "Block": "#8C6D46", OTHER: "#000000",
-}  # fmt: skip
+    "Input": "#505050",
+    "Convolution": "#0072B2",
+    "Dense": "#D55E00",
+    "Normalisation": "#56B4E9",
+    "Activation": "#009E73",
+    "Pooling": "#CC79A7",
+    "Merge": "#E69F00",
+    "Dropout": "#882255",
+    "Shape and scale": "#999999",
+    "Attention": "#332288",
+    "Patches to tokens": "#117733",
+    "Block": "#8C6D46",
+    OTHER: "#000000",
+}
 
 
 def draw(run: Run, detail: str = "layers") -> list[Path]:
@@ -80,9 +89,13 @@ def figure(graph: Graph, detail: str = "layers", name: str = "") -> "Figure":
         for k, line in enumerate(lines):
             first = k < len(titles)
             axes.text(
-                0, -over + 0.1 + 0.22 * k, line, fontsize=11 if first else 9,
-                fontweight="bold" if first else "normal", va="center",
-            )  # fmt: skip
+                0,
+                -over + 0.1 + 0.22 * k,
+                line,
+                fontsize=11 if first else 9,
+                fontweight="bold" if first else "normal",
+                va="center",
+            )
         _draw_legend(axes, legend, -over + 0.1 + 0.22 * len(lines))
         _draw_groups(axes, graph, layout, box)
         for edge, points in layout.lines.items():
@@ -191,16 +204,29 @@ def _draw_line(axes: "Axes", edge: tuple[int, int], points: Sequence[tuple[float
     ends = [*points[:-1], (to_x + shift[0], to_y + shift[1])]  # the arrow touches the box
     axes.add_line(
         Line2D(
-            *zip(*ends, strict=True), color=EDGE, lw=0.8, marker=marker, markersize=2.6, markevery=[-1],
-            markeredgewidth=0, solid_joinstyle="round", gid=f"edge-{edge[0]}-{edge[1]}", clip_on=False,
+            *zip(*ends, strict=True),
+            color=EDGE,
+            lw=0.8,
+            marker=marker,
+            markersize=2.6,
+            markevery=[-1],
+            markeredgewidth=0,
+            solid_joinstyle="round",
+            gid=f"edge-{edge[0]}-{edge[1]}",
+            clip_on=False,
         )
-    )  # fmt: skip
+    )
 
 
 def _draw_box(
-    axes: "Axes", index: int, layer: Layer, cells: Sequence[str], at: tuple[float, float], widths: Sequence[float],
+    axes: "Axes",
+    index: int,
+    layer: Layer,
+    cells: Sequence[str],
+    at: tuple[float, float],
+    widths: Sequence[float],
     box: float,
-) -> None:  # fmt: skip
+) -> None:
     from matplotlib.colors import to_rgb
     from matplotlib.patches import Rectangle
 
@@ -217,7 +243,12 @@ def _draw_box(
         right = k >= 2  # numbers are right-aligned
         if text:
             axes.text(
-                left + (width if right else 0), y + layouts.ROW / 2 - 0.005, text, fontsize=LETTERS,
-                ha="right" if right else "left", va="center_baseline", clip_on=False,
-            )  # fmt: skip
+                left + (width if right else 0),
+                y + layouts.ROW / 2 - 0.005,
+                text,
+                fontsize=LETTERS,
+                ha="right" if right else "left",
+                va="center_baseline",
+                clip_on=False,
+            )
         left += width + PAD

@@ -18,8 +18,18 @@ from utils.text import MISSING
 
 PATH = Path(__file__).parent / "published.csv"
 COLUMNS = (
-    "model", "dataset", "metric", "claimed", "subset", "split", "images", "preprocessing", "source", "link", "remark",
-)  # fmt: skip
+    "model",
+    "dataset",
+    "metric",
+    "claimed",
+    "subset",
+    "split",
+    "images",
+    "preprocessing",
+    "source",
+    "link",
+    "remark",
+)
 NAME = "published"  # stem of the written files
 TITLE = "Published by others, not measured here"
 NOTE = (
