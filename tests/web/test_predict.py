@@ -257,6 +257,14 @@ def test_the_page_works_without_trained_models(tmp_path, tested):
         assert response.status_code == 503 and response.headers["retry-after"] == "60"
 
 
+def test_an_answer_that_takes_too_long_is_given_up(run, tested):
+    """The first answer of a model loads it, which takes longer than this deadline."""
+    with TestClient(make_app(Settings(run.root, deadline=0.5)), base_url=SITE) as hurried:
+        late = send(hurried, ("a", tested[0][0].read_bytes()))
+        assert late.status_code == 503 and late.json()["title"] == "Too slow" and late.headers["retry-after"] == "5"
+        assert hurried.app.state.services.budget.held == hurried.app.state.services.busy == 0
+
+
 def test_changed_weights_are_loaded_again(client, run, tested):
     content = encoded(smear(tested))
     before = answer_to(client, content)
