@@ -98,7 +98,7 @@ def progress() -> "Progress":
         BarColumn(bar_width=24),
         MofNCompleteColumn(),
         TimeRemainingColumn(compact=True),
-        console=console,
+        console=console if console.is_terminal else Console(quiet=True),  # Rich 13 ends with an empty line in a pipe
         disable=not console.is_terminal,
     )
 

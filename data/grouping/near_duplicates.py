@@ -32,6 +32,7 @@ def find(fingerprints: np.ndarray, most: int = NEAR) -> list[tuple[int, int, int
     """
     limit = BESIDE if len(fingerprints) > ALL else len(fingerprints)
     rows, member = np.unique(np.packbits(fingerprints, axis=1), axis=0, return_inverse=True)
+    member = member.ravel()  # NumPy 2.0.0 returns a column
     order = np.argsort(member, kind="stable")
     same = [group.tolist() for group in np.split(order, np.cumsum(np.bincount(member))[:-1])]
     found = [(*pair, 0) for pair in equals(same, len(fingerprints))]
