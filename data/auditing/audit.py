@@ -14,8 +14,8 @@ from data.splitting import groups as split_groups
 from data.splitting import splits
 from utils.errors import LeukoBenchError
 from utils.io import files
-from utils.progress import Progress, no_progress
 from utils.runs.shortcuts_file import Shortcut
+from utils.system.progress import Progress, no_progress
 from utils.tables import shortcuts as shortcuts_tables
 from utils.tables.shortcuts import Verdict
 

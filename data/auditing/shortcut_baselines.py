@@ -10,9 +10,9 @@ from data.auditing.shortcut_features import measure
 from data.splitting.splits import SplitFolder
 from utils.io import files
 from utils.metrics.predictions import wilson
-from utils.progress import Progress, no_progress
 from utils.runs import shortcuts_file
 from utils.runs.shortcuts_file import COLUMNS, MAJORITY, SEES, Shortcut
+from utils.system.progress import Progress, no_progress
 
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline

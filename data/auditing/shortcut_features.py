@@ -10,7 +10,7 @@ from data.datasets import image_decoder
 from data.datasets.parallel import map_threads
 from data.imaging.nucleus_segmentation import CYTOPLASM, cell_mask, nuclear_stain
 from utils.errors import LeukoBenchError
-from utils.progress import Progress, no_progress
+from utils.system.progress import Progress, no_progress
 
 BINS = 16  # of each channel: 48 in all
 RIM = 0.02  # margin around cells, as a share of the image's side: masks are slightly too small

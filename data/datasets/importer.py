@@ -14,7 +14,7 @@ from data.datasets.source_reader import Entry
 from utils.errors import LeukoBenchError
 from utils.io import atomic_folder, files
 from utils.paths import raw_dir
-from utils.progress import Progress, no_progress
+from utils.system.progress import Progress, no_progress
 
 _KEPT_BYTES = 256_000_000  # of unusable files in quarantine: a bomb must not fill the disk
 

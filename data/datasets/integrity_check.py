@@ -10,7 +10,7 @@ from data.datasets.index import Indexed
 from utils.errors import LeukoBenchError
 from utils.io import files
 from utils.paths import raw_dir
-from utils.progress import Progress, no_progress
+from utils.system.progress import Progress, no_progress
 
 QUARANTINE = "quarantine.csv"
 QUARANTINE_FOLDER = "_quarantine"

@@ -6,7 +6,7 @@ from pathlib import Path
 from data import all_dataset
 from data.datasets import importer
 from utils.errors import LeukoBenchError
-from utils.progress import Progress, no_progress
+from utils.system.progress import Progress, no_progress
 
 _TIMEOUT = (5, 15)  # seconds: to connect, to answer
 _BY_HAND = (

@@ -4,8 +4,8 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-from utils.progress import Progress, no_progress
 from utils.system.environment import usable_cores
+from utils.system.progress import Progress, no_progress
 
 Item, Result = TypeVar("Item"), TypeVar("Result")
 

@@ -9,8 +9,8 @@ from data.datasets import integrity_check
 from data.manifest import Manifest
 from utils.errors import LeukoBenchError
 from utils.paths import raw_dir
-from utils.progress import Progress, no_progress
 from utils.runs import run_folder
+from utils.system.progress import Progress, no_progress
 
 SIDE = 32  # pixels to which an image is reduced before averaging, which keeps the mean
 CHANNELS = ("red", "green", "blue", "brightness")

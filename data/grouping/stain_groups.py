@@ -26,7 +26,7 @@ from data.grouping import (
 from data.grouping.overlapping_fields import Overlap
 from data.grouping.related_images import Found, Pair
 from utils.paths import data_dir, raw_dir
-from utils.progress import Progress, no_progress
+from utils.system.progress import Progress, no_progress
 
 VERSION = 4  # raise it with every change of the result
 

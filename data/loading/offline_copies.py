@@ -19,7 +19,7 @@ from utils.errors import LeukoBenchError
 from utils.io import atomic_folder
 from utils.io import files as texts
 from utils.paths import augmented_dir
-from utils.progress import Progress
+from utils.system.progress import Progress
 
 if TYPE_CHECKING:
     import numpy as np

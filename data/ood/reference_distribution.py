@@ -12,7 +12,7 @@ from data.ood import image_statistics
 from data.splitting.splits import SplitFolder
 from utils.errors import LeukoBenchError
 from utils.io import files
-from utils.progress import Progress, no_progress
+from utils.system.progress import Progress, no_progress
 
 FOLDER = "reference"
 FIELDS = ("version", "centre", "scale", "whitening", "limit")
