@@ -74,6 +74,11 @@ def test_leaderboard_shows_its_rows_in_any_order(world):
             assert page.count("aria-sort=") == boards
             assert page.count(f'aria-sort="{order}ending"') == boards
     assert "98.00" not in get(world.client, "/compare?sort=%3Cscript%3E&order=up").text
+    key = COLUMNS[-1].key
+    unknown = first_cells(get(world.client, f"/compare?sort={key}&order=sideways").text, 'class="board"')
+    assert unknown == first_cells(
+        get(world.client, f"/compare?sort={key}&order={COLUMNS[-1].first}").text, 'class="board"'
+    )
 
 
 def test_compare_lists_every_run_newest_first_with_its_state(world):

@@ -182,6 +182,11 @@ def test_unusable_files_are_refused_with_a_reason(client, tested, content, statu
     assert page.status_code == status and "<h1>Not usable</h1>" in page.text
 
 
+def test_a_form_without_an_image_is_refused(client):
+    empty = client.post("/api/v1/predict", files=[("models", (None, b"cnn"))])
+    assert empty.status_code == 422 and empty.json()["title"] == "No image"
+
+
 def test_images_are_converted_to_plain_rgb(client, tested):
     upright, exif = smear(tested), Image.Exif()
     exif[0x0112] = 6
