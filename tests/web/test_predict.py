@@ -24,7 +24,7 @@ from models.engine.serving import predict
 from utils.io import files
 from utils.metrics import calibration, predictions
 from utils.paths import raw_dir
-from utils.runs import calibration_file
+from utils.runs import calibration_file, run_folder
 from webapp.server import make_app
 from webapp.settings import Settings
 
@@ -185,6 +185,16 @@ def test_unusable_files_are_refused_with_a_reason(client, tested, content, statu
 def test_a_form_without_an_image_is_refused(client):
     empty = client.post("/api/v1/predict", files=[("models", (None, b"cnn"))])
     assert empty.status_code == 422 and empty.json()["title"] == "No image"
+
+
+def test_a_run_without_weights_cannot_predict(run, tested, tmp_path):
+    shutil.copytree(run.root, tmp_path / "runs")
+    without = "cnn/20200101T000000Z-00000000"
+    shutil.copytree(run.path, tmp_path / "runs" / without, ignore=shutil.ignore_patterns(run_folder.WEIGHTS))
+    with TestClient(make_app(Settings(tmp_path / "runs")), base_url=SITE) as client:
+        refused = send(client, ("a", tested[0][0].read_bytes()), models=without)
+    assert refused.status_code == 422 and refused.json()["title"] == "Not usable"
+    assert without in refused.json()["detail"] and "no weights" in refused.json()["detail"]
 
 
 def test_images_are_converted_to_plain_rgb(client, tested):
