@@ -130,7 +130,7 @@ def _show(arms: Sequence["Arm"], place: Path) -> None:
     from models.engine.sweep import ablation as ablations
     from utils.runs.records import measure
     from utils.tables import ablation as views
-    from visualization.displays import ablation as pictures
+    from visualization.displays import ablation as ablation_figures
 
     measured = {(arm.setting, arm.copies): [] for arm in arms}
     for arm in arms:
@@ -150,4 +150,4 @@ def _show(arms: Sequence["Arm"], place: Path) -> None:
     folder = place / COMPARISON / f"{run_folder.folder_of(first['model'])}-{first['dataset']}"
     written = views.write(folder, found, title)
     console.say(f"Table: {', '.join(path.name for path in written)} in {folder}")
-    console.say(f"Figure: {pictures.draw(found, folder / run_folder.FIGURES / 'ablation.png')}")
+    console.say(f"Figure: {ablation_figures.draw(found, folder / run_folder.FIGURES / 'ablation.png')}")

@@ -31,7 +31,7 @@ def audit(
     from data import catalog
     from data.auditing import audit as audits
     from data.auditing import audit_tables as views
-    from visualization.displays import audit as pictures
+    from visualization.displays import audit as audit_figures
 
     name = catalog.ensure_dataset(dataset)
     place = (root or runs_dir()).resolve()
@@ -47,7 +47,7 @@ def audit(
     folder = audits.folder(place, name)
     _write(folder, found, groups, shown)
     found.write(place)
-    for path in pictures.draw_all(found, folder / run_folder.FIGURES):
+    for path in audit_figures.draw_all(found, folder / run_folder.FIGURES):
         console.say(f"Drew {path}")
     console.say(f"Tables, pairs and groups: {folder}")
     console.notice()

@@ -59,9 +59,9 @@ def compare(
         console.say(f"Tables: {', '.join(path.name for path in written if path.suffix == '.csv')} in {folder}")
         console.say("(also as .md, .tex and .html, with explanations of the columns)")
         if figures:
-            from visualization.report import figure_catalogue as pictures
+            from visualization.report import figure_catalogue
 
-            drawn, notes = pictures.draw_all(comparison, folder / FIGURES)
+            drawn, notes = figure_catalogue.draw_all(comparison, folder / FIGURES)
             for note in notes:
                 console.warn(note)
             console.say(f"Figures: {len(drawn)} in {folder / FIGURES}")

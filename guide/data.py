@@ -107,11 +107,11 @@ def split(
 ) -> None:
     """Split a dataset into training, validation and test images, stratified by class."""
     from data import catalog
-    from data.splitting import splits as splitting
+    from data.splitting import splits as dataset_splits
     from guide import splits
 
     name = catalog.ensure_dataset(dataset)
-    splits.show(name, split, seed, splitting.prepare_split(name, split, seed))
+    splits.show(name, split, seed, dataset_splits.prepare_split(name, split, seed))
 
 
 def figures(
@@ -123,13 +123,13 @@ def figures(
     """Describe a dataset: table by class, class distribution, sample images and mean colours."""
     from data import catalog
     from data.datasets import summary
-    from data.splitting import splits as splitting
+    from data.splitting import splits as dataset_splits
     from utils.io import files
     from utils.paths import runs_dir
-    from visualization.displays import class_distribution as pictures
+    from visualization.displays import class_distribution as class_distribution_figures
 
     name = catalog.ensure_dataset(dataset)
-    folder = splitting.prepare_split(name, split, seed)
+    folder = dataset_splits.prepare_split(name, split, seed)
     with _progress("Measuring") as progress:
         measured = summary.measure(name, progress)
     rows = summary.summary(measured, folder.manifest)
@@ -137,7 +137,7 @@ def figures(
     target = output or runs_dir() / "figures" / folder.path.name
     files.write_csv(target / "dataset.csv", rows)
     console.say(f"Wrote {target / 'dataset.csv'}")
-    for path in pictures.draw_all(name, target, folder.manifest_path, measured):
+    for path in class_distribution_figures.draw_all(name, target, folder.manifest_path, measured):
         console.say(f"Drew {path}")
 
 

@@ -24,12 +24,12 @@ def diagram(
     root: Root = None,
 ) -> None:
     """Draw the layers of models with their shapes, as SVG and PNG."""
-    from visualization.architecture import diagram as diagrams
+    from visualization.architecture import diagram as architecture_diagram
 
     place = root or runs_dir()
     names = runs or list(dict.fromkeys(run.model for run in run_folder.find_runs(place)))
     if not names:
         raise LeukoBenchError(f"{place} holds no runs. Train one: python run_guide.py train cnn")
     for name in names:
-        for path in diagrams.draw(lookup.open_run(name, place), detail.value):
+        for path in architecture_diagram.draw(lookup.open_run(name, place), detail.value):
             console.say(f"Drew {path}")

@@ -12,7 +12,7 @@ def leaderboard(root: Root = None) -> None:
     from utils.runs import leaderboard as board
     from utils.tables import leaderboard as leaderboard_tables
     from utils.tables import recipes as recipes_tables
-    from visualization.displays import leaderboard as pictures
+    from visualization.displays import leaderboard as leaderboard_figures
 
     place = root or runs_dir()
     records, problems = board.read(place)
@@ -26,6 +26,6 @@ def leaderboard(root: Root = None) -> None:
         console.say(sentence)
     written = [*leaderboard_tables.write(place, found), *recipes_tables.write(place, recipes)]
     console.say(f"Tables: {', '.join(path.name for path in written)} in {place}")
-    drawn = pictures.draw(found, place / FIGURES)
+    drawn = leaderboard_figures.draw(found, place / FIGURES)
     console.say(f"Figure: {', '.join(str(path) for path in drawn)}")
     console.notice()

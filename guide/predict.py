@@ -35,18 +35,18 @@ def predict(
     Folders are searched with their subfolders, except those whose names begin with "." or "_". Unreadable files are
     skipped with a warning; the exit code is 1 only if no image could be read.
     """
-    from models.engine.serving import predict as predicting
+    from models.engine.serving import predict as prediction
 
     chosen = lookup.open_run(run, root or runs_dir())
     classes = chosen.config()["classes"]
     to_stdout = output is not None and str(output) == "-"
-    found = predicting.find_images(paths)
+    found = prediction.find_images(paths)
     first, counts, readable = [], Counter(), []
     bar = console.progress()
     bar.disable |= to_stdout
-    with bar, _writer(output, predicting.columns(classes)) as write:
+    with bar, _writer(output, prediction.columns(classes)) as write:
         task = bar.add_task("Predicting", total=len(found))
-        for path, each in zip(found, predicting.predict_each(chosen, found, export), strict=True):
+        for path, each in zip(found, prediction.predict_each(chosen, found, export), strict=True):
             bar.advance(task)
             if each.problem:
                 console.warn(each.problem)

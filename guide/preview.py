@@ -47,7 +47,7 @@ def preview(
     """Draw images before and after the dataset variants; on synthetic smears also measure the masks."""
     from data import catalog
     from data.datasets import index
-    from data.imaging import variants as preprocessing
+    from data.imaging import variants as image_variants
     from data.splitting import splits
     from visualization import style
     from visualization.images import sample_sheets, variant_preview
@@ -57,14 +57,14 @@ def preview(
     folder, split = raw_dir(name), splits.prepare_split(name)
     shown = [image for found in sample_sheets.samples_of(split.manifest).values() for image in found[:count]]
     examples = [variant_preview.Example(_pixels(folder / image), _caption(*image.split("/"))) for image in shown]
-    chosen = [preprocessing.Variant(name=each) for each in names]
-    if any(map(preprocessing.needs_reference, chosen)):
+    chosen = [image_variants.Variant(name=each) for each in names]
+    if any(map(image_variants.needs_reference, chosen)):
         path = _reference(folder, split.manifest, reference)
         target = _pixels(path)
-        chosen = [preprocessing.with_reference(each, target, path.name) for each in chosen]
+        chosen = [image_variants.with_reference(each, target, path.name) for each in chosen]
         examples.insert(0, variant_preview.Example(target, _caption("reference", path.name)))
     console.table(
-        "Dataset variants", ("variant", "description"), [(each, preprocessing.DESCRIPTIONS[each]) for each in names]
+        "Dataset variants", ("variant", "description"), [(each, image_variants.DESCRIPTIONS[each]) for each in names]
     )
     about = "Training images of each class, in the order of their hashes"
     sheet = variant_preview.variant_sheet(examples, chosen, f"Dataset variants of {name}", about)
@@ -76,7 +76,7 @@ def preview(
 
 def _reference(folder: Path, manifest: "Manifest", asked: str) -> Path:
     """Return the requested image, or the one that training on the default split uses."""
-    from data.imaging import variants as preprocessing
+    from data.imaging import variants as image_variants
 
     known = [row.image for row in manifest.rows]
     if asked in known:
@@ -89,7 +89,7 @@ def _reference(folder: Path, manifest: "Manifest", asked: str) -> Path:
             "Give <Class>/<file> of the dataset, or the path of an image."
         )
     paths = [folder / row.image for row in manifest.subset("train")]
-    return paths[preprocessing.choose_reference(paths)]
+    return paths[image_variants.choose_reference(paths)]
 
 
 def _measure(folder: Path, images: Sequence[str]) -> None:

@@ -36,7 +36,7 @@ def stress(
     from models.engine.robustness import stress_test
     from utils.runs import stress_file
     from utils.tables import stress as stress_tables
-    from visualization.displays import stress as pictures
+    from visualization.displays import stress as stress_figures
 
     place = root or runs_dir()
     chosen = list(dict.fromkeys(lookup.open_finished(name, place) for name in runs))
@@ -50,7 +50,7 @@ def stress(
         for sentence in stress_tables.sentences(run, rows):
             console.say(sentence)
         console.say(f"  {run.file(stress_file.FILE)}")
-        console.say(f"  {pictures.draw(run, run.file(FIGURES) / pictures.FILE)}")
+        console.say(f"  {stress_figures.draw(run, run.file(FIGURES) / stress_figures.FILE)}")
     console.notice()
 
 

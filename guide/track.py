@@ -6,7 +6,7 @@ import typer
 
 from models.engine import cli
 from models.engine.tracking import mlflow_client, mlflow_tracker, redaction
-from models.engine.tracking import tracker as tracking
+from models.engine.tracking import tracker as run_tracker
 from utils.console import say
 from utils.errors import LeukoBenchError
 from utils.paths import runs_dir
@@ -28,7 +28,7 @@ def track(
                 f"Run {run.id} is not finished. Continue with: python run_guide.py train --resume {run.id} "
                 f"--mlflow {mlflow_client.shown(mlflow)}"
             )
-    tracking.check(False, mlflow)
+    run_tracker.check(False, mlflow)
     tracker = mlflow_tracker.Mlflow(mlflow)
     for run in chosen:
         try:

@@ -12,7 +12,7 @@ from data import manifest as manifests
 from guide import ablation as command
 from models.engine import launcher
 from models.engine.launcher import Outcome
-from models.engine.sweep import ablation as ablating
+from models.engine.sweep import ablation as ablation_study
 from utils.errors import LeukoBenchError
 from utils.runs import run_folder
 from utils.runs.records import measure
@@ -110,12 +110,12 @@ def test_fields_of_the_ablation_cannot_be_set(home):
 
 
 def test_arms_of_all_settings():
-    assert [each.value for each in command.ALL] == list(ablating.SETTINGS)
+    assert [each.value for each in command.ALL] == list(ablation_study.SETTINGS)
     config = models.config_for("cnn", dataset="x")
-    arms = ablating.arms(config, list(ablating.SETTINGS), [1, 2], copies=3)
+    arms = ablation_study.arms(config, list(ablation_study.SETTINGS), [1, 2], copies=3)
     assert len(arms) == 2 * (1 + 4 * 2)
     assert [arm.config.seed for arm in arms] == [1] * 9 + [2] * 9
-    assert not any(arm.copies for arm in ablating.arms(config, list(ablating.SETTINGS), [1], copies=0))
+    assert not any(arm.copies for arm in ablation_study.arms(config, list(ablation_study.SETTINGS), [1], copies=0))
     for arm in arms:
         again = models.config_for("cnn", settings=arm.overrides, dataset="x", seed=arm.config.seed)
         assert again == arm.config
@@ -128,11 +128,11 @@ def faked(tmp_path):
     config = models.config_for("cnn", dataset="synthetic")
     values = {("none", 0): (0.8, 0.7), ("flips", 0): (0.9, 0.75), ("flips", 2): (0.85, 0.8)}
     found = {key: [] for key in values}
-    for arm in ablating.arms(config, ["none", "flips"], [1, 2], copies=2):
+    for arm in ablation_study.arms(config, ["none", "flips"], [1, 2], copies=2):
         accuracy = values[arm.setting, arm.copies][arm.config.seed - 1]
         run = fake_run(tmp_path / "ablation", seed=arm.config.seed, accuracy=accuracy, settings=arm.overrides)
         found[arm.setting, arm.copies].append(run)
-        assert ablating.find(tmp_path / "ablation", arm) == run
+        assert ablation_study.find(tmp_path / "ablation", arm) == run
     return found
 
 

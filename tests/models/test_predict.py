@@ -12,7 +12,7 @@ from guide import predict as command
 from guide.app import main
 from models.engine.explain import explainer
 from models.engine.run_io import run_loader
-from models.engine.serving import predict as predicting
+from models.engine.serving import predict as prediction
 from utils import console
 from utils.errors import LeukoBenchError
 from utils.io import files
@@ -41,7 +41,7 @@ def relative(found, folder):
 
 def test_predictions_equal_those_of_the_evaluation(small_run):
     recorded = small_run.predictions("test")
-    table = predicting.predict_files(small_run, [raw_dir("tiny") / name for name in recorded["image"]])
+    table = prediction.predict_files(small_run, [raw_dir("tiny") / name for name in recorded["image"]])
     columns = ["probability", *recorded.columns[3:]]
     assert list(table.columns) == ["path", "predicted", *columns]
     np.testing.assert_allclose(table[columns[1:]], recorded[columns[1:]], atol=1e-5)
@@ -51,28 +51,28 @@ def test_predictions_equal_those_of_the_evaluation(small_run):
 
 def test_the_variant_of_the_run_is_applied(small_run, run):
     files.write_json(run.file(run_folder.CONFIG), run.config() | {"variant": {"name": "gray"}})
-    table = predicting.predict_files(run, SAMPLES)
+    table = prediction.predict_files(run, SAMPLES)
     variant = run_loader.config_of(run).variant
     pixels = np.stack([loader().decode(name, 32, variant) for name in table["path"]]).astype(np.float32)
     expected = run_loader.open_model(run).predict_on_batch(pixels)
     np.testing.assert_allclose(table.filter(like="p_"), expected, atol=1e-5)
-    plain = predicting.predict_files(small_run, SAMPLES)
+    plain = prediction.predict_files(small_run, SAMPLES)
     assert not np.allclose(table.filter(like="p_"), plain.filter(like="p_"), atol=1e-4)
 
 
 def test_folders_are_searched_in_order_and_each_file_counts_once(mixed):
     every = ["b.png", "cut.png", "sub/A.PNG", "sub/no.jpg"]
-    assert relative(predicting.find_images([mixed]), mixed) == every
-    again = predicting.find_images([mixed / "sub" / ".." / "b.png", mixed, mixed / "sub", str(mixed / "[!_]*.png")])
+    assert relative(prediction.find_images([mixed]), mixed) == every
+    again = prediction.find_images([mixed / "sub" / ".." / "b.png", mixed, mixed / "sub", str(mixed / "[!_]*.png")])
     assert [path.name for path in again] == ["b.png", "cut.png", "A.PNG", "no.jpg"]
-    assert relative(predicting.find_images([mixed / "notes.txt", mixed / "_x.png"]), mixed) == ["notes.txt", "_x.png"]
+    assert relative(prediction.find_images([mixed / "notes.txt", mixed / "_x.png"]), mixed) == ["notes.txt", "_x.png"]
 
 
 def test_patterns_are_expanded(mixed):
-    assert relative(predicting.find_images([mixed / "**" / "*.[jP][pN]*"]), mixed) == ["sub/A.PNG", "sub/no.jpg"]
-    assert relative(predicting.find_images([mixed / "s?b"]), mixed) == ["sub/A.PNG", "sub/no.jpg"]
+    assert relative(prediction.find_images([mixed / "**" / "*.[jP][pN]*"]), mixed) == ["sub/A.PNG", "sub/no.jpg"]
+    assert relative(prediction.find_images([mixed / "s?b"]), mixed) == ["sub/A.PNG", "sub/no.jpg"]
     shutil.copy(SAMPLES / "pre.png", mixed / "[1].png")
-    assert relative(predicting.find_images([mixed / "[1].png"]), mixed) == ["[1].png"], "a name before a pattern"
+    assert relative(prediction.find_images([mixed / "[1].png"]), mixed) == ["[1].png"], "a name before a pattern"
 
 
 @pytest.mark.parametrize(
@@ -86,28 +86,28 @@ def test_patterns_are_expanded(mixed):
 def test_missing_paths_are_reported(tmp_path, name, fact):
     (tmp_path / "empty").mkdir()
     with pytest.raises(LeukoBenchError, match=fact):
-        predicting.find_images([tmp_path / name])
+        prediction.find_images([tmp_path / name])
 
 
 def test_damaged_files_do_not_shift_predictions(small_run, tmp_path):
     rng = np.random.default_rng(3)
-    for number in range(predicting.BATCH + 6):
+    for number in range(prediction.BATCH + 6):
         pixels = rng.integers(0, 256, (40, 40, 3), np.uint8)
         Image.fromarray(pixels).save(tmp_path / f"{number:03d}.png")
     for number in (0, 9, 33):
         (tmp_path / f"{number:03d}.png").write_bytes(b"")
-    found = predicting.find_images([tmp_path])
-    answers = list(predicting.predict_each(small_run, found))
+    found = prediction.find_images([tmp_path])
+    answers = list(prediction.predict_each(small_run, found))
     assert [answer.path for answer in answers] == [path.as_posix() for path in found]
     assert [number for number, answer in enumerate(answers) if answer.problem] == [0, 9, 33]
     assert str(found[9]) in answers[9].problem and "zero bytes" in answers[9].problem
     for number in (1, 10, 34, 37):
-        (alone,) = predicting.predict_each(small_run, [found[number]])
+        (alone,) = prediction.predict_each(small_run, [found[number]])
         np.testing.assert_allclose(answers[number].probabilities, alone.probabilities, atol=1e-6)
 
 
 def test_a_table_has_no_rows_for_other_files(small_run, mixed, capsys):
-    table = predicting.predict_files(small_run, [mixed])
+    table = prediction.predict_files(small_run, [mixed])
     assert [path.rpartition("/")[2] for path in table["path"]] == ["b.png", "A.PNG"]
     assert [line.split(" ")[0] for line in capsys.readouterr().err.splitlines()] == ["Note:", "Note:"]
 
@@ -123,7 +123,7 @@ def test_command_writes_the_table(small_run, mixed, tmp_path, capsys):
     assert lines[-1] == "Research only, not a diagnosis."
     assert lines[-2].startswith(f"6 images with {small_run.id}: ")
     written = pd.read_csv(target)
-    expected = predicting.predict_files(small_run, [mixed, SAMPLES])
+    expected = prediction.predict_files(small_run, [mixed, SAMPLES])
     pd.testing.assert_frame_equal(written, expected, rtol=0, atol=1e-6)
     assert all(name.rpartition("/")[2] in shown.out for name in expected["path"])
 

@@ -172,13 +172,13 @@ def test_command(run, capsys):
 
 def test_comparison_figure(tmp_path):
     from visualization.compared_runs import Subject as Drawn
-    from visualization.displays import stress as pictures
+    from visualization.displays import stress as stress_figures
 
     runs = [fake_runs.fake_run(tmp_path, name) for name in ("cnn", "vgg16")]
     subjects = [Drawn(run, run.model, k, {}, []) for k, run in enumerate(runs)]
-    assert pictures.comparison(subjects, "made up") is None
+    assert stress_figures.comparison(subjects, "made up") is None
     fake_runs.write_stress(runs[1], {"grey": 0.4, "stain swap": 0.3}, flip_rate=0.5)
-    figure = pictures.comparison(subjects, "made up")
+    figure = stress_figures.comparison(subjects, "made up")
     marks, bars = figure.axes
     assert [tick.get_text() for tick in marks.get_yticklabels()] == ["unchanged", "grey", "stain swap"]
     assert bars.patches[0].get_width() == pytest.approx(50)

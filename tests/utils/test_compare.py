@@ -13,7 +13,7 @@ from utils.console import run_safely
 from utils.errors import LeukoBenchError
 from utils.io import files
 from utils.metrics import predictions
-from utils.runs import comparison as compare_models
+from utils.runs import comparison as run_comparison
 from utils.runs import run_folder
 from utils.tables import cost as cost_tables
 
@@ -39,7 +39,7 @@ def stub(monkeypatch):
 
 def test_row_values_come_from_the_files_of_the_run(tmp_path):
     run = fake_run(tmp_path, "resnet50", seed=7, images=60, accuracy=0.85, settings=["freeze=always"])
-    row = compare_models.compare([run])[0].rows[0]
+    row = run_comparison.compare([run])[0].rows[0]
     assert row["accuracy"] == pytest.approx(51 / 60)
     assert (row["accuracy_low"], row["accuracy_high"]) == predictions.wilson(51, 60)
     assert (row["run"], row["seed"], row["initialisation"]) == (run.id, 7, "random features")
@@ -54,15 +54,15 @@ def test_row_values_come_from_the_files_of_the_run(tmp_path):
 def test_metrics_are_recomputed_from_predictions(tmp_path):
     run = fake_run(tmp_path, accuracy=0.5)
     files.write_json(run.file("metrics.json"), {"test": {"accuracy": 1.0}})
-    assert compare_models.compare([run])[0].rows[0]["accuracy"] == 0.5
+    assert run_comparison.compare([run])[0].rows[0]["accuracy"] == 0.5
 
 
 def test_order_is_accuracy_then_log_loss(tmp_path):
     runs = [fake_run(tmp_path, name, accuracy=share) for name, share in (("a", 0.8), ("b", 0.9), ("c", 0.8))]
-    rows = compare_models.compare(runs)[0].rows
+    rows = run_comparison.compare(runs)[0].rows
     assert rows[0]["model"] == "b"
     assert rows[1]["accuracy"] == rows[2]["accuracy"] and rows[1]["log_loss"] < rows[2]["log_loss"]
-    assert compare_models.compare(runs[::-1])[0].rows == rows
+    assert run_comparison.compare(runs[::-1])[0].rows == rows
 
 
 def test_each_test_set_has_its_own_tables(tmp_path, capsys):
@@ -80,7 +80,7 @@ def test_latest_finished_run_of_each_model_and_test_set(tmp_path):
     fake_run(tmp_path, accuracy=0.5)
     latest = fake_run(tmp_path, accuracy=0.7)
     unfinished = [fake_run(tmp_path, finished=False) for _ in range(3)][-1].id
-    records, (problem,) = compare_models.latest(tmp_path)
+    records, (problem,) = run_comparison.latest(tmp_path)
     assert [record.run for record in records] == [latest]
     assert_facts(problem, "left out: ", "metrics.json", f"python run_guide.py train --resume {unfinished}")
 
@@ -89,7 +89,7 @@ def test_damaged_run_is_replaced_by_the_previous_one(tmp_path):
     before = fake_run(tmp_path)
     damaged = fake_run(tmp_path)
     damaged.file("timing.json").unlink()
-    records, (problem,) = compare_models.latest(tmp_path)
+    records, (problem,) = run_comparison.latest(tmp_path)
     assert [record.run for record in records] == [before]
     assert problem.startswith(f"left out: Run {damaged.id} has no timing.json.")
 
@@ -100,7 +100,7 @@ def test_variants_of_a_model_have_rows_of_their_own(tmp_path, capsys):
     regimes = {"weights": "imagenet", "accuracy": 0.7}
     kept.append(fake_run(tmp_path, "resnet18", **regimes, settings=["freeze=always"], head_epochs=4))
     kept.append(fake_run(tmp_path, "resnet18", **regimes, settings=["freeze=always", "variant=gray"], head_epochs=4))
-    records, _ = compare_models.latest(tmp_path)
+    records, _ = run_comparison.latest(tmp_path)
     assert [record.run for record in records] == sorted(kept)
     commands.compare(figures=False, root=tmp_path)
     rows = read_table(tmp_path / "comparison/table.csv")
@@ -115,7 +115,7 @@ def test_variants_of_a_model_have_rows_of_their_own(tmp_path, capsys):
 
 def test_seeds_of_a_variant_keep_its_label(tmp_path):
     runs = [fake_run(tmp_path, seed=seed, settings=["variant=clahe"]) for seed in (1, 2)] + [fake_run(tmp_path)]
-    comparison = compare_models.compare(runs)[0]
+    comparison = run_comparison.compare(runs)[0]
     assert {row["name"] for row in comparison.rows} == {"cnn", "cnn seed 1 (clahe)", "cnn seed 2 (clahe)"}
     (row,) = comparison.seeds
     assert (row["name"], row["variant"]) == ("cnn (clahe)", "clahe")
@@ -128,7 +128,7 @@ def test_run_of_an_older_version_has_variant_rgb(tmp_path):
     for name in ("variant", "flavour", "offline", "dense", "weight_decay", "rate_drop_every", "rate_drop"):
         config.pop(name)
     files.write_json(run.file("config.json"), config)
-    (row,) = compare_models.compare([run])[0].rows
+    (row,) = run_comparison.compare([run])[0].rows
     assert (row["name"], row["variant"]) == ("resnet50 (random features)", "rgb")
     commands.compare(figures=False, tables="all", root=tmp_path)
 
@@ -147,7 +147,7 @@ def test_mean_and_sd_over_seeds(tmp_path):
     fake_run(tmp_path, seed=41, accuracy=0.85)  # the later one of seed 41 counts
     fake_run(tmp_path, seed=44, accuracy=0.1, settings=["epochs=3"])  # another recipe does not
     with_other = run_folder.find_runs(tmp_path)
-    (row,) = compare_models.compare(with_other)[0].seeds
+    (row,) = run_comparison.compare(with_other)[0].seeds
     assert (row["runs"], row["seeds"]) == (3, "41 42 43")
     expected = [0.85, 0.9, 0.95]
     assert row["accuracy_mean"] == pytest.approx(statistics.mean(expected))
@@ -176,7 +176,7 @@ def test_times_of_different_machines_are_not_averaged(tmp_path):
     runs = [fake_run(tmp_path, seed=seed) for seed in (1, 2)]
     about = runs[0].environment()
     files.write_json(runs[0].file("environment.json"), about | {"threads": 8})
-    comparison = compare_models.compare(runs)[0]
+    comparison = run_comparison.compare(runs)[0]
     assert comparison.seeds[0]["training_seconds_mean"] is None
     assert comparison.seeds[0]["accuracy_mean"] is not None
     assert [row[1] for row in cost_tables.machines(comparison.rows)[0].rows] == [
@@ -275,7 +275,7 @@ def test_damaged_file_is_a_one_line_error(tmp_path, name, content):
     run = fake_run(tmp_path, images=4)
     run.file(name).write_bytes(content)
     with one_line_error(name):
-        compare_models.compare([run])
+        run_comparison.compare([run])
 
 
 def test_missing_rows_of_predictions_are_an_error(tmp_path):
@@ -283,7 +283,7 @@ def test_missing_rows_of_predictions_are_an_error(tmp_path):
     path = run.file("predictions.csv")
     path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]))
     with pytest.raises(LeukoBenchError, match=r"does not hold the test images of its manifest: 39 rows, expected 40 "):
-        compare_models.compare([run])
+        run_comparison.compare([run])
 
 
 def test_text_instead_of_a_number_is_an_error(tmp_path):
@@ -292,7 +292,7 @@ def test_text_instead_of_a_number_is_an_error(tmp_path):
     timing["inference"]["flops"] = "many"
     files.write_json(run.file("timing.json"), timing)
     with pytest.raises(LeukoBenchError, match="should hold a number under 'flops'; received 'many'"):
-        compare_models.compare([run])
+        run_comparison.compare([run])
 
 
 def test_no_runs_at_all(tmp_path, capsys):

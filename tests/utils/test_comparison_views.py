@@ -14,7 +14,7 @@ from guide.confusion import classification
 from utils.errors import LeukoBenchError
 from utils.io import files
 from utils.metrics import predictions
-from utils.runs import comparison as compare_models
+from utils.runs import comparison as run_comparison
 from utils.runs import run_folder
 from utils.tables import baseline_vs_best, comparison_views, frozen_backbones, hyperparameters, writers
 from utils.tables.classification_report import Classification
@@ -87,7 +87,7 @@ def test_baseline_against_best_counts_what_only_one_gets_right(tmp_path, capsys)
 
 def test_leading_baseline_is_compared_with_the_next(tmp_path):
     runs = [answer(fake_run(tmp_path, name), set(range(wrong))) for name, wrong in (("cnn", 1), ("a", 3), ("b", 2))]
-    (comparison,) = compare_models.compare(runs)
+    (comparison,) = run_comparison.compare(runs)
     (row,) = baseline_vs_best.records(comparison)
     assert (row["baseline"], row["best"], row["mcnemar_p"]) == ("cnn", "b", 1.0)
     assert baseline_vs_best.tables([row])[0].title == "Baseline, which leads, against the next"
@@ -112,7 +112,7 @@ def test_missing_and_unknown_baseline_and_unknown_table(tmp_path):
 def test_seconds_of_different_machines_make_no_ratio(tmp_path):
     runs = [fake_run(tmp_path, name) for name in ("cnn", "vgg")]
     files.write_json(runs[0].file("environment.json"), runs[0].environment() | {"threads": 8})
-    (row,) = baseline_vs_best.records(compare_models.compare(runs)[0])
+    (row,) = baseline_vs_best.records(run_comparison.compare(runs)[0])
     assert row["training_seconds_ratio"] is None and row["latency_ms_p50_ratio"] is None
 
 
@@ -124,7 +124,7 @@ def test_extractors_are_compared_with_the_same_model_trained_whole(tmp_path, cap
     fake_run(tmp_path, "keras:InceptionResNetV2", accuracy=1.0)
     other = fake_run(tmp_path, "vgg16", **pretrained, settings=["freeze=always"], head_epochs=4, accuracy=0.75)
     fake_run(tmp_path, "cnn")
-    (comparison,) = compare_models.compare(run_folder.find_runs(tmp_path))
+    (comparison,) = run_comparison.compare(run_folder.find_runs(tmp_path))
     rows = {row["run"]: row for row in frozen_backbones.records(comparison)}
     assert set(rows) == {frozen.id, tuned.id, other.id}
     row = rows[frozen.id]
@@ -144,7 +144,7 @@ def test_extractors_are_compared_with_the_same_model_trained_whole(tmp_path, cap
     assert (tmp_path / "out/extractors.csv") in made
     for name in ("extractors.md", "hyperparameters.html"):
         assert (tmp_path / "out" / name).is_file()
-    comparison_views.write(compare_models.compare([comparison.runs[0]])[0], tmp_path / "out")
+    comparison_views.write(run_comparison.compare([comparison.runs[0]])[0], tmp_path / "out")
     assert not list((tmp_path / "out").glob("extractors.*"))  # of an earlier comparison
 
 
@@ -154,7 +154,7 @@ def test_hyperparameters_say_what_was_used(tmp_path):
     settings += ["offline.copies=2", 'offline.augmentation={"quarter_turns": true}', "fine_tune_class_weights=true"]
     heavy = fake_run(tmp_path, "vgg", weights="imagenet", settings=settings, head_epochs=2)
     light = fake_run(tmp_path, "cnn")
-    (comparison,) = compare_models.compare([heavy, light])
+    (comparison,) = run_comparison.compare([heavy, light])
     rows = {row["run"]: row for row in hyperparameters.records(comparison)}
     row = rows[heavy.id]
     assert (row["optimiser"], row["weight_decay"], row["rate_drops"]) == ("AdamW", 1e-5, "x 0.1 every 7 epochs")
@@ -210,7 +210,7 @@ def test_views_are_listed_once_and_in_their_order(tmp_path):
     frozen = fake_run(tmp_path, "vgg", head_epochs=4)
     files.write_json(frozen.file("environment.json"), frozen.environment() | {"threads": 8})
     fake_run(tmp_path, split="grouped")
-    comparison = compare_models.compare(run_folder.find_runs(tmp_path))[0]
+    comparison = run_comparison.compare(run_folder.find_runs(tmp_path))[0]
     found = comparison_views.views(comparison, "cnn seed 1")
     assert (*found, "published") == chosen_views("all")
     assert set(chosen_views("main")) < set(chosen_views("all"))

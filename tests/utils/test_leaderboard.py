@@ -16,7 +16,7 @@ from utils.runs import leaderboard, split_spec
 from utils.runs.stress_file import CONTROL
 from utils.tables import leaderboard as leaderboard_tables
 from utils.tables import recipes as recipes_tables
-from visualization.displays import leaderboard as pictures
+from visualization.displays import leaderboard as leaderboard_figures
 
 FAMILIES = {"grey": 0.4, "stain swap": 0.2, "hue": 0.5, "blur": 0.7, "cells removed": 0.25}
 
@@ -196,10 +196,10 @@ def test_the_command_writes_the_same_bytes_twice_without_images_and_without_kera
     shown, packages = packages_of(program + "c(Path(sys.argv[1]))", root)
     assert not packages & {"keras", "tensorflow"} and "Research only" in shown
     made = {path: path.read_bytes() for path in root.iterdir() if path.is_file() and path.name[0] != "."}
-    made[root / "figures" / pictures.FILE] = (root / "figures" / pictures.FILE).read_bytes()
+    made[root / "figures" / leaderboard_figures.FILE] = (root / "figures" / leaderboard_figures.FILE).read_bytes()
     assert {path.name for path in made} == {
         *(f"{stem}.{suffix}" for stem in ("leaderboard", "recipes") for suffix in ("csv", "md", "html", "tex")),
-        pictures.FILE,
+        leaderboard_figures.FILE,
     }
     for path in made:
         path.unlink()
@@ -228,12 +228,12 @@ def test_datasets_are_never_ranked_together(root):
     assert [row["name"] for row in rows_of(root)].count("cnn") == 2  # told apart by their tables
     tables = leaderboard_tables.shown(found)
     assert [table.title.rpartition(" ")[2] for table in tables] == ["(synthetic)"] * 3 + ["(others)"] * 3
-    assert len(pictures.draw(found, root / "figures")) == 2
+    assert len(leaderboard_figures.draw(found, root / "figures")) == 2
 
 
 def test_figure_shows_the_values_of_the_rows(root):
     found = rows_of(root)
-    display = pictures.LeaderboardDisplay.from_rows(found).plot()
+    display = leaderboard_figures.LeaderboardDisplay.from_rows(found).plot()
     marks = {bar.get_label(): bar[0].get_xdata().tolist() for bar in display.axes_.containers}
     assert marks["random split"] == pytest.approx([95.0, 95.0])
     assert marks["stain swap"] == pytest.approx([90.0, 20.0]) and marks["in grey"] == pytest.approx([95.0, 40.0])
@@ -242,11 +242,11 @@ def test_figure_shows_the_values_of_the_rows(root):
 
 def test_figure_omits_runs_without_stress_test_unless_all_lack_it(root, tmp_path):
     fake_runs.fake_run(root, "vgg16", accuracy=1.0)
-    drawn = pictures.figure(rows_of(root))
+    drawn = leaderboard_figures.figure(rows_of(root))
     assert [text.get_text() for text in drawn.axes[0].get_yticklabels()] == ["cnn (gray)", "cnn"]
     assert "Left out: 1 without a stress test." in drawn.get_suptitle().replace("\n", " ")
     at = [bar[0].get_ydata()[0] for bar in drawn.axes[0].containers]
     assert len(set(at)) == len(at) == 5, "equal values do not hide each other"
     fake_runs.fake_run(tmp_path / "bare", "vgg16")
-    bare = pictures.figure(rows_of(tmp_path / "bare"))
+    bare = leaderboard_figures.figure(rows_of(tmp_path / "bare"))
     assert len(bare.axes[0].get_yticklabels()) == 1 and "Left out" not in bare.get_suptitle()

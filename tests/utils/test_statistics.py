@@ -11,8 +11,8 @@ from scipy.stats import binomtest
 from guide import compare as commands
 from utils.io import files
 from utils.metrics import delong
-from utils.metrics import significance as statistics
-from utils.runs import comparison as compare_models
+from utils.metrics import significance as significance_tests
+from utils.runs import comparison as run_comparison
 from utils.runs import image_groups
 from utils.tables import significance as significance_tables
 from utils.text import MISSING
@@ -41,8 +41,8 @@ def test_over_groups_the_interval_covers_where_wilson_fails():
     for _ in range(300):
         hits, groups = in_groups(random, 50, 12, 0.85, 3)  # correlation within a group 1 / (1 + 3)
         for name, (low, high) in {
-            "wilson": statistics.wilson(int(hits.sum()), len(hits)),
-            "groups": statistics.accuracy_interval(hits, groups),
+            "wilson": significance_tests.wilson(int(hits.sum()), len(hits)),
+            "groups": significance_tests.accuracy_interval(hits, groups),
         }.items():
             inside[name] += low <= 0.85 <= high
     assert inside["groups"] >= 0.90 * 300  # 95 % less three standard errors of 300 simulations
@@ -51,57 +51,57 @@ def test_over_groups_the_interval_covers_where_wilson_fails():
 
 def test_of_independent_images_both_intervals_agree():
     hits = np.random.default_rng(2).random(600) < 0.9
-    low, high = statistics.accuracy_interval(hits, [str(k) for k in range(600)])
-    assert (low, high) == pytest.approx(statistics.wilson(int(hits.sum()), 600), abs=0.006)
+    low, high = significance_tests.accuracy_interval(hits, [str(k) for k in range(600)])
+    assert (low, high) == pytest.approx(significance_tests.wilson(int(hits.sum()), 600), abs=0.006)
 
 
 def test_bootstrap_equals_drawing_the_groups_one_by_one():
     random = np.random.default_rng(3)
     groups = np.array(list("aaabbcdddd"))
     values = random.integers(0, 2, (10, 2)).astype(float)
-    drawn = np.random.default_rng(statistics.SEED).integers(0, 4, (statistics.ROUNDS, 4))
+    drawn = np.random.default_rng(significance_tests.SEED).integers(0, 4, (significance_tests.ROUNDS, 4))
     means = [values[np.concatenate([np.flatnonzero(groups == "abcd"[k]) for k in row])].mean(axis=0) for row in drawn]
-    found = statistics.cluster_bootstrap(values, groups)
+    found = significance_tests.cluster_bootstrap(values, groups)
     assert found == pytest.approx(np.quantile(means, [0.025, 0.975], axis=0))
-    assert (statistics.cluster_bootstrap(values[:, 0], groups) == found[:, 0]).all()
-    assert (statistics.cluster_bootstrap(values, groups) == found).all()
-    assert (statistics.cluster_bootstrap(values, groups, seed=1) != found).any()
+    assert (significance_tests.cluster_bootstrap(values[:, 0], groups) == found[:, 0]).all()
+    assert (significance_tests.cluster_bootstrap(values, groups) == found).all()
+    assert (significance_tests.cluster_bootstrap(values, groups, seed=1) != found).any()
 
 
 def test_all_correct_answers_count_each_group_as_one_image():
     groups = np.repeat(list("abcdefghij"), 20)
     right = np.ones(200, bool)
-    assert statistics.accuracy_interval(right, groups) == statistics.wilson(10, 10)
-    assert statistics.accuracy_interval(~right, groups) == statistics.wilson(0, 10)
+    assert significance_tests.accuracy_interval(right, groups) == significance_tests.wilson(10, 10)
+    assert significance_tests.accuracy_interval(~right, groups) == significance_tests.wilson(0, 10)
 
 
 @pytest.mark.parametrize("counts", [(0, 0), (1, 8), (8, 1), (5, 5), (0, 12), (3, 40)])
 def test_mcnemar_equals_the_binomial_test(counts):
     expected = binomtest(counts[0], sum(counts), 0.5).pvalue if sum(counts) else 1.0
-    assert statistics.mcnemar_exact(*counts) == pytest.approx(expected)
+    assert significance_tests.mcnemar_exact(*counts) == pytest.approx(expected)
 
 
 def test_holm_worked_by_hand():
     # Sorted 0.005, 0.01, 0.03, 0.04 times 4, 3, 2, 1, and never less than the one before.
-    assert statistics.holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
-    assert statistics.holm([]) == [] and statistics.holm([0.8, 0.9]) == [1.0, 1.0]
+    assert significance_tests.holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert significance_tests.holm([]) == [] and significance_tests.holm([0.8, 0.9]) == [1.0, 1.0]
 
 
 def test_letters_worked_by_hand():
     # A best to D worst; A differs from C and D, B from D: A-B, B-C and C-D cannot be told apart.
-    sets = statistics.homogeneous_sets([(0, 2), (0, 3), (1, 3)], 4)
+    sets = significance_tests.homogeneous_sets([(0, 2), (0, 3), (1, 3)], 4)
     assert sets == [[0, 1], [1, 2], [2, 3]]
-    assert statistics.letters(sets, 4) == ["a", "ab", "bc", "c"]
-    assert statistics.homogeneous_sets([], 3) == [[0, 1, 2]]
-    assert statistics.homogeneous_sets([(0, 1), (0, 2), (1, 2)], 3) == [[0], [1], [2]]
-    assert statistics.letters([[k] for k in range(54)], 54)[-3:] == ["Z", "(53)", "(54)"]
+    assert significance_tests.letters(sets, 4) == ["a", "ab", "bc", "c"]
+    assert significance_tests.homogeneous_sets([], 3) == [[0, 1, 2]]
+    assert significance_tests.homogeneous_sets([(0, 1), (0, 2), (1, 2)], 3) == [[0], [1], [2]]
+    assert significance_tests.letters([[k] for k in range(54)], 54)[-3:] == ["Z", "(53)", "(54)"]
 
 
 @pytest.mark.parametrize("seed", range(20))
 def test_two_models_share_a_letter_exactly_without_a_significant_difference(seed):
     random, count = np.random.default_rng(seed), 8
     apart = [pair for pair in itertools.combinations(range(count), 2) if random.random() < 0.4]
-    sets = [set(part) for part in statistics.homogeneous_sets(apart, count)]
+    sets = [set(part) for part in significance_tests.homogeneous_sets(apart, count)]
     for i, j in itertools.combinations(range(count), 2):
         assert any({i, j} <= part for part in sets) == ((i, j) not in apart)
     for part in sets:  # none can take one more model
@@ -116,9 +116,9 @@ def test_one_group_has_no_interval():
     assert delong.interval(one, alone) == (None, None)
     assert delong.difference(one, other, alone) == (one.value - other.value, None, None, None)
     assert delong.difference(one, one, alone) == (0, None, None, None)
-    assert statistics.cluster_bootstrap(hits, alone) is None
+    assert significance_tests.cluster_bootstrap(hits, alone) is None
     for answers in (hits, np.ones(40, bool), np.zeros(40, bool)):
-        assert statistics.accuracy_interval(answers, alone) == (None, None)
+        assert significance_tests.accuracy_interval(answers, alone) == (None, None)
     # Two groups, but each class in one of them: nothing tells classes from groups.
     assert delong.interval(one, labels) == (None, None)
 
@@ -155,7 +155,7 @@ def test_compare_writes_letters_and_pairs(tmp_path, capsys):
     assert (row["only_first"], row["only_second"], row["told_apart"]) == ("16", "1", "yes")
     assert float(row["mcnemar_p"]) == pytest.approx(binomtest(1, 17).pvalue)
     # Of six p, sorted: those of a-d, a-c and b-d, b-c, then a-b and c-d, which are 1.
-    expected = statistics.holm([float(each["mcnemar_p"]) for each in pairs.values()])
+    expected = significance_tests.holm([float(each["mcnemar_p"]) for each in pairs.values()])
     assert [float(each["mcnemar_p_holm"]) for each in pairs.values()] == pytest.approx(expected)
     assert float(row["difference"]) == pytest.approx(15 / 40)
     assert float(row["difference_low"]) < 15 / 40 < float(row["difference_high"])
@@ -165,20 +165,20 @@ def test_compare_writes_letters_and_pairs(tmp_path, capsys):
 
 
 def test_a_single_run_has_intervals_and_no_pairs(tmp_path):
-    (comparison,) = compare_models.compare([answer(fake_run(tmp_path), set())])
+    (comparison,) = run_comparison.compare([answer(fake_run(tmp_path), set())])
     assert significance_tables.standings(comparison) == [] and pairs_table(comparison) == []
     (row,) = significance_tables.intervals(comparison)
-    assert (row["cluster_low"], row["cluster_high"]) == statistics.wilson(5, 5)
+    assert (row["cluster_low"], row["cluster_high"]) == significance_tests.wilson(5, 5)
     assert row["auc_ovr_macro"] == 1 and row["auc_low"] is row["auc_high"] is None
     assert intervals_table(comparison).rows[0][-2:] == ["1.0000", MISSING]
 
 
 def test_table_warns_of_few_groups(tmp_path, monkeypatch):
-    (comparison,) = compare_models.compare([answer(fake_run(tmp_path), {1})])
+    (comparison,) = run_comparison.compare([answer(fake_run(tmp_path), {1})])
     few = "95 % intervals, over 5 groups of the manifest (so few make the interval over groups too narrow)"
     assert intervals_table(comparison).title == few
     monkeypatch.setattr(image_groups, "of_images", lambda run, images: ([f"g{k % 20}" for k in range(40)], "groups"))
-    (again,) = compare_models.compare(comparison.runs)  # what is computed from a comparison is kept with it
+    (again,) = run_comparison.compare(comparison.runs)  # what is computed from a comparison is kept with it
     assert intervals_table(again).title == "95 % intervals, over 20 groups"
 
 
@@ -195,7 +195,7 @@ def test_one_group_leaves_dashes_and_empty_cells(tmp_path, monkeypatch):
     for row in intervals + letters:
         assert row["cluster_low"] == row["cluster_high"] == row.get("auc_low", "") == ""
     assert [row["letters"] for row in letters] == ["a", "a", "b"]
-    (comparison,) = compare_models.compare(runs)
+    (comparison,) = run_comparison.compare(runs)
     assert intervals_table(comparison).title == "95 % intervals, over 1 group"
     assert {row[-1] for table in pairs_table(comparison) for row in table.rows} == {MISSING}
     assert significance.draw(significance_tables.standings(comparison), "made up").axes
@@ -207,19 +207,19 @@ def test_a_pair_without_spread_does_not_count_in_holms_correction(tmp_path):
     table = tied.predictions()
     table[[name for name in table.columns if name.startswith("p_")]] = 0.25
     files.write_text(tied.file("predictions.csv"), table.to_csv(index=False))
-    (comparison,) = compare_models.compare([*runs, tied])
+    (comparison,) = run_comparison.compare([*runs, tied])
     rows = {(row["first"], row["second"]): row for row in significance_tables.pairs(comparison)}
     apart = rows["a", "d"]
     assert apart["auc_difference"] == 0.5 and apart["auc_p"] is apart["auc_p_holm"] is None
     known = [row for row in rows.values() if row["auc_p"] is not None]
     assert len(known) == 5
-    corrected = statistics.holm([row["auc_p"] for row in known])
+    corrected = significance_tests.holm([row["auc_p"] for row in known])
     assert [row["auc_p_holm"] for row in known] == corrected
 
 
 def test_figure_and_table_have_the_same_sets(tmp_path):
     runs = [answer(fake_run(tmp_path, n), set(w)) for n, w in (("a", ()), ("b", range(1)), ("c", range(4, 20)))]
-    (comparison,) = compare_models.compare(runs)
+    (comparison,) = run_comparison.compare(runs)
     found = significance_tables.standings(comparison)
     assert significance.SignificanceDisplay(found).sets == [[0, 1], [2]]
     figure = significance.draw(found, "made up")

@@ -15,7 +15,7 @@ from utils.errors import LeukoBenchError
 from utils.io import files
 from utils.runs import run_folder
 from visualization import style
-from visualization.architecture import diagram as diagrams
+from visualization.architecture import diagram as architecture_diagram
 from visualization.architecture import layer_graph, shape_inference
 from visualization.architecture import layout as diagram_layout
 
@@ -50,11 +50,11 @@ def test_a_published_architecture_is_read_completely(run):
         assert sum(weights) == run.timing()["inference"]["parameters"]
 
 
-@pytest.mark.parametrize("detail", diagrams.DETAILS)
+@pytest.mark.parametrize("detail", architecture_diagram.DETAILS)
 def test_a_diagram_draws_every_layer_and_edge_once(detail):
     whole = layer_graph.of_run(COMMITTED["resnet50"])
     found = whole if detail == "layers" else layer_graph.blocks(whole)
-    text = style.svg(diagrams.figure(whole, detail))
+    text = style.svg(architecture_diagram.figure(whole, detail))
     root = ElementTree.fromstring(text)
     drawn = [element.get("id", "") for element in root.iter()]
     assert sorted(i for i in drawn if i.startswith("layer-")) == sorted(f"layer-{k}" for k in range(len(found.layers)))
@@ -169,7 +169,7 @@ def test_nested_models_are_drawn_layer_by_layer():
     assert sum(each.parameters for each in inside) == 85_798_656  # keras_hub's own count of ViT-B/16
     assert inside[-1].shape == (None, 197, 768)
     assert len(layer_graph.blocks(found).layers) < 12
-    figure = diagrams.figure(found)
+    figure = architecture_diagram.figure(found)
     assert "at least 85.80 M parameters" in figure.axes[0].texts[0].get_text()
 
 
@@ -205,13 +205,15 @@ def test_arithmetic_with_constants_keeps_shape_and_parameters_and_one_layer_is_n
     assert sum(layer.parameters for layer in found.layers) == model.count_params()
     stem = next(layer for layer in layer_graph.blocks(found).layers if layer.name == "stem")
     assert (stem.kind, stem.words) == ("Convolution", "Conv2D: 3 × 3")
-    title, *more = [text.get_text() for text in diagrams.figure(found, "layers", "a" * 12).axes[0].texts[:2]]
+    title, *more = [
+        text.get_text() for text in architecture_diagram.figure(found, "layers", "a" * 12).axes[0].texts[:2]
+    ]
     assert "at least" not in title and "input\u00a08\u00a0×\u00a08\u00a0×\u00a03" in title + "".join(more)
-    assert len(set(diagrams.COLOURS.values())) == len(diagrams.COLOURS)
+    assert len(set(architecture_diagram.COLOURS.values())) == len(architecture_diagram.COLOURS)
 
 
 def test_the_command_draws_runs_and_its_errors_are_one_line(tmp_path, capsys):
-    assert diagram.DETAILS == diagrams.DETAILS
+    assert diagram.DETAILS == architecture_diagram.DETAILS
     root = tmp_path / "runs"
     run = fake_runs.fake_run(root, "cnn")
     files.write_text(run.file(run_folder.ARCHITECTURE), COMMITTED["cnn"].file(run_folder.ARCHITECTURE).read_text())
@@ -220,7 +222,7 @@ def test_the_command_draws_runs_and_its_errors_are_one_line(tmp_path, capsys):
     made = sorted(path.name for path in run.file(run_folder.FIGURES).iterdir())
     assert made == ["architecture-blocks.png", "architecture-blocks.svg", "architecture.png", "architecture.svg"]
     before = {path: path.read_bytes() for path in run.file(run_folder.FIGURES).iterdir()}
-    diagrams.draw(run)
+    architecture_diagram.draw(run)
     assert {path: path.read_bytes() for path in before} == before
     capsys.readouterr()
     for damage in ('{"config": {}}', "[]", '{"class_name": "Functional", "config": {"layers": [{"name": 3}]}}'):

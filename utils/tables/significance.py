@@ -7,7 +7,7 @@ from itertools import chain, combinations
 from typing import TYPE_CHECKING, Any
 
 from utils.metrics import delong, predictions
-from utils.metrics import significance as statistics
+from utils.metrics import significance as significance_tests
 from utils.runs import image_groups
 from utils.runs.comparison import Comparison
 from utils.runs.run_folder import Run
@@ -72,7 +72,7 @@ def intervals(comparison: Comparison) -> list[dict[str, Any]]:
     rows = []
     answers = chain(_answers(comparison), map(Answers.of, comparison.runs[MOST:]))
     for found, named in zip(answers, comparison.rows, strict=True):
-        low, high = statistics.accuracy_interval(found.hits, found.groups)
+        low, high = significance_tests.accuracy_interval(found.hits, found.groups)
         reach = delong.interval(found.area, found.groups) if found.area else (None, None)
         rows.append(
             {key: named[key] for key in ("name", "model", "run", "images")}
@@ -132,11 +132,11 @@ def standings(comparison: Comparison) -> list[Standing]:
         return []
     position = {row["run"]: k for k, (row, _) in enumerate(members)}
     different = [(position[p["first_run"]], position[p["second_run"]]) for p in compared if p["told_apart"] == "yes"]
-    sets = statistics.homogeneous_sets(different, len(members))
-    marks = statistics.letters(sets, len(members))
+    sets = significance_tests.homogeneous_sets(different, len(members))
+    marks = significance_tests.letters(sets, len(members))
     found = []
     for k, (row, answers) in enumerate(members):
-        low, high = statistics.accuracy_interval(answers.hits, answers.groups)
+        low, high = significance_tests.accuracy_interval(answers.hits, answers.groups)
         found.append(Standing(row, low, high, tuple(n for n, part in enumerate(sets) if k in part), marks[k]))
     return found
 
@@ -196,13 +196,13 @@ def _compared(members: Sequence[tuple[dict[str, Any], Answers]]) -> list[dict[st
 
     hits, groups = np.stack([answers.hits for answers in found]).astype(int), found[0].groups
     one, two = (list(side) for side in zip(*both, strict=True))
-    ends = statistics.cluster_bootstrap((hits[one] - hits[two]).T, groups)
+    ends = significance_tests.cluster_bootstrap((hits[one] - hits[two]).T, groups)
     lows, highs = [[None] * len(both)] * 2 if ends is None else ends.tolist()
     only = [(int((hits[i] > hits[j]).sum()), int((hits[i] < hits[j]).sum())) for i, j in both]
-    p = [statistics.mcnemar_exact(*counts) for counts in only]
+    p = [significance_tests.mcnemar_exact(*counts) for counts in only]
     areas = [_area(found[i].area, found[j].area, groups) for i, j in both]
     known = [k for k, area in enumerate(areas) if area["auc_p"] is not None]
-    area_holm = dict(zip(known, statistics.holm([areas[k]["auc_p"] for k in known]), strict=True))
+    area_holm = dict(zip(known, significance_tests.holm([areas[k]["auc_p"] for k in known]), strict=True))
     rows = []
     for k, (i, j) in enumerate(both):
         first, second = members[i][0], members[j][0]
@@ -215,9 +215,9 @@ def _compared(members: Sequence[tuple[dict[str, Any], Answers]]) -> list[dict[st
             | areas[k]
             | {"auc_p_holm": area_holm.get(k)}
         )
-    for row, corrected in zip(rows, statistics.holm(p), strict=True):
+    for row, corrected in zip(rows, significance_tests.holm(p), strict=True):
         row["mcnemar_p_holm"] = corrected
-        row["told_apart"] = "yes" if corrected < statistics.SIGNIFICANT else "no"
+        row["told_apart"] = "yes" if corrected < significance_tests.SIGNIFICANT else "no"
     return rows
 
 
@@ -240,5 +240,5 @@ def _sources(rows: Sequence[dict[str, Any]]) -> str:
 
 
 def _source(groups: int, words: str) -> str:
-    few = 1 < groups < statistics.FEW
+    few = 1 < groups < significance_tests.FEW
     return f"{groups:,} {words}" + (" (so few make the interval over groups too narrow)" if few else "")

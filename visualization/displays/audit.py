@@ -10,7 +10,7 @@ from utils.runs.shortcuts_file import MAJORITY, WITHOUT_CELLS, Shortcut
 from utils.tables.shortcuts import verdict
 from visualization import style
 from visualization.displays.display import Display, set_rows, write_beside
-from visualization.images import thumbnails as pictures
+from visualization.images import thumbnails as thumbnail_images
 
 if TYPE_CHECKING:
     import numpy as np
@@ -144,9 +144,9 @@ class PairsDisplay(Display):
 
     def plot(self, *, title: str, columns: int = 4) -> Self:
         """Draw a sheet of the pairs, with names, subsets and shift of each."""
-        thumbnails = [pictures.Thumbnail(self._beside(pair), _caption(pair)) for pair in self.pairs]
+        thumbnails = [thumbnail_images.Thumbnail(self._beside(pair), _caption(pair)) for pair in self.pairs]
         about = f"{self.dataset}: {len(self.pairs):,} of {self.total:,} pairs. {style.NOTICE}"
-        self.figure_ = pictures.sheet(thumbnails, title, about, columns)
+        self.figure_ = thumbnail_images.sheet(thumbnails, title, about, columns)
         rows, _ = style.grid(len(thumbnails), columns)
         self.figure_.set_size_inches(2.75 * columns, 0.9 + 1.95 * rows)  # a pair is twice as wide as high
         return self
@@ -154,7 +154,7 @@ class PairsDisplay(Display):
     def _beside(self, pair: PlacedPair) -> "np.ndarray | None":
         import numpy as np
 
-        both = [pictures.of_dataset(self.dataset, image, SIDE) for image in (pair.first, pair.second)]
+        both = [thumbnail_images.of_dataset(self.dataset, image, SIDE) for image in (pair.first, pair.second)]
         if any(each is None for each in both):
             return None
         sheet = np.full((SIDE, 2 * SIDE + 4, 3), 255, np.uint8)

@@ -7,7 +7,7 @@ from utils.metrics import predictions
 from utils.runs.run_folder import Run
 from visualization import style
 from visualization.compared_runs import Subject
-from visualization.images import thumbnails as pictures
+from visualization.images import thumbnails as thumbnail_images
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -50,15 +50,17 @@ def draw_mistakes(subject: Subject, about: str) -> "Figure | None":
 def draw_images(run: Run, cell: "pd.DataFrame", title: str, about: str, most: int = SHEET) -> "Figure | None":
     """Draw the first images of a table of `predictions.cell`, in the run's variant; None without any image."""
     config, thumbnails = run.config(), []
-    dataset, variant = config["dataset"], pictures.variant_of(config)
+    dataset, variant = config["dataset"], thumbnail_images.variant_of(config)
     for row in cell[:most].to_dict("records"):
         label, answer = row["label"], row["predicted"]
         sure = row[predictions.PREFIX + answer]
         words = f"true: {style.short(label, 20)}\npredicted: {style.short(answer, 15)}\np = {sure:.3f}"
         colour = style.RIGHT if label == answer else style.WRONG
         thumbnails.append(
-            pictures.Thumbnail(pictures.of_dataset(dataset, row["image"], variant=variant), words, colour)
+            thumbnail_images.Thumbnail(
+                thumbnail_images.of_dataset(dataset, row["image"], variant=variant), words, colour
+            )
         )
     if all(thumbnail.pixels is None for thumbnail in thumbnails):
         return None
-    return pictures.sheet(thumbnails, title, f"{about}{pictures.seen_as(variant)}. {style.NOTICE}")
+    return thumbnail_images.sheet(thumbnails, title, f"{about}{thumbnail_images.seen_as(variant)}. {style.NOTICE}")

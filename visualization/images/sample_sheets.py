@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from utils.runs.run_folder import Run
 from visualization import style
 from visualization.images import mistake_sheets
-from visualization.images import thumbnails as pictures
+from visualization.images import thumbnails as thumbnail_images
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -51,17 +51,17 @@ def draw_samples(dataset: str, images: Mapping[str, Sequence[str]], title: str, 
     """Draw images of a dataset by class, "<Class>/<file>" each; otherwise as `draw_predicted`."""
     rows = [(label, image) for label, each in images.items() for image in each]
     columns = min(COLUMNS, max((len(each) for each in images.values()), default=1))
-    thumbnails: list[pictures.Thumbnail | None] = []
+    thumbnails: list[thumbnail_images.Thumbnail | None] = []
     last = ""
     for label, image in rows[:MOST]:
         if label != last:  # each class starts a row
             thumbnails += [None] * (-len(thumbnails) % columns)
         last = label
         words = f"{style.short(label, 20)}\n{style.short(PurePosixPath(image).stem, 26)}"
-        thumbnails.append(pictures.Thumbnail(pictures.of_dataset(dataset, image), words))
+        thumbnails.append(thumbnail_images.Thumbnail(thumbnail_images.of_dataset(dataset, image), words))
     if all(thumbnail is None or thumbnail.pixels is None for thumbnail in thumbnails):
         return None
-    return style.save(pictures.sheet(thumbnails, title, f"{style.NOTICE}{_cut(len(rows))}", columns), path)
+    return style.save(thumbnail_images.sheet(thumbnails, title, f"{style.NOTICE}{_cut(len(rows))}", columns), path)
 
 
 def sample_sheet(dataset: str, images: dict[str, Sequence[str]], about: str) -> "Figure | None":
@@ -86,7 +86,7 @@ def sample_sheet(dataset: str, images: dict[str, Sequence[str]], about: str) -> 
         ):
             for k, axes in enumerate(axes_row):
                 if k < len(thumbnails) or k == 0:
-                    pictures.show(axes, thumbnails[k] if thumbnails else None)
+                    thumbnail_images.show(axes, thumbnails[k] if thumbnails else None)
                 else:
                     axes.set_axis_off()
             axes_row[0].set_ylabel(style.wrap(name, 14), fontsize=10)
@@ -97,7 +97,7 @@ def sample_sheet(dataset: str, images: dict[str, Sequence[str]], about: str) -> 
 def _readable(dataset: str, candidates: Sequence[str]) -> list:
     found = []
     for image in candidates[: PER_CLASS * TRIES]:
-        pixels = pictures.of_dataset(dataset, image)
+        pixels = thumbnail_images.of_dataset(dataset, image)
         if pixels is not None:
             found.append(pixels)
             if len(found) == PER_CLASS:

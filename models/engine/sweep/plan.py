@@ -14,7 +14,7 @@ from typing import Any, Self
 
 import models
 from data import catalog
-from data.splitting import splits as splitting
+from data.splitting import splits as dataset_splits
 from models.engine.config.base import ModelConfig
 from utils.errors import LeukoBenchError, nearest
 from utils.runs import cache as run_cache
@@ -218,8 +218,8 @@ def _job(plan: Plan, config: ModelConfig, combination: tuple[str, str, str, int 
 
 
 @cache
-def _split(dataset: str, split: str, seed: int) -> splitting.SplitFolder:
-    return splitting.prepare_split(dataset, split, seed)
+def _split(dataset: str, split: str, seed: int) -> dataset_splits.SplitFolder:
+    return dataset_splits.prepare_split(dataset, split, seed)
 
 
 @cache
