@@ -60,8 +60,8 @@ def sentences(found: Sequence[dict[str, Any]]) -> list[str]:
     said = [
         "Which of these models recognise the cells? The accuracy on a random split does not show it: if each class "
         "was stained differently, a model can classify by colour alone. So the same test images are classified again "
-        "with their colours changed. The answers of a model that recognises cells stay the same; those of a model that "
-        "recognises the stain follow the new colours."
+        "with their colours changed. Answers that follow the colours of another class show that the stain was used. A "
+        "lower accuracy alone does not: unusual colours may also disturb a model that recognises cells.",
     ]
     datasets = list(dict.fromkeys(row["dataset"] for row in found))
     for dataset in datasets:
