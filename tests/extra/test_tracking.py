@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -367,6 +368,30 @@ def test_a_silent_server_is_given_up_after_the_timeout(monkeypatch):
         uri = f"http://127.0.0.1:{silent.getsockname()[1]}"
         with pytest.raises(LeukoBenchError, match=f"{uri}: timed out.*{START}"):
             tracker.check(False, uri)
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"",  # it dies before it answers
+        b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 500\r\n\r\n",
+        b'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 500\r\n\r\n{"run": {',
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+        b'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n40\r\n{"run": {',
+    ],
+)
+def test_a_server_that_dies_while_it_answers_is_a_lost_connection(sent):
+    def answer():
+        connection = dying.accept()[0]
+        connection.recv(65536)
+        connection.sendall(sent)
+        connection.close()
+
+    with socket.create_server(("127.0.0.1", 0)) as dying:
+        threading.Thread(target=answer, daemon=True).start()
+        uri = f"http://127.0.0.1:{dying.getsockname()[1]}"
+        with pytest.raises(LeukoBenchError, match=f"{uri}: connection lost.*{START}"):
+            mlflow_client.connect(uri)
 
 
 def test_a_server_that_is_not_mlflow_is_reported(tmp_path):

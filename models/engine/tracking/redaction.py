@@ -8,7 +8,7 @@ from utils.errors import LeukoBenchError
 from utils.io import files
 from utils.text import dotted
 
-# MLflow hands on errors of the network as text; no class of its own tells them apart.
+# MLflow hands on errors of the network as text.
 CAUSES = {
     "Failed to parse": "it is not a valid URL; in a name or password write / ? # @ as %2F %3F %23 %40",
     "refused": "connection refused",
@@ -19,6 +19,8 @@ CAUSES = {
     "Remote end closed": "connection lost",
     "Connection reset": "connection lost",
     "Connection aborted": "connection lost",
+    "Connection broken": "connection lost",  # in the middle of an answer
+    "ended prematurely": "connection lost",
 }
 
 
