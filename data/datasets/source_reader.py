@@ -14,7 +14,7 @@ from data.datasets import image_decoder
 from data.datasets.image_decoder import BadImage
 from utils.errors import LeukoBenchError
 
-_DAMAGED = (
+DAMAGED = (
     *(zipfile.BadZipFile, ZlibError, lzma.LZMAError, EOFError),
     *(NotImplementedError, RuntimeError, OSError, ValueError),
 )
@@ -134,7 +134,7 @@ def _unpack(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
     try:
         with archive.open(info) as handle:
             return handle.read(image_decoder.MAX_BYTES + 1)  # whatever size the archive states
-    except _DAMAGED as error:
+    except DAMAGED as error:
         raise BadImage(f"damaged in the archive ({' '.join(str(error).split())[:60]})") from None
 
 
