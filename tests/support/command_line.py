@@ -67,6 +67,17 @@ def run_code(program: str, *words: object, **options: str) -> str:
     return done.stdout
 
 
+def run_as_nobody(program: str, *words: object, **options: str) -> str:
+    """Run a Python program as another user, as `run_code` does; it cannot read files of mode 0 even if root tests.
+
+    The program starts with its imports, a line each; the user changes after them.
+    """
+    lines = program.split("\n")
+    first = next(number for number, line in enumerate(lines) if not line.startswith(("import ", "from ")))
+    change = "import os; os.getuid() or os.setuid(65534)"
+    return run_code("\n".join([*lines[:first], change, *lines[first:]]), *words, **options)
+
+
 def packages_of(program: str, *words: object, **options: str) -> tuple[str, set[str]]:
     """Run a Python program as `run_python` does; return its output and the packages that it has imported."""
     end = "\nimport sys; print('PACKAGES', *{name.partition('.')[0] for name in sys.modules})"

@@ -5,49 +5,45 @@ import io
 import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from utils.errors import LeukoBenchError
+from utils.io import temporary
 
 
 @contextmanager
 def atomic(path: Path) -> Iterator[Path]:
-    """Yield a temporary path that is renamed to `path` when the block succeeds and removed when it fails.
-
-    The temporary name keeps the suffixes of `path` (".weights.h5"), which some writers need.
+    """Yield a temporary path, as `temporary.beside`, that is renamed to `path` when the block succeeds.
 
     Raises:
         LeukoBenchError: the folder cannot be written or the disk is full; nothing is left behind.
     """
-    temporary = path.with_name(f".{os.getpid()}.{path.name}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        yield temporary
-        with open(temporary, "rb+") as handle:
-            os.fsync(handle.fileno())
-        temporary.replace(path)
+        with temporary.beside(path) as new:
+            yield new
+            with open(new, "rb+") as handle:
+                os.fsync(handle.fileno())
+            new.replace(path)
     except OSError as error:
         reason = error.strerror or str(error)
         raise LeukoBenchError(
             f"Cannot write {path}: {reason}. Free space or choose a folder you may write to."
         ) from error
-    finally:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:
     """Write UTF-8 text atomically, with \\n line ends on every system."""
-    with atomic(path) as temporary:
-        temporary.write_text(text, encoding="utf-8", newline="\n")
+    with atomic(path) as new:
+        new.write_text(text, encoding="utf-8", newline="\n")
 
 
 def write_bytes(path: Path, content: bytes) -> None:
     """Write bytes atomically."""
-    with atomic(path) as temporary:
-        temporary.write_bytes(content)
+    with atomic(path) as new:
+        new.write_bytes(content)
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -7,6 +7,7 @@ removed, as `drop` does.
 import errno
 import os
 import platform
+import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -27,7 +28,7 @@ def take(path: Path) -> BinaryIO | None:
     while True:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            handle = open(path, "a+b")  # noqa: SIM115  # open as long as the lock is held
+            handle = open(path, "a+b", opener=_no_link)  # noqa: SIM115  # open as long as the lock is held
         except OSError as problem:
             raise LeukoBenchError(
                 f"Cannot write {path}: {problem.strerror}. Choose a folder you may write to."
@@ -71,7 +72,7 @@ def waited(path: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        held.close()
+        drop(held)
 
 
 @contextmanager
@@ -89,6 +90,19 @@ def alone(path: Path) -> Iterator[None]:
         yield
     finally:
         drop(held)
+
+
+def sweep(folder: Path, deep: bool = False) -> None:
+    """Remove the files ".NAME.lock" in a folder, or also in all below it, whose locks no process holds."""
+    for path in list(folder.rglob(".*.lock") if deep else folder.glob(".*.lock")):
+        with suppress(LeukoBenchError, OSError):
+            if stat.S_ISREG(path.lstat().st_mode) and (held := take(path)):
+                drop(held)
+
+
+def _no_link(path: str, flags: int) -> int:
+    """Open a file that is no link: the file is truncated, and a folder from a stranger may hold links to anywhere."""
+    return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0), 0o666)
 
 
 def _lock(handle: BinaryIO) -> None:

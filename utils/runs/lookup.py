@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from utils.errors import LeukoBenchError, nearest
+from utils.io import transaction
 from utils.runs.records import about
 from utils.runs.run_folder import FOLDER, Run, find_runs
 
@@ -15,6 +16,7 @@ def open_run(name: str, root: Path) -> Run:
     """
     path = Path(name)
     if path.is_dir() and FOLDER.match(path.resolve().name):
+        transaction.recover(path.resolve())
         return Run(path.resolve())
     runs = find_runs(root)
     if not runs:

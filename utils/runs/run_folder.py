@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from utils.errors import LeukoBenchError
-from utils.io import files
+from utils.io import files, transaction
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -72,7 +72,7 @@ class Run:
     @property
     def finished(self) -> bool:
         """Whether metrics.json exists, which is written last."""
-        return (self.path / METRICS).is_file()
+        return self.file(METRICS).is_file()
 
     @contextmanager
     def named_in_errors(self) -> Iterator[None]:
@@ -86,7 +86,7 @@ class Run:
 
     def file(self, name: str) -> Path:
         """Return the path of a file of this run; it may not exist."""
-        return self.path / name
+        return transaction.current(self.path, name)
 
     def config(self) -> dict[str, Any]:
         """Read config.json: every field of the model's Config."""
@@ -193,7 +193,7 @@ def new_run(root: Path, model: str, config_hash: str) -> Run:
 
 
 def find_runs(root: Path, model: str | None = None, finished: bool | None = None) -> list[Run]:
-    """List the runs below a root, oldest first within each model.
+    """List the runs below a root, oldest first within each model, and finish what a killed process had begun there.
 
     Args:
         root: folder of the runs; it may not exist.
@@ -207,6 +207,8 @@ def find_runs(root: Path, model: str | None = None, finished: bool | None = None
         raise LeukoBenchError(f"Cannot read {root}: permission denied. Choose a folder you may read with --root.")
     folders = [Path(root) / folder_of(model)] if model else [Path(root) / name for name in _folders(Path(root))]
     runs = [Run(folder / name) for folder in folders for name in _folders(folder) if FOLDER.match(name)]
+    for run in runs:
+        transaction.recover(run.path)
     return [run for run in runs if finished is None or run.finished == finished]
 
 
