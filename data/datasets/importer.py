@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from data.datasets import class_folders, image_decoder, index, integrity_check, source_reader
+from data.datasets import image_decoder, index, integrity_check, names, placement, source_reader
 from data.datasets.index import Indexed
-from data.datasets.source_reader import Entry
+from data.datasets.placement import Placed
 from utils.errors import LeukoBenchError
 from utils.io import atomic_folder, files
 from utils.paths import raw_dir
@@ -76,17 +76,16 @@ def import_dataset(
     target = raw_dir(name)
     refuse_taken(name)
     with source_reader.open_source(path) as source:
-        result = Imported(name, target, quarantined=list(source.refused), ignored=source.ignored)
+        ignored = len(source.others) + source.skipped.total()
+        result = Imported(name, target, quarantined=list(source.refused), ignored=ignored)
         if not source.entries and source.refused:
             file, reason = source.refused[0]
             raise LeukoBenchError(f"{path} holds no usable image: {file}: {reason}. Nothing was imported.")
-        entries = class_folders.without_segmented(source.entries)
-        labelled = class_folders.label(entries, path, as_is, source.refused)
-        result.segmented = len(source.entries) - len(entries)
-        result.outside = len(entries) - len(labelled)
+        placed = placement.place(source, path, as_is)
+        result.segmented, result.outside = placed.segmented, placed.outside
         table = _read_groups(groups)
         with atomic_folder.staged(target) as partial:
-            _copy(labelled, partial, table, result, progress)
+            _copy(placed.images, partial, table, result, progress)
             _describe(partial, source.title, table, groups, result)
     return result
 
@@ -104,7 +103,7 @@ def refuse_taken(name: str) -> None:
 
 
 def _copy(
-    labelled: Sequence[tuple[str, Entry]],
+    images: Sequence[Placed],
     folder: Path,
     groups: dict[str, str],
     result: Imported,
@@ -114,9 +113,10 @@ def _copy(
     taken: set[str] = set()
     first_seen: dict[str, tuple[str, str]] = {}
     kept_bytes = 0
-    members = {}
-    plain_names = Counter(entry.parts[-1] for _, entry in labelled)
-    for done, (label, entry) in enumerate(labelled, 1):
+    members, subsets = {}, {}
+    plain_names = Counter(each.entry.parts[-1] for each in images)
+    for done, each in enumerate(images, 1):
+        label, entry = names.plain(each.label), each.entry
         content = b""
         try:
             content = entry.read()
@@ -125,12 +125,12 @@ def _copy(
             result.quarantined.append((entry.name, str(reason)))
             kept_bytes += len(content)
             if content and kept_bytes <= _KEPT_BYTES:
-                name = class_folders.unique_name(label, entry, entry.parts[-1], taken)
+                name = names.unique_name(label, entry, entry.parts[-1], taken)
                 target = folder / integrity_check.QUARANTINE_FOLDER / name
                 target.parent.mkdir(parents=True, exist_ok=True)
                 target.write_bytes(content)
         else:
-            image = class_folders.unique_name(label, entry, picture.name(entry.parts[-1]), taken)
+            image = names.unique_name(label, entry, picture.name(entry.parts[-1]), taken)
             if picture.changes:
                 content = picture.png()
                 result.converted.append((image, ", ".join(picture.changes)))
@@ -146,16 +146,20 @@ def _copy(
             result.index.append(Indexed(image, digest, *picture.image.size, len(content)))
             keys = [entry.name, image, f"{label}/{entry.parts[-1]}"]
             keys += [entry.parts[-1]] if plain_names[entry.parts[-1]] == 1 else []
-            group = next((groups[key] for key in keys if key in groups), None)
-            if group is not None:
+            group = next((groups[key] for key in keys if key in groups), each.group)
+            if group:
                 members[image] = group
-        progress(done, len(labelled))
+            if each.subset:
+                subsets[image] = each.subset
+        progress(done, len(images))
     result.index.sort()
     result.grouped = len(members)
     if members:
         atomic_folder.write(folder / index.GROUPS, files.csv_text(("image", "group"), sorted(members.items())))
-    for label in sorted({label for label, _ in labelled} - {row.label for row in result.index}):
-        prefix = next(entry.name for name, entry in labelled if name == label)
+    if subsets:
+        atomic_folder.write(folder / index.SPLIT, files.csv_text(("image", "split"), sorted(subsets.items())))
+    for label in sorted({names.plain(each.label) for each in images} - {row.label for row in result.index}):
+        prefix = next(each.entry.name for each in images if names.plain(each.label) == label)
         reason = dict(result.quarantined)[prefix]
         raise LeukoBenchError(f"Class '{label}' has no usable image: {prefix}: {reason}. Nothing was imported.")
 

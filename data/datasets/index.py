@@ -14,7 +14,8 @@ from utils.io import files
 
 DATASET = "dataset.json"
 INDEX = "index.csv"
-GROUPS = "groups.csv"
+GROUPS = "groups.csv"  # image,group: patients or slides
+SPLIT = "split.csv"  # image,split: the subset that the owner of the data gave an image
 COLUMNS = ("image", "sha256", "width", "height", "bytes")
 
 

@@ -139,7 +139,7 @@ def test_other_files_are_ignored_and_images_outside_classes_counted(raw, tmp_pat
     (source / "__MACOSX/Pro/0.jpg").write_bytes(b"x")
     (source / "logo.jpg").write_bytes(jpeg(999))
     imported = importer.import_dataset(source)
-    assert (len(imported.index), imported.ignored, imported.outside, imported.quarantined) == (8, 4, 1, [])
+    assert (len(imported.index), imported.ignored, imported.outside, imported.quarantined) == (8, 5, 1, [])
 
 
 def test_bad_files_go_to_quarantine_and_odd_ones_are_converted(raw, tmp_path):

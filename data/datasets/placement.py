@@ -1,40 +1,76 @@
-"""Derive the class of each image from its folders, and its file name in the dataset."""
+"""Decide the class, subset and group of every entry of a source: the one place where these come from."""
 
-import re
 from collections.abc import Sequence
-from itertools import chain, count
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from data import all_dataset
-from data.datasets.source_reader import Entry
+from data.datasets.source_reader import Entry, Source
 from utils.errors import LeukoBenchError
 
 # Folders of subsets, which are no classes.
 _SUBSETS = {"train", "training", "val", "valid", "validation", "test", "testing"}
-_UNPRINTABLE = r"[\x00-\x1f\x7f\ud800-\udfff]"
 
 
-def without_segmented(entries: Sequence[Entry]) -> list[Entry]:
+@dataclass(frozen=True)
+class Placed:
+    """An entry of a source with its place in the dataset.
+
+    Attributes:
+        entry: the file.
+        label: class.
+        subset: "train", "val", "test", "test_<name>", or "" where the source gives none.
+        group: patient or slide; "" where unknown.
+    """
+
+    entry: Entry
+    label: str
+    subset: str = ""
+    group: str = ""
+
+
+@dataclass
+class Placement:
+    """The places of the entries of a source.
+
+    Attributes:
+        images: the entries to import.
+        segmented: number of segmented copies left out because the originals are there.
+        outside: number of images in no class folder.
+    """
+
+    images: list[Placed] = field(default_factory=list)
+    segmented: int = 0
+    outside: int = 0
+
+
+def place(source: Source, path: Path, as_is: bool) -> Placement:
+    """Find the class, subset and group of each image of a source.
+
+    Args:
+        source: an open source.
+        path: of the source, for error messages.
+        as_is: use the folders' own names as classes.
+
+    Raises:
+        LeukoBenchError: a class is missing, or there are fewer than two.
+    """
+    entries = _without_segmented(source.entries)
+    images = [Placed(entry, label) for label, entry in _label(entries, path, as_is, source.refused)]
+    return Placement(images, len(source.entries) - len(entries), len(entries) - len(images))
+
+
+def _without_segmented(entries: Sequence[Entry]) -> list[Entry]:
     """Drop the segmented copies of images where the originals are present."""
     if any("original" in _lower(entry) for entry in entries):
         return [entry for entry in entries if "segmented" not in _lower(entry)]
     return list(entries)
 
 
-def label(
-    entries: Sequence[Entry], path: Path, as_is: bool, refused: Sequence[tuple[str, str]] = ()
+def _label(
+    entries: Sequence[Entry], path: Path, as_is: bool, refused: Sequence[tuple[str, str]]
 ) -> list[tuple[str, Entry]]:
-    """Pair each image with its class, from the names of its folders; images without a class are dropped.
-
-    Args:
-        entries: the images.
-        path: of the source, for error messages.
-        as_is: use the folders' own names as classes.
-        refused: (name, reason) of unreadable files and folders, which may explain a missing class.
-
-    Raises:
-        LeukoBenchError: a class is missing, or there are fewer than two.
-    """
+    """Pair each image with its class, from the names of its folders; images without a class are dropped."""
     if not entries:
         raise LeukoBenchError(f"{path} holds no images that can be read. Give a folder or zip with class folders.")
     labelled = _by_top_folder(entries) if as_is else _by_alias(entries)
@@ -79,17 +115,4 @@ def _by_top_folder(entries: Sequence[Entry]) -> list[tuple[str, Entry]]:
         if not level or (len(level) > 1 and not {name.lower() for name in level} <= _SUBSETS):
             break
         depth += 1
-    return [(re.sub(_UNPRINTABLE, "_", entry.parts[depth]), entry) for entry in entries if len(entry.parts) > depth + 1]
-
-
-def unique_name(label: str, entry: Entry, name: str, taken: set[str]) -> str:
-    """Return "<Class>/<file>"; a taken name gets its folders as a prefix, or a number as a suffix."""
-    name = re.sub(_UNPRINTABLE, "_", name)
-    stem, _, suffix = name.rpartition(".")
-    between = [part for part in entry.parts[:-1] if all_dataset.canonical(part) is None and part != label]
-    prefixed = f"{label}/{'-'.join([*between, stem])}.{suffix}"
-    numbered = (f"{label}/{stem}-{number}.{suffix}" for number in count(2))
-    # Compared in lower case: names that differ in case alone are one file on Windows and macOS.
-    free = next(each for each in chain((f"{label}/{name}", prefixed), numbered) if each.lower() not in taken)
-    taken.add(free.lower())
-    return free
+    return [(entry.parts[depth], entry) for entry in entries if len(entry.parts) > depth + 1]
