@@ -51,7 +51,7 @@ def open_npz(path: Path) -> Iterator[Source]:
                 for subset, stack in stacks.items()
                 for number, label in enumerate(labels[subset])
             ]
-            yield Source(path.stem, entries, [], 0)
+            yield Source(path.stem, entries)
     except FileNotFoundError:
         raise LeukoBenchError(f"There is no {path}. Give a .npz file, a folder or a zip.") from None
     except PermissionError:
