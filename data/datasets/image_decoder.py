@@ -4,6 +4,7 @@ Images of other colour modes, depths and formats are converted where their value
 """
 
 import io
+import re
 import stat
 import warnings
 from dataclasses import dataclass
@@ -28,6 +29,8 @@ PLAIN = {"JPEG": ".jpg", "MPO": ".jpg", "PNG": ".png"}  # MPO: a camera's JPEG w
 PLAIN_SUFFIXES = (".jpg", ".jpeg", ".png")  # names that Keras lists; it decodes by content
 MAX_PIXELS = 50_000_000  # decoded: 150 MB
 MAX_BYTES = 64_000_000
+ZEROED = bytes(32)  # in the data of a JPEG: more than a block of coefficients of -1
+_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")  # ends the data of a scan
 SRGB_TOLERANCE = 3  # levels of 255: the sRGB profiles of several makers differ by less
 _MODE_NAMES = {"L": "grey", "1": "black and white", "P": "palette", "CMYK": "CMYK", "YCbCr": "YCbCr", "LAB": "LAB"}
 _WITH_ALPHA = ("RGBA", "LA", "PA", "La", "RGBa")
@@ -193,6 +196,42 @@ def _check_end(kind: str, content: bytes) -> None:
         simplejpeg.decode_jpeg(content, "GRAY", min_height=1, min_width=1, strict=True)  # at an eighth of the size
     except ValueError as error:
         raise BadImage("truncated" if "Premature end" in str(error) else f"damaged JPEG data ({error})") from None
+    if ZEROED in content and _is_zeroed(content):
+        raise BadImage("damaged JPEG data (a part of it is zeros)")
+
+
+def _is_zeroed(content: bytes) -> bool:
+    """Return whether a run of zeros in the compressed data of a JPEG cannot come from an encoder.
+
+    The code of zeros is that of the first symbol of a Huffman table. Where that symbol is a coefficient, the zeros
+    stand for more equal coefficients than a block has, which a decoder reads without a warning if the number of blocks
+    happens to fit. Where it is the end of a block, the zeros may be a plain area.
+    """
+    first: dict[int, int] = {}  # by table: its first symbol
+    position = content.find(b"\xff", 2)
+    while 0 <= position < len(content) - 4:
+        marker, start = content[position + 1], position + 4
+        if marker == 0xFF:  # fill byte
+            position += 1
+            continue
+        end = position + 2 + int.from_bytes(content[position + 2 : start])
+        if marker == 0xC4:
+            while start + 17 < end:
+                first[content[start]] = content[start + 17]
+                start += 17 + sum(content[start + 1 : start + 17])
+        elif marker == 0xDA:
+            tables = [0x10 | content[start + 2 + 2 * k] & 15 for k in range(content[start])]
+            following = _MARKER.search(content, end)
+            stop = following.start() if following else len(content)
+            coefficients = content[end - 2] > 0  # else a progressive scan of mean values, without these tables
+            plain = not any(first.get(table, 0) & 15 for table in tables)
+            if coefficients and not plain and content.find(ZEROED, end, stop) >= 0:
+                return True
+            end = stop
+        elif marker == 0xD9:
+            return False
+        position = end
+    return False
 
 
 def _to_rgb(image: "Image", deep: bool) -> tuple["Image", str]:
