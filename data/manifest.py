@@ -1,16 +1,21 @@
 """The manifest, the definition of a split: every image with its label, subset and group."""
 
 import hashlib
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from utils.errors import LeukoBenchError
+from utils import paths
+from utils.errors import LeukoBenchError, cut
 from utils.io import files
+from utils.runs.run_fields import HASH
+from utils.runs.run_folder import SUBSET
 
 COLUMNS = ("image", "label", "split", "group", "sha256")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
@@ -79,15 +84,47 @@ class Manifest:
 
 
 def read(path: Path) -> Manifest:
-    """Read a manifest.
+    """Read a manifest, which may come from others: its rows name files that will be read and linked.
+
+    Args:
+        path: of the file; where it is named by a hash, this must be that of its content.
 
     Raises:
-        LeukoBenchError: the file is missing, lacks a column or holds no rows.
+        LeukoBenchError: the file is missing, lacks a column, holds no rows or wrong ones, or another content than its
+            name says.
     """
-    rows = files.read_csv(path, COLUMNS)
+    rows = [Row(*(row[name] or "" for name in COLUMNS)) for row in files.read_csv(path, COLUMNS)]
     if not rows:
         raise LeukoBenchError(f"{path} lists no images. Create it again: python run_guide.py data split")
-    return from_rows([Row(*(row[name] or "" for name in COLUMNS)) for row in rows])
+    seen: set[str] = set()
+    for number, row in enumerate(rows, start=2):
+        if problem := _problem(row, seen):
+            raise LeukoBenchError(
+                f"{path} is damaged, line {number}: {problem}. Restore the file, or delete it and train a new run.",
+                path=path,
+            )
+        seen.add(row.image)
+    table = from_rows(rows)
+    if HASH.fullmatch(path.stem) and table.hash != path.stem:
+        raise LeukoBenchError(
+            f"{path} is damaged: its content has the hash {table.hash}. Restore the file, or delete it and train a new "
+            "run.",
+            path=path,
+        )
+    return table
+
+
+def _problem(row: Row, seen: set[str]) -> str:
+    """Return why a row is not valid; "" if it is."""
+    if not paths.IMAGE.fullmatch(row.image):
+        return f"image {cut(row.image)!r} should be <class>/<file>"
+    if row.image.partition("/")[0] != row.label:
+        return f"label {cut(row.label)!r} should be the folder of {cut(row.image)!r}"
+    if row.split and not SUBSET.fullmatch(row.split):
+        return f"split {cut(row.split)!r} should be train, val, test or test_<name>"
+    if not _SHA256.fullmatch(row.sha256):
+        return f"sha256 {cut(row.sha256)!r} should be 64 hex digits"
+    return f"image {cut(row.image)!r} is listed twice" if row.image in seen else ""
 
 
 def from_rows(rows: Sequence[Row]) -> Manifest:

@@ -8,9 +8,8 @@ import typer
 
 from guide.views import MAIN, chosen_views, show_comparison
 from models.engine.cli import Root
-from utils import console
+from utils import console, paths
 from utils.errors import LeukoBenchError, nearest
-from utils.paths import runs_dir
 from utils.runs import lookup, run_folder
 from utils.runs.run_folder import FIGURES, Run
 from utils.text import MISSING
@@ -45,7 +44,7 @@ def compare(
     from visualization.report import published_claims
 
     wanted = chosen_views(tables)
-    place = root or runs_dir()
+    place = root or paths.runs_dir()
     comparisons = group(_records(runs, place, all_seeds))
     _check_baseline(comparisons, baseline)
     for comparison, folder in _folders(comparisons, place):
@@ -73,16 +72,17 @@ def report(runs: Runs = None, all_seeds: AllSeeds = False, baseline: Baseline = 
     from utils.runs.comparison import group
     from visualization.report import report as page
 
-    place = root or runs_dir()
+    place = root or paths.runs_dir()
     comparisons = group(_records(runs, place, all_seeds))
     _check_baseline(comparisons, baseline)
+    paths.check_inside(place / FOLDER, place)
     path = page.write_report(comparisons, place / FOLDER / REPORT, place, baseline)
     console.say(f"Report: {path}")
 
 
 def runs_(root: Root = None) -> None:
     """List all runs and their state: finished, unfinished or damaged."""
-    place = root or runs_dir()
+    place = root or paths.runs_dir()
     found = run_folder.find_runs(place)
     if not found:
         console.say(f"{place} holds no runs. Train one: python run_guide.py train cnn")
@@ -118,6 +118,7 @@ def _records(names: Sequence[str] | None, root: Path, all_seeds: bool) -> list["
 
 def _folders(comparisons: Sequence["Comparison"], root: Path) -> list[tuple["Comparison", Path]]:
     """Return the folder of each comparison: <root>/comparison, and a folder in it for each further test set."""
+    paths.check_inside(root / FOLDER, root)
     return [(c, root / FOLDER / c.short if index else root / FOLDER) for index, c in enumerate(comparisons)]
 
 

@@ -2,8 +2,7 @@
 
 from guide.views import show_tables
 from models.engine.cli import Root
-from utils import console
-from utils.paths import runs_dir
+from utils import console, paths
 from utils.runs.run_folder import FIGURES
 
 
@@ -14,7 +13,8 @@ def leaderboard(root: Root = None) -> None:
     from utils.tables import recipes as recipes_tables
     from visualization.displays import leaderboard as leaderboard_figures
 
-    place = root or runs_dir()
+    place = root or paths.runs_dir()
+    paths.check_inside(place / FIGURES, place)
     records, problems = board.read(place)
     for problem in problems:
         console.warn(problem)

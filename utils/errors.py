@@ -22,3 +22,9 @@ def nearest(received: str, valid: Iterable[str]) -> str:
     """Return " Did you mean 'x'?" for the valid name closest to the received one, or an empty string."""
     close = get_close_matches(received, list(valid), n=1, cutoff=0.5)
     return f" Did you mean '{close[0]}'?" if close else ""
+
+
+def cut(text: object, most: int = 60) -> str:
+    """Return a received value as text for a message, on one line and cut to `most` characters."""
+    whole = " ".join(str(text).split())
+    return whole if len(whole) <= most else f"{whole[: most - 3]}..."

@@ -1,7 +1,15 @@
 """Paths of the checkout, the datasets, the split folders and the runs."""
 
 import os
+import re
 from pathlib import Path
+
+from utils.errors import LeukoBenchError
+
+# One file or folder: no separator, drive or control character of any system, and not the folder above.
+_NAME = r"(?!\.{1,2}(?:/|\Z))(?![A-Za-z]:)[^/\\\x00-\x1f\x7f-\x9f\ud800-\udfff]{1,255}"
+NAME = re.compile(_NAME)
+IMAGE = re.compile(f"{_NAME}/{_NAME}")  # "<Class>/<file>"
 
 PROJECT = Path(__file__).resolve().parent.parent
 
@@ -34,3 +42,23 @@ def augmented_dir() -> Path:
 def runs_dir() -> Path:
     """Return the default root of the runs: $LEUKOBENCH_RUNS, else runs/ of the checkout."""
     return Path(os.environ.get("LEUKOBENCH_RUNS") or PROJECT / "runs")
+
+
+def check_inside(path: Path, root: Path) -> None:
+    """Check that no link at a path or below it leads out of a root, so that nothing is written elsewhere.
+
+    Raises:
+        LeukoBenchError: one does.
+    """
+    real = root.resolve()
+    for place in (path, *path.rglob("*")):
+        if place != path and not place.is_symlink():
+            continue
+        try:
+            target = place.resolve()
+        except (OSError, RuntimeError):  # a loop of links
+            target = None
+        if target is None or not target.is_relative_to(real):
+            raise LeukoBenchError(
+                f"{place} is a link out of {root}. Replace it by what it links to, or remove it.", path=place
+            )

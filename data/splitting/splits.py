@@ -184,6 +184,8 @@ def _ensure_folder(dataset: str, path: Path, table: Manifest, rows: Sequence[Ind
 def _link_or_copy(source: Path, target: Path) -> None:
     try:
         os.link(source, target, follow_symlinks=False)
+    except FileExistsError:
+        raise  # a copy would overwrite the file
     except OSError:
         shutil.copyfile(source, target)
 

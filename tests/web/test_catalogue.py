@@ -63,9 +63,8 @@ def test_no_file_outside_the_dataset_is_shown(own):
     lines[k] = f"../../../secret.png,{lines[k].partition(',')[2]}"
     lines[k + 1] = f"{secret},{lines[k + 1].partition(',')[2]}"
     path.write_text("\n".join(lines) + "\n")
-    for row in (k - 1, k):
+    for row in (k - 1, k, k + 1):  # none of a damaged run
         get(own.client, f"/runs/{own.good.id}/images/{row}.png", 404)
-    get(own.client, f"/runs/{own.good.id}/images/{k + 1}.png")
     config = own.good.file(run_folder.CONFIG)
     for dataset in ("..", "../..", ".", "/", "", "synthetic/../synthetic", "a\0b"):
         config.write_text(json.dumps(json.loads(config.read_text()) | {"dataset": dataset}))
@@ -147,9 +146,6 @@ def test_a_damaged_run_gives_its_reason_and_affects_no_other(own, what):
         text = get(own.client, page).text
         assert str(own.root) not in text
         assert "<b>five" not in text
-    if what == "half a character":
-        assert told["state"] == "finished"  # an unusual but valid name
-        return
     assert told["state"] == "damaged"
     assert len(told["problem"]) > 30
     assert html.escape(told["problem"])[:40] in get(own.client, "/compare").text.replace("&#34;", "&quot;")

@@ -4,13 +4,16 @@ import csv
 import io
 import json
 import os
+import stat
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
-from utils.errors import LeukoBenchError
+from utils.errors import LeukoBenchError, cut
 from utils.io import temporary
+
+MOST_BYTES = 256_000_000  # of a JSON or CSV file: predictions of a million images have 100 MB
 
 
 @contextmanager
@@ -60,20 +63,55 @@ def json_text(value: Any) -> str:
     return json.dumps(value, indent=2, allow_nan=False) + "\n"
 
 
+@contextmanager
+def regular(path: Path, most: int = MOST_BYTES) -> Iterator[BinaryIO]:
+    """Open a regular file for reading. A pipe would wait for a writer, and a huge file fill the memory.
+
+    Args:
+        path: of the file.
+        most: largest size in bytes.
+
+    Raises:
+        LeukoBenchError: the file is missing, cannot be read, is of another kind or too large.
+    """
+    try:
+        with open(path, "rb", opener=_without_waiting) as handle:
+            about = os.fstat(handle.fileno())
+            if not stat.S_ISREG(about.st_mode):
+                raise LeukoBenchError(f"{path} is damaged, it is not a regular file.", path=path)
+            if about.st_size > most:
+                raise LeukoBenchError(
+                    f"{path} is damaged, it has {about.st_size / 1e6:,.0f} MB; at most {most / 1e6:,.0f} are read.",
+                    path=path,
+                )
+            yield handle
+    except FileNotFoundError:
+        raise LeukoBenchError(f"There is no {path}.", path=path) from None
+    except OSError as error:
+        raise LeukoBenchError(f"Cannot read {path}: {error.strerror}.", path=path) from error
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
 def read_json(path: Path) -> Any:
     """Read a JSON file.
 
     Raises:
         LeukoBenchError: the file is missing or is not JSON.
     """
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise LeukoBenchError(f"There is no {path}.", path=path) from None
-    except OSError as error:
-        raise LeukoBenchError(f"Cannot read {path}: {error.strerror}.", path=path) from error
-    except ValueError as error:
-        raise LeukoBenchError(f"{path} is damaged, it is not valid JSON ({error}).", path=path) from None
+    with regular(path) as handle:
+        try:
+            return json.loads(handle.read().decode(), parse_constant=_no_number)
+        except RecursionError:
+            raise LeukoBenchError(f"{path} is damaged, its JSON is nested too deeply.", path=path) from None
+        except ValueError as error:
+            raise LeukoBenchError(f"{path} is damaged, it is not valid JSON ({error}).", path=path) from None
+
+
+def _no_number(name: str) -> None:
+    raise ValueError(f"{name} is no number")
 
 
 def csv_text(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
@@ -97,22 +135,19 @@ def read_csv(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
     Raises:
         LeukoBenchError: the file is missing, not UTF-8 text, or lacks one of `columns`.
     """
-    try:
-        with open(path, encoding="utf-8-sig", newline="") as handle:
+    with regular(path) as raw, io.TextIOWrapper(raw, encoding="utf-8-sig", newline="") as handle:
+        try:
             reader = csv.DictReader(handle)
             missing = [name for name in columns if name not in (reader.fieldnames or ())]
             if missing:
                 raise LeukoBenchError(
-                    f"{path} has columns {', '.join(reader.fieldnames or ['none'])}; it needs {', '.join(columns)}.",
+                    f"{path} has columns {cut(', '.join(reader.fieldnames or ['none']), 200)}; "
+                    f"it needs {', '.join(columns)}.",
                     path=path,
                 )
             return list(reader)
-    except FileNotFoundError:
-        raise LeukoBenchError(f"There is no {path}.", path=path) from None
-    except OSError as error:
-        raise LeukoBenchError(f"Cannot read {path}: {error.strerror}.", path=path) from error
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise LeukoBenchError(f"{path} is damaged, it is not a readable CSV file ({error}).", path=path) from None
+        except (UnicodeDecodeError, csv.Error) as error:
+            raise LeukoBenchError(f"{path} is damaged, it is not a readable CSV file ({error}).", path=path) from None
 
 
 def compact(value: Any) -> str:

@@ -91,7 +91,7 @@ class _Index:
             return None
         try:
             return json.loads(row[1])
-        except ValueError:
+        except (ValueError, RecursionError):
             return None
 
     def put(self, kind: str, run: Run, code: str, stamps: dict[str, Any], value: Any, seconds: float) -> None:
@@ -102,7 +102,8 @@ class _Index:
 
     def write(self) -> None:
         pending, self._pending, self._seconds = self._pending, {}, 0.0
-        if not pending or not os.access(self.path.parent, os.W_OK):
+        foreign = self.path.is_symlink() or (self.path.exists() and not self.path.is_file())
+        if not pending or foreign or not os.access(self.path.parent, os.W_OK):
             return
         import sqlite3
 
@@ -126,7 +127,7 @@ class _Index:
     def _connect(self) -> None:
         import sqlite3
 
-        if self.path.is_file():
+        if self.path.is_file() and not self.path.is_symlink():
             with suppress(sqlite3.Error):
                 place = f"{self.path.resolve().as_uri()}?mode=ro"
                 self._reader = sqlite3.connect(place, uri=True, timeout=1, check_same_thread=False)

@@ -12,8 +12,15 @@ def open_run(name: str, root: Path) -> Run:
     """Find one run by its folder, its id, the start of its id or folder, or a model's name or label (its latest).
 
     Raises:
-        LeukoBenchError: no run or several runs match; the line names existing runs.
+        LeukoBenchError: no run or several runs match; the line names existing runs. Or the run holds links out of the
+            root, through which a command would write elsewhere.
     """
+    run = _find(name, root)
+    run.check_inside()
+    return run
+
+
+def _find(name: str, root: Path) -> Run:
     path = Path(name)
     if path.is_dir() and FOLDER.match(path.resolve().name):
         transaction.recover(path.resolve())

@@ -7,11 +7,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
-from utils.errors import LeukoBenchError
+from utils.errors import LeukoBenchError, cut
 from utils.io import files
 from utils.metrics import predictions
 from utils.runs import cache as run_cache
-from utils.runs import run_folder, split_spec
+from utils.runs import run_fields, run_folder, split_spec
 from utils.runs.run_folder import Run
 from utils.runs.split_spec import Scheme
 
@@ -25,7 +25,7 @@ MADE_FROM = (
 )  # files of a record, besides the manifest
 Stamp = tuple[int, int] | None  # of a file, as `cache.stamp`
 MODULES = (  # modules whose code decides the content of a record
-    *(f"utils.runs.{name}" for name in ("records", "cache", "run_folder", "split_spec")),
+    *(f"utils.runs.{name}" for name in ("records", "cache", "run_fields", "run_folder", "split_spec")),
     *(f"utils.metrics.{name}" for name in ("predictions", "significance")),
     "utils.io.files",
 )
@@ -146,7 +146,8 @@ def about(run: Run) -> dict[str, Any]:
             **{key: config[key] for key in ("seed", "dataset")},
         }
 
-    return run_cache.kept(run, "about", (run_folder.CONFIG, run_folder.ENVIRONMENT), read, _code())
+    with run.named_in_errors():
+        return run_cache.kept(run, "about", (run_folder.CONFIG, run_folder.ENVIRONMENT), read, _code())
 
 
 def digest(text: str) -> str:
@@ -214,9 +215,9 @@ def _measured(run: Run) -> dict[str, Any]:
 
     def number(source: dict[str, Any], key: str) -> float | None:
         value = source.get(key)
-        if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
+        if value is not None and not run_fields.is_number(value):
             raise LeukoBenchError(
-                f"{run.file(run_folder.TIMING)} should hold a number under '{key}'; received {value!r}.",
+                f"{run.file(run_folder.TIMING)} should hold a number under '{key}'; received {cut(value)!r}.",
                 path=run.file(run_folder.TIMING),
             )
         return value

@@ -9,14 +9,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from utils.errors import LeukoBenchError
+from utils import paths
+from utils.errors import LeukoBenchError, cut
 from utils.io import files, transaction
+from utils.runs import run_fields
 
 if TYPE_CHECKING:
     import pandas as pd
 
 FOLDER = re.compile(r"^\d{8}T\d{6}(\d{3})?Z-[0-9a-f]{8}$")
 SUBSETS = ("train", "val", "test")
+SUBSET = re.compile(r"train|val|test|test_[a-z0-9_]+")  # names of subsets in manifests and predictions
 
 CONFIG = "config.json"
 ENVIRONMENT = "environment.json"
@@ -28,6 +31,7 @@ TIMING = "timing.json"
 METRICS = "metrics.json"
 HEATMAPS = "heatmaps.npz"
 FIGURES = "figures"
+BESIDE = ("manifests", "reference")  # folders of the root with files of the runs' manifests
 STATE = "state"
 FEATURES = "state/features.json"  # cost of the pass through a frozen base, until training has finished
 
@@ -76,13 +80,24 @@ class Run:
 
     @contextmanager
     def named_in_errors(self) -> Iterator[None]:
-        """Put "Run <id>: " before the message of an error of the block that names neither this run nor its files."""
+        """Put "Run <id>: " before the message of an error of the block that names neither this run nor its files.
+
+        Any other error than of the system says that the run's files do not fit together.
+        """
         try:
             yield
         except LeukoBenchError as error:
             if error.run == self.id or (error.path is not None and self.path in error.path.parents):
                 raise
             raise LeukoBenchError(f"Run {self.id}: {error}", run=self.id, path=error.path) from None
+        except OSError:
+            raise
+        except Exception as error:  # a folder from others may hold anything
+            raise LeukoBenchError(
+                f"Run {self.id} is damaged: its files do not fit together ({type(error).__name__}: {cut(error)}). "
+                "Evaluate or train it again.",
+                run=self.id,
+            ) from error
 
     def file(self, name: str) -> Path:
         """Return the path of a file of this run; it may not exist."""
@@ -141,17 +156,29 @@ class Run:
 
         path = self.file(PREDICTIONS)
         self._need(path)
-        expected = ["image", "split", "label", *(f"p_{name}" for name in self.config()["classes"])]
+        names = [f"p_{name}" for name in self.config()["classes"]]
+        expected = ["image", "split", "label", *names]
+        # A probability is a number whatever its text: "0", "1", "1e-30".
+        types = {"image": str, "split": str, "label": str} | dict.fromkeys(names, "float64")
         try:
-            table = pd.read_csv(path, dtype={"image": str, "split": str, "label": str}, keep_default_na=False)
-        except ValueError as error:
-            raise LeukoBenchError(f"{path} is damaged ({error}). Evaluate the run again.", path=path) from None
-        if list(table.columns) != expected or not all(table[name].dtype.kind == "f" for name in expected[3:]):
+            with files.regular(path) as handle:
+                table = pd.read_csv(handle, dtype=types, keep_default_na=False)
+        except (ValueError, OverflowError) as error:
+            raise LeukoBenchError(
+                f"{path} is damaged ({cut(error, 120)}). Evaluate the run again.", path=path
+            ) from None
+        if list(table.columns) != expected:
             raise LeukoBenchError(
                 f"{path} should have numbers under {', '.join(expected)}; received "
-                f"{', '.join(map(str, table.columns))}. Evaluate the run again.",
+                f"{cut(', '.join(map(str, table.columns)), 200)}. Evaluate the run again.",
                 path=path,
             )
+        for column, valid in (("image", paths.IMAGE), ("split", SUBSET)):
+            wrong = next((text for text in table[column].unique() if not valid.fullmatch(text)), None)
+            if wrong is not None:
+                raise LeukoBenchError(
+                    f"{path} is damaged ({column} {cut(wrong)!r}). Evaluate the run again.", path=path
+                )
         return table if subset is None else table[table["split"] == subset].reset_index(drop=True)
 
     def manifest_path(self) -> Path:
@@ -170,9 +197,22 @@ class Run:
             raise LeukoBenchError(
                 f"{path} lacks '{missing[0]}'. Restore the file, or evaluate or train the run again.", path=path
             )
+        if problem := run_fields.problem(name, value):
+            raise LeukoBenchError(f"{path} holds {problem}. {self._remedy(name)}.", path=path)
         return value
 
+    def check_inside(self) -> None:
+        """Check that nothing that commands write into this run's folder, or beside it, goes elsewhere by a link.
+
+        Raises:
+            LeukoBenchError: a link leads out of the folder of the runs.
+        """
+        for place in (self.path, *(self.root / name for name in BESIDE)):
+            paths.check_inside(place, self.root)
+
     def _need(self, path: Path) -> None:
+        if path.is_symlink():
+            paths.check_inside(path, self.root)
         if not path.is_file():
             raise LeukoBenchError(f"Run {self.id} has no {path.name}. {self._remedy(path.name)}.", run=self.id)
 

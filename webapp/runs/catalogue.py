@@ -14,7 +14,7 @@ from utils.runs import leaderboard, run_folder
 from utils.runs.records import Record, measure
 from utils.runs.run_folder import Run
 from webapp.http.problem_responses import Problem
-from webapp.runs.config_sanitizer import check, config_of
+from webapp.runs.config_sanitizer import config_of
 
 FINISHED, UNFINISHED, DAMAGED = "finished", "unfinished", "damaged"
 AROUND = ("manifests", "shortcuts")  # folders beside the runs, with files about their splits
@@ -130,7 +130,7 @@ class Catalogue:
         try:
             label = str(run.label()) if config else run.model
             weights = has_weights(run, self.root)
-            check(run.config(), run)
+            run.config()
             if not run.finished:
                 return Entry(run, UNFINISHED, self._unfinished(run), None, weights, label, {}, config, now)
             run.metrics()  # not shown, but must be readable

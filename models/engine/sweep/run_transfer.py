@@ -9,9 +9,8 @@ from pathlib import Path
 from utils.errors import LeukoBenchError
 from utils.io import locks
 from utils.runs import run_folder
-from utils.runs.run_folder import Run
+from utils.runs.run_folder import BESIDE, Run
 
-BESIDE = ("manifests", "reference")  # folders of the root with files of the run's manifest
 NEW, OLD, HELD = "new", "old", "held"  # in a staging folder: new run, replaced run, lock
 
 
