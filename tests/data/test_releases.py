@@ -76,13 +76,11 @@ def munich_aml():
 
 
 def munich_mll(top="PKG - AML-Cytomorphology_MLL_Helmholtz_v1/data"):
-    patients = {
-        "control": ("AEC", "AFX"),
-        "NPM1": ("AQK", "BBB"),
-        "PML_RARA": ("CCC", "DDD"),
-        "RUNX1_RUNX1T1": ("EEE",),
-    }
-    names = [f"{top}/{kind}/{who}/image_{n}.tif" for kind in patients for who in patients[kind] for n in range(3)]
+    """Four patients of each of three subtypes."""
+    patients = {"control": "AEC AFX BAA BBC", "NPM1": "AQK BBB CAS CBN", "RUNX1_RUNX1T1": "CCC DDD EEE FFF"}
+    names = [
+        f"{top}/{kind}/{who}/image_{n}.tif" for kind in patients for who in patients[kind].split() for n in range(2)
+    ]
     return names, {"metadata.csv": "patient_id,sex_1f_2m\nAEC,1\n"}
 
 
@@ -100,16 +98,21 @@ def raabin(subsets=("Train", "TestA", "TestB")):
 
 
 def attri(top="LeukemiaAttri_Dataset/H_100X_C2/Images/", field="{n}_1000"):
-    patients = {"4": "ALL", "35": "ALL", "15": "AML", "21": "CLL", "28": "CML", "23": "APML"}
+    """Four patients of each of three diagnoses, the last of each in the owner's test set."""
+    patients = {"ALL": (4, 35, 6, 18), "AML": (15, 46, 9, 11), "APML": (23, 24, 25, 26)}
     names = [
-        f"{top}{'test' if who == '35' else 'train'}/{who}_{field.format(n=n)}_{patients[who]}.png"
-        for who in patients
-        for n in range(10, 13)
+        f"{top}{'test' if who == patients[kind][3] else 'train'}/{who}_{field.format(n=n)}_{kind}.png"
+        for kind in patients
+        for who in patients[kind]
+        for n in range(10, 12)
     ]
     return names, {"LeukemiaAttri_Dataset/H_100X_C2/json_labels/train.json": "{}"}
 
 
-# Name: (names and other files), release, images by (class, subset), groups, images without a class.
+ATTRI = {
+    (kind, subset): {"train": 6, "test": 2}[subset] for kind in ("ALL", "AML", "APML") for subset in ("train", "test")
+}
+# Name: (names and other files), release, images by (class, subset), number of groups.
 KNOWN = {
     "C-NMC folds": (cnmc(), "C-NMC 2019", {("all", ""): 18, ("hem", ""): 18}, 12),
     "C-NMC and preliminary": (
@@ -131,12 +134,7 @@ KNOWN = {
     "ALL-IDB2 flat": (idb("", "tif", 9), "ALL-IDB2", {("blast", ""): 4, ("healthy", ""): 4}, 0),
     "PBC": (pbc(), "PBC", {(label, ""): {"ig": 12, "neutrophil": 9}.get(label, 3) for label in BLOOD}, 0),
     "Munich AML": (munich_aml(), "Munich AML", {(code, ""): 3 for code in ("BAS", "EBO", "MYO", "NGS", "PMB")}, 0),
-    "Munich MLL": (
-        munich_mll(),
-        "Munich MLL",
-        {("control", ""): 6, ("NPM1", ""): 6, ("PML_RARA", ""): 6, ("RUNX1_RUNX1T1", ""): 3},
-        7,
-    ),
+    "Munich MLL": (munich_mll(), "Munich MLL", {(kind, ""): 8 for kind in ("control", "NPM1", "RUNX1_RUNX1T1")}, 12),
     "Raabin": (
         raabin(),
         "Raabin-WBC",
@@ -147,18 +145,8 @@ KNOWN = {
         },
         0,
     ),
-    "LeukemiaAttri": (
-        attri(),
-        "LeukemiaAttri",
-        {("ALL", "train"): 3, ("ALL", "test"): 3, **{(kind, "train"): 3 for kind in ("AML", "CLL", "CML", "APML")}},
-        6,
-    ),
-    "LeukemiaAttri at 40x": (
-        attri("H_40X_C2/images/", "{n}_7_400"),
-        "LeukemiaAttri",
-        {("ALL", "train"): 3, ("ALL", "test"): 3, **{(kind, "train"): 3 for kind in ("AML", "CLL", "CML", "APML")}},
-        6,
-    ),
+    "LeukemiaAttri": (attri(), "LeukemiaAttri", ATTRI, 12),
+    "LeukemiaAttri at 40x": (attri("H_40X_C2/images/", "{n}_7_400"), "LeukemiaAttri", ATTRI, 12),
 }
 
 
