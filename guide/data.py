@@ -29,7 +29,7 @@ class Stain(StrEnum):
 
 
 def import_(
-    path: Annotated[Path, typer.Argument(help="Folder or zip with one folder per class.")],
+    path: Annotated[Path, typer.Argument(help="Folder or zip with one folder per class, or a known release.")],
     name: Annotated[str, typer.Option(help="Name of the new dataset. Default: the name of the path.")] = "",
     as_is: Annotated[bool, typer.Option("--as-is", help="Use the folder names as classes (any dataset).")] = False,
     groups: Annotated[
@@ -151,6 +151,10 @@ def _progress(title: str) -> Iterator[Callable[[int, int], None]]:
 def _say_imported(imported: "Imported") -> None:
     from data.datasets import index
 
+    if release := imported.release:
+        tried = "" if release.tried else " This reader was written from public loaders, not tried on a copy."
+        console.say(f"Recognised {release.name} ({release.licence}, {release.url}).{tried}")
+        console.say(f"Know before training: {release.traps}")
     _say_counts(imported.name, index.count(imported.index))
     if imported.segmented:
         console.say(f"Skipped segmented copies of the originals: {imported.segmented}.")
@@ -159,7 +163,8 @@ def _say_imported(imported: "Imported") -> None:
     if imported.ignored:
         console.say(f"Skipped files that are not images: {imported.ignored}.")
     if imported.grouped:
-        console.say(f"Groups: {imported.grouped} of {len(imported.index)} images have a group.")
+        kind = f" ({release.group})" if release and release.group else ""
+        console.say(f"Groups: {imported.grouped} of {len(imported.index)} images have a group{kind}.")
     _say_converted(imported.converted)
     _say_quarantined(imported.quarantined, imported.path)
     _say_duplicates(index.duplicates(imported.index))

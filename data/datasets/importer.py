@@ -8,9 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from data.datasets import image_decoder, index, integrity_check, names, placement, source_reader
+from data.datasets import image_decoder, index, integrity_check, names, npz_source, placement, source_reader
 from data.datasets.index import Indexed
 from data.datasets.placement import Placed
+from data.datasets.releases import Release
 from utils.errors import LeukoBenchError
 from utils.io import atomic_folder, files
 from utils.paths import raw_dir
@@ -33,6 +34,7 @@ class Imported:
         outside: number of images in no class folder.
         segmented: number of segmented copies left out because the originals are there.
         grouped: number of images with a group.
+        release: the public release that was recognised.
     """
 
     name: str
@@ -44,6 +46,7 @@ class Imported:
     outside: int = 0
     segmented: int = 0
     grouped: int = 0
+    release: Release | None = None
 
 
 def import_dataset(
@@ -56,7 +59,8 @@ def import_dataset(
     """Import a folder or zip with one folder per class.
 
     Args:
-        path: folder or zip of either release of the ALL dataset, in any case and nesting.
+        path: folder or zip of either release of the ALL dataset, in any case and nesting; or of another known release
+            (see `releases`); or a MedMNIST file (.npz).
         name: of the new dataset; "": the name of the path.
         as_is: accept any dataset, with the names of its folders as classes.
         groups: CSV with columns image,group; images as paths below `path`, as "<Class>/<file>" or as file names.
@@ -70,19 +74,20 @@ def import_dataset(
     if not name:
         place = path.resolve()
         title = place.parent.name if place.name.lower() in ("original", "segmented") else place.name
-        title = title[:-4] if title.lower().endswith(".zip") else title
+        title = title[:-4] if title.lower().endswith((".zip", npz_source.SUFFIX)) else title
         name = re.sub(r"[^A-Za-z0-9._-]+", "-", title).strip("-._")[:64] or "dataset"
     atomic_folder.check_name(name)
     target = raw_dir(name)
     refuse_taken(name)
-    with source_reader.open_source(path) as source:
+    arrays = path.suffix.lower() == npz_source.SUFFIX and not path.is_dir()
+    with npz_source.open_npz(path) if arrays else source_reader.open_source(path) as source:
         ignored = len(source.others) + source.skipped.total()
         result = Imported(name, target, quarantined=list(source.refused), ignored=ignored)
         if not source.entries and source.refused:
             file, reason = source.refused[0]
             raise LeukoBenchError(f"{path} holds no usable image: {file}: {reason}. Nothing was imported.")
         placed = placement.place(source, path, as_is)
-        result.segmented, result.outside = placed.segmented, placed.outside
+        result.segmented, result.outside, result.release = placed.segmented, placed.outside, placed.release
         table = _read_groups(groups)
         with atomic_folder.staged(target) as partial:
             _copy(placed.images, partial, table, result, progress)
@@ -187,6 +192,8 @@ def _describe(folder: Path, title: str, groups: dict[str, str], groups_path: Pat
         )
     counts = index.count(result.index)
     about = {"name": result.name, "classes": list(counts), "images": counts, "source": title, "synthetic": None}
+    if result.release:
+        about["release"] = result.release.name
     if result.quarantined:
         atomic_folder.write(folder / integrity_check.QUARANTINE, files.csv_text(("file", "reason"), result.quarantined))
     atomic_folder.write(folder / index.INDEX, index.text(result.index))

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from data.datasets import releases
-from data.datasets.image_decoder import BadImage
 from data.datasets.source_reader import DAMAGED, Entry, Source
 from utils.errors import LeukoBenchError
 
@@ -56,8 +55,6 @@ def open_npz(path: Path) -> Iterator[Source]:
         raise LeukoBenchError(f"There is no {path}. Give a .npz file, a folder or a zip.") from None
     except PermissionError:
         raise LeukoBenchError(f"Cannot read {path}: permission denied. Make it readable for you.") from None
-    except IsADirectoryError:
-        raise LeukoBenchError(f"{path} is a folder, not a .npz file. Rename it, or give the file.") from None
     except zipfile.BadZipFile as error:
         raise LeukoBenchError(f"{path} is a damaged .npz file ({error}). Download it again.") from None
 
@@ -65,13 +62,16 @@ def open_npz(path: Path) -> Iterator[Source]:
 class _Stack:
     """The images of one subset, in the order of the file; reading them in this order is fast."""
 
-    def __init__(self, archive: zipfile.ZipFile, name: str, shape: tuple[int, ...], start: int) -> None:
+    def __init__(
+        self, path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo, shape: tuple[int, ...], start: int
+    ) -> None:
         self.count = shape[0]
         self.colours = shape[3] if len(shape) == 4 else 1
+        self._path = path
         self._archive = archive
-        self._name = name
+        self._member = member
         self._shape = shape[1:3] if self.colours == 1 else shape[1:]
-        self._bytes = shape[1] * shape[2] * self.colours
+        self._bytes = math.prod(shape[1:])
         self._start = start
         self._lock = threading.Lock()
         self._handle: IO[bytes] | None = None
@@ -81,7 +81,7 @@ class _Stack:
         """Return an image as the bytes of an RGB PNG file.
 
         Raises:
-            BadImage: the archive is damaged there.
+            LeukoBenchError: the array fails its checksum: any of its images may be damaged.
         """
         import numpy as np
         from PIL import Image
@@ -90,25 +90,25 @@ class _Stack:
             try:
                 raw = self._raw(number)
             except DAMAGED as error:
-                self._handle = None
-                raise BadImage(f"damaged in the archive ({' '.join(str(error).split())[:60]})") from None
-        if len(raw) < self._bytes:
-            raise BadImage("truncated")
+                raise _damaged(self._path, self._member, error) from None
         buffer = io.BytesIO()
         Image.fromarray(np.frombuffer(raw, np.uint8).reshape(self._shape)).convert("RGB").save(buffer, "PNG")
         return buffer.getvalue()
 
     def _raw(self, number: int) -> bytes:
         if self._handle is None or number < self._next:
-            if self._handle:
-                self._handle.close()
-            self._handle = self._archive.open(self._name)
+            self._handle = self._archive.open(self._member)
             self._handle.read(self._start)
             self._next = 0
         for _ in range(self._next, number):
             self._handle.read(self._bytes)
         self._next = number + 1
-        return self._handle.read(self._bytes)
+        raw = self._handle.read(self._bytes)
+        if self._next == self.count:
+            self._handle.read(1)  # the end, where the checksum is compared
+        if len(raw) < self._bytes:
+            raise EOFError("truncated")
+        return raw
 
 
 def _arrays(path: Path, archive: zipfile.ZipFile) -> tuple[dict[str, _Stack], dict[str, list[int]]]:
@@ -149,7 +149,7 @@ def _images(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> _S
         raise LeukoBenchError(
             f"{path} is damaged: {member.filename} has another size than it states. Download it again."
         )
-    return _Stack(archive, member.filename, shape, start)
+    return _Stack(path, archive, member, shape, start)
 
 
 def _labels(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo, count: int) -> list[int]:

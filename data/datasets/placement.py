@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from data import all_dataset
+from data.datasets import releases
 from data.datasets.source_reader import Entry, Source
 from utils.errors import LeukoBenchError
 
@@ -37,11 +38,13 @@ class Placement:
         images: the entries to import.
         segmented: number of segmented copies left out because the originals are there.
         outside: number of images in no class folder.
+        release: the public release that was recognised.
     """
 
     images: list[Placed] = field(default_factory=list)
     segmented: int = 0
     outside: int = 0
+    release: releases.Release | None = None
 
 
 def place(source: Source, path: Path, as_is: bool) -> Placement:
@@ -55,6 +58,14 @@ def place(source: Source, path: Path, as_is: bool) -> Placement:
     Raises:
         LeukoBenchError: a class is missing, or there are fewer than two.
     """
+    tables = {entry.parts: entry.read for entry in source.others if entry.parts[-1].lower().endswith(".csv")}
+    if known := releases.recognised([entry.parts for entry in source.entries], tables):
+        images = [
+            Placed(entry, found.label, found.subset, found.group)
+            for entry in source.entries
+            if (found := known.places.get(entry.parts))
+        ]
+        return Placement(images, outside=len(source.entries) - len(images), release=known.release)
     entries = _without_segmented(source.entries)
     images = [Placed(entry, label) for label, entry in _label(entries, path, as_is, source.refused)]
     return Placement(images, len(source.entries) - len(entries), len(entries) - len(images))

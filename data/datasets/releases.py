@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from data.datasets.image_decoder import BadImage
 from utils.errors import LeukoBenchError
 
 Parts = tuple[str, ...]
@@ -183,7 +184,7 @@ RELEASES = (
         name="ALL-IDB1",
         rules=(Rule(_IDB_FOLDER + r"Im\d{3}_(?P<label>[01])\.jpe?g"),),
         labels=_IDB,
-        licence="by agreement with the owner",
+        licence="by agreement",
         url="https://scotti.di.unimi.it/all/",
         traps="No patient ids; some fields overlap, and the size of an image partly tells its class.",
     ),
@@ -191,7 +192,7 @@ RELEASES = (
         name="ALL-IDB2",
         rules=(Rule(_IDB_FOLDER + r"Im\d{3}_(?P<label>[01])\.tiff?"),),
         labels=_IDB,
-        licence="by agreement with the owner",
+        licence="by agreement",
         url="https://scotti.di.unimi.it/all/",
         traps="The crops are cut from ALL-IDB1: neither is a test set for the other. Their names do not say from which "
         "field: give it with --groups if you know it; otherwise --split grouped estimates groups.",
@@ -254,7 +255,7 @@ RELEASES = (
 )
 
 
-def recognised(names: Sequence[Parts], tables: Mapping[Parts, Callable[[], str]] | None = None) -> Recognised | None:
+def recognised(names: Sequence[Parts], tables: Mapping[Parts, Callable[[], bytes]] | None = None) -> Recognised | None:
     """Recognise a known release by the names of its images; None for any other dataset.
 
     Nine of ten names must follow the grammar and tell at least two classes. Subsets are kept where there are at least
@@ -262,7 +263,7 @@ def recognised(names: Sequence[Parts], tables: Mapping[Parts, Callable[[], str]]
 
     Args:
         names: paths of the images below the source.
-        tables: reads the text of a CSV file of the source, by its path.
+        tables: reads a CSV file of the source, by its path.
 
     Raises:
         LeukoBenchError: the images are of several releases, or the table of a release is damaged.
@@ -288,14 +289,18 @@ def recognised(names: Sequence[Parts], tables: Mapping[Parts, Callable[[], str]]
 
 
 def _by_table(
-    table: Table, labels: Mapping[str, str], names: Sequence[Parts], texts: Mapping[Parts, Callable[[], str]]
+    table: Table, labels: Mapping[str, str], names: Sequence[Parts], tables: Mapping[Parts, Callable[[], bytes]]
 ) -> dict[Parts, Place]:
     """Return the places of the images that lie in or below the folder of a release's table."""
     places = {}
-    for path, read in texts.items():
+    for path, read in tables.items():
         if path[-1].lower() != table.name.lower():
             continue
-        known = _rows(table, labels, read(), "/".join(path))
+        try:
+            text = read().decode("utf-8-sig")
+        except (BadImage, UnicodeDecodeError) as error:
+            raise LeukoBenchError(f"{'/'.join(path)} cannot be read: {error}. Get it anew.") from None
+        known = _rows(table, labels, text, "/".join(path))
         for parts in names:
             if parts[: len(path) - 1] == path[:-1] and re.fullmatch(table.images, parts[-1], re.IGNORECASE):
                 places[parts] = known.get(parts[-1], Place(""))
@@ -310,7 +315,7 @@ def _rows(table: Table, labels: Mapping[str, str], text: str, name: str) -> dict
     """
     places = {}
     try:
-        rows = csv.DictReader(io.StringIO(text.removeprefix("\ufeff"), newline=""), strict=True)
+        rows = csv.DictReader(io.StringIO(text, newline=""), strict=True)
         columns = (table.file, table.label, table.group)
         if not set(columns) <= set(rows.fieldnames or ()):
             received = ", ".join(rows.fieldnames or ())[:80] or "nothing"

@@ -1,13 +1,18 @@
 """Known public releases, drawn small: recognised by their names, with classes, subsets and groups."""
 
 import io
+import zipfile
 
 import numpy as np
 import pytest
-from checks import one_line_error
+from checks import assert_facts, one_line_error
+from command_line import run_guide
 from PIL import Image
 
-from data.datasets import npz_source, releases
+from data.datasets import importer, npz_source, releases
+from data.splitting import splits
+from utils.io.files import read_csv, read_json
+from utils.paths import PROJECT
 
 BLOOD = ("basophil", "eosinophil", "erythroblast", "ig", "lymphocyte", "monocyte", "neutrophil", "platelet")
 PRELIM = "C-NMC_test_prelim_phase_data"
@@ -151,7 +156,7 @@ KNOWN = {
 
 
 def recognise(names, others=None):
-    texts = {tuple(name.split("/")): (lambda text=text: text) for name, text in (others or {}).items()}
+    texts = {tuple(name.split("/")): text.encode for name, text in (others or {}).items()}
     return releases.recognised([tuple(name.split("/")) for name in names], texts)
 
 
@@ -242,6 +247,139 @@ def test_an_image_that_the_table_lacks_has_no_class():
     assert len(found.places) == 5
 
 
+# ---- imported
+
+
+def draw(folder, names, others=None):
+    """Write a release: different images of 24 pixels under these names, and other files."""
+    random = np.random.default_rng(len(names))
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(random.integers(0, 256, (24, 24, 3), dtype=np.uint8)).save(folder / name)
+    for name, text in (others or {}).items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    return folder
+
+
+def zipped(folder):
+    with zipfile.ZipFile(folder.with_suffix(".zip"), "w") as archive:
+        for file in sorted(folder.rglob("*")):
+            archive.write(file, file.relative_to(folder))
+    return folder.with_suffix(".zip")
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path, monkeypatch):
+    monkeypatch.setenv("LEUKOBENCH_DATA", str(tmp_path / "home"))
+
+
+def rows_of(imported, name, column):
+    path = imported.path / name
+    return {row["image"]: row[column] for row in read_csv(path, ("image", column))} if path.exists() else {}
+
+
+def counts_of(imported):
+    """Count the images of a dataset by class and subset, and its groups."""
+    subsets, groups = rows_of(imported, "split.csv", "split"), rows_of(imported, "groups.csv", "group")
+    told = [(row.label, subsets.get(row.image, "")) for row in imported.index]
+    return {each: told.count(each) for each in set(told)}, len(set(groups.values()))
+
+
+@pytest.mark.parametrize("case", KNOWN)
+def test_a_release_is_imported_as_its_names_say(tmp_path, case):
+    content, name, counts, groups = KNOWN[case]
+    folder = draw(tmp_path / "in", *content)
+    source = zipped(folder) if list(KNOWN).index(case) % 2 else folder
+    imported = importer.import_dataset(source, "new")
+    assert name in imported.release.name
+    assert read_json(imported.path / "dataset.json")["release"] == imported.release.name
+    assert counts_of(imported) == (counts, groups)
+    assert not imported.quarantined
+    assert imported.outside == (5 if case == "C-NMC with final phase" else 0)
+
+
+@pytest.mark.parametrize("case", [case for case in KNOWN if KNOWN[case][3] > 4])
+def test_a_grouped_split_keeps_patients_together(tmp_path, case):
+    imported = importer.import_dataset(draw(tmp_path / "in", *KNOWN[case][0]), "new")
+    manifest = splits.prepare_split("new", "grouped", 42).manifest
+    places = {}
+    for row in manifest.rows:
+        places.setdefault(row.group, set()).add(row.split)
+    assert len(places) == KNOWN[case][3]
+    assert all(len(subsets) == 1 for subsets in places.values())
+    assert set().union(*places.values()) == {"train", "val", "test"}
+    groups = rows_of(imported, "groups.csv", "group")
+    assert {groups[row.image] for row in manifest.rows} == set(places)
+
+
+def test_own_groups_come_before_those_of_a_release(tmp_path):
+    names, others = KNOWN["ALL-IDB2"][0]
+    fields = "image,group\n" + "".join(f"{name},field-{number // 2}\n" for number, name in enumerate(names))
+    (tmp_path / "fields.csv").write_text(fields)
+    imported = importer.import_dataset(draw(tmp_path / "in", names, others), "new", groups=tmp_path / "fields.csv")
+    assert counts_of(imported)[1] == 4
+    names, others = KNOWN["C-NMC folds"][0]
+    (tmp_path / "one.csv").write_text(f"image,group\n{names[0]},mine\n")
+    imported = importer.import_dataset(draw(tmp_path / "cnmc", names, others), "own", groups=tmp_path / "one.csv")
+    assert set(rows_of(imported, "groups.csv", "group").values()) >= {"mine", "H0", "5", "H5"}
+
+
+def test_a_stranger_is_imported_by_its_folders(tmp_path):
+    imported = importer.import_dataset(draw(tmp_path / "in", STRANGERS["patients of other classes"]), "new", as_is=True)
+    assert imported.release is None
+    assert "release" not in read_json(imported.path / "dataset.json")
+    assert counts_of(imported) == ({("sick", ""): 4, ("well", ""): 4}, 0)
+
+
+def test_what_was_recognised_is_said(tmp_path):
+    names, others = KNOWN["Munich MLL"][0]
+    text = run_guide("data", "import", draw(tmp_path / "in", names, others), "--name", "mll").stdout
+    assert_facts(
+        " ".join(text.split()), "Recognised AML-Cytomorphology_MLL_Helmholtz", "not tried on a copy", "(patient)"
+    )
+    assert "diagnosis of the patient" in " ".join(text.split())
+
+
+@pytest.mark.parametrize(("name", "size"), [("bloodmnist", 28), ("BloodMNIST_64", 64)])
+def test_bloodmnist_is_imported_with_its_split(tmp_path, name, size):
+    imported = importer.import_dataset(saved(tmp_path / f"{name}.npz", size=size))
+    assert (imported.name, imported.release) == (name, releases.BLOODMNIST)
+    counts = {(label, subset): 2 if subset == "train" else 1 for label in BLOOD for subset in ("train", "val", "test")}
+    assert counts_of(imported) == (counts, 0)
+    content = arrays(size)
+    pixels = np.asarray(Image.open(imported.path / "ig/bloodmnist_val_00003.png"))
+    assert (pixels == content["val_images"][3]).all()
+    assert {row.width for row in imported.index} == {size}
+
+
+def test_another_medmnist_file_is_imported_with_numbers(tmp_path):
+    imported = importer.import_dataset(saved(tmp_path / "organ.npz", classes=4, grey=True), as_is=True)
+    assert imported.release is None
+    assert sorted({row.label for row in imported.index}) == ["0", "1", "2", "3"]
+
+
+@pytest.mark.parametrize("compressed", [True, False], ids=["compressed", "stored"])
+def test_a_npz_with_one_changed_byte_is_refused_whole(tmp_path, compressed):
+    path = saved(tmp_path / "bloodmnist.npz", compressed)
+    content = bytearray(path.read_bytes())
+    content[content.index(b"train_images.npy") + 3_000] ^= 1
+    path.write_bytes(content)
+    with one_line_error("bloodmnist.npz", "train_images", "damaged"):
+        importer.import_dataset(path)
+    assert not (tmp_path / "home/raw/bloodmnist").exists()
+
+
+def test_every_release_is_in_the_documentation():
+    lines = (PROJECT / "docs/dataset.md").read_text(encoding="utf-8").splitlines()
+    for release in releases.RELEASES:
+        start = f"| [{release.name.split(' (')[0]}"
+        (line,) = [line for line in lines if line.startswith(start) and release.url in line]
+        assert ("†" in line) == (not release.tried)
+        assert release.licence in line
+        assert not release.group or f"| {release.group};" in line
+
+
 # ---- .npz
 
 
@@ -327,7 +465,6 @@ FORMS = {
         ("train_images", "ascontiguousarray"),
     ),
     "no file": (lambda path: None, ("There is no",)),
-    "a folder": (lambda path: path.mkdir(), ("folder",)),
 }
 
 
