@@ -25,7 +25,7 @@ from visualization.displays import leaderboard
 from visualization.report import provenance as notes
 from visualization.report import report, validity_sections
 
-HOSTILE = ("<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "Pre", "Pro")
+HOSTILE = ("<script>alert(1)<script>", '"><img src=x onerror=alert(1)>', "Pre", "Pro")
 
 
 class Page(HTMLParser):

@@ -36,7 +36,7 @@ from visualization.displays import (
 from visualization.images import heatmap_overlay, heatmap_sheets, mistake_sheets, thumbnails
 from visualization.report import figure_catalogue
 
-HOSTILE = ("<script>alert(1)</script>", "a$b^c_{", "Ein_sehr_langer_Klassenname_ohne_Ende", "Pro")
+HOSTILE = ("<script>alert(1)<script>", "a$b^c_{", "Ein_sehr_langer_Klassenname_ohne_Ende", "Pro")
 
 
 @pytest.fixture

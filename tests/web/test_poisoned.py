@@ -34,7 +34,7 @@ def poisoned(tmp_path_factory, small_run):
     """A server with malicious runs and one good run."""
     root = tmp_path_factory.mktemp("poisoned") / "runs"
     shutil.copytree(small_run.root, root)
-    fake_run(root, classes=CLASSES, dataset="<script>alert(2)</script>", pictures=False, measured=True, heatmaps=True)
+    fake_run(root, classes=CLASSES, dataset="<script>alert(2)", pictures=False, measured=True, heatmaps=True)
     ill = dict.fromkeys(("model", "dataset", "split", "weights", "initialisation"), SCRIPT)
     ill |= {"<script>alert(3)</script>": 1, "flavour": [SCRIPT], "classes": [SCRIPT], "seed": 1, "image_size": 32}
     ill |= {"a": {"b": [None, 1e308, "\ud800"]}}
