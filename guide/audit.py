@@ -9,7 +9,7 @@ from guide.data import Dataset, Seed, Split
 from guide.views import show_table
 from models.engine.cli import Root
 from utils import console
-from utils.io import files
+from utils.io import files, transaction
 from utils.paths import runs_dir
 from utils.runs import run_folder, split_spec
 from utils.tables import writers
@@ -45,8 +45,9 @@ def audit(
     for sentence in views.sentences(found):
         console.say(sentence)
     folder = audits.folder(place, name)
-    _write(folder, found, groups, shown)
-    found.write(place)
+    with transaction.together(folder) as stage:
+        _write(stage, found, groups, shown)
+        found.write(stage)
     for path in audit_figures.draw_all(found, folder / run_folder.FIGURES):
         console.say(f"Drew {path}")
     console.say(f"Tables, pairs and groups: {folder}")

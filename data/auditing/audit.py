@@ -13,7 +13,7 @@ from data.manifest import Manifest
 from data.splitting import groups as split_groups
 from data.splitting import splits
 from utils.errors import LeukoBenchError
-from utils.io import files
+from utils.io import files, transaction
 from utils.runs.shortcuts_file import Shortcut
 from utils.system.progress import Progress, no_progress
 from utils.tables import shortcuts as shortcuts_tables
@@ -121,13 +121,13 @@ class Audit:
         """Number of groups whose images are all of one class."""
         return sum(len(group.classes) == 1 for group in self.groups)
 
-    def write(self, root: Path) -> Path:
-        """Write audit.json and return its path.
+    def write(self, folder: Path) -> Path:
+        """Write audit.json into a folder and return its path.
 
         Raises:
             LeukoBenchError: the folder cannot be written.
         """
-        path = folder(root, self.dataset) / FILE
+        path = folder / FILE
         derived = {"verdict": asdict(self.verdict), "leaks": [asdict(leak) for leak in self.leaks]}
         derived |= {key: getattr(self, key) for key in ("test_images_shown_before", "parted_groups", "pure_groups")}
         files.write_json(path, {**derived, **asdict(self)})
@@ -146,6 +146,7 @@ def read(root: Path, dataset: str) -> Audit | None:
         LeukoBenchError: the file is damaged.
     """
     path = folder(root, dataset) / FILE
+    transaction.recover(path.parent)
     if not path.exists():
         return None
     stored: dict[str, Any] = files.read_json(path)

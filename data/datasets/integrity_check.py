@@ -1,6 +1,8 @@
 """Check a dataset: decode and hash every image, quarantine unusable ones, rewrite the index."""
 
 import hashlib
+import os
+import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -8,7 +10,7 @@ from typing import Any
 from data.datasets import image_decoder, index
 from data.datasets.index import Indexed
 from utils.errors import LeukoBenchError
-from utils.io import files
+from utils.io import files, transaction
 from utils.paths import raw_dir
 from utils.system.progress import Progress, no_progress
 
@@ -44,6 +46,7 @@ def current_index(dataset: str) -> list[Indexed]:
         LeukoBenchError: files were removed, added or changed since, or cannot be used.
     """
     folder = raw_dir(dataset)
+    transaction.recover(folder)
     remedy = f"Run: python run_guide.py data check {dataset}"
     if not (folder / index.INDEX).exists():
         report = check(dataset)
@@ -76,6 +79,8 @@ def current_index(dataset: str) -> list[Indexed]:
 def check(dataset: str, progress: Progress = no_progress) -> Report:
     """Decode and hash every image of a dataset; convert or quarantine files where needed, and rewrite the index.
 
+    All changes are made together in the end, or none.
+
     Args:
         dataset: name of a folder below data/raw.
         progress: called with (done, total).
@@ -84,11 +89,12 @@ def check(dataset: str, progress: Progress = no_progress) -> Report:
         LeukoBenchError: the folder cannot be read or written.
     """
     folder = raw_dir(dataset)
+    transaction.recover(folder)
     about = index.about(folder)
     had_index = (folder / index.INDEX).exists()
     known = {row.image: row.sha256 for row in index.read(folder)} if had_index else {}
     report = Report()
-    renamed: dict[str, str] = {}
+    written: dict[str, str] = {}  # name of a file to be converted or renamed, by its new name
     try:
         found = index.listing(folder)
         taken = set(found)
@@ -104,10 +110,7 @@ def check(dataset: str, progress: Progress = no_progress) -> Report:
                     content = picture.png()
                     report.converted.append((final, ", ".join(picture.changes)))
                 if picture.changes or final != name:
-                    files.write_bytes(folder / final, content)
-                if final != name:
-                    path.unlink()
-                    renamed[name] = final
+                    written[final] = name
                     taken.add(final)
                 row = Indexed(final, hashlib.sha256(content).hexdigest(), *picture.image.size, len(content))
                 report.index.append(row)
@@ -117,7 +120,7 @@ def check(dataset: str, progress: Progress = no_progress) -> Report:
                     report.changed.append(name)
             progress(done, len(found))
         report.missing = sorted(known.keys() - found.keys())
-        _write(folder, about, found, renamed, report)
+        _write(folder, about, found, written, report)
     except OSError as error:
         raise LeukoBenchError(
             f"Cannot check {folder}: {error.strerror or error}. Make it readable and writable for you."
@@ -136,25 +139,43 @@ def _free_name(name: str, picture: image_decoder.Picture, taken: set[str]) -> st
 
 
 def _write(
-    folder: Path, about: dict[str, Any], found: dict[str, Path], renamed: dict[str, str], report: Report
+    folder: Path, about: dict[str, Any], found: dict[str, Path], written: dict[str, str], report: Report
 ) -> None:
-    """Write the result: first the list of quarantined files, then move these, then the index."""
+    """Write the result together: converted and quarantined files, the tables that name images, the index."""
     report.index.sort()
-    if report.quarantined:
-        path = folder / QUARANTINE
-        old = files.read_csv(path, ("file", "reason")) if path.exists() else []
-        rows = [(row["file"], row["reason"]) for row in old] + report.quarantined
-        files.write_text(path, files.csv_text(("file", "reason"), dict.fromkeys(rows)))
-    for name, _ in report.quarantined:
-        place = folder / QUARANTINE_FOLDER / name
-        place.parent.mkdir(parents=True, exist_ok=True)
-        found[name].replace(place)
-    if renamed and (folder / index.GROUPS).exists():
-        groups = files.read_csv(folder / index.GROUPS, ("image", "group"))
-        rows = [(renamed.get(row["image"], row["image"]), row["group"]) for row in groups]
-        files.write_text(folder / index.GROUPS, files.csv_text(("image", "group"), rows))
-    if not (folder / index.INDEX).exists() or index.read(folder) != report.index:
-        index.write(folder, report.index)
     counts = index.count(report.index)
-    if about["images"] != counts:
-        files.write_json(folder / index.DATASET, about | {"classes": list(counts), "images": counts})
+    same_index = (folder / index.INDEX).exists() and index.read(folder) == report.index
+    if same_index and about["images"] == counts and not written and not report.quarantined:
+        return  # so that a read-only dataset can be checked
+    with transaction.together(folder) as stage:
+        for final, name in written.items():
+            content = image_decoder.read_safely(found[name], folder)
+            picture = image_decoder.decode(content)
+            files.write_bytes(stage / final, picture.png() if picture.changes else content)
+        renamed = {name: final for final, name in written.items() if final != name}
+        for name, _ in report.quarantined:
+            _quarantine(found[name], stage / QUARANTINE_FOLDER / name)
+        transaction.remove(stage, *renamed, *(name for name, _ in report.quarantined))
+        if report.quarantined:
+            old = _rows(folder / QUARANTINE, ("file", "reason"))
+            rows = dict.fromkeys([*old, *report.quarantined])
+            files.write_text(stage / QUARANTINE, files.csv_text(("file", "reason"), rows))
+        for table, columns in ((index.GROUPS, ("image", "group")), (index.SPLIT, ("image", "split"))):
+            if renamed and (rows := _rows(folder / table, columns)):
+                rows = [(renamed.get(image, image), value) for image, value in rows]
+                files.write_text(stage / table, files.csv_text(columns, rows))
+        index.write(stage, report.index)
+        files.write_json(stage / index.DATASET, about | {"classes": list(counts), "images": counts})
+
+
+def _quarantine(path: Path, target: Path) -> None:
+    """Link a file into the quarantine; copy it where links fail."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.link(path, target, follow_symlinks=False)
+    except OSError:
+        shutil.copyfile(path, target, follow_symlinks=False)
+
+
+def _rows(path: Path, columns: tuple[str, str]) -> list[tuple[str, str]]:
+    return [(row[columns[0]], row[columns[1]]) for row in files.read_csv(path, columns)] if path.exists() else []

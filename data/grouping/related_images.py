@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from utils.errors import LeukoBenchError
-from utils.io import files
+from utils.io import files, transaction
 
 KINDS = ("exact", "near", "overlap")
 
@@ -65,13 +65,15 @@ class Found:
 def write(place: Path, key: str, found: Found) -> None:
     """Write related images into a folder: groups.csv, pairs.csv, groups.json; `key` identifies the images."""
     about = {"key": key, "clusters": found.number, "stability": found.stability, "together": found.together}
-    files.write_text(place / "groups.csv", files.csv_text(COLUMNS, found.groups.items()))
-    files.write_text(place / "pairs.csv", files.csv_text(PAIR_COLUMNS, map(astuple, found.pairs)))
-    files.write_json(place / "groups.json", about)  # last: it marks the others as complete
+    with transaction.together(place) as stage:
+        files.write_text(stage / "groups.csv", files.csv_text(COLUMNS, found.groups.items()))
+        files.write_text(stage / "pairs.csv", files.csv_text(PAIR_COLUMNS, map(astuple, found.pairs)))
+        files.write_json(stage / "groups.json", about)
 
 
 def read(place: Path, key: str) -> Found | None:
     """Read related images; None where the files are missing, damaged, or of other images."""
+    transaction.recover(place)
     try:
         about: dict[str, Any] = files.read_json(place / "groups.json")
         if about["key"] != key:

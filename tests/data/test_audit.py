@@ -71,7 +71,7 @@ def test_the_written_audit_is_read_again(small):
     found, folder, _ = small
     root = folder.parent.parent
     before = (folder / "audit.json").read_bytes()
-    assert found.write(root).read_bytes() == before
+    assert found.write(folder).read_bytes() == before
     kept = shortcuts_file.read(root, found.manifest)
     assert [rung.baseline for rung in kept] == [*shortcuts_file.SEES]
     measured, stored = ([(each.baseline, each.images, each.correct) for each in rows] for rows in (found.ladder, kept))

@@ -321,7 +321,7 @@ def test_file_in_place_of_the_output_folder(tmp_path, capsys):
     (tmp_path / "comparison").write_text("mine")
     assert run_safely(lambda: commands.compare(figures=False, root=tmp_path)) == 1
     said = capsys.readouterr().err
-    assert said.startswith("Error: ") and said.count("\n") == 1 and f"{tmp_path}/comparison/" in said
+    assert said.startswith("Error: ") and said.count("\n") == 1 and f"{tmp_path}/comparison: " in said
     assert (tmp_path / "comparison").read_text() == "mine"
 
 

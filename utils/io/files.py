@@ -33,7 +33,7 @@ def atomic(path: Path) -> Iterator[Path]:
     except OSError as error:
         reason = error.strerror or str(error)
         raise LeukoBenchError(
-            f"Cannot write {path}: {reason}. Free space or choose a folder you may write to."
+            f"Cannot write {temporary.final(path)}: {reason}. Free space or choose a folder you may write to."
         ) from error
 
 

@@ -10,8 +10,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+STAGE = ".commit"  # folder whose content moves up into the folder that holds it, see `transaction`
 ABANDONED = 7 * 86_400  # seconds after which files of another machine, whose processes cannot be seen, are removed
-_NAME = re.compile(r"\.(\d+)(?:@([A-Za-z0-9-]*)\.\d+)?\..")  # without a machine: of older versions
+_NAME = re.compile(r"\.(\d+)(?:@([A-Za-z0-9-]*)\.\d+)?\.(.+)", re.DOTALL)  # without a machine: of older versions
 _number = itertools.count()
 _mine: set[str] = set()  # in use by this process; in a container a new process often has the PID of a killed one
 
@@ -31,6 +32,12 @@ def beside(target: Path) -> Iterator[Path]:
         with suppress(OSError):
             remove(place)
         _mine.discard(str(place))
+
+
+def final(path: Path) -> Path:
+    """Return the later name of a path below temporary folders, for messages; what is in a `STAGE` moves up."""
+    parts = [found[3] if (found := _NAME.match(part)) else part for part in path.parts]
+    return Path(*(part for part in parts if part != STAGE))
 
 
 def sweep(folder: Path, deep: bool = False) -> None:
@@ -56,7 +63,7 @@ def remove(path: Path) -> None:
 
 
 def _dead(path: Path) -> bool:
-    pid, machine = _NAME.match(path.name).groups()
+    pid, machine, _ = _NAME.match(path.name).groups()
     if machine not in (None, _machine()):
         with suppress(OSError):
             return time.time() - path.lstat().st_mtime > ABANDONED

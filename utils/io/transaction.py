@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 from utils.errors import LeukoBenchError
 from utils.io import locks, temporary
 
-COMMIT, REMOVED, LOCK = ".commit", ".removed", ".commit.lock"
+COMMIT, REMOVED, LOCK = temporary.STAGE, ".removed", f"{temporary.STAGE}.lock"
 _stuck: set[Path] = set()  # folders whose `.commit` cannot be moved up, because they are read-only
 
 

@@ -37,8 +37,7 @@ def arrays(table: "pd.DataFrame") -> tuple[list[str], "np.ndarray", "np.ndarray"
         label = table["label"][truth.isna()].iloc[0]
         raise LeukoBenchError(f"The label '{label}' has no probability column; columns exist for {', '.join(names)}.")
     probabilities = table[[PREFIX + name for name in names]].to_numpy(dtype=np.float64)
-    sums = probabilities.sum(axis=1)
-    broken = ~np.isfinite(probabilities).all(axis=1) | (probabilities < 0).any(axis=1) | ~(abs(sums - 1) <= TOLERANCE)
+    broken = invalid(probabilities)
     if broken.any():
         row = int(np.flatnonzero(broken)[0])
         received = ", ".join(f"{value:.6g}" for value in probabilities[row])
@@ -47,6 +46,15 @@ def arrays(table: "pd.DataFrame") -> tuple[list[str], "np.ndarray", "np.ndarray"
             "Evaluate the run again."
         )
     return names, truth.to_numpy(dtype=np.int64), probabilities
+
+
+def invalid(probabilities: "np.ndarray") -> "np.ndarray":
+    """Say for each row of probabilities (images, classes) whether it is not finite, negative or does not sum to 1."""
+    import numpy as np
+
+    sums = probabilities.sum(axis=1, dtype=np.float64)
+    finite = np.isfinite(probabilities).all(axis=1)
+    return ~finite | (probabilities < 0).any(axis=1) | ~(abs(sums - 1) <= TOLERANCE)
 
 
 def confusion(table: "pd.DataFrame") -> "np.ndarray":

@@ -11,19 +11,21 @@ from utils.runs.run_folder import FOLDER, Run, find_runs
 def open_run(name: str, root: Path) -> Run:
     """Find one run by its folder, its id, the start of its id or folder, or a model's name or label (its latest).
 
+    What killed processes left in its folder is finished or removed.
+
     Raises:
         LeukoBenchError: no run or several runs match; the line names existing runs. Or the run holds links out of the
             root, through which a command would write elsewhere.
     """
     run = _find(name, root)
     run.check_inside()
+    transaction.tidy(run.path, deep=True)
     return run
 
 
 def _find(name: str, root: Path) -> Run:
     path = Path(name)
     if path.is_dir() and FOLDER.match(path.resolve().name):
-        transaction.recover(path.resolve())
         return Run(path.resolve())
     runs = find_runs(root)
     if not runs:

@@ -143,18 +143,19 @@ class Run:
         """
         return self.history() if self.file(HISTORY).is_file() else []
 
-    def predictions(self, subset: str | None = None) -> "pd.DataFrame":
+    def predictions(self, subset: str | None = None, path: Path | None = None) -> "pd.DataFrame":
         """Read predictions.csv: image, split, label, p_<Class>, ... in the manifest's class order.
 
         Args:
             subset: "val" or "test" for the rows of one subset.
+            path: of new predictions that have not replaced predictions.csv yet.
 
         Raises:
             LeukoBenchError: the file is missing or lacks these columns.
         """
         import pandas as pd
 
-        path = self.file(PREDICTIONS)
+        path = path or self.file(PREDICTIONS)
         self._need(path)
         names = [f"p_{name}" for name in self.config()["classes"]]
         expected = ["image", "split", "label", *names]

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from utils.io import transaction
 from utils.runs.comparison import Comparison
 from utils.runs.run_folder import RANDOM_FEATURES
 from utils.tables import baseline_vs_best, cost, frozen_backbones, hyperparameters, leakage, quality, writers
@@ -232,12 +233,13 @@ def write(comparison: Comparison, folder: Path, found: Mapping[str, Result] | No
     contents = {SHARED: Result(comparison.rows, shared)}
     contents |= {view.name: found[view.name] for view in VIEWS if view.rows is not None}
     notes, made = about(comparison), []
-    for name, result in contents.items():
-        if result.rows:
-            made += writers.write_all(folder / name, comparison.title, notes, result.tables, result.rows)
-        else:
-            remove(folder, name)
-    return made
+    with transaction.together(folder) as stage:
+        for name, result in contents.items():
+            if result.rows:
+                made += writers.write_all(stage / name, comparison.title, notes, result.tables, result.rows)
+            else:
+                transaction.remove(stage, *(f"{name}{suffix}" for suffix in writers.FORMATS))
+    return [folder / path.name for path in made]
 
 
 def remove(folder: Path, name: str) -> None:

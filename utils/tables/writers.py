@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from utils.io import files
+from utils.io import files, transaction
 from utils.tables.table import Table, joined
 from utils.text import NOTICE
 
@@ -34,15 +34,14 @@ def write_all(
     Raises:
         LeukoBenchError: the folder cannot be written.
     """
-    paths = {suffix: stem.with_name(stem.name + suffix) for suffix in FORMATS}
-    if rows is None:
-        del paths[".csv"]
-    else:
-        files.write_csv(paths[".csv"], rows)
     tables, notes = [_on_one_line(table) for table in tables], [*notes, f"{NOTICE}."]
-    for suffix, render in ((".md", _markdown), (".tex", _latex), (".html", _html)):
-        files.write_text(paths[suffix], render(heading, notes, tables))
-    return list(paths.values())
+    names = [stem.name + suffix for suffix in (FORMATS[1:] if rows is None else FORMATS)]
+    with transaction.together(stem.parent) as stage:
+        if rows is not None:
+            files.write_csv(stage / names[0], rows)
+        for name, render in zip(names[-3:], (_markdown, _latex, _html), strict=True):
+            files.write_text(stage / name, render(heading, notes, tables))
+    return [stem.with_name(name) for name in names]
 
 
 def _on_one_line(table: Table) -> Table:

@@ -13,7 +13,8 @@ from models.engine.config.base import ModelConfig
 from models.engine.evaluation import efficiency
 from models.engine.layers import backbone
 from models.engine.run_io import run_loader
-from utils.io import files
+from utils.errors import LeukoBenchError
+from utils.io import files, transaction
 from utils.metrics import predictions
 from utils.runs import run_folder
 from utils.runs.run_folder import Run
@@ -25,10 +26,11 @@ SUBSETS = ("val", "test")
 
 
 def evaluate(run: Run) -> Run:
-    """Write predictions.csv, the inference half of timing.json, the split's reference, and metrics.json last.
+    """Write predictions.csv, the inference half of timing.json, and metrics.json together; and the split's reference.
 
     Raises:
-        LeukoBenchError: weights or data are missing or do not fit the run.
+        LeukoBenchError: weights or data are missing or do not fit the run, the weights give no probabilities, or the
+            disk is full; the files of an earlier evaluation are kept.
     """
     keras_backend.start()
     config, history = run_loader.config_of(run), run.history()
@@ -36,19 +38,21 @@ def evaluate(run: Run) -> Run:
     start = perf_counter()
     model = run_loader.open_model(run)
     load_seconds = perf_counter() - start
-    header, rows, images = prediction_rows(config, split, lambda images: run_loader.predict(model, images))
-    files.write_text(run.file(run_folder.PREDICTIONS), files.csv_text(header, rows))
+    with run.named_in_errors():
+        header, rows, images = prediction_rows(config, split, lambda images: run_loader.predict(model, images))
     # Count as trainable what the last phase of training trained.
     backbone.prepare_phase(model, config.phases()[-1], config.weights != "none")
     with keras_backend.enough_memory(f"Timing {model.name}", run_loader.OUT_OF_MEMORY_ADVICE):
         measured = efficiency.inference(model, images, run.file(run_folder.WEIGHTS))
     inference = {"load_seconds": load_seconds} | measured
     costs = efficiency.kept_timing(run).get("training") or efficiency.training(history, {}, here=False)
-    files.write_json(run.file(run_folder.TIMING), {"training": costs, "inference": inference})
     reference_distribution.ensure(run.root, split)  # the web page rejects out-of-distribution images with it
-    table = run.predictions()
-    summary = {subset: predictions.summary(table[table["split"] == subset]) for subset in SUBSETS}
-    files.write_json(run.file(run_folder.METRICS), summary)
+    with transaction.together(run.path) as stage:
+        files.write_text(stage / run_folder.PREDICTIONS, files.csv_text(header, rows))
+        files.write_json(stage / run_folder.TIMING, {"training": costs, "inference": inference})
+        table = run.predictions(path=stage / run_folder.PREDICTIONS)
+        summary = {subset: predictions.summary(table[table["split"] == subset]) for subset in SUBSETS}
+        files.write_json(stage / run_folder.METRICS, summary)
     return run
 
 
@@ -61,11 +65,28 @@ def prediction_rows(
         config: of the run.
         split: whose validation and test images are predicted.
         predict: images of a subset to (n, classes) probabilities.
+
+    Raises:
+        LeukoBenchError: the images are not those of the manifest, or the outputs are no probabilities.
     """
     rows, images = [], None
     for subset in SUBSETS:
         images = run_loader.read(config, split, subset)
-        for name, label, values in zip(images.names, images.labels, predict(images), strict=True):
+        expected = sorted(row.image for row in split.manifest.subset(subset))
+        if sorted(images.names) != expected:
+            raise LeukoBenchError(
+                f"{split.path / subset} holds {len(images.names):,} images, its manifest {len(expected):,} others. "
+                f"Remove {split.path}, which is made again."
+            )
+        outputs = predict(images)
+        if len(broken := np.flatnonzero(predictions.invalid(outputs))):
+            first = ", ".join(f"{value:.6g}" for value in outputs[broken[0]])
+            raise LeukoBenchError(
+                f"{len(broken):,} of {len(outputs):,} {subset} images get no probabilities in 0..1 with the sum 1 "
+                f"(first: '{images.names[broken[0]]}' gets {first}). The weights are damaged: restore them or train "
+                "again. Nothing was written."
+            )
+        for name, label, values in zip(images.names, images.labels, outputs, strict=True):
             # Nine digits represent every float32 exactly.
             rows.append([name, subset, config.classes[label], *(f"{value:.9g}" for value in values)])
     return ["image", "split", "label", *(f"p_{name}" for name in config.classes)], rows, images

@@ -15,7 +15,7 @@ from models.engine.export import converters, quantization, runtimes, validation
 from models.engine.export import store as export_store
 from models.engine.run_io import run_loader
 from utils.errors import LeukoBenchError
-from utils.io import files, locks
+from utils.io import files, locks, transaction
 from utils.runs import run_folder
 from utils.runs.run_folder import Run
 from utils.system import environment
@@ -115,9 +115,8 @@ def export(source: Source, format: str, precision: str) -> dict[str, Any]:
 
 def _export(source: Source, format: str, precision: str) -> dict[str, Any]:
     run, name = source.run, f"{format}-{precision}"
-    partial = run.file(export_store.FOLDER) / f".{name}.partial"
-    try:
-        shutil.rmtree(partial, ignore_errors=True)  # of a killed process
+    with transaction.together(run.path) as stage:
+        partial = stage / export_store.FOLDER / name
         partial.mkdir(parents=True)
         _convert(source, format, precision, partial)
         found = validation.check(run, runtimes.open_files(partial, format), source.test)
@@ -145,15 +144,9 @@ def _export(source: Source, format: str, precision: str) -> dict[str, Any]:
                 "Take another precision or format.",
                 described,
             )
-        _replace(run, name, partial, described)
-        return described
-    except OSError as error:
-        raise LeukoBenchError(
-            f"Cannot write {export_store.folder(run, name)}: {error.strerror or error}. Free space or choose a folder "
-            "you may write to."
-        ) from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        files.write_json(partial.with_name(f"{name}.json"), described)
+        transaction.remove(stage, f"{export_store.FOLDER}/{name}")  # the folder is replaced as a whole
+    return described
 
 
 def _convert(source: Source, format: str, precision: str, folder: Path) -> None:
@@ -187,12 +180,3 @@ def _convert(source: Source, format: str, precision: str, folder: Path) -> None:
             f"{source.run.model} cannot be converted to {format} in {precision} ({type(error).__name__}: {reason}). "
             "Take another format or precision."
         ) from error
-
-
-def _replace(run: Run, name: str, partial: Path, described: dict[str, Any]) -> None:
-    """Replace an export: remove its description, then its files, move the new files and write their description."""
-    target, text = export_store.folder(run, name), files.json_text(described)  # before anything is removed
-    export_store.description(run, name).unlink(missing_ok=True)
-    shutil.rmtree(target, ignore_errors=True)
-    partial.rename(target)
-    files.write_text(export_store.description(run, name), text)

@@ -1,7 +1,7 @@
 """The exports of a run: names, folders, descriptions, and checks that they are complete and not stale.
 
-An export is a folder <run>/export/<format>-<precision>/ and its description <format>-<precision>.json, which is written
-last: an export without it does not exist.
+An export is a folder <run>/export/<format>-<precision>/ and its description <format>-<precision>.json, which are
+written together: an export without it does not exist.
 """
 
 import hashlib
@@ -59,12 +59,12 @@ def need(format: str, to_make: bool = False) -> None:
 
 def folder(run: Run, name: str) -> Path:
     """Return the folder of an export's files."""
-    return run.file(FOLDER) / name
+    return run.file(f"{FOLDER}/{name}")
 
 
 def description(run: Run, name: str) -> Path:
     """Return the path of an export's description, which exists for complete exports only."""
-    return run.file(FOLDER) / f"{name}.json"
+    return run.file(f"{FOLDER}/{name}.json")
 
 
 def of(run: Run) -> list[str]:

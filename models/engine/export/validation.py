@@ -13,7 +13,7 @@ from models.engine.export import store as export_store
 from models.engine.export.runtimes import Runtime
 from models.engine.run_io import run_loader
 from utils.errors import LeukoBenchError
-from utils.io import files
+from utils.io import files, transaction
 from utils.metrics import predictions
 from utils.runs import run_folder
 from utils.runs.run_folder import Run
@@ -141,7 +141,9 @@ def evaluate(run: Run, name: str) -> dict[str, dict]:
     timed = {"load_seconds": load_seconds} | efficiency.speed(opened.predict, images)
     timed |= {"device": environment.cpu_name(), "peak_memory_mb": environment.peak_memory_mb()}
     place = export_store.folder(run, name)
-    files.write_text(place / run_folder.PREDICTIONS, files.csv_text(header, rows))
-    files.write_json(place / run_folder.TIMING, timed)
-    files.write_json(place / run_folder.METRICS, found)
+    with transaction.together(run.path) as stage:
+        place = stage / place.relative_to(run.path)
+        files.write_text(place / run_folder.PREDICTIONS, files.csv_text(header, rows))
+        files.write_json(place / run_folder.TIMING, timed)
+        files.write_json(place / run_folder.METRICS, found)
     return {"metrics": found, "timing": timed}

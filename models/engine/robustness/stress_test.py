@@ -22,7 +22,7 @@ from models.engine.explain.faithfulness import number_cell, sample
 from models.engine.explain.sanity_check import similarity
 from models.engine.run_io.run_loader import BATCH, OUT_OF_MEMORY_ADVICE, config_of, open_model, split_of
 from utils.console import progress, say
-from utils.io import files
+from utils.io import files, transaction
 from utils.metrics import calibration
 from utils.runs.run_folder import Run
 from utils.runs.stress_file import ANSWERS, ANSWERS_HEADER, FILE, HEADER, NONE, read
@@ -151,10 +151,10 @@ class Subject:
                 for row in files.read_csv(path, ANSWERS_HEADER)
                 if row["family"] in names
             ]
-        files.write_text(path, files.csv_text(ANSWERS_HEADER, counts))
-        files.write_text(
-            self.run.file(FILE), files.csv_text(HEADER, [[number_cell(row[key]) for key in HEADER] for row in rows])
-        )
+        cells = [[number_cell(row[key]) for key in HEADER] for row in rows]
+        with transaction.together(self.run.path) as stage:
+            files.write_text(stage / ANSWERS, files.csv_text(ANSWERS_HEADER, counts))
+            files.write_text(stage / FILE, files.csv_text(HEADER, cells))
 
     def _compare(self, change: Change, rows: Sequence[Row], shown: np.ndarray) -> float | None:
         """Return the mean similarity of heatmaps before and after the change, for the class predicted before."""

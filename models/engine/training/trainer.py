@@ -30,7 +30,7 @@ from models.engine.training import schedule
 from models.engine.training.loop import Session, history_of
 from utils.console import say
 from utils.errors import LeukoBenchError, nearest
-from utils.io import files, locks
+from utils.io import files, locks, transaction
 from utils.runs import run_folder
 from utils.runs.run_folder import Run
 from utils.system import environment
@@ -208,26 +208,25 @@ def _write_settings(
     stored = run.root / "manifests" / f"{manifest.hash}.csv"
     if not stored.is_file():
         manifest.write(stored)
-    files.write_json(
-        run.file(run_folder.CONFIG),
-        config.model_dump(mode="json") | {"initialisation": config.initialisation, "flavour": config.flavour},
-    )
-    files.write_json(
-        run.file(run_folder.ENVIRONMENT),
-        {
-            "manifest": manifest.hash,
-            "test_identity": manifest.test_identity,
-            "split_folder": split.path.name,
-            **chosen,
-            "device": keras_backend.device_name(),
-            "threads": keras_backend.threads(),
-            "deterministic": keras_backend.deterministic(),
-            "backend": keras_backend.backend(),
-            "started": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
-        }
-        | environment.describe(),
-    )
-    files.write_text(run.file(run_folder.ARCHITECTURE), files.compact(_architecture(model)) + "\n")
+    settings = config.model_dump(mode="json") | {
+        "initialisation": config.initialisation,
+        "flavour": config.flavour,
+    }
+    recorded = {
+        "manifest": manifest.hash,
+        "test_identity": manifest.test_identity,
+        "split_folder": split.path.name,
+        **chosen,
+        "device": keras_backend.device_name(),
+        "threads": keras_backend.threads(),
+        "deterministic": keras_backend.deterministic(),
+        "backend": keras_backend.backend(),
+        "started": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
+    }
+    with transaction.together(run.path) as stage:
+        files.write_json(stage / run_folder.CONFIG, settings)
+        files.write_json(stage / run_folder.ENVIRONMENT, recorded | environment.describe())
+        files.write_text(stage / run_folder.ARCHITECTURE, files.compact(_architecture(model)) + "\n")
 
 
 def _architecture(model: "keras.Model") -> dict[str, Any]:
