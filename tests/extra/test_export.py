@@ -143,12 +143,6 @@ def test_predictions_that_are_not_finite_are_rejected_and_the_existing_export_ke
     with pytest.raises(exporter.Refused, match="on 16 test images a probability is not a finite number") as refused:
         exporter.export(_with_model(run, source.model), "onnx", "float16")
     assert json.dumps(refused.value.described, allow_nan=False)
-    # A description that cannot be written is a defect; nothing is removed.
-    partial = run.file(export_store.FOLDER) / ".partial"
-    partial.mkdir()
-    with pytest.raises(ValueError, match="not JSON compliant"):
-        exporter._replace(run, "onnx-float32", partial, {"accuracy": float("nan")})
-    partial.rmdir()
     assert before == _files(run)
 
 
@@ -253,7 +247,8 @@ def test_a_killed_export_leaves_nothing(run):
     assert process.stdout.readline() == "converted\n"
     with pytest.raises(LeukoBenchError, match=f"onnx-float32 of run {run.id} is being made by another process"):
         exporter.export(exporter.Source(run), "onnx", "float32")
-    assert process.poll() is None and (run.file(export_store.FOLDER) / ".onnx-float32.partial" / "model.onnx").is_file()
+    (stage,) = run.path.glob(f".{process.pid}@*")
+    assert process.poll() is None and (stage / export_store.FOLDER / "onnx-float32" / "model.onnx").is_file()
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert export_store.of(run) == [] and not export_store.folder(run, "onnx-float32").exists()
@@ -262,6 +257,7 @@ def test_a_killed_export_leaves_nothing(run):
         "onnx-float32",
         "onnx-float32.json",
     ]
+    assert not list(run.path.glob(".*"))
 
 
 def test_an_export_uses_the_variant_of_the_run(run):
