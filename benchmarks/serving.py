@@ -139,7 +139,7 @@ def measure_all(options: Options) -> Result:
     """Measure the latest run of every kind that the demo made, through the page and through the API."""
     place = runs_dir() / "demo"
     finished = run_folder.find_runs(place, finished=True)
-    runs = list({run.label(): run for run in finished if run.file(run_folder.WEIGHTS).is_file()}.values())
+    runs = list({run.label(): run for run in finished if run.weights.is_file()}.values())
     if not runs:
         raise LeukoBenchError(f"{place} holds no finished run with weights. Create some with: make demo")
     repetitions, total = options.pick((3, 128), (1, 8))

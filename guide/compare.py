@@ -151,10 +151,10 @@ def _state(run: Run) -> tuple[str, str, str, str]:
             part()
         if not run.file(run_folder.PREDICTIONS).is_file():
             run.predictions()  # raises the error; pandas is loaded only in this case
-        return ["finished", *about, "" if run.file(run_folder.WEIGHTS).is_file() else f"without {run_folder.WEIGHTS}"]
+        return ["finished", *about, "" if run.weights.is_file() else f"without {run_folder.WEIGHTS}"]
 
     try:
         code = run_cache.code_of("guide.compare", "utils.runs.run_folder")
-        return tuple(run_cache.kept(run, "state", (*MADE_FROM, run_folder.WEIGHTS), read, code))
+        return tuple(run_cache.kept(run, "state", (*MADE_FROM, "."), read, code))
     except (LeukoBenchError, OSError) as error:
         return "damaged", *about, str(error)

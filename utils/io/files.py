@@ -88,6 +88,8 @@ def regular(path: Path, most: int = MOST_BYTES) -> Iterator[BinaryIO]:
     except FileNotFoundError:
         raise LeukoBenchError(f"There is no {path}.", path=path) from None
     except OSError as error:
+        if error.errno is None:  # of a library in the block, about the content
+            raise
         raise LeukoBenchError(f"Cannot read {path}: {error.strerror}.", path=path) from error
 
 

@@ -25,6 +25,7 @@ CONFIG = "config.json"
 ENVIRONMENT = "environment.json"
 HISTORY = "history.csv"
 WEIGHTS = "model.weights.h5"
+NO_WEIGHTS = (".json", ".csv", ".npz", ".png")  # suffixes of a run's other files
 ARCHITECTURE = "architecture.json"
 PREDICTIONS = "predictions.csv"
 TIMING = "timing.json"
@@ -36,6 +37,7 @@ STATE = "state"
 FEATURES = "state/features.json"  # cost of the pass through a frozen base, until training has finished
 
 RANDOM_FEATURES = "random features"  # initialisation of a frozen base with random weights
+HDF5, ZIP = b"\x89HDF\r\n\x1a\n", b"PK\x03\x04"  # beginnings of files of weights and of whole models
 APPLICATION = "keras:"  # prefix of an architecture of keras.applications; "keras-" in folder names
 
 
@@ -102,6 +104,20 @@ class Run:
     def file(self, name: str) -> Path:
         """Return the path of a file of this run; it may not exist."""
         return transaction.current(self.path, name)
+
+    @property
+    def weights(self) -> Path:
+        """Path of the weights: model.weights.h5, else the only file with weights, as browsers and people rename it."""
+        usual = self.file(WEIGHTS)
+        if usual.is_file():
+            return usual
+        found = self.renamed_weights()
+        return found[0] if len(found) == 1 else usual
+
+    def renamed_weights(self) -> list[Path]:
+        """Return the files that hold weights but are not named model.weights.h5."""
+        found = sorted(path for path in _files(self.path) if path.suffix not in NO_WEIGHTS and path.name != WEIGHTS)
+        return [path for path in found if _holds_weights(path)]
 
     def config(self) -> dict[str, Any]:
         """Read config.json: every field of the model's Config."""
@@ -251,6 +267,27 @@ def find_runs(root: Path, model: str | None = None, finished: bool | None = None
     for run in runs:
         transaction.recover(run.path)
     return [run for run in runs if finished is None or run.finished == finished]
+
+
+def _files(place: Path) -> list[Path]:
+    """Return the paths of the regular files in a folder; [] if it cannot be read."""
+    try:
+        with os.scandir(place) as found:
+            return [place / each.name for each in found if each.is_file() and not each.name.startswith(".")]
+    except OSError:
+        return []
+
+
+def _holds_weights(path: Path) -> bool:
+    """Return whether a file is HDF5, or an archive with weights of Keras, whatever its name."""
+    import zipfile
+
+    try:
+        with files.regular(path, 1 << 40) as handle:
+            start = handle.read(len(HDF5))
+            return start == HDF5 or (start.startswith(ZIP) and WEIGHTS in zipfile.ZipFile(handle).namelist())
+    except (LeukoBenchError, ValueError, zipfile.BadZipFile):
+        return False
 
 
 def _folders(place: Path) -> list[str]:

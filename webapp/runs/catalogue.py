@@ -173,7 +173,7 @@ def _file(entry: "os.DirEntry[str]") -> tuple[str, int, int, bool]:
 
 def has_weights(run: Run, root: Path) -> bool:
     """Return whether a run's weights are a regular file within the root, also after following links."""
-    path = run.file(run_folder.WEIGHTS)
+    path = run.weights
     try:
         return stat.S_ISREG(path.stat().st_mode) and path.resolve().is_relative_to(root.resolve())
     except OSError:

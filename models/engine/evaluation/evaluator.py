@@ -43,7 +43,7 @@ def evaluate(run: Run) -> Run:
     # Count as trainable what the last phase of training trained.
     backbone.prepare_phase(model, config.phases()[-1], config.weights != "none")
     with keras_backend.enough_memory(f"Timing {model.name}", run_loader.OUT_OF_MEMORY_ADVICE):
-        measured = efficiency.inference(model, images, run.file(run_folder.WEIGHTS))
+        measured = efficiency.inference(model, images, run.weights)
     inference = {"load_seconds": load_seconds} | measured
     costs = efficiency.kept_timing(run).get("training") or efficiency.training(history, {}, here=False)
     reference_distribution.ensure(run.root, split)  # the web page rejects out-of-distribution images with it

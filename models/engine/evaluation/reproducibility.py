@@ -59,7 +59,7 @@ def check(run: Run) -> Check:
     try:
         config = run_loader.config_of(run)
         recorded = run.predictions("test")
-        if not run.file(run_folder.WEIGHTS).is_file():  # checked before the images are read and the model is built
+        if not run.weights.is_file():  # checked before the images are read and the model is built
             raise LeukoBenchError(f"No {run_folder.WEIGHTS}: copy it into {run.path}, or train the run again.")
         split = run_loader.split_of(run)
         model = run_loader.open_model(run)

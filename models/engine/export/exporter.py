@@ -16,7 +16,6 @@ from models.engine.export import store as export_store
 from models.engine.run_io import run_loader
 from utils.errors import LeukoBenchError
 from utils.io import files, locks, transaction
-from utils.runs import run_folder
 from utils.runs.run_folder import Run
 from utils.system import environment
 
@@ -126,7 +125,7 @@ def _export(source: Source, format: str, precision: str) -> dict[str, Any]:
             "precision": precision,
             "bytes": export_store.size(partial, format),
             "files_sha256": export_store.files_hash(partial, format),
-            "share_of_weights": export_store.size(partial, format) / run.file(run_folder.WEIGHTS).stat().st_size,
+            "share_of_weights": export_store.size(partial, format) / run.weights.stat().st_size,
             **asdict(found),
             "bound": asdict(bound),
             "variant": source.config.variant.model_dump(mode="json"),

@@ -116,7 +116,7 @@ def weights_hash(run: Run) -> str:
         LeukoBenchError: the weights are missing.
     """
     try:
-        with open(run.file(run_folder.WEIGHTS), "rb") as handle:
+        with open(run.weights, "rb") as handle:
             return hashlib.file_digest(handle, "sha256").hexdigest()
     except OSError as error:
         raise LeukoBenchError(f"Run {run.id} has no {run_folder.WEIGHTS} ({error.strerror}).") from None

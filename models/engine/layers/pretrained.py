@@ -6,6 +6,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
+from models.engine.layers import weight_file
 from models.engine.layers.backbone import split_at_head
 from utils.errors import LeukoBenchError
 from utils.system import optional_packages
@@ -38,7 +39,11 @@ def load_application(
     if weights not in (None, "imagenet"):
         check_file(weights)
     with _one_line(config, weights):
-        return application(include_top=False, weights=weights, input_tensor=inputs)
+        if weights in (None, "imagenet"):
+            return application(include_top=False, weights=weights, input_tensor=inputs)
+        base = application(include_top=False, weights=None, input_tensor=inputs)
+        weight_file.load(base, Path(weights))
+        return base
 
 
 def keras_hub_for(model: str) -> ModuleType:
@@ -72,7 +77,7 @@ def load_hub(backbone: "keras.Model", preset: str, config: "ModelConfig", initia
         check_file(config.weights)
     with _one_line(config, config.weights):
         if Path(config.weights).is_file():
-            backbone.load_weights(config.weights)
+            weight_file.load(backbone, Path(config.weights))
             return
         # An absolute path: the name of a preset alone would be downloaded, even where a folder has that name.
         folder = preset if config.weights == "imagenet" else str(Path(config.weights).resolve())
@@ -102,7 +107,7 @@ def load_whole(model: "keras.Model", config: "ModelConfig", base_alone: bool = F
         raise LeukoBenchError(f"There are no ImageNet weights for {config.model}. Valid: --set weights=none or a file.")
     check_file(config.weights)
     try:
-        (split_at_head(model)[0] if base_alone else model).load_weights(config.weights)
+        weight_file.load(split_at_head(model)[0] if base_alone else model, Path(config.weights), surplus=base_alone)
     except Exception as error:
         raise LeukoBenchError(
             f"{config.weights} does not fit {config.model} ({_reason(error)}). Give the model.weights.h5 of a run of "
@@ -115,8 +120,8 @@ def check_file(weights: str) -> None:
     """Raise LeukoBenchError unless `weights` is a file, or a folder with a preset of keras-hub."""
     if not Path(weights).is_file() and not Path(weights, "config.json").is_file():
         raise LeukoBenchError(
-            f"Field 'weights' received '{weights}', which is no file. Valid: imagenet, none, the path of a .h5 file, "
-            "or the folder of a keras-hub preset."
+            f"Field 'weights' received '{weights}', which is no file. Valid: imagenet, none, the path of a file "
+            "of weights, or the folder of a keras-hub preset."
         )
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from models.engine.layers import weight_file
 from utils.errors import LeukoBenchError
 from utils.io import files
 from utils.runs.run_folder import CONFIG, Run
@@ -55,13 +56,20 @@ def load(model: "keras.Model", run: Run, path: Path) -> None:
         LeukoBenchError: the file is missing, damaged, or of another model.
     """
     if not path.is_file():
-        name = path.relative_to(run.path).as_posix()
+        name, others = path.relative_to(run.path).as_posix(), [file.name for file in run.renamed_weights()]
+        if others:
+            raise LeukoBenchError(
+                f"Run {run.id} has no {name}, but {len(others)} files with weights: {', '.join(others[:4])}. Rename "
+                "the right one."
+            )
         raise LeukoBenchError(
             f"Run {run.id} has no {name}. Copy it there, or train with the same settings again: {_retrain(run)}"
         )
     try:
-        model.load_weights(path)
-    except (ValueError, OSError, KeyError) as error:
+        weight_file.load(model, path)
+    except LeukoBenchError:
+        raise
+    except Exception as error:  # readers of HDF5 and archives raise anything
         reason = " ".join(str(error).split())[:120]
         raise LeukoBenchError(
             f"{path} is damaged or of another model ({reason}). Train again: {_retrain(run)}"

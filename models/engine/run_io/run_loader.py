@@ -13,7 +13,6 @@ from models.engine.backend import keras_backend
 from models.engine.config.base import ModelConfig
 from models.engine.run_io import checkpoint
 from utils.errors import LeukoBenchError
-from utils.runs import run_folder
 from utils.runs.run_folder import Run
 
 if TYPE_CHECKING:
@@ -52,7 +51,7 @@ def open_model(run: Run, logits: bool = False) -> "keras.Model":
     config = config_of(run)
     with keras_backend.dtype_policy("float32"):
         model = models.build(config, initial_weights=False, logits=logits)
-    checkpoint.load(model, run, run.file(run_folder.WEIGHTS))
+    checkpoint.load(model, run, run.weights)
     return model
 
 

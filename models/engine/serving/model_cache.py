@@ -118,7 +118,7 @@ class Shelf:
             LeukoBenchError: weights, config.json or the export are missing or damaged, or the export is stale.
         """
         try:
-            state = run.file(run_folder.WEIGHTS).stat()
+            state = run.weights.stat()
         except OSError as error:
             raise LeukoBenchError(f"Run {run.id} has no {run_folder.WEIGHTS} ({error.strerror}).") from None
         export = export_store.chosen(run, self._export)
