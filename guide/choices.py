@@ -166,7 +166,7 @@ def _runs(root: Path, which: str) -> Choices:
         kind = "" if which == "all" else f" {which}"
         hint = "" if which == "unfinished" else " Train a model first (t), or choose another folder of runs (f)."
         raise LeukoBenchError(f"There are no{kind} runs in {short(root)}.{hint}")
-    newest_first = sorted(found, key=lambda run: run.path.name, reverse=True)
+    newest_first = sorted(found, key=lambda run: run.stamp, reverse=True)
     listed = newest_first[:LISTED]
     several = len({_dataset(run) for run in listed}) > 1
     return Choices(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import models
-from models.engine.launcher import OUT_OF_GPU_MEMORY
+from models.engine import launcher
 from utils.console import STOPPED, error, run_app, say
 from utils.errors import LeukoBenchError
 from utils.paths import runs_dir
@@ -48,6 +48,7 @@ Mlflow = Annotated[
     str | None,
     typer.Option(metavar="URI", help="Log the run to MLflow: http://HOST:PORT, sqlite:///FILE.db, file:FOLDER."),
 ]
+Attached = Annotated[bool, typer.Option(launcher.ATTACHED, hidden=True)]  # started by another command
 
 
 def run_train(name: str) -> None:
@@ -67,11 +68,14 @@ def run_train(name: str) -> None:
         mlflow: Mlflow = None,
         devices: Devices = "",
         evaluate: Annotated[bool, typer.Option(hidden=True)] = True,
+        attached: Attached = False,
     ) -> int:
         from models.engine import settings_file
         from models.engine.run_io import run_loader
         from models.engine.tracking import tracker
 
+        if attached:
+            launcher.end_with_parent()
         folder, unfinished = root or runs_dir(), None
         if resume:
             unfinished = _run_of(name, resume, folder)
@@ -106,7 +110,7 @@ def _train(
         return trainer.train(config, folder, unfinished, tracking, devices)
     except keras_backend.OutOfMemory as problem:
         error(str(problem))
-        sys.exit(1 if keras_backend.device_name() == "CPU" else OUT_OF_GPU_MEMORY)
+        sys.exit(1 if keras_backend.device_name() == "CPU" else launcher.OUT_OF_GPU_MEMORY)
     except progress_bar.Interrupted:
         sys.exit(STOPPED)  # the training has printed where it stopped; the command that started it prints "Stopped."
 
@@ -127,8 +131,12 @@ def run_evaluate(name: str) -> None:
     """Evaluate runs of the model `name` as the command line says, and exit."""
 
     def evaluate(
-        runs: Annotated[list[str] | None, typer.Argument(help="Runs; none: the latest.")] = None, root: Root = None
+        runs: Annotated[list[str] | None, typer.Argument(help="Runs; none: the latest.")] = None,
+        root: Root = None,
+        attached: Attached = False,
     ) -> None:
+        if attached:
+            launcher.end_with_parent()
         for run in [_run_of(name, each, root or runs_dir()) for each in runs or [name]]:
             _evaluate(run)
 

@@ -8,12 +8,14 @@ from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Thread
 
 import models
 from utils.console import ERROR_FILE, error, say
 from utils.paths import PROJECT
 from utils.runs.run_folder import Run
 
+ATTACHED = "--attached"  # flag of a process that `end_with_parent`
 OUT_OF_GPU_MEMORY = 75  # exit status of a training that may succeed with a smaller batch
 
 
@@ -119,13 +121,25 @@ def environment(log: Path | None = None) -> dict[str, str]:
     return os.environ | {"PYTHONPATH": path, ERROR_FILE: str(error_file(log).resolve())}
 
 
+def end_with_parent() -> None:
+    """End this process as soon as the one that started it has ended and thereby closed the standard input."""
+
+    def wait() -> None:
+        while os.read(0, 1024):
+            pass
+        os._exit(128 + signal.SIGTERM)
+
+    Thread(target=wait, daemon=True).start()
+
+
 def _run(
     name: str, script: str, options: Sequence[str], log: Path | None = None, watch: Callable[[], None] | None = None
 ) -> int:
-    command = [sys.executable, *models.command(name, script), *options]
+    command = [sys.executable, *models.command(name, script), *options, ATTACHED]
     with open(log, "ab") if log else nullcontext() as handle:
         output = {"stdout": handle, "stderr": subprocess.STDOUT} if log else {}
-        process = subprocess.Popen(command, env=environment(log), **output)
+        # Nothing is written to its input: its end tells the process that this one has ended.
+        process = subprocess.Popen(command, env=environment(log), stdin=subprocess.PIPE, **output)
     while True:
         try:
             return process.wait(1 if watch else None)

@@ -298,7 +298,7 @@ def test_a_killed_training_leaves_its_reason(tmp_path, monkeypatch):
     assert "SIGKILL" in launcher.error_of(log) and "out of memory" in launcher.error_of(log)
     monkeypatch.setattr(models, "command", lambda *_: ["-c", "import sys; print(sys.argv[1:]); sys.exit(75)"])
     assert launcher.train_quietly("cnn", ["--x"], 4, log, lambda: None) == launcher.OUT_OF_GPU_MEMORY
-    assert log.read_text().splitlines()[-1] == "['--x', '--set', 'batch_size=1']"
+    assert log.read_text().splitlines()[-1] == "['--x', '--set', 'batch_size=1', '--attached']"
 
 
 def test_figure(tmp_path):

@@ -2,6 +2,7 @@
 
 import resource
 import signal
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from command_line import run_python
@@ -9,6 +10,7 @@ from fake_runs import fake_run
 
 from utils.errors import LeukoBenchError
 from utils.io import files
+from utils.runs import cache as run_cache
 from utils.runs import lookup, run_folder
 from utils.runs.comparison import latest
 from utils.system import timing
@@ -62,13 +64,54 @@ def test_empty_root_names_the_train_command(tmp_path):
         latest(tmp_path)
 
 
-def test_two_runs_in_one_second_get_two_folders(tmp_path):
+def begin(root, name, started=""):
+    """A fake finished run with a given folder name and recorded time."""
+    made = fake_run(root)
+    run = run_folder.Run(made.path.rename(made.path.with_name(name)))
+    files.write_json(run.file("environment.json"), {**run.environment(), "started": started})
+    return run
+
+
+def test_runs_of_one_second_get_folders_in_their_order(tmp_path):
     runs = []
-    for _ in range(2):
-        runs.append(run_folder.new_run(tmp_path, "cnn", "0123456789abcdef"))
+    for _ in range(5):
+        runs.append(run_folder.new_run(tmp_path, "cnn", "fedcba9876543210"[len(runs) :]))
         runs[-1].path.mkdir(parents=True)
-    assert len({run.path for run in runs}) == 2
-    assert run_folder.find_runs(tmp_path) == sorted(runs)
+    assert len({run.path for run in runs}) == 5
+    assert run_folder.find_runs(tmp_path) == runs
+    times = [run_folder.time_of(run.stamp) for run in runs]
+    assert times == sorted(set(times)) and abs(times[0] - datetime.now(UTC)) < timedelta(minutes=1)
+
+
+@pytest.mark.parametrize("last", ["20991231T235959Z", "20991231T235959999Z", "20991231T235958001Z"])
+def test_a_new_run_is_the_latest_although_the_clock_was_set_back(tmp_path, last):
+    before = begin(tmp_path, f"{last}-ffffffff")
+    new = run_folder.new_run(tmp_path, "cnn", "0" * 16)
+    fake = begin(tmp_path, new.path.name)
+    assert fake.path == new.path
+    assert timedelta() < run_folder.time_of(new.stamp) - run_folder.time_of(before.stamp) <= timedelta(seconds=1)
+    assert run_folder.find_runs(tmp_path) == [before, new] and lookup.open_run("cnn", tmp_path) == new
+    assert latest(tmp_path, lambda run: run)[0] == [new]
+
+
+@pytest.mark.parametrize("last", ["20261399T999999Z", "99991231T235959999Z"])
+def test_a_time_that_does_not_exist_does_not_hinder_a_new_run(tmp_path, last):
+    begin(tmp_path, f"{last}-ffffffff")
+    run = run_folder.new_run(tmp_path, "cnn", "0" * 16)
+    assert abs(run_folder.time_of(run.stamp) - datetime.now(UTC)) < timedelta(minutes=1)
+
+
+def test_the_latest_run_goes_by_the_recorded_time(tmp_path):
+    """Folders that were renamed or copied do not tell when a run began."""
+    old = begin(tmp_path, "20270101T000000Z-00000001", "2026-01-05T08:00:00Z")
+    new = begin(tmp_path, "20260101T000000Z-00000002", "2026-03-05T08:00:00Z")
+    begin(tmp_path, "20260601T000000Z-00000003", "2026-02-05T08:00:00Z")
+    unknown = begin(tmp_path, "20260201T000000Z-00000004")
+    assert run_folder.find_runs(tmp_path)[-1] == old and unknown in run_folder.find_runs(tmp_path)
+    for _ in range(2):  # the second time from the index
+        assert lookup.open_run("cnn", tmp_path) == new
+        assert latest(tmp_path, lambda run: run)[0] == [new]
+        run_cache.flush()
 
 
 @pytest.mark.parametrize(

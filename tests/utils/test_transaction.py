@@ -11,7 +11,7 @@ import time
 import pytest
 from checks import assert_facts, contents
 from command_line import run_as_nobody, run_python
-from killing import killed_at_each_step
+from killing import killed_at_each_step, visible
 
 from utils.errors import LeukoBenchError
 from utils.io import atomic_folder, files, locks, temporary, transaction
@@ -46,26 +46,21 @@ def replace(folder):
         transaction.remove(stage, "whole", "only-old.txt")
 
 
-def seen(folder):
-    """The files that count: neither temporary ones nor locks."""
-    return {name: value for name, value in contents(folder).items() if not name.startswith(".")}
-
-
 def test_a_kill_at_any_step_leaves_all_old_or_all_new(tmp_path):
     folder, before = tmp_path / "cnn", tmp_path / "before"
     fill(before, "old")
     shutil.copytree(before, folder)
     replace(folder)
-    old, new = seen(before), seen(folder)
+    old, new = visible(before), visible(folder)
     assert "merged/old" in new and "whole/old.part" not in new and "only-old.txt" not in new
     states = []
     shutil.rmtree(folder)
     shutil.copytree(before, folder)
     for step in killed_at_each_step(lambda: replace(folder)):
         transaction.tidy(folder)
-        assert seen(folder) in (old, new), f"step {step}"
+        assert visible(folder) in (old, new), f"step {step}"
         assert not list(folder.glob(".*")), f"step {step}"
-        states.append(seen(folder) == new)
+        states.append(visible(folder) == new)
         shutil.rmtree(folder)
         shutil.copytree(before, folder)
     assert states == sorted(states) and {True, False} <= set(states)  # one moment from which on the new counts
@@ -78,7 +73,7 @@ def test_a_kill_of_the_recovery_itself_leaves_the_new(tmp_path):
     replaced = tmp_path / "replaced"
     shutil.copytree(folder, replaced)
     replace(replaced)
-    new = seen(replaced)
+    new = visible(replaced)
     half = tmp_path / "half"
     for _ in killed_at_each_step(lambda: replace(folder)):
         if (folder / transaction.COMMIT / transaction.REMOVED).exists():
@@ -88,8 +83,8 @@ def test_a_kill_of_the_recovery_itself_leaves_the_new(tmp_path):
         again = tmp_path / f"again-{step}"
         shutil.copytree(half, again)
         transaction.recover(again)
-        assert seen(again) == new, f"step {step}"
-    assert seen(half) == new
+        assert visible(again) == new, f"step {step}"
+    assert visible(half) == new
 
 
 def test_readers_of_a_read_only_folder_see_the_new_files(shared_folder):

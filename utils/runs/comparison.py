@@ -71,10 +71,11 @@ def latest(root: Path, read: Callable[[Run], Found] = measure) -> tuple[list[Fou
     chosen: dict[tuple[str, ...], tuple[Run, Found]] = {}
     cut: set[str] = set()
     problems: list[str] = []
-    for run in reversed(run_folder.find_runs(root)):
+    for run, said in _newest_first(run_folder.find_runs(root)):
         try:
             if run.finished:
-                said = about(run)
+                if isinstance(said, LeukoBenchError):
+                    raise said
                 key = said["label"], said["initialisation"], said["identity"]
                 if key not in chosen:
                     chosen[key] = run, read(run)
@@ -101,9 +102,11 @@ def add_seeds(records: Sequence[Record], root: Path) -> tuple[list[Record], list
     families: dict[tuple[str, str], set[int]] = {}
     for record in records:
         families.setdefault((digest(record.recipe), _identity(record)), set()).add(record.row["seed"])
-    for run in reversed([r for model in sorted({r.run.model for r in records}) for r in _finished(root, model)]):
+    others = [run for model in sorted({r.run.model for r in records}) for run in _finished(root, model)]
+    for run, said in _newest_first(others):
         try:
-            said = about(run)
+            if isinstance(said, LeukoBenchError):
+                raise said
             seeds = families.get((said["recipe"], said["identity"]))
             if seeds is not None and said["seed"] not in seeds:
                 kept.append(measure(run))
@@ -203,6 +206,18 @@ def _over_seeds(ordered: Sequence[Record]) -> list[dict[str, Any]]:
 
 def _identity(record: Record) -> str:
     return record.row["test_identity"]
+
+
+def _newest_first(runs: Sequence[Run]) -> list[tuple[Run, dict[str, Any] | LeukoBenchError]]:
+    """Return runs with what `about` says of them, or its error: of each model the one that was begun last first."""
+    found = []
+    for run in runs:
+        try:
+            said = about(run)
+            found.append((run.path.parent, said["started"], run, said))
+        except LeukoBenchError as error:
+            found.append((run.path.parent, run.started({}), run, error))
+    return [(run, said) for *_, run, said in sorted(found, key=lambda each: each[:2], reverse=True)]
 
 
 def _finished(root: Path, model: str) -> list[Run]:

@@ -34,7 +34,7 @@ def _find(name: str, root: Path) -> Run:
         )
     of_model = [run for run in runs if run.model == name] or [run for run in runs if label_of(run) == name]
     if of_model:
-        return ([run for run in of_model if run.finished] or of_model)[-1]
+        return max([run for run in of_model if run.finished] or of_model, key=Run.started)
     matches = [run for run in runs if run.id.startswith(name) or run.path.name.startswith(name)]
     if len(matches) == 1:
         return matches[0]

@@ -128,7 +128,7 @@ def measure(run: Run) -> Record:
 def about(run: Run) -> dict[str, Any]:
     """Return the identity of a run, finished or not: label, initialisation, identity (of its test set), manifest.
 
-    Also recipe (hash of its configuration without the seed), seed, split and dataset.
+    Also started, recipe (hash of its configuration without the seed), seed, split and dataset.
 
     Raises:
         LeukoBenchError: config.json or environment.json is missing or damaged.
@@ -141,6 +141,7 @@ def about(run: Run) -> dict[str, Any]:
             "initialisation": config.get("initialisation", ""),
             "identity": identity(run),
             "manifest": environment["manifest"],
+            "started": run.started(environment),
             "recipe": digest(recipe(config)),
             "split": config.get("split", ""),
             **{key: config[key] for key in ("seed", "dataset")},

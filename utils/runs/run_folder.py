@@ -2,10 +2,10 @@
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -67,6 +67,25 @@ class Run:
     def id(self) -> str:
         """Unique name, `<model>/<stamp>-<hash>`."""
         return f"{self.model}/{self.path.name}"
+
+    @property
+    def stamp(self) -> str:
+        """When the run was begun, from the folder's name: "20261130T235959" or with milliseconds; sorts by time."""
+        return self.path.name.partition("Z")[0]
+
+    def started(self, environment: Mapping[str, Any] | None = None) -> list[str]:
+        """Return when the run was begun, for sorting: the recorded time, or that of the folder's name; then `stamp`.
+
+        Args:
+            environment: content of environment.json, if it was read already.
+        """
+        if environment is None:
+            try:
+                environment = self.environment()
+            except LeukoBenchError:
+                environment = {}
+        at = self.stamp
+        return [str(environment.get("started") or f"{at[:4]}-{at[4:6]}-{at[6:11]}:{at[11:13]}:{at[13:15]}Z"), at]
 
     def label(self) -> str:
         """Return the model's name with the flavours of the run: "cnn (clahe)"."""
@@ -240,13 +259,31 @@ class Run:
 
 
 def new_run(root: Path, model: str, config_hash: str) -> Run:
-    """Return a new run, named by time and configuration; its folder is created with its first file."""
-    stamp = datetime.now(UTC)
-    for milliseconds in ("", f"{stamp.microsecond // 1000:03d}"):
-        path = Path(root) / folder_of(model) / f"{stamp:%Y%m%dT%H%M%S}{milliseconds}Z-{config_hash[:8]}"
-        if not path.exists():
-            break
-    return Run(path)
+    """Return a new run, named by time and configuration; its folder is created with its first file.
+
+    It is later than all runs of the model, also if they are of the same second or the clock was set back since.
+    """
+    place, now = Path(root) / folder_of(model), f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}"[:-3]
+    last = max((Run(place / name).stamp for name in _folders(place) if FOLDER.match(name)), default="")
+    stamp = now[:-3] if last < now[:-3] else max(now, _after(last))
+    return Run(place / f"{stamp}Z-{config_hash[:8]}")
+
+
+def time_of(stamp: str) -> datetime:
+    """Return the time of a run's stamp.
+
+    Raises:
+        ValueError: there is no such time.
+    """
+    return datetime.strptime(f"{stamp[:15]}{stamp[15:] or 0:0>3}+0000", "%Y%m%dT%H%M%S%f%z")
+
+
+def _after(stamp: str) -> str:
+    """Return a stamp that is a millisecond later; "" after a time that does not exist."""
+    try:
+        return f"{time_of(stamp) + timedelta(milliseconds=1):%Y%m%dT%H%M%S%f}"[:-3]
+    except (ValueError, OverflowError):
+        return ""
 
 
 def find_runs(root: Path, model: str | None = None, finished: bool | None = None) -> list[Run]:
@@ -264,6 +301,7 @@ def find_runs(root: Path, model: str | None = None, finished: bool | None = None
         raise LeukoBenchError(f"Cannot read {root}: permission denied. Choose a folder you may read with --root.")
     folders = [Path(root) / folder_of(model)] if model else [Path(root) / name for name in _folders(Path(root))]
     runs = [Run(folder / name) for folder in folders for name in _folders(folder) if FOLDER.match(name)]
+    runs.sort(key=lambda run: (run.path.parent, run.stamp))
     for run in runs:
         transaction.recover(run.path)
     return [run for run in runs if finished is None or run.finished == finished]

@@ -12,7 +12,6 @@ import subprocess
 import sys
 from contextlib import nullcontext
 from pathlib import Path
-from threading import Thread
 
 import models
 from models.engine import launcher
@@ -100,7 +99,7 @@ def main() -> int:
         0 finished, BUSY, 130 stopped, or the exit status of the training.
     """
     signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs of a shell ignore it by default
-    Thread(target=_end_with_supervisor, daemon=True).start()
+    launcher.end_with_parent()
     root, spec = Path(sys.argv[1]), JobSpec.from_dict(json.loads(sys.argv[2]))
     lock = locks.take(root / FOLDER / f"{spec.key}{CLAIM}")
     if lock is None:
@@ -139,13 +138,6 @@ def _check_split(spec: JobSpec) -> None:
             f"Dataset '{spec.dataset}' gives manifest {made.manifest.hash} here, but {spec.manifest} where the "
             "sweep was started. Import the same images in both places."
         )
-
-
-def _end_with_supervisor() -> None:
-    """End this process when the pipe from its supervisor is closed."""
-    while os.read(0, 1024):
-        pass
-    os._exit(128 + signal.SIGTERM)
 
 
 if __name__ == "__main__":

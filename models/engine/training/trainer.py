@@ -4,7 +4,7 @@ import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -125,7 +125,7 @@ def _train(config: ModelConfig, root: Path, resume: Run | None, tracking: Tracki
         model = models.build(config, initial_weights=not history)
     cam.check_layer(model, config.heatmap_layer)
     cam.check_method(config.heatmap_method, model)
-    run = resume or run_folder.new_run(root, config.model, config.hash())
+    run = resume or _new_run(root, config)
     with _locked(run):
         if resume is None:
             _write_settings(run, config, split, {"precision": precision, "devices": used.names}, model)
@@ -134,6 +134,18 @@ def _train(config: ModelConfig, root: Path, resume: Run | None, tracking: Tracki
         with used.scope():
             Session(run, config, model, training, validation, tracking, used).train()
     return _close(run, trained_here=True)
+
+
+def _new_run(root: Path, config: ModelConfig) -> Run:
+    """Return a new run; say so where it had to be given a later time than now to be the latest one."""
+    run, now = run_folder.new_run(root, config.model, config.hash()), datetime.now(UTC)
+    begun = run_folder.time_of(run.stamp)
+    if begun - now > timedelta(minutes=1):
+        say(
+            f"Note: runs of {config.model} in {root} are from {begun:%Y-%m-%d %H:%M} UTC, but the clock says "
+            f"{now:%Y-%m-%d %H:%M}. It seems to be set back; the new run is named after them, so that it is the latest."
+        )
+    return run
 
 
 @contextmanager
@@ -221,7 +233,7 @@ def _write_settings(
         "threads": keras_backend.threads(),
         "deterministic": keras_backend.deterministic(),
         "backend": keras_backend.backend(),
-        "started": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
+        "started": f"{run_folder.time_of(run.stamp):%Y-%m-%dT%H:%M:%SZ}",
     }
     with transaction.together(run.path) as stage:
         files.write_json(stage / run_folder.CONFIG, settings)
