@@ -103,7 +103,7 @@ def _sampled(dataset: str, count: int) -> Iterator[tuple[str, str]]:
             shutil.copyfile(path, copy)
         os.environ["LEUKOBENCH_DATA"] = str(Path(place, "data"))
         try:
-            importer.import_dataset(Path(place, "source"), SAMPLE, as_is=True)
+            importer.import_dataset(Path(place, "source"), SAMPLE)
             yield SAMPLE, f"{len(chosen):,} of the {len(rows):,} images of {name}, every {step}th"
         finally:
             if before is None:

@@ -16,9 +16,17 @@ if TYPE_CHECKING:
     from data.datasets.importer import Imported
 
 SHOWN = 3  # file names printed in one line
+LISTED = 12  # classes or folders with their counts printed in one line
 Dataset = Annotated[str, typer.Argument(help="Dataset. Default: the only one, or synthetic smears.")]
 Split = Annotated[str, typer.Option(help="Percentages (64/16/20, 90/10), kfold:K:I, grouped or grouped-kfold:K:I.")]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of the split.")]
+
+
+class Conflicts(StrEnum):
+    """What becomes of pictures that lie under two classes."""
+
+    refuse = "refuse"
+    quarantine = "quarantine"
 
 
 class Stain(StrEnum):
@@ -29,18 +37,43 @@ class Stain(StrEnum):
 
 
 def import_(
-    path: Annotated[Path, typer.Argument(help="Folder or zip with one folder per class, or a known release.")],
+    path: Annotated[Path, typer.Argument(help="Folder, zip or .npz: one folder per class, or a known release.")],
     name: Annotated[str, typer.Option(help="Name of the new dataset. Default: the name of the path.")] = "",
     as_is: Annotated[bool, typer.Option("--as-is", help="Use the folder names as classes (any dataset).")] = False,
     groups: Annotated[
         Path | None, typer.Option(help="CSV with columns image,group: patient or slide of each image.")
     ] = None,
+    split: Annotated[
+        str, typer.Option(help="CSV with columns image,split[,group], or none: pool the subsets of the source.")
+    ] = "",
+    test_from: Annotated[str, typer.Option(help="Folder whose images are the test subset, a fold for example.")] = "",
+    classes_are: Annotated[
+        int, typer.Option(min=0, help="Level of the class folders, 1 for those directly in PATH. Default: found.")
+    ] = 0,
+    ignore: Annotated[list[str] | None, typer.Option(help="Folder to leave out; may be repeated.")] = None,
+    conflicts: Annotated[
+        Conflicts, typer.Option(help="Pictures that lie under two classes: refuse the source, or quarantine them.")
+    ] = Conflicts.refuse,
+    encoding: Annotated[str, typer.Option(help="Encoding of names that are not UTF-8. Default: found.")] = "",
+    follow_links: Annotated[bool, typer.Option("--follow-links", help="Read what symbolic links lead to.")] = False,
 ) -> None:
     """Import a folder or a zip of images into data/raw."""
     from data.datasets import importer
+    from data.datasets.placement import Options
 
+    options = Options(
+        as_is=as_is,
+        classes_are=classes_are,
+        ignore=ignore or (),
+        split=split,
+        test_from=test_from,
+        groups=groups,
+        encoding=encoding,
+        quarantine_conflicts=Conflicts(conflicts) is Conflicts.quarantine,
+        follow_links=follow_links,
+    )
     with _progress("Importing") as progress:
-        imported = importer.import_dataset(path, name, as_is, groups, progress)
+        imported = importer.import_dataset(path, name, options, progress, _announce)
     _say_imported(imported)
 
 
@@ -53,7 +86,7 @@ def download(
 
     console.say(f"Requesting {all_dataset.HANDLE} from Kaggle ...")
     with _progress("Importing") as progress:
-        imported = kaggle_download.download(name, progress)
+        imported = kaggle_download.download(name, progress, _announce)
     _say_imported(imported)
     console.say(f"Cite: {all_dataset.CITATION}")
 
@@ -148,28 +181,61 @@ def _progress(title: str) -> Iterator[Callable[[int, int], None]]:
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
-def _say_imported(imported: "Imported") -> None:
-    from data.datasets import index
-
-    if release := imported.release:
+def _announce(imported: "Imported") -> None:
+    """Print what was taken for classes, subsets and groups, and what is left out, before anything is copied."""
+    found = imported.placement
+    if imported.encoding:
+        console.warn(f"Names that are not UTF-8 were read as {imported.encoding}. Another one: --encoding NAME.")
+    if release := found.release:
         tried = "" if release.tried else " This reader was written from public loaders, not tried on a copy."
         console.say(f"Recognised {release.name} ({release.licence}, {release.url}).{tried}")
         console.say(f"Know before training: {release.traps}")
-    _say_counts(imported.name, index.count(imported.index))
-    if imported.segmented:
-        console.say(f"Skipped segmented copies of the originals: {imported.segmented}.")
-    if imported.outside:
-        console.say(f"Skipped images outside the class folders: {imported.outside}.")
-    if imported.ignored:
-        console.say(f"Skipped files that are not images: {imported.ignored}.")
-    if imported.grouped:
+    console.say(f"Classes ({found.known_as or 'folder names'}): {_counted(found.counts('label'))}.")
+    subsets, parts, groups = (found.counts(what) for what in ("subset", "part", "group"))
+    if subsets:
+        free = len(found.images) - sum(subsets.values())
+        rest = f"; {free} images in no subset" if free else ""
+        console.say(f"Subsets: {_counted(subsets)}{rest}. They are kept: --split given, the default of this dataset.")
+    elif parts:
+        console.say(f"Folders above the classes: {_counted(parts)}; pooled.")
+    if groups:
         kind = f" ({release.group})" if release and release.group else ""
-        console.say(f"Groups: {imported.grouped} of {len(imported.index)} images have a group{kind}.")
+        first = next(iter(groups))
+        console.say(f"Groups{kind}: {sum(groups.values())} images in {len(groups)} groups, such as {first}.")
+    if found.joined:
+        console.say(f"Class folders of other spelling: {_few(found.joined)}.")
+    if found.left_out:
+        console.say(f"Left out, images in no class folder: {_counted(dict(found.left_out))}.")
+    if found.segmented:
+        console.say(f"Left out, segmented copies of the originals: {found.segmented}.")
+
+
+def _say_imported(imported: "Imported") -> None:
+    from data.datasets import index
+
+    _say_counts(imported.name, index.count(imported.index))
+    skipped = [f"{count} {reason}" for reason, count in sorted(imported.skipped.items()) if count]
+    if skipped:
+        console.say(f"Skipped files: {', '.join(skipped)}.")
+    for subset, count in imported.shared.items():
+        console.warn(f"{count} images of {subset} are also in train, byte for byte. The owner's split is kept.")
+    if imported.renamed:
+        console.say(f"Files with a new name: {imported.renamed}, listed in {imported.path / index.NAMES}")
     _say_converted(imported.converted)
     _say_quarantined(imported.quarantined, imported.path)
     _say_duplicates(index.duplicates(imported.index))
     console.say(f"Imported {len(imported.index)} images into {imported.path}")
     console.say(f"Next: python run_guide.py train cnn --dataset {imported.name}")
+
+
+def _counted(counts: dict[str, int]) -> str:
+    """Return "Benign 504, Early 985 and 12 more"."""
+    return _few([f"{name} {count:,}" for name, count in counts.items()], LISTED)
+
+
+def _few(texts: list[str], most: int = SHOWN) -> str:
+    rest = f" and {len(texts) - most} more" if len(texts) > most else ""
+    return ", ".join(texts[:most]) + rest
 
 
 def _say_counts(name: str, counts: dict[str, int], real: bool = True) -> None:
@@ -215,8 +281,7 @@ def _say_summary(title: str, rows: list[dict[str, Any]]) -> None:
 
 def _say_files(title: str, names: list[str]) -> None:
     if names:
-        rest = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-        console.say(f"{title}: {', '.join(names[:SHOWN])}{rest}.")
+        console.say(f"{title}: {_few(names)}.")
 
 
 def _say_converted(converted: list[tuple[str, str]]) -> None:

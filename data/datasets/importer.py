@@ -3,21 +3,25 @@
 import hashlib
 import json
 import re
-from collections import Counter
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from data import all_dataset
 from data.datasets import image_decoder, index, integrity_check, names, npz_source, placement, source_reader
+from data.datasets.folder_roles import key
 from data.datasets.index import Indexed
-from data.datasets.placement import Placed
-from data.datasets.releases import Release
+from data.datasets.placement import Options, Placed, Placement
+from data.datasets.source_reader import Source
 from utils.errors import LeukoBenchError
 from utils.io import atomic_folder, files
-from utils.paths import raw_dir
+from utils.paths import data_dir, raw_dir
 from utils.system.progress import Progress, no_progress
 
 _KEPT_BYTES = 256_000_000  # of unusable files in quarantine: a bomb must not fill the disk
+_DEFAULT = Options()
 
 
 @dataclass
@@ -27,71 +31,81 @@ class Imported:
     Attributes:
         name: of the dataset.
         path: its folder.
+        placement: classes, subsets and groups of the source.
+        skipped: number of files that are no images of the dataset, by reason.
+        encoding: code page that was guessed for names that are not UTF-8; "" for none.
         index: its images.
         converted: (name, conversion).
         quarantined: (name in the source, reason).
-        ignored: number of files that are not named like images.
-        outside: number of images in no class folder.
-        segmented: number of segmented copies left out because the originals are there.
+        renamed: number of images with another file name than in the source.
         grouped: number of images with a group.
-        release: the public release that was recognised.
+        subsets: number of images by subset.
+        shared: number of images of a subset whose copy is also in the training subset, by subset.
     """
 
     name: str
     path: Path
+    placement: Placement = field(default_factory=Placement)
+    skipped: Counter[str] = field(default_factory=Counter)
+    encoding: str = ""
     index: list[Indexed] = field(default_factory=list)
     converted: list[tuple[str, str]] = field(default_factory=list)
     quarantined: list[tuple[str, str]] = field(default_factory=list)
-    ignored: int = 0
-    outside: int = 0
-    segmented: int = 0
+    renamed: int = 0
     grouped: int = 0
-    release: Release | None = None
+    subsets: dict[str, int] = field(default_factory=dict)
+    shared: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass
+class _Copy:
+    """The images written so far."""
+
+    folder: Path
+    taken: set[str] = field(default_factory=set)
+    kept_bytes: int = 0
+    sources: dict[str, Placed] = field(default_factory=dict)  # by image
+    rows: list[Indexed] = field(default_factory=list)
 
 
 def import_dataset(
     path: Path,
     name: str = "",
-    as_is: bool = False,
-    groups: Path | None = None,
+    options: Options = _DEFAULT,
     progress: Progress = no_progress,
+    announce: Callable[[Imported], None] | None = None,
 ) -> Imported:
     """Import a folder or zip with one folder per class.
 
     Args:
-        path: folder or zip of either release of the ALL dataset, in any case and nesting; or of another known release
-            (see `releases`); or a MedMNIST file (.npz).
+        path: folder or zip of the ALL dataset, of another known release (see `releases`) or of any other images; or a
+            MedMNIST file (.npz).
         name: of the new dataset; "": the name of the path.
-        as_is: accept any dataset, with the names of its folders as classes.
-        groups: CSV with columns image,group; images as paths below `path`, as "<Class>/<file>" or as file names.
+        options: what the user says about the source.
         progress: called with (done, total).
+        announce: called before any image is read, with what was found about the source.
 
     Raises:
-        LeukoBenchError: there is no usable image, an image is labelled with two classes, the name is taken, or the
+        UnclearLayout: the folders do not tell which of them are classes.
+        LeukoBenchError: there is no usable image, images are labelled with two classes, the name is taken, or the
             folder cannot be written. Nothing is left behind.
     """
     path = Path(path).expanduser()
-    if not name:
-        place = path.resolve()
-        title = place.parent.name if place.name.lower() in ("original", "segmented") else place.name
-        title = title[:-4] if title.lower().endswith((".zip", npz_source.SUFFIX)) else title
-        name = re.sub(r"[^A-Za-z0-9._-]+", "-", title).strip("-._")[:64] or "dataset"
+    name = name or _name_of(path)
     atomic_folder.check_name(name)
     target = raw_dir(name)
     refuse_taken(name)
-    arrays = path.suffix.lower() == npz_source.SUFFIX and not path.is_dir()
-    with npz_source.open_npz(path) if arrays else source_reader.open_source(path) as source:
-        ignored = len(source.others) + source.skipped.total()
-        result = Imported(name, target, quarantined=list(source.refused), ignored=ignored)
-        if not source.entries and source.refused:
-            file, reason = source.refused[0]
-            raise LeukoBenchError(f"{path} holds no usable image: {file}: {reason}. Nothing was imported.")
-        placed = placement.place(source, path, as_is)
-        result.segmented, result.outside, result.release = placed.segmented, placed.outside, placed.release
-        table = _read_groups(groups)
+    with _opened(path, options) as source:
+        result = Imported(name, target, placement.place(source, path, options), encoding=source.encoding)
+        result.quarantined = list(source.refused)
+        result.skipped = Counter(source.skipped)
+        result.skipped["that are not images"] = len(source.others)
+        result.skipped["in ignored folders"] = len(source.entries) - result.placement.total
+        if announce:
+            announce(result)
         with atomic_folder.staged(target) as partial:
-            _copy(placed.images, partial, table, result, progress)
-            _describe(partial, source.title, table, groups, result)
+            _fill(partial, source, options, result, progress)
+    _conflicts_file(name).unlink(missing_ok=True)  # of an earlier attempt
     return result
 
 
@@ -107,94 +121,139 @@ def refuse_taken(name: str) -> None:
         )
 
 
-def _copy(
-    images: Sequence[Placed],
-    folder: Path,
-    groups: dict[str, str],
-    result: Imported,
-    progress: Progress,
-) -> None:
-    """Write every usable image, converted only where needed, and quarantine the others."""
-    taken: set[str] = set()
-    first_seen: dict[str, tuple[str, str]] = {}
-    kept_bytes = 0
-    members, subsets = {}, {}
-    plain_names = Counter(each.entry.parts[-1] for each in images)
+def _opened(path: Path, options: Options) -> AbstractContextManager[Source]:
+    if path.suffix.lower() == npz_source.SUFFIX and not path.is_dir():
+        return npz_source.open_npz(path)
+    return source_reader.open_source(path, options.encoding, options.follow_links)
+
+
+def _name_of(path: Path) -> str:
+    place = path.resolve()
+    title = place.parent.name if place.name.lower() in ("original", "segmented") else place.name
+    title = title[:-4] if title.lower().endswith((".zip", npz_source.SUFFIX)) else title
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", title).strip("-._")[:64] or "dataset"
+
+
+def _fill(folder: Path, source: Source, options: Options, result: Imported, progress: Progress) -> None:
+    """Write all files of a dataset."""
+    images = result.placement.images
+    copy = _Copy(folder)
     for done, each in enumerate(images, 1):
-        label, entry = names.plain(each.label), each.entry
-        content = b""
-        try:
-            content = entry.read()
-            picture = image_decoder.decode(content)
-        except image_decoder.BadImage as reason:
-            result.quarantined.append((entry.name, str(reason)))
-            kept_bytes += len(content)
-            if content and kept_bytes <= _KEPT_BYTES:
-                name = names.unique_name(label, entry, entry.parts[-1], taken)
-                target = folder / integrity_check.QUARANTINE_FOLDER / name
-                target.parent.mkdir(parents=True, exist_ok=True)
-                target.write_bytes(content)
-        else:
-            image = names.unique_name(label, entry, picture.name(entry.parts[-1]), taken)
-            if picture.changes:
-                content = picture.png()
-                result.converted.append((image, ", ".join(picture.changes)))
-            digest = hashlib.sha256(content).hexdigest()
-            other_label, other = first_seen.setdefault(digest, (label, entry.name))
-            if other_label != label:
-                raise LeukoBenchError(
-                    f"The same image is labelled with two classes: {other} and {entry.name}. "
-                    "Remove one of them and import again."
-                )
-            (folder / label).mkdir(exist_ok=True)
-            (folder / image).write_bytes(content)
-            result.index.append(Indexed(image, digest, *picture.image.size, len(content)))
-            keys = [entry.name, image, f"{label}/{entry.parts[-1]}"]
-            keys += [entry.parts[-1]] if plain_names[entry.parts[-1]] == 1 else []
-            group = next((groups[key] for key in keys if key in groups), each.group)
-            if group:
-                members[image] = group
-            if each.subset:
-                subsets[image] = each.subset
+        _write_image(each, copy, result)
         progress(done, len(images))
-    result.index.sort()
-    result.grouped = len(members)
-    if members:
-        atomic_folder.write(folder / index.GROUPS, files.csv_text(("image", "group"), sorted(members.items())))
-    if subsets:
-        atomic_folder.write(folder / index.SPLIT, files.csv_text(("image", "split"), sorted(subsets.items())))
-    for label in sorted({names.plain(each.label) for each in images} - {row.label for row in result.index}):
-        prefix = next(each.entry.name for each in images if names.plain(each.label) == label)
-        reason = dict(result.quarantined)[prefix]
-        raise LeukoBenchError(f"Class '{label}' has no usable image: {prefix}: {reason}. Nothing was imported.")
-
-
-def _read_groups(path: Path | None) -> dict[str, str]:
-    """Read a CSV of groups.
-
-    Raises:
-        LeukoBenchError: it is damaged, or gives an image two groups.
-    """
-    table: dict[str, str] = {}
-    for row in files.read_csv(path, ("image", "group")) if path else ():
-        image, group = (row["image"] or "").replace("\\", "/").strip().removeprefix("./"), (row["group"] or "").strip()
-        if table.setdefault(image, group) != group:
-            raise LeukoBenchError(f"{path} gives {image} two groups, '{table[image]}' and '{group}'. Keep one.")
-    return table
-
-
-def _describe(folder: Path, title: str, groups: dict[str, str], groups_path: Path | None, result: Imported) -> None:
-    """Write dataset.json, index.csv and quarantine.csv."""
-    if groups and not result.grouped:
-        raise LeukoBenchError(
-            f"{groups_path} names none of the images: it says '{next(iter(groups))}', "
-            f"an image is '{result.index[0].image}'."
-        )
-    counts = index.count(result.index)
-    about = {"name": result.name, "classes": list(counts), "images": counts, "source": title, "synthetic": None}
-    if result.release:
-        about["release"] = result.release.name
+    _settle_conflicts(copy, options, result)
+    _require_usable(images, copy, result)
+    result.index = sorted(copy.rows)
+    kept = {row.image: copy.sources[row.image] for row in result.index}
+    groups = {image: each.group for image, each in kept.items() if each.group}
+    subsets = {image: each.subset for image, each in kept.items() if each.subset}
+    renamed = names.renamed({image: each.entry.name for image, each in kept.items()})
+    result.grouped, result.renamed = len(groups), len(renamed)
+    result.subsets = dict(sorted(Counter(subsets.values()).items()))
+    result.shared = _shared(result.index, subsets)
+    for file, column, table in (
+        (index.GROUPS, "group", groups),
+        (index.SPLIT, "split", subsets),
+        (index.NAMES, "source", renamed),
+    ):
+        if table:
+            atomic_folder.write(folder / file, files.csv_text(("image", column), sorted(table.items())))
     if result.quarantined:
         atomic_folder.write(folder / integrity_check.QUARANTINE, files.csv_text(("file", "reason"), result.quarantined))
     atomic_folder.write(folder / index.INDEX, index.text(result.index))
+    counts = index.count(result.index)
+    about = {"name": result.name, "classes": list(counts), "images": counts, "source": source.title, "synthetic": None}
+    if result.placement.release:
+        about["release"] = result.placement.release.name
     atomic_folder.write(folder / index.DATASET, json.dumps(about, indent=2) + "\n")
+
+
+def _write_image(each: Placed, copy: _Copy, result: Imported) -> None:
+    """Write an image, converted only where needed; quarantine it where it cannot be used."""
+    entry, content = each.entry, b""
+    above = [part for part in entry.parts[:-1] if all_dataset.canonical(part) is None and key(part) != key(each.label)]
+    try:
+        content = entry.read()
+        picture = image_decoder.decode(content)
+    except image_decoder.BadImage as reason:
+        result.quarantined.append((entry.name, str(reason)))
+        copy.kept_bytes += len(content)
+        if content and copy.kept_bytes <= _KEPT_BYTES:
+            image = names.unique_name(each.label, above, entry.parts[-1], copy.taken)
+            target = copy.folder / integrity_check.QUARANTINE_FOLDER / image
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(content)
+        return
+    image = names.unique_name(each.label, above, picture.name(names.safe(entry.parts[-1])), copy.taken)
+    if picture.changes:
+        content = picture.png()
+        result.converted.append((image, ", ".join(picture.changes)))
+    (copy.folder / each.label).mkdir(exist_ok=True)
+    (copy.folder / image).write_bytes(content)
+    copy.sources[image] = each
+    copy.rows.append(Indexed(image, hashlib.sha256(content).hexdigest(), *picture.image.size, len(content)))
+
+
+def _settle_conflicts(copy: _Copy, options: Options, result: Imported) -> None:
+    """Quarantine images that lie under two or more classes, or refuse them, all at once.
+
+    Raises:
+        LeukoBenchError: there are such images; names the first of them and the file with all.
+    """
+    conflicts = index.conflicts(copy.rows)
+    if not conflicts:
+        return
+    count = sum(map(len, conflicts))
+    if not options.quarantine_conflicts:
+        table = _conflicts_file(result.name)
+        rows = [
+            (number, copy.sources[image].entry.name, image.partition("/")[0])
+            for number, images in enumerate(conflicts, 1)
+            for image in images
+        ]
+        files.write_text(table, files.csv_text(("picture", "file", "class"), rows))
+        first = " and ".join(copy.sources[image].entry.name for image in conflicts[0][:3])
+        raise LeukoBenchError(
+            f"{len(conflicts)} pictures are labelled with two classes ({count} files), the first: {first}. All are "
+            f"listed in {table}. Remove the wrong ones, or import with --conflicts quarantine, which leaves all out."
+        )
+    for images in conflicts:
+        reason = "the same picture is in " + " and ".join(sorted({image.partition("/")[0] for image in images}))
+        for image in images:
+            result.quarantined.append((copy.sources[image].entry.name, reason))
+            place = copy.folder / integrity_check.QUARANTINE_FOLDER / image
+            place.parent.mkdir(parents=True, exist_ok=True)
+            (copy.folder / image).rename(place)
+    out = {image for images in conflicts for image in images}
+    copy.rows = [row for row in copy.rows if row.image not in out]
+
+
+def _require_usable(images: Sequence[Placed], copy: _Copy, result: Imported) -> None:
+    """Refuse a source of which no image of a class, or of the training or test subset, can be used.
+
+    Raises:
+        LeukoBenchError: there is such a class or subset; names the reason of its first image.
+    """
+    reasons = dict(result.quarantined)
+    usable = [copy.sources[row.image] for row in copy.rows]
+    for what, attribute in (("Class", "label"), ("Subset", "subset")):
+        lost = {getattr(each, attribute) for each in images} - {getattr(each, attribute) for each in usable}
+        for name in sorted(lost - {""}):
+            first = next(each.entry.name for each in images if getattr(each, attribute) == name)
+            hint = " Add --follow-links to read it." if "link out" in reasons[first] else ""
+            raise LeukoBenchError(
+                f"{what} '{name}' has no usable image: {first}: {reasons[first]}. Nothing was imported.{hint}"
+            )
+
+
+def _shared(rows: Sequence[Indexed], subsets: dict[str, str]) -> dict[str, int]:
+    """Count the images of each other subset whose exact copy is a training image."""
+    homes: dict[str, set[str]] = defaultdict(set)
+    for row in rows:
+        homes[row.sha256].add(subsets.get(row.image, ""))
+    found = Counter(subsets.get(row.image, "") for row in rows if "train" in homes[row.sha256])
+    return {subset: found[subset] for subset in sorted(found) if subset not in ("", "train")}
+
+
+def _conflicts_file(name: str) -> Path:
+    return data_dir() / f"conflicts-{name}.csv"

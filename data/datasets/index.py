@@ -16,6 +16,8 @@ DATASET = "dataset.json"
 INDEX = "index.csv"
 GROUPS = "groups.csv"  # image,group: patients or slides
 SPLIT = "split.csv"  # image,split: the subset that the owner of the data gave an image
+NAMES = "names.csv"  # image,source: path in the source of images whose file has another name there
+RESERVED = ("_quarantine", "_masks")  # folders that hold no class
 COLUMNS = ("image", "sha256", "width", "height", "bytes")
 
 
@@ -64,6 +66,11 @@ def duplicates(rows: Iterable[Indexed]) -> list[list[str]]:
     return [names for names in same.values() if len(names) > 1]
 
 
+def conflicts(rows: Iterable[Indexed]) -> list[list[str]]:
+    """Return the sets of byte-identical images that are labelled with two or more classes."""
+    return [names for names in duplicates(rows) if len({name.partition("/")[0] for name in names}) > 1]
+
+
 def refuse_conflicts(rows: Iterable[Indexed], remedy: str) -> None:
     """Refuse identical images that are labelled with two classes.
 
@@ -74,16 +81,12 @@ def refuse_conflicts(rows: Iterable[Indexed], remedy: str) -> None:
     Raises:
         LeukoBenchError: there are such images; names the first two.
     """
-    conflicts = []
-    for names in duplicates(rows):
-        other = next((name for name in names if name.split("/")[0] != names[0].split("/")[0]), None)
-        if other:
-            conflicts.append((names[0], other))
-    if conflicts:
-        more = f" ({len(conflicts)} such images)" if len(conflicts) > 1 else ""
-        raise LeukoBenchError(
-            f"The same image is labelled with two classes: {conflicts[0][0]} and {conflicts[0][1]}{more}. {remedy}"
-        )
+    found = conflicts(rows)
+    if found:
+        first = found[0][0]
+        other = next(name for name in found[0] if name.partition("/")[0] != first.partition("/")[0])
+        more = f" ({len(found)} such images)" if len(found) > 1 else ""
+        raise LeukoBenchError(f"The same image is labelled with two classes: {first} and {other}{more}. {remedy}")
 
 
 def write(folder: Path, rows: Iterable[Indexed]) -> None:
@@ -117,7 +120,8 @@ def listing(folder: Path) -> dict[str, Path]:
     """List the files in the class folders of a dataset that are named like images, by "<Class>/<file>"."""
     found = {}
     for place in sorted(folder.iterdir()):
-        if place.is_dir() and not place.is_symlink() and not place.name.startswith(("_", ".")):
+        class_like = place.name not in RESERVED and not place.name.startswith(".")
+        if class_like and place.is_dir() and not place.is_symlink():
             for name in sorted(os.listdir(place)):  # noqa: PTH208  # ten times faster than sorting paths
                 if not name.startswith(".") and os.path.splitext(name)[1].lower() in image_decoder.SUFFIXES:  # noqa: PTH122
                     found[f"{place.name}/{name}"] = place / name

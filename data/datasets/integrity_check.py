@@ -15,7 +15,7 @@ from utils.paths import raw_dir
 from utils.system.progress import Progress, no_progress
 
 QUARANTINE = "quarantine.csv"
-QUARANTINE_FOLDER = "_quarantine"
+QUARANTINE_FOLDER = index.RESERVED[0]
 
 
 @dataclass

@@ -1,6 +1,7 @@
 """Download the ALL dataset from Kaggle and import it."""
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
 
 from data import all_dataset
@@ -14,8 +15,12 @@ _BY_HAND = (
 )
 
 
-def download(name: str = all_dataset.NAME, progress: Progress = no_progress) -> importer.Imported:
-    """Download the ALL dataset with kagglehub (kept in its cache) and import it.
+def download(
+    name: str = all_dataset.NAME,
+    progress: Progress = no_progress,
+    announce: Callable[[importer.Imported], None] | None = None,
+) -> importer.Imported:
+    """Download the ALL dataset with kagglehub (kept in its cache) and import it; see `importer.import_dataset`.
 
     Raises:
         LeukoBenchError: the network or Kaggle fails; the message says why and how to import by hand.
@@ -32,7 +37,7 @@ def download(name: str = all_dataset.NAME, progress: Progress = no_progress) -> 
         folder = kagglehub.dataset_download(all_dataset.HANDLE)
     except Exception as error:  # requests, kagglehub, zip and disk errors alike: the remedy is the same
         raise LeukoBenchError(f"Cannot download {all_dataset.HANDLE}: {_reason(error)}. {_BY_HAND}") from error
-    return importer.import_dataset(Path(folder), name, progress=progress)
+    return importer.import_dataset(Path(folder), name, progress=progress, announce=announce)
 
 
 def _reason(error: Exception) -> str:

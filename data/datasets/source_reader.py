@@ -157,7 +157,7 @@ def _archive(path: Path, archive: zipfile.ZipFile, encoding: str) -> Source:
     for info in members:
         name = decoded.get(id(info), info.filename).replace("\\", "/")
         parts = tuple(part for part in name.split("/") if part not in ("", "."))
-        image = bool(parts) and _named_like_image(parts[-1])
+        image = bool(parts) and named_like_image(parts[-1])
         reason = ""
         if name.startswith("/") or ".." in parts or (parts and parts[0][1:2] == ":"):
             reason = "path out of the archive"
@@ -200,7 +200,7 @@ def _sort_in(source: Source, entry: Entry) -> None:
     if reason := _reason_to_skip(entry.parts):
         source.skipped[reason] += 1
     else:
-        (source.entries if _named_like_image(entry.parts[-1]) else source.others).append(entry)
+        (source.entries if named_like_image(entry.parts[-1]) else source.others).append(entry)
 
 
 def _reason_to_skip(parts: Sequence[str], folder: bool = False) -> str:
@@ -243,5 +243,6 @@ def _ordered(source: Source) -> Source:
     return source
 
 
-def _named_like_image(name: str) -> bool:
-    return name.lower().endswith(image_decoder.SUFFIXES)
+def named_like_image(name: str) -> bool:
+    """Say whether a file's name ends like that of an image; dots and blanks may follow."""
+    return name.lower().rstrip(". ").endswith(image_decoder.SUFFIXES)

@@ -20,6 +20,7 @@ from PIL import Image
 
 from data import all_dataset
 from data.datasets import importer, index, kaggle_download
+from data.datasets.placement import Options
 from utils.errors import LeukoBenchError
 from utils.io.files import read_csv, read_json
 from utils.paths import PROJECT
@@ -114,7 +115,7 @@ def test_originals_are_preferred_to_segmented_copies(raw, tmp_path):
     lay(tmp_path / "in/Original")
     lay(tmp_path / "in/Segmented", seed=1000)
     imported = importer.import_dataset(tmp_path / "in")
-    assert (len(imported.index), imported.segmented) == (8, 8)
+    assert (len(imported.index), imported.placement.segmented) == (8, 8)
     assert (imported.path / "Benign/0.jpg").read_bytes() == jpeg(0)
     assert len(importer.import_dataset(tmp_path / "in/Segmented", "only-segmented").index) == 8
 
@@ -139,7 +140,8 @@ def test_other_files_are_ignored_and_images_outside_classes_counted(raw, tmp_pat
     (source / "__MACOSX/Pro/0.jpg").write_bytes(b"x")
     (source / "logo.jpg").write_bytes(jpeg(999))
     imported = importer.import_dataset(source)
-    assert (len(imported.index), imported.ignored, imported.outside, imported.quarantined) == (8, 5, 1, [])
+    assert (len(imported.index), imported.placement.left_out, imported.quarantined) == (8, {".": 1}, [])
+    assert +imported.skipped == {"of the system": 4, "that are not images": 1}
 
 
 def test_bad_files_go_to_quarantine_and_odd_ones_are_converted(raw, tmp_path):
@@ -211,12 +213,12 @@ def test_an_archive_cannot_write_outside_or_fill_the_disk(raw, tmp_path):
 def test_another_dataset_keeps_its_classes(raw, tmp_path):
     names = {"a": "train/lymphocyte", "b": "train/Pro-B", "c": "test/lymphocyte", "d": "test/Pro-B"}
     lay(tmp_path / "other/images", names)
-    imported = importer.import_dataset(tmp_path / "other", as_is=True)
+    imported = importer.import_dataset(tmp_path / "other", options=Options(as_is=True))
     assert index.count(imported.index) == {"Pro-B": 4, "lymphocyte": 4}
     names = [row.image for row in imported.index if row.label == "Pro-B"]
     assert names == [f"Pro-B/{name}.jpg" for name in ("0", "1", "images-train-0", "images-train-1")]
     lay(tmp_path / "patients", {"a": "sick/p1", "b": "sick/p2", "c": "well/p3"})
-    assert index.count(importer.import_dataset(tmp_path / "patients", as_is=True).index) == {"sick": 4, "well": 2}
+    assert index.count(importer.import_dataset(tmp_path / "patients").index) == {"sick": 4, "well": 2}
 
 
 def test_groups(raw, tmp_path):
@@ -224,7 +226,7 @@ def test_groups(raw, tmp_path):
     (source / "Pro/own.jpg").write_bytes(jpeg(77))
     table = tmp_path / "groups.csv"
     table.write_text('image,group\nOriginal/Benign/0.jpg,"p, 1"\nEarly/1.jpg,p2\nown.jpg,p3\n')
-    imported = importer.import_dataset(tmp_path / "in", groups=table)
+    imported = importer.import_dataset(tmp_path / "in", options=Options(groups=table))
     assert imported.grouped == 3
     assert (imported.path / "groups.csv").read_text() == (
         'image,group\nBenign/0.jpg,"p, 1"\nEarly/1.jpg,p2\nPro/own.jpg,p3\n'
@@ -235,7 +237,7 @@ def test_groups(raw, tmp_path):
         ("file,group\n", ("file, group", "image, group")),
     ):
         table.write_text(text)
-        assert_facts(error_of(tmp_path / "in", "x", groups=table), str(table), *facts)
+        assert_facts(error_of(tmp_path / "in", "x", options=Options(groups=table)), str(table), *facts)
     assert left(raw) == ["in"]
 
 
@@ -244,14 +246,15 @@ def test_an_error_is_one_line_and_leaves_nothing(raw, tmp_path):
     (tmp_path / "empty").mkdir()
     (tmp_path / "text.zip").write_text("no zip")
     lay(tmp_path / "other", {"a": "cats", "b": "dogs"})
+    lay(tmp_path / "partly", {"a": "benign", "b": "early", "c": "dogs"})
     for path, facts in (
         ("none", ("There is no", "zip")),
         ("empty", ("no images",)),
         ("text.zip", ("neither a folder nor", "zip")),
-        ("other", ("Benign or Early or Pre or Pro", "cats, dogs", "--as-is")),
+        ("partly", ("Pre or Pro", "benign, dogs, early", "--as-is")),
     ):
         assert_facts(error_of(tmp_path / path), str(tmp_path / path), *facts)
-    assert_facts(error_of(tmp_path / "other/cats", as_is=True), "0 class folders", "at least 2")
+    assert_facts(error_of(tmp_path / "other/cats", options=Options(as_is=True)), "0 class folders", "at least 2")
     assert_facts(error_of(source, "../up"), "'../up'", "64 letters, digits, dots, dashes or underscores")
     assert left(raw) == []
     importer.import_dataset(source)
@@ -445,9 +448,10 @@ def test_the_commands_report_what_they_did(raw, tmp_path):
     picture(6).convert("L").save(source / "Pro/grey.jpg")
     (source / "notes.txt").write_text("")
     said = run_guide("data", "import", source)
-    lines = said.stdout.splitlines()[9:]
+    assert_facts(said.stdout.splitlines()[0], "ALL dataset", "Benign 10, Early 10, Pre 10, Pro 13")
+    lines = said.stdout.splitlines()[10:]
     facts = (
-        (": 1.",),
+        ("1 that are not images",),
         ("(1): Pro/grey.png (grey made RGB).",),
         ("(1): Pro/empty.jpg (zero bytes).",),
         (str(raw / "in" / "quarantine.csv"),),

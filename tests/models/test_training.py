@@ -120,7 +120,7 @@ def test_a_model_is_added_as_one_folder(own_model, home, guide, tmp_path):
 def test_classes_of_another_dataset_come_from_its_manifest(home, tmp_path):
     for label, name in (("Benign", "healthy"), ("Pro", "ill")):
         shutil.copytree(home / "data" / "raw" / "tiny" / label, tmp_path / "in" / name)
-    importer.import_dataset(tmp_path / "in", "renamed", as_is=True)
+    importer.import_dataset(tmp_path / "in", "renamed")
     assert trainer.prepare(tiny(dataset="renamed"))[0].classes == ("healthy", "ill")
 
 
