@@ -62,18 +62,16 @@ def import_(
     from data.datasets.placement import Options
 
     options = Options(
-        as_is=as_is,
         classes_are=classes_are,
         ignore=ignore or (),
         split=split,
         test_from=test_from,
-        groups=groups,
         encoding=encoding,
         quarantine_conflicts=Conflicts(conflicts) is Conflicts.quarantine,
         follow_links=follow_links,
     )
     with _progress("Importing") as progress:
-        imported = importer.import_dataset(path, name, options, progress, _announce)
+        imported = importer.import_dataset(path, name, as_is, groups, progress, options, _announce)
     _say_imported(imported)
 
 

@@ -13,7 +13,7 @@ from data import all_dataset
 from data.datasets import image_decoder, index, integrity_check, names, npz_source, placement, source_reader
 from data.datasets.folder_roles import key
 from data.datasets.index import Indexed
-from data.datasets.placement import Options, Placed, Placement
+from data.datasets.placement import DEFAULT, Options, Placed, Placement
 from data.datasets.source_reader import Source
 from utils.errors import LeukoBenchError
 from utils.io import atomic_folder, files
@@ -21,7 +21,6 @@ from utils.paths import data_dir, raw_dir
 from utils.system.progress import Progress, no_progress
 
 _KEPT_BYTES = 256_000_000  # of unusable files in quarantine: a bomb must not fill the disk
-_DEFAULT = Options()
 
 
 @dataclass
@@ -71,8 +70,10 @@ class _Copy:
 def import_dataset(
     path: Path,
     name: str = "",
-    options: Options = _DEFAULT,
+    as_is: bool = False,
+    groups: Path | None = None,
     progress: Progress = no_progress,
+    options: Options = DEFAULT,
     announce: Callable[[Imported], None] | None = None,
 ) -> Imported:
     """Import a folder or zip with one folder per class.
@@ -81,8 +82,10 @@ def import_dataset(
         path: folder or zip of the ALL dataset, of another known release (see `releases`) or of any other images; or a
             MedMNIST file (.npz).
         name: of the new dataset; "": the name of the path.
-        options: what the user says about the source.
+        as_is: it is not the ALL dataset, whatever its folders are called.
+        groups: CSV with columns image,group.
         progress: called with (done, total).
+        options: what else the user says about the source.
         announce: called before any image is read, with what was found about the source.
 
     Raises:
@@ -96,7 +99,7 @@ def import_dataset(
     target = raw_dir(name)
     refuse_taken(name)
     with _opened(path, options) as source:
-        result = Imported(name, target, placement.place(source, path, options), encoding=source.encoding)
+        result = Imported(name, target, placement.place(source, path, as_is, groups, options), encoding=source.encoding)
         result.quarantined = list(source.refused)
         result.skipped = Counter(source.skipped)
         result.skipped["that are not images"] = len(source.others)

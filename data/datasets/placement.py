@@ -25,26 +25,25 @@ class Options:
     """What the user says about a source.
 
     Attributes:
-        as_is: the source is not the ALL dataset, whatever its folders are called.
         classes_are: level of the class folders, 1 for those of the source itself; 0: found from the structure.
         ignore: names or paths of folders to leave out.
         split: CSV with columns image,split[,group]; "none": forget the subsets of the source; "": keep them.
         test_from: folder whose images are the test subset; "" for none.
-        groups: CSV with columns image,group.
         encoding: of names that are not UTF-8; "": found from the names.
         quarantine_conflicts: quarantine images that lie under two classes, instead of refusing the source.
         follow_links: read what symbolic links lead to.
     """
 
-    as_is: bool = False
     classes_are: int = 0
     ignore: Sequence[str] = ()
     split: str = ""
     test_from: str = ""
-    groups: Path | None = None
     encoding: str = ""
     quarantine_conflicts: bool = False
     follow_links: bool = False
+
+
+DEFAULT = Options()
 
 
 @dataclass(frozen=True)
@@ -97,13 +96,17 @@ class Placement:
         return {name: found[name] for name in sorted(found) if name}
 
 
-def place(source: Source, path: Path, options: Options) -> Placement:
+def place(
+    source: Source, path: Path, as_is: bool = False, groups: Path | None = None, options: Options = DEFAULT
+) -> Placement:
     """Find the class, subset and group of each image of a source.
 
     Args:
         source: an open source.
         path: of the source, for error messages.
-        options: of the user.
+        as_is: the source is not the ALL dataset, whatever its folders are called.
+        groups: CSV with columns image,group.
+        options: what else the user says.
 
     Raises:
         UnclearLayout: the folders do not tell which of them are classes.
@@ -121,7 +124,7 @@ def place(source: Source, path: Path, options: Options) -> Placement:
     if found := None if options.classes_are else _release(chosen, source, options):
         result.release, result.images = found
         result.known_as = result.release.name
-    elif images := _all_dataset(chosen, source, path, options):
+    elif images := [] if as_is or options.classes_are else _all_dataset(chosen, source, path, options):
         result.images, result.known_as = images, all_dataset.NAME.replace("_", " ")
     else:
         result.images = _by_folders(chosen, source, options)
@@ -135,7 +138,7 @@ def place(source: Source, path: Path, options: Options) -> Placement:
         )
     placed = {each.entry.parts for each in result.images}
     result.left_out = _left_out(placed, [entry for entry in chosen if entry.parts not in placed])
-    _apply_tables(source, path, options, result)
+    _apply_tables(source, groups, options, result)
     _check_subsets(path, options, result)
     return result
 
@@ -197,8 +200,6 @@ def _all_dataset(entries: Sequence[Entry], source: Source, path: Path, options: 
     Raises:
         LeukoBenchError: some of its four classes are there, but not all.
     """
-    if options.as_is or options.classes_are:
-        return []
     images, folders = [], set[Parts]()
     for entry in entries:
         above = entry.parts[:-1]
@@ -281,7 +282,7 @@ def _left_out(placed: set[Parts], rest: Sequence[Entry]) -> Counter[str]:
     return found
 
 
-def _apply_tables(source: Source, path: Path, options: Options, result: Placement) -> None:
+def _apply_tables(source: Source, groups: Path | None, options: Options, result: Placement) -> None:
     """Apply the CSV files of groups and of a split, and the folder of the test subset.
 
     Raises:
@@ -289,17 +290,17 @@ def _apply_tables(source: Source, path: Path, options: Options, result: Placemen
     """
     images = Images(source.title, [(each.label, each.entry) for each in result.images])
     example = f"{result.images[0].label}/{result.images[0].entry.parts[-1]}"
-    groups: dict[int, str] = {}
+    told: dict[int, str] = {}
     if options.split and options.split != NO_SPLIT:
         table = Path(options.split).expanduser()
         splits, from_split = image_tables.read_split(table)
         known = [entry.name for entry in source.entries] + [name for name, _ in source.refused]
         subsets = image_tables.attach(splits, images, table, example, known)
-        groups = image_tables.attach(from_split, images, table, example, known)
+        told = image_tables.attach(from_split, images, table, example, known)
         result.images = [replace(each, subset=subsets.get(k, "")) for k, each in enumerate(result.images)]
-    if options.groups:
-        groups |= image_tables.attach(image_tables.read_groups(options.groups), images, options.groups, example)
-    result.images = [replace(each, group=groups.get(k, each.group)) for k, each in enumerate(result.images)]
+    if groups:
+        told |= image_tables.attach(image_tables.read_groups(groups), images, groups, example)
+    result.images = [replace(each, group=told.get(k, each.group)) for k, each in enumerate(result.images)]
     if options.test_from:
         _require_folder(source, options.test_from, "--test-from")
         held = [_within(each.entry.parts[:-1], options.test_from) for each in result.images]

@@ -20,7 +20,6 @@ from PIL import Image
 
 from data import all_dataset
 from data.datasets import importer, index, kaggle_download
-from data.datasets.placement import Options
 from utils.errors import LeukoBenchError
 from utils.io.files import read_csv, read_json
 from utils.paths import PROJECT
@@ -213,7 +212,7 @@ def test_an_archive_cannot_write_outside_or_fill_the_disk(raw, tmp_path):
 def test_another_dataset_keeps_its_classes(raw, tmp_path):
     names = {"a": "train/lymphocyte", "b": "train/Pro-B", "c": "test/lymphocyte", "d": "test/Pro-B"}
     lay(tmp_path / "other/images", names)
-    imported = importer.import_dataset(tmp_path / "other", options=Options(as_is=True))
+    imported = importer.import_dataset(tmp_path / "other", as_is=True)
     assert index.count(imported.index) == {"Pro-B": 4, "lymphocyte": 4}
     names = [row.image for row in imported.index if row.label == "Pro-B"]
     assert names == [f"Pro-B/{name}.jpg" for name in ("0", "1", "images-train-0", "images-train-1")]
@@ -226,7 +225,7 @@ def test_groups(raw, tmp_path):
     (source / "Pro/own.jpg").write_bytes(jpeg(77))
     table = tmp_path / "groups.csv"
     table.write_text('image,group\nOriginal/Benign/0.jpg,"p, 1"\nEarly/1.jpg,p2\nown.jpg,p3\n')
-    imported = importer.import_dataset(tmp_path / "in", options=Options(groups=table))
+    imported = importer.import_dataset(tmp_path / "in", groups=table)
     assert imported.grouped == 3
     assert (imported.path / "groups.csv").read_text() == (
         'image,group\nBenign/0.jpg,"p, 1"\nEarly/1.jpg,p2\nPro/own.jpg,p3\n'
@@ -237,7 +236,7 @@ def test_groups(raw, tmp_path):
         ("file,group\n", ("file, group", "image, group")),
     ):
         table.write_text(text)
-        assert_facts(error_of(tmp_path / "in", "x", options=Options(groups=table)), str(table), *facts)
+        assert_facts(error_of(tmp_path / "in", "x", groups=table), str(table), *facts)
     assert left(raw) == ["in"]
 
 
@@ -254,7 +253,7 @@ def test_an_error_is_one_line_and_leaves_nothing(raw, tmp_path):
         ("partly", ("Pre or Pro", "benign, dogs, early", "--as-is")),
     ):
         assert_facts(error_of(tmp_path / path), str(tmp_path / path), *facts)
-    assert_facts(error_of(tmp_path / "other/cats", options=Options(as_is=True)), "0 class folders", "at least 2")
+    assert_facts(error_of(tmp_path / "other/cats", as_is=True), "0 class folders", "at least 2")
     assert_facts(error_of(source, "../up"), "'../up'", "64 letters, digits, dots, dashes or underscores")
     assert left(raw) == []
     importer.import_dataset(source)

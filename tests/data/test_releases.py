@@ -292,11 +292,11 @@ def test_a_release_is_imported_as_its_names_say(tmp_path, case):
     folder = draw(tmp_path / "in", *content)
     source = zipped(folder) if list(KNOWN).index(case) % 2 else folder
     imported = importer.import_dataset(source, "new")
-    assert name in imported.release.name
-    assert read_json(imported.path / "dataset.json")["release"] == imported.release.name
+    assert name in imported.placement.release.name
+    assert read_json(imported.path / "dataset.json")["release"] == imported.placement.release.name
     assert counts_of(imported) == (counts, groups)
     assert not imported.quarantined
-    assert imported.outside == (5 if case == "C-NMC with final phase" else 0)
+    assert imported.placement.left_out.total() == (5 if case == "C-NMC with final phase" else 0)
 
 
 @pytest.mark.parametrize("case", [case for case in KNOWN if KNOWN[case][3] > 4])
@@ -327,7 +327,7 @@ def test_own_groups_come_before_those_of_a_release(tmp_path):
 
 def test_a_stranger_is_imported_by_its_folders(tmp_path):
     imported = importer.import_dataset(draw(tmp_path / "in", STRANGERS["patients of other classes"]), "new", as_is=True)
-    assert imported.release is None
+    assert imported.placement.release is None
     assert "release" not in read_json(imported.path / "dataset.json")
     assert counts_of(imported) == ({("sick", ""): 4, ("well", ""): 4}, 0)
 
@@ -344,7 +344,7 @@ def test_what_was_recognised_is_said(tmp_path):
 @pytest.mark.parametrize(("name", "size"), [("bloodmnist", 28), ("BloodMNIST_64", 64)])
 def test_bloodmnist_is_imported_with_its_split(tmp_path, name, size):
     imported = importer.import_dataset(saved(tmp_path / f"{name}.npz", size=size))
-    assert (imported.name, imported.release) == (name, releases.BLOODMNIST)
+    assert (imported.name, imported.placement.release) == (name, releases.BLOODMNIST)
     counts = {(label, subset): 2 if subset == "train" else 1 for label in BLOOD for subset in ("train", "val", "test")}
     assert counts_of(imported) == (counts, 0)
     content = arrays(size)
@@ -355,7 +355,7 @@ def test_bloodmnist_is_imported_with_its_split(tmp_path, name, size):
 
 def test_another_medmnist_file_is_imported_with_numbers(tmp_path):
     imported = importer.import_dataset(saved(tmp_path / "organ.npz", classes=4, grey=True), as_is=True)
-    assert imported.release is None
+    assert imported.placement.release is None
     assert sorted({row.label for row in imported.index}) == ["0", "1", "2", "3"]
 
 
