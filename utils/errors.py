@@ -20,7 +20,7 @@ class LeukoBenchError(Exception):
 
 def nearest(received: str, valid: Iterable[str]) -> str:
     """Return " Did you mean 'x'?" for the valid name closest to the received one, or an empty string."""
-    close = get_close_matches(received, list(valid), n=1, cutoff=0.5)
+    close = get_close_matches(received[:100], list(valid), n=1, cutoff=0.5)
     return f" Did you mean '{close[0]}'?" if close else ""
 
 

@@ -5,12 +5,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import models
-from utils.errors import LeukoBenchError
+from utils.errors import LeukoBenchError, cut
 from utils.io import files
 
 if TYPE_CHECKING:
     from models.engine.config.base import ModelConfig
 
+MOST_BYTES = 1_000_000
 NO_SETTINGS = ("model", "classes", "initialisation", "flavour")  # in a run's config.json, but not settings
 
 
@@ -22,9 +23,9 @@ def read(path: Path) -> dict[str, Any]:
     """
     if not path.exists():
         raise LeukoBenchError(f"There is no {path}. Give --config a JSON file of fields, such as best.json of tune.")
-    value = files.read_json(path)
+    value = files.read_json(path, MOST_BYTES)
     if not isinstance(value, dict):
-        raise LeukoBenchError(f"{path} holds {json.dumps(value)[:40]}; --config takes a JSON object of fields.")
+        raise LeukoBenchError(f"{path} holds {cut(json.dumps(value))}; --config takes a JSON object of fields.")
     return value
 
 
@@ -39,7 +40,7 @@ def settings(path: Path, model: str, profile: str = "") -> list[str]:
     values = read(path)
     if values.get("model", model) != model:
         raise LeukoBenchError(
-            f"{path} holds settings of {values['model']}, not of {model}. Train that, or another file."
+            f"{path} holds settings of {cut(values['model'])}, not of {model}. Train that, or another file."
         )
     texts = []
     for name, value in values.items():

@@ -1,6 +1,7 @@
 """Sweeps: plans, state of jobs, transfer of runs. Real sweeps: tests/extra/test_sweep.py and test_ray.py."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -10,11 +11,12 @@ import pytest
 from checks import contents, one_line_error
 from fake_runs import fake_run
 
+import models
 from guide import menu, sweep
 from guide.parameters import parameters
 from guide.questions import ask
 from guide.steps import STEPS
-from models.engine import launcher
+from models.engine import launcher, settings_file
 from models.engine.sweep import local_executor, ray_executor, ray_worker, run_transfer
 from models.engine.sweep import plan as sweep_plan
 from models.engine.sweep.job_process import JobProcess
@@ -92,6 +94,65 @@ def test_errors_in_a_plan_file(tmp_path, text, facts):
     path.write_text(text)
     with one_line_error(path, *facts):
         sweep_plan.read_file(path)
+
+
+LAUGHS = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
+    f"{name}: &{name} [{','.join([f'*{before}'] * 9)}]\n" for before, name in zip("abcdefgh", "bcdefghi", strict=True)
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "facts"),
+    [
+        (LAUGHS, ("alias or anchor", "'a'", "line 1")),
+        ("model: *cnn\n", ("alias or anchor", "'cnn'", "line 1")),
+        ("model: &list [cnn, resnet18]\n", ("alias or anchor", "'list'")),
+        ("seed: &" + "n" * 5000 + " 1\n", ("alias or anchor",)),
+        ("model: cnn\nseed: [" + "1," * 200_000 + "1]", ("MB",)),
+        ("model: [[" + "cnn," * 9_000 + "cnn]]", ("'model' takes a text", "...")),
+        ("x" * 900 + ": 1", ("unknown key", "...", "Valid: model")),
+        ("set: {" + "f" * 900 + ": null}", ("no value", "...")),
+        ("seed: !!python/object/apply:os.system ['true']", ("is not valid YAML (line 1)",)),
+    ],
+    ids=lambda value: value[:20] if isinstance(value, str) else "",
+)
+def test_plan_files_that_grow_or_are_long_are_one_short_line(tmp_path, text, facts):
+    path = tmp_path / "sweep.yaml"
+    path.write_text(text)
+    with one_line_error(path, *facts) as caught:
+        sweep_plan.read_file(path)
+    assert len(str(caught.value)) < 400
+
+
+@pytest.mark.parametrize(
+    "plan",
+    [
+        Plan(["cnn"], seeds=range(20_000)),
+        Plan(["cnn", "smearnet"] * 100, recipes=["none"] * 10, seeds=range(100)),
+        Plan(["cnn"], splits=["kfold:9999", "grouped-kfold:9999"]),
+    ],
+)
+def test_more_jobs_than_anyone_can_train_are_refused_at_once(plan):
+    with one_line_error("jobs", "at most 10,000"):
+        sweep_plan.jobs(plan)
+
+
+def test_plan_files_and_settings_that_are_no_files_are_refused(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "deep.json").write_text('{"epochs": ' + "[" * 100_000)
+    (tmp_path / "long.json").write_text(json.dumps("x" * 500_000))
+    (tmp_path / "huge.json").write_text(json.dumps({"epochs": "1" * 2_000_000}))
+    for path in (tmp_path, tmp_path / "pipe", tmp_path / "missing"):
+        with one_line_error(path):
+            sweep_plan.read_file(path)
+    for path in (tmp_path / name for name in ("pipe", "deep.json", "long.json", "huge.json")):
+        with one_line_error(path) as caught:
+            settings_file.read(path)
+        assert len(str(caught.value)) < 400
+    deep = "variant=" + "[" * 100_000
+    with one_line_error("variant") as caught:
+        models.config_for("cnn", "", [deep])
+    assert len(str(caught.value)) < 400
 
 
 @pytest.mark.slow

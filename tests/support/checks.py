@@ -22,8 +22,8 @@ def assert_facts(message: str, *facts: object) -> None:
 
 
 @contextlib.contextmanager
-def one_line_error(*facts: object) -> Iterator[None]:
-    """Expect a LeukoBenchError of one line that holds each fact."""
+def one_line_error(*facts: object) -> Iterator[pytest.ExceptionInfo[LeukoBenchError]]:
+    """Expect a LeukoBenchError of one line that holds each fact; its value can be read after the block."""
     with pytest.raises(LeukoBenchError) as caught:
-        yield
+        yield caught
     assert_facts(str(caught.value), *facts)

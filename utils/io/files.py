@@ -97,13 +97,13 @@ def _without_waiting(path: str, flags: int) -> int:
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
-def read_json(path: Path) -> Any:
-    """Read a JSON file.
+def read_json(path: Path, most: int = MOST_BYTES) -> Any:
+    """Read a JSON file of at most this number of bytes.
 
     Raises:
         LeukoBenchError: the file is missing or is not JSON.
     """
-    with regular(path) as handle:
+    with regular(path, most) as handle:
         try:
             return json.loads(handle.read().decode(), parse_constant=_no_number)
         except RecursionError:

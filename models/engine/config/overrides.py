@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ValidationError
 
 from models.engine.config import recipes
-from utils.errors import LeukoBenchError, nearest
+from utils.errors import LeukoBenchError, cut, nearest
 
 if TYPE_CHECKING:
     from models.engine.config.base import ModelConfig
@@ -25,7 +25,7 @@ def build_config(
     """
     if profile and profile not in cls.PROFILES:
         raise LeukoBenchError(
-            f"Unknown profile '{profile}'.{nearest(profile, cls.PROFILES)} "
+            f"Unknown profile '{cut(profile)}'.{nearest(profile, cls.PROFILES)} "
             f"Profiles of this model: {', '.join(cls.PROFILES) or 'none'}."
         )
     fields: dict[str, Any] = dict(cls.PROFILES.get(profile, {}))
@@ -33,7 +33,7 @@ def build_config(
     for setting in (*recipes.settings(recipe), *settings):
         name, equals, text = setting.partition("=")
         if not equals or not name.strip():
-            raise LeukoBenchError(f"--set takes field=value; received '{setting}'.")
+            raise LeukoBenchError(f"--set takes field=value; received '{cut(setting)}'.")
         _override(cls, fields, name.strip(), _parsed(text.strip()))
     config = validated(cls, fields | values)
     if settings:  # a new run; a finished one keeps what its config.json says
@@ -56,13 +56,13 @@ def validated(cls: "type[ModelConfig]", fields: dict[str, Any]) -> "ModelConfig"
         if not name:  # fields that contradict each other
             raise LeukoBenchError(f"{reason}.") from None
         if first["type"] != "extra_forbidden":
-            raise LeukoBenchError(f"Field '{name}' received {first['input']!r}: {reason}.") from None
+            raise LeukoBenchError(f"Field '{name}' received {cut(repr(first['input']))}: {cut(reason, 200)}.") from None
         holder: Any = cls
         for outer in first["loc"][:-1]:
             holder = holder.model_fields[outer].annotation
-        valid = list(holder.model_fields)
+        valid, received = list(holder.model_fields), cut(repr(first["input"]))
         raise LeukoBenchError(
-            f"Unknown field '{name}' (received {first['input']!r}).{nearest(str(first['loc'][-1]), valid)} "
+            f"Unknown field '{cut(name)}' (received {received}).{nearest(str(first['loc'][-1]), valid)} "
             f"Valid fields: {', '.join(valid)}."
         ) from None
 
@@ -96,7 +96,7 @@ def _last_value(field: str, settings: Sequence[str]) -> str:
 def _parsed(text: str) -> Any:
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {"True": True, "False": False}.get(text, text)
 
 

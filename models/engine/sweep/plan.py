@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cache
 from itertools import product
+from math import prod
 from pathlib import Path
 from typing import Any, Self
 
@@ -16,7 +17,8 @@ import models
 from data import catalog
 from data.splitting import splits as dataset_splits
 from models.engine.config.base import ModelConfig
-from utils.errors import LeukoBenchError, nearest
+from utils.errors import LeukoBenchError, cut, nearest
+from utils.io import files
 from utils.runs import cache as run_cache
 from utils.runs import run_folder, split_spec
 from utils.runs.run_folder import Run
@@ -27,6 +29,8 @@ WAITING, QUEUED, RUNNING, ELSEWHERE = "waiting", "queued", "running", "in anothe
 BEFORE, FINISHED, FAILED, STOPPED = "finished before", "finished", "failed", "stopped"
 FILE_LISTS = ("model", "recipe", "split", "seed", "set")  # keys of a plan file
 FILE_KEYS = (*FILE_LISTS, "profile", "dataset")
+MOST_BYTES = 200_000  # of a plan file
+MOST_JOBS = 10_000
 # Modules that define the meaning of config.json, besides those of the model.
 FIELDS = (
     *("models.engine.sweep.plan", "models.engine.run_io.run_loader", "models.engine.config.recipes"),
@@ -113,10 +117,13 @@ def jobs(plan: Plan, copies: bool = True) -> list[Job]:
         LeukoBenchError: a model, recipe, split, setting or dataset is unknown, a file of weights is missing, or two
             combinations are equal.
     """
+    combined = prod(len(each) or 1 for each in (plan.models, plan.recipes, plan.splits, plan.seeds))
+    _check_number(combined)
     combinations = product(plan.models, plan.recipes or ("",), plan.splits or ("",), plan.seeds or (None,))
     wanted = [
         (_config(plan, *each), each) for each in combinations
     ]  # all settings are checked before any image is read
+    _check_number(sum(len(split_spec.expand(config.split)) for config, _ in wanted))
     found = [
         _job(plan, config.replace(split=split) if split != config.split else config, each, copies)
         for config, each in wanted
@@ -131,6 +138,14 @@ def jobs(plan: Plan, copies: bool = True) -> list[Job]:
                 "and seed once."
             )
     return found
+
+
+def _check_number(jobs: int) -> None:
+    if jobs > MOST_JOBS:
+        raise LeukoBenchError(
+            f"The sweep has {jobs:,} jobs; at most {MOST_JOBS:,} are possible. Name fewer models, recipes, "
+            "splits or seeds."
+        )
 
 
 def look(found: Sequence[Job], root: Path) -> None:
@@ -288,10 +303,21 @@ def read_file(path: Path) -> dict[str, Any]:
     """
     import yaml
 
+    class Loader(yaml.SafeLoader):
+        """Reads no alias: a few lines of them can stand for more values than fit into memory."""
+
+        def compose_node(self, parent: Any, index: Any) -> Any:
+            event = self.peek_event()
+            if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
+                raise LeukoBenchError(
+                    f"{path} uses an alias or anchor, '{cut(event.anchor)}' (line {event.start_mark.line + 1}). Write "
+                    "the values out."
+                )
+            return super().compose_node(parent, index)
+
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise LeukoBenchError(f"Cannot read {path}: {error.strerror}. Give --file a YAML file.") from None
+        with files.regular(path, MOST_BYTES) as handle:
+            content = yaml.load(handle.read().decode(), Loader)
     except (yaml.YAMLError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         # The YAML reader raises more than YAMLError: a date of month 13 is a ValueError.
         place = getattr(error, "problem_mark", None)
@@ -302,7 +328,7 @@ def read_file(path: Path) -> dict[str, Any]:
     for key in content:
         if key not in FILE_KEYS:
             raise LeukoBenchError(
-                f"{path}: unknown key '{key}'.{nearest(str(key), FILE_KEYS)} Valid: {', '.join(FILE_KEYS)}."
+                f"{path}: unknown key '{cut(key)}'.{nearest(str(key), FILE_KEYS)} Valid: {', '.join(FILE_KEYS)}."
             )
     return {key: _file_value(path, key, value) for key, value in content.items() if value is not None}
 
@@ -311,14 +337,14 @@ def _file_value(path: Path, key: str, value: Any) -> Any:
     if key == "set" and isinstance(value, dict):
         for name, each in value.items():
             if each is None:
-                raise LeukoBenchError(f"{path}: 'set' gives '{name}' no value. Write one, or leave the line out.")
+                raise LeukoBenchError(f"{path}: 'set' gives '{cut(name)}' no value. Write one, or leave the line out.")
         value = [f"{name}={_text(each)}" for name, each in value.items()]
     values = value if isinstance(value, list) else [value]
     for each in values:
         plain = type(each) is int if key == "seed" else each is not None and not isinstance(each, dict | list)
         if not plain:
             kind = "a whole number" if key == "seed" else "a text"
-            raise LeukoBenchError(f"{path}: '{key}' takes {kind}, or several in a list; received {each!r}.")
+            raise LeukoBenchError(f"{path}: '{key}' takes {kind}, or several in a list; received {cut(repr(each))}.")
     if key in FILE_LISTS:
         return values if key == "seed" else [_text(each) for each in values]
     if len(values) != 1:
