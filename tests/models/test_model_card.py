@@ -160,6 +160,21 @@ def test_hugging_face_reads_the_front_matter(tmp_path):
     assert len(accuracies) == 3 and all(e.dataset_args["manifest"] for e in card.data.eval_results)
 
 
+def test_names_of_others_are_text_in_a_card(tmp_path):
+    classes = ("<img src=x onerror=alert(1)>", "![a](javascript:alert(1))", "a|b", "``` <script>")
+    run = fake_run(tmp_path, "<svg onload=alert(1)>", classes=classes, dataset="<script>alert(2)`x", measured=True)
+    config = run.config() | {"flavour": ["<b>bold"], "recipe": "<i>"}
+    files.write_json(run.file(run_folder.CONFIG), config)
+    about = run.environment() | {"cpu": "<u>cpu", "device": "CPU", "git_commit": "<a href=x>"}
+    files.write_json(run.file(run_folder.ENVIRONMENT), about)
+    text = model_card.text(run)
+    assert "<" not in text
+    front, body = split_card(text)
+    assert front["datasets"] == ["<script>alert(2)`x"] and front["tags"][-1] == "<b>bold"
+    assert "![a](" not in body and "a\\|b" in body
+    assert "&lt;img src=x onerror=alert(1)>" in section(body, "Scores on the test images")
+
+
 def test_unfinished_and_damaged_runs_are_reported(tmp_path):
     unfinished = fake_run(tmp_path, finished=False)
     with pytest.raises(LeukoBenchError, match=rf"{unfinished.id} .*no metrics\.json.*train --resume {unfinished.id}"):

@@ -8,6 +8,7 @@ import pytest
 from command_line import run_python
 from fake_runs import fake_run
 
+from guide.compare import compare
 from utils.errors import LeukoBenchError
 from utils.io import files
 from utils.runs import cache as run_cache
@@ -164,3 +165,24 @@ def test_warm_up_calls_are_not_counted():
     calls = []
     assert len(timing.repeat(lambda: calls.append(1), warmup=3, iterations=5)) == 5
     assert len(calls) == 8
+
+
+FORMULAS = ("=1+1", "+cmd|' /C calc'!A0", "-2+3", "@SUM(A1)", "\t=1", "\r=1", "=", "-", "--1", "+-1e5x")
+NO_FORMULAS = ("-1.5", "+0.2", "-1e-30", "-inf", "Pre-B", "a=1", "", "1-2", "\u2013")
+
+
+def test_a_table_for_people_holds_no_formula_and_numbers_stay(tmp_path):
+    rows = [{"name": text, "value": -0.25, "count": -3, "none": None, "=x": 1} for text in (*FORMULAS, *NO_FORMULAS)]
+    files.write_csv(tmp_path / "table.csv", rows)
+    found = files.read_csv(tmp_path / "table.csv", ())
+    assert [row["name"] for row in found] == [*(f"'{text}".replace("\r", " ") for text in FORMULAS), *NO_FORMULAS]
+    assert {(row["value"], row["count"], row["none"], row["'=x"]) for row in found} == {("-0.25", "-3", "", "1")}
+
+
+def test_compared_names_are_no_formulas_but_the_images_of_a_run_keep_their_names(tmp_path):
+    run = fake_run(tmp_path, "=cmd", classes=("=1+1", "@x", "-y"), dataset="+d")
+    compare(figures=False, root=tmp_path)
+    table = files.read_csv(tmp_path / "comparison" / "per_class.csv", ("class",))
+    assert {row["class"] for row in table} == {"'=1+1", "'@x", "'-y"}
+    assert {row["model"] for row in table} == {"'=cmd"}
+    assert set(run.predictions()["label"]) == {"=1+1", "@x", "-y"}

@@ -13,6 +13,7 @@ from typing import Any, BinaryIO
 from utils.errors import LeukoBenchError, cut
 from utils.io import temporary
 
+FORMULA = ("=", "+", "-", "@", "\t", "\r")  # how a text begins that a spreadsheet runs
 MOST_BYTES = 256_000_000  # of a JSON or CSV file: predictions of a million images have 100 MB
 
 
@@ -126,9 +127,13 @@ def csv_text(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
 
 
 def write_csv(path: Path, records: Sequence[dict[str, Any]]) -> None:
-    """Write dicts with the same keys as CSV: floats with ten significant digits, None as an empty field."""
+    """Write dicts with the same keys as a table for people: see `csv_cell`; None is an empty field.
+
+    Files that programs read, whose paths are joined, are written with `csv_text`.
+    """
     columns = list(records[0]) if records else []
-    write_text(path, csv_text(columns, ([_csv_cell(record[key]) for key in columns] for record in records)))
+    rows = ([csv_cell(record[key]) for key in columns] for record in records)
+    write_text(path, csv_text([csv_cell(name) for name in columns], rows))
 
 
 def read_csv(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
@@ -157,8 +162,20 @@ def compact(value: Any) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"))
 
 
-def _csv_cell(value: Any) -> Any:
+def csv_cell(value: Any) -> Any:
+    """Return a value for a table that people open: floats with ten digits, text that is no formula.
+
+    A spreadsheet runs a text that begins with = + - or @, so that other texts than numbers get an apostrophe before it.
+    """
     if value is None:
         return ""
-    # Ten digits are more than the measurements have, and hide the last bits, which differ between processors.
-    return f"{value:.10g}" if isinstance(value, float) else value
+    if isinstance(value, float):
+        # Ten digits are more than the measurements have, and hide the last bits, which differ between processors.
+        return f"{value:.10g}"
+    if not isinstance(value, str) or value[:1] not in FORMULA or not value:
+        return value
+    try:
+        float(value)
+    except ValueError:
+        return f"'{value}".replace("\r", " ")  # which the writer does not quote and readers take for the end of a row
+    return value

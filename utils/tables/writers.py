@@ -50,10 +50,10 @@ def _on_one_line(table: Table) -> Table:
 
 
 def _markdown(heading: str, notes: Sequence[str], tables: Sequence[Table]) -> str:
-    parts = [f"# {_markdown_cell(heading)}", *(_markdown_cell(note) for note in notes)]
+    parts = [f"# {markdown_text(heading)}", *(markdown_text(note) for note in notes)]
     for table in tables:
-        parts += [f"## {_markdown_cell(table.title)}", markdown_table(table)]
-        parts += [_markdown_cell(table.words_below)] if table.words_below else []
+        parts += [f"## {markdown_text(table.title)}", markdown_table(table)]
+        parts += [markdown_text(table.words_below)] if table.words_below else []
     return "\n\n".join(parts) + "\n"
 
 
@@ -62,11 +62,12 @@ def markdown_table(table: Table) -> str:
     from tabulate import tabulate
 
     align = ["left" if index in table.words else "right" for index in range(len(table.columns))]
-    head, *cells = [[_markdown_cell(joined(cell)) for cell in row] for row in (table.columns, *table.rows)]
+    head, *cells = [[markdown_text(joined(cell)) for cell in row] for row in (table.columns, *table.rows)]
     return tabulate(cells, head, tablefmt="pipe", colalign=align, disable_numparse=True)
 
 
-def _markdown_cell(text: str) -> str:
+def markdown_text(text: str) -> str:
+    """Return a text as Markdown that shows it unchanged."""
     return re.sub(r"([\\|<*_`\[\]])", r"\\\1", text)
 
 

@@ -108,10 +108,9 @@ class Answer:
 def csv_of(image: str, answers: Sequence[Answer]) -> str:
     """Return the answers for one image as CSV: COLUMNS, the probability of every class, and the notice."""
     classes = list(dict.fromkeys(name for each in answers if each.facts for name in each.facts.classes))
-    image = f"'{image}" if image[:1] in ("=", "+", "-", "@") else image  # a spreadsheet would read it as a formula
     return files.csv_text(
         [*COLUMNS, *(f"p_{name}" for name in classes), "notice"],
-        ([image, *_cells(each), *_shares(each, classes), NOTICE] for each in answers),
+        ([*map(files.csv_cell, (image, *_cells(each))), *_shares(each, classes), NOTICE] for each in answers),
     )
 
 

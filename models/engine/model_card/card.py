@@ -13,7 +13,7 @@ import models
 from data import all_dataset
 from models.engine.export import store as export_store
 from models.engine.model_card import sections
-from models.engine.model_card.sections import KNOWN, SYNTHETIC, of_table
+from models.engine.model_card.sections import KNOWN, SYNTHETIC, code, of_table
 from utils import paths
 from utils.errors import LeukoBenchError
 from utils.io import files
@@ -23,6 +23,7 @@ from utils.runs.records import Record, measure
 from utils.runs.run_folder import Run
 from utils.tables import hyperparameters
 from utils.tables.table import Table, number, percent, quantity
+from utils.tables.writers import markdown_text
 from utils.text import MISSING, NOTICE
 
 FILE = "README.md"  # in the folder of the exports
@@ -55,7 +56,7 @@ def text(run: Run) -> str:
     """Return the card of a finished run as Markdown with front matter in YAML; raises the errors of `write`."""
     record, origin = measure(run), sections.origin(run)
     parts = [
-        f"# {run.label()} on {record.row['dataset']}",
+        f"# {markdown_text(run.label())} on {markdown_text(record.row['dataset'])}",
         f"> **{NOTICE}.** This model is a result of a benchmark. It was not tested on patients, and a high accuracy "
         "does not show that it reads cells.",
         *_what(run, record),
@@ -67,16 +68,18 @@ def text(run: Run) -> str:
         *_licence(origin),
         *_made_with(run),
     ]
-    return front_matter(run, record, origin) + "\n\n".join(parts) + "\n"
+    # Names of classes and datasets may be HTML, and a Markdown page would run it.
+    body = "\n\n".join(parts).replace("\\<", "<").replace("<", "&lt;")
+    return front_matter(run, record, origin) + body + "\n"
 
 
 def _what(run: Run, record: Record) -> list[str]:
     config, row = run.config(), record.row
-    names = ", ".join(config["classes"])
+    names = markdown_text(", ".join(config["classes"]))
     return [
         "## Description",
         f"{_about(run.model)} It predicts, for one RGB image of a blood smear, a probability for each of "
-        f"{len(config['classes'])} classes, in this order: {names}. Made with LeukoBench, as run `{run.id}`.",
+        f"{len(config['classes'])} classes, in this order: {names}. Made with LeukoBench, as run {code(run.id)}.",
         of_table(
             Table(
                 "",
@@ -160,8 +163,10 @@ def _use(run: Run) -> list[str]:
         below = "Validated on the test images against the predictions of the weights; difference: of a probability."
         parts += [f"Exports, in `{export_store.FOLDER}`:", of_table(Table("", columns, rows, words_below=below))]
     elif not problems:
-        parts.append(f"Exports to other runtimes: none yet. `python run_guide.py export {run.id} --format onnx`")
-    return [*parts, *problems]
+        parts.append(
+            f"Exports to other runtimes: none yet. {code(f'python run_guide.py export {run.id} --format onnx')}"
+        )
+    return [*parts, *map(markdown_text, problems)]
 
 
 def _export(name: str, described: dict[str, Any]) -> list[str]:
@@ -222,7 +227,16 @@ def front_matter(run: Run, record: Record, origin: str) -> str:
         "metrics": [name for name, column in METRICS.items() if record.row[column] is not None],
         "model-index": [{"name": run.id, "results": _results(run, record)}],
     }
-    return f"---\n{yaml.safe_dump(fields, sort_keys=False, allow_unicode=True, width=1000)}---\n\n"
+
+    class Dumper(yaml.SafeDumper):
+        """Quotes a text with "<", which is then written as its code."""
+
+    def text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
+        return dumper.represent_scalar("tag:yaml.org,2002:str", value, style='"' if "<" in value else None)
+
+    Dumper.add_representer(str, text)
+    dumped = yaml.dump(fields, Dumper=Dumper, sort_keys=False, allow_unicode=True, width=1000)
+    return f"---\n{dumped}---\n\n".replace("<", "\\x3C")
 
 
 def code_licence() -> str:

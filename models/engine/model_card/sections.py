@@ -26,7 +26,7 @@ from utils.tables import shortcuts as shortcuts_tables
 from utils.tables import stress as stress_tables
 from utils.tables.classification_report import Classification
 from utils.tables.table import Table, difference, interval, number, percent
-from utils.tables.writers import markdown_table
+from utils.tables.writers import markdown_table, markdown_text
 from utils.text import NOTICE
 
 SYNTHETIC, KNOWN, OTHER = "synthetic", "known", "other"  # origins of the images
@@ -55,9 +55,14 @@ def of_table(table: Table) -> str:
     return f"{text}\n\n{table.words_below}" if table.words_below else text
 
 
+def code(text: str) -> str:
+    """Return a text as code, unless it would end the code."""
+    return markdown_text(text) if "`" in text else f"`{text}`"
+
+
 def missing(what: str, command: str) -> str:
     """Return a line with the command for a missing measurement."""
-    return f"{what}: not measured. `python run_guide.py {command}`"
+    return f"{what}: not measured. {code(f'python run_guide.py {command}')}"
 
 
 def _test(run: Run, record: Record) -> list[str]:
@@ -205,8 +210,8 @@ def data(run: Run, record: Record, origin: str) -> list[str]:
         else "Images were assigned one by one, so images of one slide, even of one field, may be in both the training "
         "and the test subset: the scores are an upper bound for new patients."
     )
-    lines = ["## Data and split", f"Dataset `{row['dataset']}`. {source[origin]}"]
-    lines += [f"Split `{row['split']}` ({record.split.kind}). {how}"]
+    lines = ["## Data and split", f"Dataset {code(row['dataset'])}. {source[origin]}"]
+    lines += [f"Split {code(row['split'])} ({record.split.kind}). {how}"]
     if rows:
         tally = Counter((each.split, each.label) for each in rows)
         names = run.config()["classes"]
