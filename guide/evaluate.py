@@ -33,6 +33,7 @@ def evaluate(
         for problem in problems:
             console.warn(problem)
     for run in chosen:
+        run.check_inside()  # the process of an evaluation gets the path behind all links
         models.config_for(run.model)  # an unknown model is reported before the first evaluation starts
     if export:
         return 1 if [run for run in chosen if not _evaluate_export(run, export)] else 0
