@@ -186,7 +186,7 @@ def _announce(imported: "Imported") -> None:
         console.warn(f"Names that are not UTF-8 were read as {imported.encoding}. Another one: --encoding NAME.")
     if release := found.release:
         tried = "" if release.tried else " This reader was written from public loaders, not tried on a copy."
-        console.say(f"Recognised {release.name} ({release.licence}, {release.url}).{tried}")
+        console.say(f"Recognised {release.name}: {release.url} (licence: {release.licence}).{tried}")
         console.say(f"Know before training: {release.traps}")
     console.say(f"Classes ({found.known_as or 'folder names'}): {_counted(found.counts('label'))}.")
     subsets, parts, groups = (found.counts(what) for what in ("subset", "part", "group"))
@@ -200,10 +200,12 @@ def _announce(imported: "Imported") -> None:
         kind = f" ({release.group})" if release and release.group else ""
         first = next(iter(groups))
         console.say(f"Groups{kind}: {sum(groups.values())} images in {len(groups)} groups, such as {first}.")
+    if divided := found.divided():
+        console.warn(f"{len(divided)} of {len(groups)} groups have images in several subsets, such as {divided[0]}.")
     if found.joined:
         console.say(f"Class folders of other spelling: {_few(found.joined)}.")
     if found.left_out:
-        console.say(f"Left out, images in no class folder: {_counted(dict(found.left_out))}.")
+        console.say(f"Left out, images without a class: {_counted(dict(found.left_out))}.")
     if found.segmented:
         console.say(f"Left out, segmented copies of the originals: {found.segmented}.")
 

@@ -92,7 +92,9 @@ class _Stack:
             except DAMAGED as error:
                 raise _damaged(self._path, self._member, error) from None
         buffer = io.BytesIO()
-        Image.fromarray(np.frombuffer(raw, np.uint8).reshape(self._shape)).convert("RGB").save(buffer, "PNG", compress_level=1)
+        Image.fromarray(np.frombuffer(raw, np.uint8).reshape(self._shape)).convert("RGB").save(
+            buffer, "PNG", compress_level=1
+        )
         return buffer.getvalue()
 
     def _raw(self, number: int) -> bytes:

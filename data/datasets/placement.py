@@ -95,6 +95,13 @@ class Placement:
         found = Counter(getattr(each, attribute) for each in self.images)
         return {name: found[name] for name in sorted(found) if name}
 
+    def divided(self) -> list[str]:
+        """Return the groups that have images in several subsets."""
+        places: dict[str, set[str]] = {}
+        for each in self.images:
+            places.setdefault(each.group, set()).add(each.subset)
+        return sorted(group for group, subsets in places.items() if group and len(subsets) > 1)
+
 
 def place(
     source: Source, path: Path, as_is: bool = False, groups: Path | None = None, options: Options = DEFAULT

@@ -8,9 +8,10 @@ import csv
 import io
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
+from data.datasets.folder_roles import subset_of
 from data.datasets.image_decoder import BadImage
 from utils.errors import LeukoBenchError
 
@@ -258,8 +259,7 @@ RELEASES = (
 def recognised(names: Sequence[Parts], tables: Mapping[Parts, Callable[[], bytes]] | None = None) -> Recognised | None:
     """Recognise a known release by the names of its images; None for any other dataset.
 
-    Nine of ten names must follow the grammar and tell at least two classes. Subsets are kept where there are at least
-    two of them: the folds of C-NMC alone are no split.
+    Nine of ten names must follow the grammar and tell at least two classes.
 
     Args:
         names: paths of the images below the source.
@@ -278,14 +278,24 @@ def recognised(names: Sequence[Parts], tables: Mapping[Parts, Callable[[], bytes
         if len({place.label for place in places.values()}) < 2 or not release.signed(found):
             continue
         if len(found) >= _MATCHING * len(names):
-            if len({place.subset for place in places.values()} - {""}) < 2:
-                places = {parts: Place(place.label, group=place.group) for parts, place in places.items()}
-            return Recognised(release, places)
+            return Recognised(release, _with_subsets(places))
         counts[release.name] = len(found)
     if len(counts) > 1 and sum(counts.values()) >= _MATCHING * len(names):
         shown = " and ".join(f"{name} ({count} images)" for name, count in counts.items())
         raise LeukoBenchError(f"There are several releases: {shown}. Import the folder of each by itself.")
     return None
+
+
+def _with_subsets(places: dict[Parts, Place]) -> dict[Parts, Place]:
+    """Return places with the subsets of the release, else with those that folders name (a user's own split of it).
+
+    One subset alone is no split: the folds of C-NMC, the training set of Raabin.
+    """
+    named = {parts: next(filter(None, map(subset_of, reversed(parts[:-1]))), "") for parts in places}
+    for subsets in ({parts: place.subset for parts, place in places.items()}, named):
+        if len(set(subsets.values()) - {""}) > 1:
+            return {parts: replace(place, subset=subsets[parts]) for parts, place in places.items()}
+    return {parts: replace(place, subset="") for parts, place in places.items()}
 
 
 def _by_table(

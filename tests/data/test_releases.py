@@ -10,6 +10,7 @@ from command_line import run_guide
 from PIL import Image
 
 from data.datasets import importer, npz_source, releases
+from data.datasets.placement import Options
 from data.splitting import splits
 from utils.io.files import read_csv, read_json
 from utils.paths import PROJECT
@@ -182,6 +183,21 @@ def test_subjects_of_cnmc_keep_their_h():
     assert labels[f"{PRELIM}/{PRELIM}/3.bmp"] == "hem"
 
 
+OWN_SPLITS = {
+    "C-NMC": {f"{('train', 'valid', 'test')[n % 3]}/{name.split('/', 1)[1]}": n for n, name in enumerate(cnmc_folds())},
+    "PBC": {name.replace("top", ("Training", "Test")[n % 2]): n for n, name in enumerate(pbc("top")[0])},
+    "Munich MLL": {name.replace("top", ("train", "test")[n % 2]): n for n, name in enumerate(munich_mll("top")[0])},
+}
+
+
+@pytest.mark.parametrize("release", OWN_SPLITS)
+def test_a_split_that_a_user_made_of_a_release_is_kept(release):
+    found = recognise(OWN_SPLITS[release])
+    assert release in found.release.name
+    for parts, place in found.places.items():
+        assert place.subset == {"valid": "val", "Training": "train", "Test": "test"}.get(parts[0], parts[0])
+
+
 STRANGERS = {
     "no names of C-NMC": [
         f"fold_{fold}/{label}/{n}.bmp" for fold in range(3) for label in ("all", "hem") for n in range(4)
@@ -339,6 +355,20 @@ def test_what_was_recognised_is_said(tmp_path):
         " ".join(text.split()), "Recognised AML-Cytomorphology_MLL_Helmholtz", "not tried on a copy", "(patient)"
     )
     assert "diagnosis of the patient" in " ".join(text.split())
+
+
+def test_patients_on_both_sides_of_an_owners_split_are_said(tmp_path):
+    names, others = KNOWN["LeukemiaAttri"][0]
+    names = [name.replace("train/4_10_", "test/4_10_").replace("train/9_11_", "test/9_11_") for name in names]
+    text = run_guide("data", "import", draw(tmp_path / "in", names, others), "--name", "attri").stderr
+    assert_facts(" ".join(text.split()), "2 of 12 groups", "several subsets", "such as 4")
+
+
+def test_the_level_of_the_classes_switches_the_reader_off(tmp_path):
+    folder = draw(tmp_path / "in", *KNOWN["Munich MLL"][0])
+    placed = importer.import_dataset(folder, "new", options=Options(classes_are=3)).placement
+    assert placed.release is None
+    assert set(placed.counts("label")) == {"control", "NPM1", "RUNX1_RUNX1T1"}
 
 
 @pytest.mark.parametrize(("name", "size"), [("bloodmnist", 28), ("BloodMNIST_64", 64)])
