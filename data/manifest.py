@@ -11,8 +11,8 @@ from pathlib import Path
 from utils import paths
 from utils.errors import LeukoBenchError, cut
 from utils.io import files
+from utils.runs import run_folder
 from utils.runs.run_fields import HASH
-from utils.runs.run_folder import SUBSET
 
 COLUMNS = ("image", "label", "split", "group", "sha256")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -25,7 +25,7 @@ class Row:
     Attributes:
         image: path below the dataset's folder, with forward slashes ("Benign/WBC-Benign-001.jpg").
         label: class name, which is the image's folder.
-        split: "train", "val", "test", or "" before splitting.
+        split: "train", "val", "test" or "test_<name>", see `run_folder.SUBSET`.
         group: patient or slide of the image; "" where unknown.
         sha256: hash of the file's bytes, 64 hex digits.
     """
@@ -55,13 +55,28 @@ class Manifest:
 
     @cached_property
     def test_identity(self) -> str:
-        """Hash of (image sha256, label) over the test rows: runs with equal hashes can be ranked together."""
+        """Hash of (image sha256, label) over the main test set: runs with equal hashes can be ranked together."""
         rows = sorted(f"{row.sha256},{row.label}" for row in self.subset("test"))
         return hashlib.sha256("\n".join(rows).encode()).hexdigest()[:16]
 
     def subset(self, split: str) -> tuple[Row, ...]:
-        """Return the rows of "train", "val" or "test"."""
-        return tuple(row for row in self.rows if row.split == split)
+        """Return the rows of a subset; "test" is the main test set, whatever its name."""
+        name = self.resolve(split)
+        return tuple(row for row in self.rows if row.split == name)
+
+    def resolve(self, split: str) -> str:
+        """Return the name of a subset in this manifest: "test" stands for the main test set."""
+        return run_folder.resolve(split, self.subsets)
+
+    @cached_property
+    def subsets(self) -> tuple[str, ...]:
+        """Names of the subsets: train, val and the test sets, the main one first."""
+        return tuple(run_folder.subsets(row.split for row in self.rows))
+
+    @property
+    def test_sets(self) -> tuple[str, ...]:
+        """Names of the test sets, the main one first."""
+        return tuple(run_folder.test_sets(self.subsets))
 
     def by_class(self, split: str) -> dict[str, list[Row]]:
         """Return the rows of a subset for each class, sorted by SHA-256: an order that does not depend on names."""
@@ -120,7 +135,7 @@ def _problem(row: Row, seen: set[str]) -> str:
         return f"image {cut(row.image)!r} should be <class>/<file>"
     if row.image.partition("/")[0] != row.label:
         return f"label {cut(row.label)!r} should be the folder of {cut(row.image)!r}"
-    if row.split and not SUBSET.fullmatch(row.split):
+    if not run_folder.SUBSET.fullmatch(row.split):
         return f"split {cut(row.split)!r} should be train, val, test or test_<name>"
     if not _SHA256.fullmatch(row.sha256):
         return f"sha256 {cut(row.sha256)!r} should be 64 hex digits"

@@ -9,8 +9,9 @@ import typer
 
 import models
 from data import catalog
-from data.splitting import splits
+from data.splitting import given_split, splits
 from guide.compare import FOLDER as COMPARISON
+from guide.splits import chosen
 from models.engine import cli, launcher
 from models.engine.layers import pretrained
 from utils import console
@@ -89,12 +90,14 @@ def _config(
             )
     values = cli.given({"dataset": dataset, "split": split})
     config = models.config_for(model, profile, set_ or (), **values)
-    split_spec.parse(config.split)
+    if config.split:
+        split_spec.parse(config.split)
     if not training:
-        return config
+        return config.replace(split=config.split or given_split.default(config.dataset))
     if config.weights not in ("imagenet", "none"):
         pretrained.check_file(config.weights)
-    return config.replace(dataset=catalog.ensure_dataset(config.dataset))
+    name = catalog.ensure_dataset(config.dataset)
+    return config.replace(dataset=name, split=chosen(name, config.split, config.split_seed))
 
 
 def _train(arms: Sequence["Arm"], place: Path, options: list[str]) -> tuple[int, list[str]]:

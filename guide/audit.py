@@ -5,6 +5,7 @@ from dataclasses import asdict, astuple
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from guide import splits
 from guide.data import Dataset, Seed, Split
 from guide.views import show_table
 from models.engine.cli import Root
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 def audit(
     dataset: Dataset = "",
-    split: Split = split_spec.DEFAULT,
+    split: Split = "",
     seed: Seed = 42,
     root: Root = None,
 ) -> None:
@@ -34,6 +35,7 @@ def audit(
     from visualization.displays import audit as audit_figures
 
     name = catalog.ensure_dataset(dataset)
+    split = splits.chosen(name, split, seed)
     place = (root or runs_dir()).resolve()
     with console.progress() as bar:
         comparing, measuring = _progress(bar, "Comparing"), _progress(bar, "Measuring")
@@ -69,7 +71,7 @@ def _write(folder: Path, found: "Audit", groups: dict[str, str], shown: list[Tab
     files.write_text(folder / "groups.csv", files.csv_text(("image", "group"), sorted(groups.items())))
     files.write_csv(folder / "every_group.csv", views.group_records(found))
     files.write_csv(folder / "ladder.csv", [asdict(rung) for rung in found.ladder])
-    about = f"{found.dataset}, split {found.split}, seed {found.seed}"
+    about = f"{found.dataset}, {split_spec.words(found.split)}, seed {found.seed}"
     notes = [f"Manifest {found.manifest}.", *views.sentences(found)]
     writers.write_all(folder / "audit", f"Audit of {about}", notes, shown)
     writers.write_all(folder / "ladder", f"Shortcut baselines, {about}", found.verdict.sentences, shown[-1:])

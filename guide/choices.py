@@ -8,6 +8,7 @@ from typing import Any
 import models
 from data import catalog
 from data.datasets import index
+from data.splitting import given_split
 from models.engine import settings_file
 from models.engine.config import recipes
 from models.engine.tracking import mlflow_client
@@ -16,6 +17,7 @@ from utils.paths import PROJECT, raw_dir, runs_dir
 from utils.runs import lookup, run_folder, split_spec
 from utils.tables.table import percent
 
+OWN_SPLIT = {split_spec.GIVEN: f"{split_spec.OWN}, as it came"}
 SPLITS = {
     split_spec.DEFAULT: "percent for train, val, test; splits by image",
     "grouped": "the same percentages; keeps each group together",
@@ -38,11 +40,13 @@ class Choices:
         listed: values for the command, with the text beside each of them.
         unlisted: further values, which can be chosen by number or name.
         check: raises an error for an invalid answer outside the list; None rejects every such answer.
+        default: text that shows what an empty answer means; "" for that of the parameter.
     """
 
     listed: Mapping[str, str]
     unlisted: Sequence[str] = ()
     check: Callable[[str], Any] | None = None
+    default: str = ""
 
     @property
     def values(self) -> list[str]:
@@ -73,8 +77,12 @@ def choices_for(
         known = datasets()
         return Choices(known) if known else None
     if name == "split":
-        splits = SPLITS | (ALL_FOLDS if all_folds else ONE_FOLD)
-        return Choices(splits, check=split_spec.expand if all_folds else split_spec.parse)
+        default = given_split.default(str(answers.get("dataset") or ""))
+        own = OWN_SPLIT if default == split_spec.GIVEN else {}
+        splits = own | SPLITS | (ALL_FOLDS if all_folds else ONE_FOLD)
+        return Choices(splits, check=split_spec.expand if all_folds else split_spec.parse, default=default)
+    if name == "subset" and "run" in answers:
+        return _subsets(answers["run"], root)
     if name == "recipe":
         listed = {"none": "no recipe"} if plain else {}
         listed |= {each: recipes.WORDS[each] for each in recipes.names()}
@@ -153,6 +161,17 @@ def _names(names: Iterable[str], check: Callable[[str], Any] | None = None) -> C
     return Choices(dict.fromkeys(names, ""), check=check)
 
 
+def _subsets(name: str, root: Path) -> Choices | None:
+    """Return the subsets with predictions of a run; without a run, free text."""
+    if not name:
+        return None
+    try:
+        found = run_folder.subsets(lookup.open_run(name, root).metrics())
+    except LeukoBenchError:  # the command reports the reason
+        found = [run_folder.TEST, "val"]
+    return _names(sorted(found))
+
+
 def _models(answers: Mapping[str, Any]) -> list[str]:
     """Return the models chosen so far; some commands take one, others a list."""
     model = answers.get("model")  # REQUIRED before it is answered
@@ -190,7 +209,7 @@ def _note(run: run_folder.Run, with_dataset: bool) -> str:
         config = run.config()
         words = [config["dataset"]] if with_dataset else []
         words += [run.label().removeprefix(run.model).strip(" ()")]
-        words += [split] if (split := config.get("split", split_spec.DEFAULT)) != split_spec.DEFAULT else []
+        words += [split] if (split := config.get("split") or split_spec.DEFAULT) != split_spec.DEFAULT else []
         words += [
             f"{word} {config[field]}"
             for field, word in SEEDS.items()

@@ -1,7 +1,6 @@
 """Commands `confusion` and `classification`: results of one run by class."""
 
 from collections.abc import Sequence
-from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -11,24 +10,22 @@ from models.engine.cli import Root
 from utils import console
 from utils.errors import LeukoBenchError, nearest
 from utils.paths import raw_dir, runs_dir
-from utils.runs import lookup
-from utils.runs.run_folder import FIGURES, SUBSETS, Run
+from utils.runs import lookup, run_folder
+from utils.runs.run_folder import FIGURES, Run
 from utils.text import MISSING
-from visualization.style import SUBSET_NAMES
+from visualization.style import subset_name
 
 if TYPE_CHECKING:
     import pandas as pd
 
-Subset = StrEnum(
-    "Subset", {name.upper(): name for name in reversed(SUBSETS) if name != "train"}
-)  # subsets with predictions
+Subset = Annotated[str, typer.Option(help="Subset of the images: test, val or test_<name>.")]
 
 
 def confusion(
     run: Annotated[str, typer.Argument(help="Run, or a model's name for its latest run.")],
     true: Annotated[str, typer.Option(help="List the images of this true class.")] = "",
     predicted: Annotated[str, typer.Option(help="List the images predicted as this class.")] = "",
-    subset: Annotated[Subset, typer.Option(help="Subset of the images.")] = Subset.TEST,
+    subset: Subset = run_folder.TEST,
     root: Root = None,
 ) -> None:
     """Print a run's confusion matrix; with --true or --predicted also list and draw the images of a cell."""
@@ -40,7 +37,7 @@ def confusion(
     table = chosen.predictions(subset)
     with chosen.named_in_errors():
         matrix = predictions.confusion(table).tolist()
-    show_matrix(f"{chosen.id}: {SUBSET_NAMES[subset]} images", classes, matrix)
+    show_matrix(f"{chosen.id}: {subset_name(subset)} images", classes, matrix)
     if true or predicted:
         show_images(chosen, table, classes, true, predicted, subset)
     console.notice()
@@ -48,7 +45,7 @@ def confusion(
 
 def classification(
     run: Annotated[str, typer.Argument(help="Run, or a model's name for its latest run.")],
-    subset: Annotated[Subset, typer.Option(help="Subset of the images.")] = Subset.TEST,
+    subset: Subset = run_folder.TEST,
     root: Root = None,
 ) -> None:
     """Print a run's classification report: scores by class with intervals and specificity, and averages."""
@@ -57,7 +54,7 @@ def classification(
     chosen = lookup.open_run(run, root or runs_dir())
     with chosen.named_in_errors():
         report = Classification.from_predictions(chosen.predictions(subset))
-    heading = f"{chosen.label()}, run {chosen.id}: {SUBSET_NAMES[subset]} images"
+    heading = f"{chosen.label()}, run {chosen.id}: {subset_name(subset)} images"
     console.say(heading, style="bold")
     for table in report.tables():
         console.say()
@@ -93,7 +90,7 @@ def show_images(
     from utils.metrics import predictions
 
     found = predictions.cell(table, true, predicted)
-    title = " ".join(filter(None, (true, SUBSET_NAMES[subset], "images", "predicted as", predicted or "another class")))
+    title = " ".join(filter(None, (true, subset_name(subset), "images", "predicted as", predicted or "another class")))
     if not true:
         title += " that are not"
     console.say()

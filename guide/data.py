@@ -1,6 +1,6 @@
 """Commands of the group `data`: import, download, generate, check, split and draw datasets."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
@@ -10,7 +10,7 @@ import typer
 
 from utils import console
 from utils.paths import raw_dir
-from utils.runs import run_folder, split_spec
+from utils.runs import split_spec
 
 if TYPE_CHECKING:
     from data.datasets.importer import Imported
@@ -18,7 +18,13 @@ if TYPE_CHECKING:
 SHOWN = 3  # file names printed in one line
 LISTED = 12  # classes or folders with their counts printed in one line
 Dataset = Annotated[str, typer.Argument(help="Dataset. Default: the only one, or synthetic smears.")]
-Split = Annotated[str, typer.Option(help="Percentages (64/16/20, 90/10), kfold:K:I, grouped or grouped-kfold:K:I.")]
+Split = Annotated[
+    str,
+    typer.Option(
+        help="Percentages (64/16/20, 90/10), kfold:K:I, grouped, grouped-kfold:K:I or given.",
+        show_default=split_spec.DEFAULT_WORDS,
+    ),
+]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of the split.")]
 
 
@@ -133,21 +139,23 @@ def check(dataset: Dataset = "") -> None:
 
 def split(
     dataset: Dataset = "",
-    split: Split = split_spec.DEFAULT,
+    split: Split = "",
     seed: Seed = 42,
 ) -> None:
-    """Split a dataset into training, validation and test images, stratified by class."""
+    """Split a dataset into training, validation and test images, stratified by class, or as it came split."""
     from data import catalog
+    from data.splitting import given_split
     from data.splitting import splits as dataset_splits
     from guide import splits
 
     name = catalog.ensure_dataset(dataset)
+    split = split or given_split.default(name)
     splits.show(name, split, seed, dataset_splits.prepare_split(name, split, seed))
 
 
 def figures(
     dataset: Dataset = "",
-    split: Split = split_spec.DEFAULT,
+    split: Split = "",
     seed: Seed = 42,
     output: Annotated[Path | None, typer.Option(help="Folder for the figures.", show_default="runs/figures")] = None,
 ) -> None:
@@ -155,16 +163,18 @@ def figures(
     from data import catalog
     from data.datasets import summary
     from data.splitting import splits as dataset_splits
+    from guide import splits
     from utils.io import files
     from utils.paths import runs_dir
     from visualization.displays import class_distribution as class_distribution_figures
 
     name = catalog.ensure_dataset(dataset)
+    split = splits.chosen(name, split, seed)
     folder = dataset_splits.prepare_split(name, split, seed)
     with _progress("Measuring") as progress:
         measured = summary.measure(name, progress)
     rows = summary.summary(measured, folder.manifest)
-    _say_summary(f"{name}, split {split}, seed {seed}", rows)
+    _say_summary(f"{name}, {split_spec.words(split)}, seed {seed}", rows, folder.manifest.subsets)
     target = output or runs_dir() / "figures" / folder.path.name
     files.write_csv(target / "dataset.csv", rows)
     console.say(f"Wrote {target / 'dataset.csv'}")
@@ -253,9 +263,9 @@ def _share(value: float) -> str:
     return f"{100 * value:.1f} %"
 
 
-def _say_summary(title: str, rows: list[dict[str, Any]]) -> None:
+def _say_summary(title: str, rows: list[dict[str, Any]], subsets: Sequence[str]) -> None:
     """Print the summary of a dataset in two tables."""
-    heads = ("Class", *run_folder.SUBSETS, "Images", "Share", "Pixels", "kB")
+    heads = ("Class", *subsets, "Images", "Share", "Pixels", "kB")
     shown = []
     for row in rows:
         low, high = (f"{row[f'width_{end}']} × {row[f'height_{end}']}" for end in ("min", "max"))
@@ -263,7 +273,7 @@ def _say_summary(title: str, rows: list[dict[str, Any]]) -> None:
         shown.append(
             (
                 row["class"],
-                *(f"{row[key]:,}" for key in (*run_folder.SUBSETS, "images")),
+                *(f"{row[key]:,}" for key in (*subsets, "images")),
                 _share(row["share"]),
                 low if low == high else f"{low} to {high}",
                 " / ".join(weights),

@@ -61,7 +61,8 @@ def ask(parameter: Parameter, choices: Choices | None, check: Callable[[Any], No
     default = _default(parameter, choices)
     _explain(parameter, choices)
     hint = "several: 1 3, or all" if choices and parameter.many else ""
-    shown = "" if default is REQUIRED else f"[{_shown(default, parameter.default_text)}]"
+    text = (choices.default if choices else "") or parameter.default_text
+    shown = "" if default is REQUIRED else f"[{_shown(default, text)}]"
     prompt = "  " + " ".join(part for part in (parameter.label, f"({hint})" if hint else "", shown) if part)
     while True:
         text = read(prompt)

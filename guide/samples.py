@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from guide import splits as guide_splits
 from guide.choices import short
 from guide.confusion import class_named
 from models.engine.cli import Root
@@ -13,14 +14,13 @@ from utils import console
 from utils.errors import LeukoBenchError
 from utils.metrics.prediction_ranking import OUTCOMES
 from utils.paths import raw_dir, runs_dir
-from utils.runs import lookup, split_spec
-from utils.runs.run_folder import FIGURES, SUBSETS, Run
+from utils.runs import lookup, run_folder, split_spec
+from utils.runs.run_folder import FIGURES, Run
 
 ALL = "all"
 
 
 Outcome = StrEnum("Outcome", {name.upper(): name for name in OUTCOMES})
-Subset = StrEnum("Subset", {name.upper(): name for name in (*SUBSETS, ALL)})
 
 
 def samples(
@@ -28,9 +28,14 @@ def samples(
     outcome: Annotated[Outcome, typer.Option(help="Right, wrong or unsure predictions.")] = Outcome.ALL,
     class_: Annotated[str, typer.Option("--class", help="Only images of this class. Default: every class.")] = "",
     count: Annotated[int, typer.Option(min=1, max=1000, help="Images per class.")] = 6,
-    subset: Annotated[Subset | None, typer.Option(help="Subset. Default: test for a run, all for a dataset.")] = None,
+    subset: Annotated[
+        str,
+        typer.Option(help="train, val, test, test_<name> or all.", show_default="test for a run, all for a dataset"),
+    ] = "",
     dataset: Annotated[str, typer.Option(help="Dataset. Default: the only one.")] = "",
-    split: Annotated[str, typer.Option(help="Split that defines the subsets of a dataset.")] = split_spec.DEFAULT,
+    split: Annotated[
+        str, typer.Option(help="Split that defines the subsets of a dataset.", show_default=split_spec.DEFAULT_WORDS)
+    ] = "",
     seed: Annotated[int, typer.Option(min=0, help="Seed of the split.")] = 42,
     root: Root = None,
 ) -> None:
@@ -38,15 +43,11 @@ def samples(
     if run:
         if dataset:
             raise LeukoBenchError(f"Received the run {run} and --dataset {dataset}: give one of them.")
-        if subset is Subset.TRAIN:
-            raise LeukoBenchError(
-                "Received --subset train: a run has predictions of val and test images only. Valid: val, test, all."
-            )
-        _of_run(lookup.open_run(run, root or runs_dir()), outcome.value, class_, count, (subset or Subset.TEST).value)
+        _of_run(lookup.open_run(run, root or runs_dir()), outcome.value, class_, count, subset or run_folder.TEST)
         return
     if outcome is not Outcome.ALL:
         raise LeukoBenchError(f"--outcome {outcome.value} needs a run, for example: samples cnn --outcome right")
-    _of_dataset(dataset, class_, count, (subset or Subset.ALL).value, (split, seed), root or runs_dir())
+    _of_dataset(dataset, class_, count, subset or ALL, (split, seed), root or runs_dir())
 
 
 def _of_run(run: Run, outcome: str, name: str, count: int, subset: str) -> None:
@@ -86,7 +87,10 @@ def _of_dataset(dataset: str, name: str, count: int, subset: str, split_of: tupl
 
     split, seed = split_of
     dataset = catalog.ensure_dataset(dataset)
+    split = guide_splits.chosen(dataset, split, seed)
     manifest = splits.prepare_split(dataset, split, seed).manifest
+    if subset != ALL and manifest.resolve(subset) not in manifest.subsets:
+        raise LeukoBenchError(f"Unknown subset '{subset}'. Valid: {', '.join(manifest.subsets)}, {ALL}.")
     name = class_named(name, manifest.classes, f"'{dataset}'")
     subsets = {row.image: row.split for row in manifest.rows}
     by_class = sample_sheets.samples_of(manifest, None if subset == ALL else subset)
@@ -94,7 +98,8 @@ def _of_dataset(dataset: str, name: str, count: int, subset: str, split_of: tupl
     folder = raw_dir(dataset)
     rows = [(image, label, subsets[image]) for label, images in chosen.items() for image in images]
     of = "all subsets" if subset == ALL else f"{subset} subset"
-    title = f"{dataset}: {len(rows)} images{f' of {name}' if name else ''}, {of} of split {split}, ordered by hash"
+    title = f"{dataset}: {len(rows)} images{f' of {name}' if name else ''}, {of} of {split_spec.words(split)}"
+    title += ", ordered by hash"
     console.table(f"{title}, in {short(folder)}", ("Image", "Class", "Subset"), rows)
     path = root / FIGURES / dataset / sample_sheets.file_name(subset, "", name)
     _say_sheet(sample_sheets.draw_samples(dataset, chosen, title, path), folder)

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from guide import splits
 from models.engine import cli
 from utils import console
 from utils.errors import LeukoBenchError
 from utils.paths import runs_dir
+from utils.runs import split_spec
 from utils.tables.table import percent
 from utils.text import MISSING
 
@@ -41,7 +43,9 @@ def sweep(
     ] = None,
     split: Annotated[
         list[str] | None,
-        typer.Option(help="Split; repeat for several; kfold:5 means all five folds.", show_default="64/16/20"),
+        typer.Option(
+            help="Split; repeat for several; kfold:5 means all five folds.", show_default=split_spec.DEFAULT_WORDS
+        ),
     ] = None,
     seed: Annotated[
         list[int] | None,
@@ -86,6 +90,8 @@ def sweep(
     if not dry_run:
         run_transfer.restore(place, place / sweep_plan.FOLDER)
     found = sweep_plan.jobs(plan, copies=not dry_run)
+    for each in dict.fromkeys((job.spec.dataset, job.spec.split, job.spec.split_seed) for job in found):
+        splits.chosen(*each)  # prints a line for a split that came with the dataset
     sweep_plan.look(found, place)
     waiting = [job for job in found if job.state == sweep_plan.WAITING]
     begun = sum(job.run is not None for job in waiting)

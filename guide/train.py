@@ -9,8 +9,8 @@ import typer
 
 import models
 from data import catalog
-from data.splitting import splits
-from guide.splits import report_groups
+from data.splitting import given_split, splits
+from guide.splits import report
 from guide.views import show_table
 from models.engine import cli, launcher, settings_file
 from models.engine.config import recipes
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 Split = Annotated[
     str | None,
     typer.Option(
-        help="Percentages, kfold:K:I, grouped or grouped-kfold:K:I; kfold:5 trains all five folds.",
-        show_default=split_spec.DEFAULT,
+        help="Percentages, kfold:K:I, grouped, grouped-kfold:K:I or given; kfold:5 trains all five folds.",
+        show_default=split_spec.DEFAULT_WORDS,
     ),
 ]
 Seeds = Annotated[
@@ -90,6 +90,8 @@ def train(
     # All errors of the user are found before the first training starts.
     names = _models(model, config)
     configs = _configurations(names, profile, config, set_ or [], values)
+    if any(each.split == split_spec.GIVEN for each in configs.values()):
+        split = split_spec.GIVEN
     plan = repeats(configs, seed or [])
     _check(configs.values())
     tracker.check(tensorboard, mlflow)
@@ -124,14 +126,15 @@ def _configurations(
 ) -> dict[str, "ModelConfig"]:
     """Return the configuration of every model: its profile, then the file, then --set, then the other options."""
     from_file = {name: settings_file.settings(file, name, profile) if file else [] for name in names}
-    return {name: models.config_for(name, profile, from_file[name] + settings, **values) for name in names}
+    configs = {name: models.config_for(name, profile, from_file[name] + settings, **values) for name in names}
+    return {name: c.replace(split=c.split or given_split.default(c.dataset)) for name, c in configs.items()}
 
 
 def _check(configs: Iterable["ModelConfig"]) -> None:
-    """Check datasets and weight files, and make the grouped splits, whose groups are reported.
+    """Check datasets and weight files, and make the grouped and given splits, which are reported.
 
     Raises:
-        LeukoBenchError: a dataset or a file is missing, or a class has too few groups.
+        LeukoBenchError: a dataset or a file is missing, or a split cannot be made.
     """
     configs = list(configs)
     for config in configs:
@@ -141,9 +144,9 @@ def _check(configs: Iterable["ModelConfig"]) -> None:
             pretrained.check_file(config.weights)
     for dataset, text, seed in dict.fromkeys((c.dataset, c.split, c.split_seed) for c in configs):
         for split in split_spec.expand(text):
-            if split_spec.parse(split).grouped:
+            if split_spec.parse(split).kind != split_spec.RANDOM:
                 name = catalog.ensure_dataset(dataset)
-                report_groups(name, split, splits.prepare_split(name, split, seed).manifest)
+                report(name, split, splits.prepare_split(name, split, seed).manifest)
 
 
 def repeats(configs: Mapping[str, "ModelConfig"], seeds: Sequence[int]) -> list[Repeat]:

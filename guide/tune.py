@@ -39,7 +39,8 @@ def tune(
     config = models.config_for(
         model, profile, set_ or (), **cli.given({"dataset": dataset, "split": split, "seed": seed})
     )
-    split_spec.parse(config.split)
+    if config.split:
+        split_spec.parse(config.split)
     if config.weights not in ("imagenet", "none"):
         pretrained.check_file(config.weights)
     study = tuning_study.open_study(config, set_ or (), epochs, (root or runs_dir()).resolve())

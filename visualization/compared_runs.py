@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from utils.metrics import predictions
+from utils.runs import split_spec
 from utils.runs.comparison import Comparison
 from utils.runs.records import recipe
 from utils.runs.run_folder import Run
@@ -54,14 +55,14 @@ def subjects(comparison: Comparison) -> list[Subject]:
 
 def about(comparison: Comparison) -> str:
     """Return the subtitle of a comparison's figures: dataset, split and number of test images."""
-    splits = " and ".join(sorted({str(row["split"]) for row in comparison.rows}))
-    return f"{comparison.dataset}, split {splits}, {comparison.rows[0]['images']:,} test images"
+    splits = split_spec.words(*(row["split"] for row in comparison.rows))
+    return f"{comparison.dataset}, {splits}, {comparison.rows[0]['images']:,} test images"
 
 
 def about_run(run: Run, images: int) -> str:
     """Return the subtitle of one run's figures: dataset, split, seed and number of test images."""
     config = run.config()
-    return f"{config['dataset']}, split {config['split']}, seed {config['seed']}, {images:,} test images"
+    return f"{config['dataset']}, {split_spec.words(config['split'])}, seed {config['seed']}, {images:,} test images"
 
 
 def one_seed_each(all_subjects: Sequence[Subject]) -> list[Subject]:
@@ -74,10 +75,10 @@ def one_seed_each(all_subjects: Sequence[Subject]) -> list[Subject]:
 
 def about_training(all_subjects: Sequence[Subject]) -> str:
     """Return the subtitle of training curves: dataset, split and, where equal in all runs, the validation images."""
-    splits = " and ".join(sorted({str(s.row["split"]) for s in all_subjects}))
+    splits = split_spec.words(*(s.row["split"] for s in all_subjects))
     counts = {len(s.run.predictions("val")) for s in all_subjects}
     held = f", {counts.pop():,} validation images" if len(counts) == 1 else ""
-    return f"{all_subjects[0].run.config()['dataset']}, split {splits}{held}"
+    return f"{all_subjects[0].run.config()['dataset']}, {splits}{held}"
 
 
 def manifest_of(comparison: Comparison) -> Path | None:

@@ -25,6 +25,7 @@ LINES = ("-", "--", ":", "-.", (0, (7, 1.5)))
 HATCHES = ("", "///", "...", "xxx", "|||")
 SUBSET_COLOURS = {"train": "#0072B2", "val": "#E69F00", "test": "#009E73"}
 SUBSET_NAMES = {"train": "training", "val": "validation", "test": "test"}
+TEST_COLOURS = ("#56B4E9", "#CC79A7", "#D55E00")  # of further test sets
 MATRIX_COLOURS = "Blues"
 GREY = "#6b6b6b"
 RIGHT, WRONG = "#00664b", "#b34700"  # always with a text
@@ -53,6 +54,17 @@ _RC = {
     "hatch.linewidth": 0.6,
     "text.parse_math": False,  # a class may be called "a$b$c"
 }
+
+
+def subset_name(subset: str) -> str:
+    """Return a subset as an adjective: "training", "validation", "test"; a further test set keeps its name."""
+    return SUBSET_NAMES.get(subset, subset)
+
+
+def subset_colours(subsets: Sequence[str]) -> dict[str, str]:
+    """Return the colour of each of a split's subsets."""
+    further = [subset for subset in subsets if subset not in SUBSET_COLOURS]
+    return SUBSET_COLOURS | {name: TEST_COLOURS[k % len(TEST_COLOURS)] for k, name in enumerate(further)}
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from data.splitting import groups as split_groups
 from data.splitting import splits
 from utils.errors import LeukoBenchError
 from utils.io import files, transaction
+from utils.runs.run_folder import TEST
 from utils.runs.shortcuts_file import Shortcut
 from utils.system.progress import Progress, no_progress
 from utils.tables import shortcuts as shortcuts_tables
@@ -24,7 +25,7 @@ FOLDER, FILE = "audit", "audit.json"
 
 @dataclass(frozen=True)
 class PlacedPair(Pair):
-    """A pair of related images with the subsets that hold them: "train", "val" or "test"."""
+    """A pair of related images with the subsets that hold them; "test" is the main test set."""
 
     first_split: str
     second_split: str
@@ -36,9 +37,9 @@ class PlacedPair(Pair):
 
     @property
     def leaked_test_images(self) -> list[str]:
-        """The test image whose partner is in another subset; at most one."""
-        ends = ((self.first, self.first_split), (self.second, self.second_split))
-        return [image for image, split in ends if split == "test"] if self.across_split else []
+        """The image of the main test set whose partner is a training or validation image; at most one."""
+        ends = (self.first, self.first_split, self.second_split), (self.second, self.second_split, self.first_split)
+        return [image for image, split, other in ends if split == TEST and other in ("train", "val")]
 
 
 @dataclass(frozen=True)
@@ -193,7 +194,7 @@ def run(
         split=split,
         seed=seed,
         manifest=manifest.hash,
-        images=dict(Counter(row.split for row in manifest.rows)),
+        images=dict(Counter(_subset_of(manifest).values())),
         classes=list(manifest.classes),
         pairs=placed(found.pairs, manifest),
         groups=count(groups, manifest),
@@ -208,9 +209,16 @@ def run(
 
 
 def placed(pairs: Sequence[Pair], manifest: Manifest) -> list[PlacedPair]:
-    """Add to each pair the subsets that hold its images."""
-    split = {row.image: row.split for row in manifest.rows}
-    return [PlacedPair(*astuple(pair), split[pair.first], split[pair.second]) for pair in pairs]
+    """Add to each pair the subsets that hold its images; pairs with an image in no subset are left out."""
+    split = _subset_of(manifest)
+    inside = [pair for pair in pairs if pair.first in split and pair.second in split]
+    return [PlacedPair(*astuple(pair), split[pair.first], split[pair.second]) for pair in inside]
+
+
+def _subset_of(manifest: Manifest) -> dict[str, str]:
+    """Return the subset of each image; the main test set is "test", whatever its name."""
+    main = manifest.resolve(TEST)
+    return {row.image: TEST if row.split == main else row.split for row in manifest.rows}
 
 
 def leak(kind: str, pairs: Sequence[PlacedPair]) -> Leak:
@@ -228,11 +236,12 @@ def count(groups: dict[str, str], manifest: Manifest) -> list[Group]:
     """Count the images of every group by class and subset, the largest group first; images without one are left out."""
     classes: dict[str, Counter[str]] = {}
     subsets: dict[str, Counter[str]] = {}
+    split = _subset_of(manifest)
     for row in manifest.rows:
         name = groups.get(row.image)
         if name:
             classes.setdefault(name, Counter())[row.label] += 1
-            subsets.setdefault(name, Counter())[row.split] += 1
+            subsets.setdefault(name, Counter())[split[row.image]] += 1
     ordered = sorted(classes, key=lambda name: (-classes[name].total(), name))
     return [Group(n, classes[n].total(), dict(classes[n]), dict(subsets[n])) for n in ordered]
 

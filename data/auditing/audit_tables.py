@@ -116,4 +116,4 @@ def sentences(audit: Audit) -> list[str]:
 
 
 def _subsets(audit: Audit) -> list[str]:
-    return [name for name in run_folder.SUBSETS if name in audit.images]
+    return run_folder.subsets(audit.images)

@@ -10,7 +10,7 @@ from data.auditing.shortcut_features import measure
 from data.splitting.splits import SplitFolder
 from utils.io import files
 from utils.metrics.predictions import wilson
-from utils.runs import shortcuts_file
+from utils.runs import run_folder, shortcuts_file
 from utils.runs.shortcuts_file import COLUMNS, MAJORITY, SEES, Shortcut
 from utils.system.progress import Progress, no_progress
 
@@ -21,7 +21,7 @@ SEED = 0
 
 
 def evaluate(folder: SplitFolder, root: Path, progress: Progress = no_progress) -> list[Shortcut]:
-    """Train every baseline on a split's training images, test it on its test images, and write the accuracies.
+    """Train every baseline on a split's training images, test it on its main test set, and write the accuracies.
 
     Validation images are not used, so that a baseline learns from the same images as a network. The file is
     `utils.runs.shortcuts_file.path(root, manifest hash)`.
@@ -34,10 +34,11 @@ def evaluate(folder: SplitFolder, root: Path, progress: Progress = no_progress) 
     Raises:
         LeukoBenchError: an image cannot be read, or the file cannot be written.
     """
-    rows = [row for row in folder.manifest.rows if row.split in ("train", "test")]
+    tested = folder.manifest.resolve(run_folder.TEST)
+    rows = [row for row in folder.manifest.rows if row.split in ("train", tested)]
     features = measure([folder.path / row.split / row.image for row in rows], progress)
     labels = np.array([row.label for row in rows])
-    test = np.array([row.split == "test" for row in rows])
+    test = np.array([row.split == tested for row in rows])
     features = {MAJORITY: np.zeros((len(rows), 0), np.float32), **features}
     scores = [score(name, features[name], labels, test) for name in SEES]
     records = [{column: getattr(each, column) for column in COLUMNS} for each in scores]

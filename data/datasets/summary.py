@@ -9,7 +9,6 @@ from data.datasets import integrity_check
 from data.manifest import Manifest
 from utils.errors import LeukoBenchError
 from utils.paths import raw_dir
-from utils.runs import run_folder
 from utils.system.progress import Progress, no_progress
 
 SIDE = 32  # pixels to which an image is reduced before averaging, which keeps the mean
@@ -62,19 +61,23 @@ def summary(measured: Sequence[Measured], manifest: Manifest | None = None) -> l
         manifest: of a split, for the counts of its subsets.
 
     Returns:
-        Columns class, train, val, test, images, share (0..1), width_min ... height_max, bytes_min, bytes_median,
-        bytes_max, formats, and mean and sd of CHANNELS (0-255, over the images' means).
+        Columns class, train, val, test (or the test sets of the manifest), images, share (0..1), width_min ...
+        height_max, bytes_min, bytes_median, bytes_max, formats, and mean and sd of CHANNELS (0-255, over the images'
+        means).
     """
     subsets = {row.image: row.split for row in manifest.rows} if manifest else {}
     labels = sorted({image.label for image in measured})
+    names = manifest.subsets if manifest else ("train", "val", "test")
     parts = [(label, [image for image in measured if image.label == label]) for label in labels]
-    return [_row(name, part, len(measured), subsets) for name, part in [*parts, ("all", list(measured))]]
+    return [_row(name, part, len(measured), subsets, names) for name, part in [*parts, ("all", list(measured))]]
 
 
-def _row(name: str, part: Sequence[Measured], total: int, subsets: Mapping[str, str]) -> dict[str, Any]:
+def _row(
+    name: str, part: Sequence[Measured], total: int, subsets: Mapping[str, str], names: Sequence[str]
+) -> dict[str, Any]:
     held = [subsets.get(image.image) for image in part]
     row: dict[str, Any] = {"class": name}
-    row |= {subset: held.count(subset) if subsets else None for subset in run_folder.SUBSETS}
+    row |= {subset: held.count(subset) if subsets else None for subset in names}
     row |= {"images": len(part), "share": len(part) / total}
     for key in ("width", "height"):
         values = [getattr(image, key) for image in part]

@@ -2,7 +2,8 @@
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from fractions import Fraction
 from itertools import combinations
 
 import numpy as np
@@ -24,12 +25,7 @@ def subsets(rows: Sequence[Indexed], groups: dict[str, str], scheme: Scheme, see
         scheme: shares or fold.
         seed: hashed with the content of each group; the hashes give the order of assignment.
     """
-    members: dict[str, list[Indexed]] = defaultdict(list)
-    for row in rows:
-        members[groups[row.image]].append(row)
-    ordered = sorted(members.values(), key=lambda group: _key(group, seed))
-    labels = sorted({row.label for row in rows})
-    counts = np.array([[sum(row.label == label for row in group) for label in labels] for group in ordered])
+    ordered, counts = _ordered(rows, groups, seed)
     totals = counts.sum(axis=0)
     if scheme.folds:
         wanted = np.transpose([fold_sizes(int(total), scheme.folds) for total in totals])
@@ -37,13 +33,18 @@ def subsets(rows: Sequence[Indexed], groups: dict[str, str], scheme: Scheme, see
         test = bins == scheme.fold - 1
     else:
         test = assign(counts, _parts(totals, scheme.test), (1, 2)) == 0
-    val = np.zeros(len(ordered), bool)
-    val[~test] = assign(counts[~test], _parts(counts[~test].sum(axis=0), scheme.val), (1, 1)) == 0
-    return {
-        row.image: "test" if in_test else "val" if in_val else "train"
-        for group, in_test, in_val in zip(ordered, test, val, strict=True)
-        for row in group
-    }
+    tested = {row.image for group, inside in zip(ordered, test, strict=True) if inside for row in group}
+    val = part([row for row in rows if row.image not in tested], groups, scheme.val, seed)
+    return {row.image: "test" if row.image in tested else "val" if row.image in val else "train" for row in rows}
+
+
+def part(rows: Sequence[Indexed], groups: Mapping[str, str], share: Fraction, seed: int) -> set[str]:
+    """Return the images of whole groups that make up a share of each class, as nearly as possible."""
+    if not rows:
+        return set()
+    ordered, counts = _ordered(rows, groups, seed)
+    taken = assign(counts, _parts(counts.sum(axis=0), share), (1, 1)) == 0
+    return {row.image for group, inside in zip(ordered, taken, strict=True) if inside for row in group}
 
 
 def assign(counts: np.ndarray, wanted: np.ndarray, least: Sequence[int]) -> np.ndarray:
@@ -108,7 +109,7 @@ def _assigned(
     return bins, lack
 
 
-def _parts(totals: np.ndarray, share: object) -> np.ndarray:
+def _parts(totals: np.ndarray, share: Fraction) -> np.ndarray:
     """Return (2, classes) images: a share of each class and the rest."""
     part = list(apportion({str(k): int(total) for k, total in enumerate(totals)}, share).values())
     return np.array([part, totals - part])
@@ -123,6 +124,16 @@ def _kinds(inside: np.ndarray, step: np.ndarray) -> np.ndarray:
 def _steps(places: np.ndarray, step: np.ndarray) -> np.ndarray:
     """Return the counts of some groups and a row of zeros, as an exchange may move a group one way only."""
     return np.concatenate([step[places], np.zeros_like(step[:1])])
+
+
+def _ordered(rows: Sequence[Indexed], groups: Mapping[str, str], seed: int) -> tuple[list[list[Indexed]], np.ndarray]:
+    """Return the images of each group in the order of assignment, and (groups, classes) counts."""
+    members: dict[str, list[Indexed]] = defaultdict(list)
+    for row in rows:
+        members[groups[row.image]].append(row)
+    ordered = sorted(members.values(), key=lambda group: _key(group, seed))
+    labels = sorted({row.label for row in rows})
+    return ordered, np.array([[sum(row.label == label for row in group) for label in labels] for group in ordered])
 
 
 def _key(group: Sequence[Indexed], seed: int) -> str:

@@ -82,8 +82,3 @@ def thin(table: Manifest, scheme: Scheme) -> list[str]:
         for subset, share in wanted.items()
         if counts[subset][label] < share * total / 2
     ]
-
-
-def needed(scheme: Scheme) -> int:
-    """Return the least number of groups of a class: one per fold; the rest is divided into train and val."""
-    return max(scheme.folds, 4 if scheme.folds == 2 else 3)

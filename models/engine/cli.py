@@ -23,7 +23,8 @@ Dataset = Annotated[str, typer.Option(help="Dataset in data/raw. Default: the on
 Split = Annotated[
     str | None,
     typer.Option(
-        help="Percentages (64/16/20, 90/10), kfold:K:I, grouped or grouped-kfold:K:I.", show_default=split_spec.DEFAULT
+        help="Percentages (64/16/20, 90/10), kfold:K:I, grouped, grouped-kfold:K:I or given.",
+        show_default=split_spec.DEFAULT_WORDS,
     ),
 ]
 Seed = Annotated[

@@ -52,6 +52,7 @@ def fake_run(
     head_epochs: int = 0,
     split: str = split_spec.DEFAULT,
     measured: bool = False,
+    test_sets: Sequence[str] = ("test",),
 ) -> Run:
     """Write a run folder and return its Run; each call for a root gets a later time stamp.
 
@@ -73,11 +74,12 @@ def fake_run(
         head_epochs: number of first epochs with a frozen base, whose features were computed once.
         split: of the config; any other split than the default has other test images of the same dataset. The groups of
             a grouped split are in one subset each.
+        test_sets: names of its test sets, each with `images` images, the main one first.
         measured: also write the files of stress test, faithfulness and shortcut baselines.
     """
     classes = tuple(sorted(classes))
     config = _config(model, seed, classes, dataset, weights, [f"split={split}", *settings])
-    manifest = _manifest(classes, images, test_identity or "", split)
+    manifest = _manifest(classes, images, test_identity or "", split, test_sets)
     folder = Path(root) / run_folder.folder_of(model)
     earlier = len(list(Path(root).glob("*/*Z-*")))
     stamp = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(minutes=earlier)
@@ -98,9 +100,10 @@ def fake_run(
         return run
 
     random = np.random.default_rng([seed, sum(model.encode())])
-    rows = [row for split in ("val", "test") for row in manifest.subset(split)]
+    predicted = ("val", *test_sets)
+    rows = [row for subset in predicted for row in manifest.subset(subset)]
     probabilities = np.concatenate(
-        [_probabilities([r.label for r in rows if r.split == s], classes, accuracy, random) for s in ("val", "test")]
+        [_probabilities([r.label for r in rows if r.split == s], classes, accuracy, random) for s in predicted]
     )
     table = [[r.image, r.split, r.label, *(f"{p:.9g}" for p in ps)] for r, ps in zip(rows, probabilities, strict=True)]
     header = ["image", "split", "label", *(f"p_{name}" for name in classes)]
@@ -110,7 +113,8 @@ def fake_run(
         write_heatmaps(run)
     from utils.metrics.predictions import summary
 
-    files.write_json(run.file(run_folder.METRICS), {s: summary(run.predictions(s)) for s in ("val", "test")})
+    measures = {subset: summary(run.predictions(subset)) for subset in ("val", "test", *test_sets[1:])}
+    files.write_json(run.file(run_folder.METRICS), measures)
     if measured:
         write_stress(run, {"grey": 0.4, "stain swap": 0.3, "blur": 0.7, "cells removed": 0.25}, flip_rate=0.5)
         write_faithfulness(run, {config.heatmap_method: 0.4, "random": 0.1})
@@ -205,10 +209,11 @@ def _config(model, seed, classes, dataset, weights, settings) -> ModelConfig:
     return build_config(BackboneConfig, settings=settings, **fields)
 
 
-def _manifest(classes: tuple[str, ...], images: int, salt: str, split: str) -> manifests.Manifest:
-    pool = [
-        (name, i) for name, count in (("train", 3 * images), ("val", images), ("test", images)) for i in range(count)
-    ]
+def _manifest(
+    classes: tuple[str, ...], images: int, salt: str, split: str, test_sets: Sequence[str]
+) -> manifests.Manifest:
+    sizes = (("train", 3 * images), *((name, images) for name in ("val", *test_sets)))
+    pool = [(name, i) for name, count in sizes for i in range(count)]
     turn = images * (0 if split == split_spec.DEFAULT else 1 + sum(split.encode()) % 4)
     rows = []
     for (name, i), (subset, _) in zip(pool, pool[turn:] + pool[:turn], strict=True):

@@ -153,7 +153,7 @@ def test_errors_are_one_line(tmp_path, capsys):
     table = run.predictions()
     files.write_text(run.file("predictions.csv"), table[table["split"] == "test"].to_csv(index=False))
     assert main(["calibrate", "cnn", "--root", str(tmp_path)]) == 1
-    assert f"Error: Run {run.id}: There are no predictions" in capsys.readouterr().err
+    assert f"Error: Run {run.id} has no predictions of the subset 'val'" in capsys.readouterr().err
     assert not run.file("calibration.json").exists()
 
 

@@ -4,7 +4,7 @@ import re
 
 import numpy as np
 import pytest
-from checks import one_line_error
+from checks import assert_facts, one_line_error
 from fake_runs import answer, fake_run, read_table
 from sklearn.metrics import classification_report, confusion_matrix
 
@@ -56,8 +56,8 @@ def test_classification_of_a_class_without_images_is_not_defined(tmp_path):
 
 def test_classification_names_a_wrong_subset_and_a_damaged_run(tmp_path, capsys):
     run = fake_run(tmp_path)
-    assert main(["classification", "cnn", "--subset", "tets", "--root", str(tmp_path)]) == 2
-    assert "'tets' is not one of 'test', 'val'" in capsys.readouterr().err
+    assert main(["classification", "cnn", "--subset", "tets", "--root", str(tmp_path)]) == 1
+    assert_facts(capsys.readouterr().err.strip(), run.id, "'tets'", "Did you mean 'test'?", "It has: val, test.")
     run.file("predictions.csv").unlink()
     with pytest.raises(LeukoBenchError, match=re.escape(f"Run {run.id} has no predictions.csv")):
         classification("cnn", root=tmp_path)
@@ -206,7 +206,7 @@ def test_views_are_listed_once_and_in_their_order(tmp_path):
     from guide.views import chosen_views
 
     for seed in (1, 2):
-        fake_run(tmp_path, seed=seed, measured=True)
+        fake_run(tmp_path, seed=seed, measured=True, test_sets=("test", "test_later"))
     frozen = fake_run(tmp_path, "vgg", head_epochs=4)
     files.write_json(frozen.file("environment.json"), frozen.environment() | {"threads": 8})
     fake_run(tmp_path, split="grouped")

@@ -82,6 +82,8 @@ def test_samples_of_a_dataset_are_listed_by_hash_and_drawn(home, monkeypatch, tm
     assert main(["samples", "--dataset", "tiny", "--subset", "val", "--count", "1", "--root", str(place)]) == 0
     assert [path.name for path in (place / "figures" / "tiny").iterdir()] == ["samples-val-each-class.png"]
     printed = capsys.readouterr().out
+    assert main(["samples", "--dataset", "tiny", "--subset", "test_b"]) == 1
+    assert "'test_b'. Valid: train, val, test, all." in capsys.readouterr().err
     assert len(listed(printed)) == 4 and printed.count(" val ") >= 4
 
 
@@ -89,7 +91,7 @@ def test_samples_of_a_dataset_are_listed_by_hash_and_drawn(home, monkeypatch, tm
     ("arguments", "facts"),
     [
         (["cnn", "--class", "Erly"], ("'Erly'", "'Early'", "Benign, ")),
-        (["cnn", "--subset", "train"], ("--subset train", "val", "test")),
+        (["cnn", "--subset", "train"], ("'train'", "val", "test")),
         (["cnn", "--dataset", "x"], ("cnn", "--dataset x")),
         (["--outcome", "right"], ("--outcome right", "samples cnn --outcome")),
         (["--dataset", "nowhere"], ("'nowhere'",)),
@@ -113,7 +115,7 @@ def test_a_dataset_is_described_class_by_class(root, tmp_path, capsys):
         assert image.brightness == pytest.approx(pixels.mean(axis=(0, 1)) @ summary.LUMA, abs=0.5)
     rows = summary.summary(measured, manifest)
     assert [row["class"] for row in rows] == [*fake_runs.CLASSES, "all"]
-    assert [(rows[-1][name], rows[0][name]) for name in run_folder.SUBSETS] == [(36, 9), (12, 3), (12, 3)]
+    assert [(rows[-1][name], rows[0][name]) for name in ("train", "val", "test")] == [(36, 9), (12, 3), (12, 3)]
     assert rows[0]["formats"] == "PNG" and rows[0]["width_max"] == 32 and rows[-1]["share"] == 1
     sizes = sorted((paths.raw_dir("smears") / i.image).stat().st_size for i in measured if i.label == "Pro")
     assert rows[3]["bytes_median"] == np.median(sizes) and rows[3]["bytes_max"] == sizes[-1]

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any, TypeVar
@@ -11,6 +11,7 @@ from utils.errors import LeukoBenchError
 from utils.runs import lookup, run_folder
 from utils.runs.records import MACHINE, Record, about, digest, measure
 from utils.runs.run_folder import Run
+from utils.runs.split_spec import GIVEN, OWN
 
 Found = TypeVar("Found")
 
@@ -30,6 +31,7 @@ class Comparison:
         rows: columns of table.csv, one dict per run.
         per_class: columns of per_class.csv, one dict per run and class.
         seeds: mean and standard deviation over runs that differ only in their seed; [] without such runs.
+        other_tests: one dict per run and further test set, see `records.OtherTest`.
     """
 
     test_identity: str
@@ -39,6 +41,7 @@ class Comparison:
     rows: list[dict[str, Any]]
     per_class: list[dict[str, Any]]
     seeds: list[dict[str, Any]]
+    other_tests: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def short(self) -> str:
@@ -162,12 +165,19 @@ def _comparison(members: list[Record]) -> Comparison:
             for c in m.per_class
         ],
         seeds=_over_seeds(ordered),
+        other_tests=[
+            {"name": named[m.run], "model": m.run.model, "run": m.run.id, **each}
+            for m in ordered
+            for each in m.other_tests
+        ],
     )
 
 
 def _of_split(rows: Sequence[dict[str, Any]]) -> str:
     """Return the splits of rows for a title: ", grouped split", ", split 64/16/20"; "" if no run has one."""
     splits = sorted({str(row["split"]) for row in rows} - {""})
+    if splits == [GIVEN]:
+        return f", {OWN}"
     if len(splits) == 1 and splits[0].isalpha():
         return f", {splits[0]} split"
     return f", split{'s' if len(splits) > 1 else ''} {' and '.join(splits)}" if splits else ""

@@ -10,12 +10,12 @@ from typing import Any
 from utils.errors import LeukoBenchError
 from utils.io import files
 from utils.runs import cache as run_cache
-from utils.runs import calibration_file, faithfulness_file, run_folder, shortcuts_file, stress_file
+from utils.runs import calibration_file, faithfulness_file, run_folder, shortcuts_file, split_spec, stress_file
 from utils.runs import records as run_records
 from utils.runs.records import MACHINE, MADE_FROM, MODULES, Record, measure, variant_of
 from utils.runs.run_folder import Run
 from utils.runs.seen_families import lowest_unseen, trained_on
-from utils.runs.split_spec import KINDS
+from utils.runs.split_spec import COMPARED
 from utils.runs.stress_file import GREY, SWAP
 
 # Keys of `measures`; each becomes a mean and a standard deviation per kind of split.
@@ -65,8 +65,8 @@ def read(root: Path) -> tuple[list[Record], list[str]]:
 def alike(records: Iterable[Record]) -> list[list[Record]]:
     """Group runs that differ only in seed, fold and kind of split, oldest first.
 
-    "64/16/20", "grouped" and "kfold:5:1" have equal shares of training images and may share a row. Of two runs that do
-    not differ at all, the later one is kept.
+    "64/16/20", "grouped" and "kfold:5:1" have equal shares of training images and may share a row; a split that came
+    with the dataset has rows of its own. Of two runs that do not differ at all, the later one is kept.
     """
     together: dict[tuple[str, ...], dict[tuple, Record]] = {}
     for record in sorted(records, key=lambda record: record.run.path.name):
@@ -87,14 +87,17 @@ def rows(records: Iterable[Record]) -> list[dict[str, Any]]:
     """Return the columns of leaderboard.csv, one row for each group of `alike`, best first.
 
     Shares are in 0..1, None if no run has the measure; a standard deviation is over seeds and folds, None for a single
-    run. "<measure>_runs" is the number of runs that have the measure.
+    run. "<measure>_runs" is the number of runs that have the measure. Columns "given_..." are there only where a run
+    used the split that came with its dataset.
     """
     together = alike(records)
+    kinds = split_spec.kinds(members[0].split for members in together)
     families: dict[str, set[str]] = {}  # by dataset: all families that any of its runs was tested on
     for members in together:
         names = families.setdefault(members[0].row["dataset"], set())
         names.update(family for member in members for family in stressed(member))
-    found = sorted((_row(members, families[members[0].row["dataset"]]) for members in together), key=_sort_key)
+    found = [_row(members, families[members[0].row["dataset"]], kinds) for members in together]
+    found.sort(key=_sort_key)
     make_names_unique(found)
     return found
 
@@ -116,9 +119,10 @@ def gap(members: Iterable[Record]) -> float | None:
 
     It is over all runs if no seed has both; None if a kind of split is missing.
     """
-    found: dict[str, dict[int, list[float]]] = {kind: {} for kind in KINDS}
+    found: dict[str, dict[int, list[float]]] = {kind: {} for kind in COMPARED}
     for member in members:
-        found[member.split.kind].setdefault(member.row["seed"], []).append(member.row["accuracy"])
+        if member.split.kind in found:
+            found[member.split.kind].setdefault(member.row["seed"], []).append(member.row["accuracy"])
     if not all(found.values()):
         return None
     shared = set.intersection(*map(set, found.values()))
@@ -149,11 +153,11 @@ def identity_columns(members: Sequence[Record]) -> dict[str, Any]:
     }
 
 
-def _row(members: Sequence[Record], families: Collection[str]) -> dict[str, Any]:
+def _row(members: Sequence[Record], families: Collection[str], kinds: Sequence[str]) -> dict[str, Any]:
     first, row = members[0], identity_columns(members)
     trained = trained_on(first.run.config())
     row |= {"trained_on_grey": GREY in trained, "trained_on_swap": SWAP in trained}
-    for kind in KINDS:
+    for kind in kinds:
         records = [member for member in members if member.split.kind == kind]
         measured = [measures(record) for record in records]
         row[f"{kind}_runs"] = len(records)
@@ -186,7 +190,8 @@ def _row(members: Sequence[Record], families: Collection[str]) -> dict[str, Any]
 def _sort_key(row: dict[str, Any]) -> tuple:
     """Sort by grouped accuracy under stain swap, then by the next best measures; missing values last."""
     keys = ("grouped_stain_swap", "random_stain_swap", "grouped_accuracy", "random_accuracy")
-    return *((row[key] is None, -(row[key] or 0)) for key in keys), row["name"], row["runs"]
+    keys += ("given_stain_swap", "given_accuracy")
+    return *((row.get(key) is None, -(row.get(key) or 0)) for key in keys), row["name"], row["runs"]
 
 
 def make_names_unique(found: Sequence[dict[str, Any]]) -> None:

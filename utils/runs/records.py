@@ -80,12 +80,28 @@ class RunRow(TypedDict):
     test_identity: str
 
 
+class OtherTest(TypedDict):
+    """Scores of one run on a test set besides the main one; shares in 0..1.
+
+    `test_identity` is the hash of its images and labels; "" where the manifest is missing.
+    """
+
+    test_set: str
+    test_identity: str
+    images: int
+    accuracy: float
+    accuracy_low: float
+    accuracy_high: float
+    f1_macro: float
+
+
 @dataclass(frozen=True)
 class Record:
     """One finished run: a row of the table, a row for each class, and its configuration.
 
     Attributes:
         per_class: class, precision, recall, f1, support, auc of each class.
+        other_tests: scores on each further test set, columns of OtherTest.
         label: the model's name with its flavour, "cnn (clahe)".
         recipe: the configuration without the seed, as text.
         unchecked: path of the manifest if it is missing, so that the test images were not checked; else None.
@@ -97,6 +113,7 @@ class Record:
     label: str
     recipe: str = field(repr=False)
     unchecked: Path | None = None
+    other_tests: list[OtherTest] = field(default_factory=list)
 
     @property
     def split(self) -> Scheme:
@@ -120,7 +137,8 @@ def measure(run: Run) -> Record:
             manifest = about(run)["manifest"]
             held = run_cache.kept(run, "record", (*MADE_FROM, _beside(manifest)), lambda: _measured(run), _code())
             missing = run.manifest_path() if held["unchecked"] else None
-            return Record(run, held["row"], held["per_class"], held["label"], held["recipe"], missing)
+            parts = held["row"], held["per_class"], held["label"], held["recipe"]
+            return Record(run, *parts, missing, held["other_tests"])
     except OSError as error:
         raise LeukoBenchError(f"Cannot read {error.filename or run.path}: {error.strerror or error}.") from error
 
@@ -185,7 +203,7 @@ def variant_of(config: dict[str, Any]) -> str:
 def images_by_class(run: Run) -> dict[str, int]:
     """Return the number of images of each class in the manifest of a run; {} if the manifest is missing."""
     path = run.manifest_path()
-    return dict(Counter(label for label, _ in _rows(path, run_cache.stamp(path)).values())) if path.is_file() else {}
+    return dict(Counter(label for label, *_ in _rows(path, run_cache.stamp(path)).values())) if path.is_file() else {}
 
 
 def _beside(manifest: str) -> str:
@@ -210,9 +228,9 @@ def _measured(run: Run) -> dict[str, Any]:
             f"{run.file(run_folder.TIMING)} is damaged. Make it with: python run_guide.py evaluate {run.id}",
             run=run.id,
         )
-    table = run.predictions("test")
+    table = run.predictions()
+    score = predictions.summary(run.select(table, run_folder.TEST))
     unchecked = _check_images(run, table)
-    score = predictions.summary(table)
 
     def number(source: dict[str, Any], key: str) -> float | None:
         value = source.get(key)
@@ -277,7 +295,28 @@ def _measured(run: Run) -> dict[str, Any]:
         "label": run.label(),
         "recipe": recipe(config),
         "unchecked": unchecked is not None,
+        "other_tests": _other_tests(run, table),
     }
+
+
+def _other_tests(run: Run, table: "pd.DataFrame") -> list[OtherTest]:
+    path, found = run.manifest_path(), []
+    rows = _rows(path, run_cache.stamp(path)).values() if path.is_file() else ()
+    for name in run_folder.test_sets(table["split"])[1:]:
+        score = predictions.summary(table[table["split"] == name])
+        lines = sorted(f"{sha256},{label}" for label, split, sha256 in rows if split == name)
+        found.append(
+            OtherTest(
+                test_set=name,
+                test_identity=digest("\n".join(lines)) if lines else "",
+                images=score["images"],
+                accuracy=score["accuracy"],
+                accuracy_low=score["accuracy_low"],
+                accuracy_high=score["accuracy_high"],
+                f1_macro=score["macro"]["f1"],
+            )
+        )
+    return found
 
 
 def _device(environment: dict[str, Any]) -> Any:
@@ -291,15 +330,17 @@ def _device(environment: dict[str, Any]) -> Any:
 
 
 def _check_images(run: Run, table: "pd.DataFrame") -> Path | None:
-    """Check the tested images against the manifest; return its path if it is missing, else None."""
+    """Check the images of every test set against the manifest; return its path if it is missing, else None."""
     path = run.manifest_path()
     if not path.is_file():
         return path
+    tested = table[table["split"].isin(run_folder.test_sets(table["split"]))]
     expected = _test_labels(path, run_cache.stamp(path))
-    received = dict(zip(table["image"].tolist(), table["label"].tolist(), strict=True))
-    if expected != received or len(table) != len(received):
+    keys = zip(tested["split"].tolist(), tested["image"].tolist(), strict=True)
+    received = dict(zip(keys, tested["label"].tolist(), strict=True))
+    if expected != received or len(tested) != len(received):
         raise LeukoBenchError(
-            f"{run.file(run_folder.PREDICTIONS)} does not hold the test images of its manifest: {len(table):,} rows, "
+            f"{run.file(run_folder.PREDICTIONS)} does not hold the test images of its manifest: {len(tested):,} rows, "
             f"expected {len(expected):,} ({path.name}). Make it with: python run_guide.py evaluate {run.id}",
             run=run.id,
         )
@@ -307,11 +348,15 @@ def _check_images(run: Run, table: "pd.DataFrame") -> Path | None:
 
 
 @lru_cache(maxsize=64)
-def _test_labels(path: Path, stamp: Stamp) -> dict[str, str]:
-    return {image: label for image, (label, split) in _rows(path, stamp).items() if split == "test"}
+def _test_labels(path: Path, stamp: Stamp) -> dict[tuple[str, str], str]:
+    """Return the label of each (test set, image) of a manifest."""
+    rows = _rows(path, stamp)
+    known = run_folder.test_sets(split for _, split, _ in rows.values())
+    return {(split, image): label for image, (label, split, _) in rows.items() if split in known}
 
 
 @lru_cache(maxsize=64)
-def _rows(path: Path, stamp: Stamp) -> dict[str, tuple[str, str]]:
-    """Return label and subset of every image of a manifest; `stamp` invalidates the cache."""
-    return {row["image"]: (row["label"], row["split"]) for row in files.read_csv(path, ("image", "label", "split"))}
+def _rows(path: Path, stamp: Stamp) -> dict[str, tuple[str, str, str]]:
+    """Return label, subset and hash of every image of a manifest; `stamp` invalidates the cache."""
+    rows = files.read_csv(path, ("image", "label", "split", "sha256"))
+    return {row["image"]: (row["label"], row["split"], row["sha256"]) for row in rows}

@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from utils import paths
-from utils.errors import LeukoBenchError, cut
+from utils.errors import LeukoBenchError, cut, nearest
 from utils.io import files, transaction
 from utils.runs import run_fields
 
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 FOLDER = re.compile(r"^\d{8}T\d{6}(\d{3})?Z-[0-9a-f]{8}$")
-SUBSETS = ("train", "val", "test")
-SUBSET = re.compile(r"train|val|test|test_[a-z0-9_]+")  # names of subsets in manifests and predictions
+SUBSET = re.compile(r"train|val|test(_[a-z0-9_]+)?")  # for fullmatch; a split may have several test sets
+TEST = "test"  # the main test set, or what stands for it where there are only others
 
 CONFIG = "config.json"
 ENVIRONMENT = "environment.json"
@@ -39,6 +39,22 @@ FEATURES = "state/features.json"  # cost of the pass through a frozen base, unti
 RANDOM_FEATURES = "random features"  # initialisation of a frozen base with random weights
 HDF5, ZIP = b"\x89HDF\r\n\x1a\n", b"PK\x03\x04"  # beginnings of files of weights and of whole models
 APPLICATION = "keras:"  # prefix of an architecture of keras.applications; "keras-" in folder names
+
+
+def test_sets(names: Iterable[str]) -> list[str]:
+    """Return the test sets among names of subsets, the main one first: "test", else the first "test_<name>"."""
+    return sorted(name for name in set(names) if name.startswith(TEST) and SUBSET.fullmatch(name))
+
+
+def subsets(names: Iterable[str]) -> list[str]:
+    """Return subsets in the order in which they are shown: train, val, test sets."""
+    found = set(names)
+    return [*(name for name in ("train", "val") if name in found), *test_sets(found)]
+
+
+def resolve(subset: str, names: Iterable[str]) -> str:
+    """Return the name that a subset has among `names`: "test" stands for the main test set."""
+    return next(iter(test_sets(names)), subset) if subset == TEST else subset
 
 
 def folder_of(model: str) -> str:
@@ -151,7 +167,7 @@ class Run:
         return self._object(TIMING, ("training", "inference"))
 
     def metrics(self) -> dict[str, Any]:
-        """Read metrics.json: {"val": {...}, "test": {...}}."""
+        """Read metrics.json: {"val": {...}, "test": {...}}, and an entry "test_<name>" for each further test set."""
         return self._object(METRICS, ("test",))
 
     def history(self) -> list[dict[str, Any]]:
@@ -182,11 +198,11 @@ class Run:
         """Read predictions.csv: image, split, label, p_<Class>, ... in the manifest's class order.
 
         Args:
-            subset: "val" or "test" for the rows of one subset.
+            subset: for the rows of one subset: "val", a test set, or "test" for the main test set.
             path: of new predictions that have not replaced predictions.csv yet.
 
         Raises:
-            LeukoBenchError: the file is missing or lacks these columns.
+            LeukoBenchError: the file is missing, lacks these columns or has no such subset.
         """
         import pandas as pd
 
@@ -215,7 +231,23 @@ class Run:
                 raise LeukoBenchError(
                     f"{path} is damaged ({column} {cut(wrong)!r}). Evaluate the run again.", path=path
                 )
-        return table if subset is None else table[table["split"] == subset].reset_index(drop=True)
+        return table if subset is None else self.select(table, subset)
+
+    def select(self, table: "pd.DataFrame", subset: str) -> "pd.DataFrame":
+        """Return the rows of one subset of this run's `predictions`; "test" is the main test set.
+
+        Raises:
+            LeukoBenchError: there is no such subset.
+        """
+        known = subsets(table["split"])
+        if (name := resolve(subset, known)) not in known:
+            raise LeukoBenchError(
+                f"Run {self.id} has no predictions of the subset '{subset}'.{nearest(subset, known)} It has: "
+                f"{', '.join(known) or 'none'}.",
+                run=self.id,
+                path=self.file(PREDICTIONS),
+            )
+        return table[table["split"] == name].reset_index(drop=True)
 
     def manifest_path(self) -> Path:
         """Return the path of the manifest of this run, `<root>/manifests/<hash>.csv`."""

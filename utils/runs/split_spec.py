@@ -1,6 +1,7 @@
-"""Parser of split texts: "64/16/20", "90/10", "grouped", "grouped:70/10/20", "kfold:5:1", "grouped-kfold:5:1"."""
+"""Parser of split texts: 64/16/20, 90/10, kfold:5:1, grouped, grouped:70/10/20, grouped-kfold:5:1, given."""
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
@@ -11,8 +12,12 @@ from typing import Any
 from utils.errors import LeukoBenchError
 
 DEFAULT = "64/16/20"  # train/val/test in percent
-RANDOM, GROUPED = "random", "grouped"  # kinds of split; "grouped" alone has the default shares
-KINDS = (RANDOM, GROUPED)
+DEFAULT_WORDS = f"the dataset's own, else {DEFAULT}"  # which a dataset has is decided in data/splitting/given_split.py
+# Kinds of split. "grouped" alone has the default shares; "given" is the split that came with the dataset.
+RANDOM, GROUPED, GIVEN = "random", "grouped", "given"
+KINDS = (RANDOM, GROUPED, GIVEN)
+COMPARED = (RANDOM, GROUPED)  # kinds whose difference is the leakage gap
+OWN = "the dataset's own split"  # GIVEN in words
 VALIDATION = Fraction(1, 5)  # validation share of the non-test images if a split does not give it
 
 
@@ -21,10 +26,10 @@ class Scheme:
     """A parsed split.
 
     Attributes:
-        test: share of all images; val: share of the others (0..1).
+        test: share of all images, 0 for GIVEN; val: share of the others (0..1), for GIVEN only where none is given.
         folds, fold: number of folds and the test fold, from 1; (0, 0) without folds.
         slug: text for folder names ("64-16-20", "grouped-kfold5-1").
-        grouped: whether all images of a group are in one subset.
+        kind: one of KINDS.
     """
 
     test: Fraction
@@ -32,16 +37,23 @@ class Scheme:
     folds: int
     fold: int
     slug: str
-    grouped: bool = False
+    kind: str = RANDOM
 
     @property
-    def kind(self) -> str:
-        """GROUPED if groups stay in one subset, else RANDOM."""
-        return GROUPED if self.grouped else RANDOM
+    def grouped(self) -> bool:
+        """Whether all images of a group are in one subset."""
+        return self.kind == GROUPED
+
+    @property
+    def needed(self) -> int:
+        """Least number of images of a class (of groups for GROUPED) with which each subset of each fold has one."""
+        return max(self.folds, 4 if self.folds == 2 else 3)
 
     @property
     def shares(self) -> str:
-        """Percent of train/val/test, whatever the kind of split: "grouped-kfold:5:2" has "64/16/20"."""
+        """Percent of train/val/test ("grouped-kfold:5:2" has "64/16/20"); "given" where the owner decided them."""
+        if self.kind == GIVEN:
+            return GIVEN
         rest = 1 - self.test
         return "/".join(_percent(share) for share in (rest * (1 - self.val), rest * self.val, self.test))
 
@@ -51,13 +63,16 @@ def parse(text: str) -> Scheme:
     """Parse one split.
 
     "64/16/20" is train/val/test; of "90/10" a fifth of the 90 becomes val; "kfold:5:1" tests on fold 1 of 5. "grouped",
-    "grouped:70/10/20" and "grouped-kfold:5:1" keep groups in one subset.
+    "grouped:70/10/20" and "grouped-kfold:5:1" keep groups in one subset. "given" is the dataset's own split.
 
     Raises:
         LeukoBenchError: the text is none of these, or names all folds at once.
     """
     words = re.sub(r"\s|%", "", text.lower())
+    if words == GIVEN:
+        return Scheme(Fraction(0), VALIDATION, 0, 0, GIVEN, GIVEN)
     grouped = words.startswith(GROUPED)
+    kind = GROUPED if grouped else RANDOM
     rest = DEFAULT if words == GROUPED else re.sub(rf"^{GROUPED}(:|-(?=kfold))", "", words)
     prefix = f"{GROUPED}-" if grouped else ""
     if match := re.fullmatch(r"kfold:(\d{1,4})(?::(\d{1,4}))?", rest):
@@ -70,19 +85,20 @@ def parse(text: str) -> Scheme:
             raise LeukoBenchError(
                 f"Split '{text}' is {folds} splits, which train takes one after another. Name one fold: {words}:1."
             )
-        return Scheme(Fraction(1, folds), VALIDATION, folds, fold, f"{prefix}kfold{folds}-{fold}", grouped)
+        return Scheme(Fraction(1, folds), VALIDATION, folds, fold, f"{prefix}kfold{folds}-{fold}", kind)
     parts = rest.split("/")
     if len(parts) not in (2, 3) or not all(re.fullmatch(r"\d{1,3}(\.\d{1,6})?", part) for part in parts):
         raise LeukoBenchError(
             f"Unknown split '{text}'. Give percent of train/val/test such as 64/16/20, of train+val/test "
-            "such as 90/10, kfold:5:1 for fold 1 of 5, or grouped, grouped:70/10/20, grouped-kfold:5:1."
+            "such as 90/10, kfold:5:1 for fold 1 of 5, grouped, grouped:70/10/20, grouped-kfold:5:1, or given for the "
+            "split that came with the dataset."
         )
     shares = [Fraction(part) for part in parts]
     if sum(shares) != 100 or min(shares) <= 0:
         raise LeukoBenchError(f"Split '{text}' does not work: the parts must be above 0 and sum to 100.")
     val = VALIDATION if len(shares) == 2 else shares[1] / (shares[0] + shares[1])
     slug = prefix + "-".join(_number(share) for share in shares)
-    return Scheme(shares[-1] / 100, val, 0, 0, slug, grouped)
+    return Scheme(shares[-1] / 100, val, 0, 0, slug, kind)
 
 
 def expand(text: str) -> list[str]:
@@ -122,6 +138,23 @@ def of_run(config: dict[str, Any]) -> Scheme:
         LeukoBenchError: invalid split.
     """
     return parse(str(config.get("split") or DEFAULT))
+
+
+def named(text: str) -> str:
+    """Return a split's name for tables: its text, or "the dataset's own split"."""
+    return OWN if text == GIVEN else text
+
+
+def words(*texts: str) -> str:
+    """Return splits in words: "split 64/16/20", "split grouped and kfold:5:1", "the dataset's own split"."""
+    found = sorted(set(texts))
+    return OWN if found == [GIVEN] else f"split {' and '.join(map(named, found))}"
+
+
+def kinds(schemes: Iterable[Scheme]) -> tuple[str, ...]:
+    """Return the kinds that a table of these splits shows: RANDOM, GROUPED, and GIVEN where there is one."""
+    found = {scheme.kind for scheme in schemes}
+    return tuple(kind for kind in KINDS if kind in COMPARED or kind in found)
 
 
 def _number(share: Fraction) -> str:

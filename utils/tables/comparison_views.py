@@ -73,6 +73,14 @@ VIEWS = (
         main=True,
     ),
     View(
+        "other_tests",
+        lambda rows, _: quality.other_tests(rows),
+        "Test sets that came with the dataset besides the main one, by which the models are ranked. Macro: over the "
+        "classes that have images or predictions there.",
+        lambda comparison, against: comparison.other_tests,
+        main=True,
+    ),
+    View(
         "baseline",
         lambda rows, _: baseline_vs_best.tables(rows),
         "95 % Wilson: confidence interval of the accuracy. Only this one right: test images that only this one of the "

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from utils.runs.shortcuts_file import SEES
-from utils.runs.split_spec import KINDS
+from utils.runs.split_spec import COMPARED, GIVEN, OWN, RANDOM
 from utils.tables import writers
 from utils.tables.cost import seconds
 from utils.tables.recipes import SEEN
@@ -14,13 +14,18 @@ from utils.text import MISSING
 
 STEM = "leaderboard"
 TITLE = "Leaderboard: does the model recognise the cells or the stain?"
-# Measures that may be missing, each with a column and the command that makes it.
+# Measures that may be missing, each with a column and the command that makes it; GIVEN has no groups to compare with.
 MADE_BY = {
     "Grouped accuracy and the leakage gap": ("leakage_gap", "train MODEL --split grouped"),
     "Grey, stain swap and flip rate on all test images of the random split": ("random_stain_swap", "stress RUN"),
     "Stain swap and flip rate on all test images of the grouped split": ("grouped_stain_swap", "stress RUN"),
     "The shortcut margin": ("random_shortcut_margin", "audit --split SPLIT"),
     "The share of the heatmap in nuclei": ("random_nucleus_mass", "faithfulness RUN"),
+}
+MADE_BY_GIVEN = {
+    f"Grey, stain swap and flip rate on all test images of {OWN}": ("given_stain_swap", "stress RUN"),
+    f"The shortcut margin on {OWN}": ("given_shortcut_margin", "audit --split given"),
+    f"The share of the heatmap in nuclei on {OWN}": ("given_nucleus_mass", "faithfulness RUN"),
 }
 WORDS = {
     "stain": "Sorted by the second column. Grouped swap: accuracy on the test images of the grouped split, each with "
@@ -38,6 +43,12 @@ WORDS = {
     "and accuracy, after temperature scaling on the validation images. Nuclei: share of the heatmap inside nuclei, for "
     "the run's configured heatmap method; below it the share of the image that nuclei cover, which a uniform map "
     "reaches.",
+    "given": "On the test images of the split that came with the dataset, which was kept; whether images of one slide "
+    "are in several of its subsets is for its owner to say. Swap: with the stain of an image of another class. Grey: "
+    "without colour. Unseen: lowest accuracy over all families of change that the model did not train on. Flips: share "
+    "of the answers that follow the swapped stain. Margin: accuracy minus that of the best shortcut baseline, in "
+    "points. ECE: calibration error after temperature scaling. Nuclei: share of the heatmap inside nuclei; below it "
+    "the share of the image that nuclei cover.",
     "cost": "Training seconds and milliseconds per image are means over the runs; a dash if they were made on "
     "different machines. Runs: on random + on grouped splits, over seeds and folds. Names end in the shares of "
     "training, validation and test images if these differ between rows.",
@@ -51,8 +62,17 @@ def shown(found: Sequence[dict[str, Any]]) -> list[Table]:
     for dataset in datasets:
         of_dataset = [row for row in found if row["dataset"] == dataset]
         about = f" ({dataset})" if len(datasets) > 1 else ""
-        made += [_stain(of_dataset, about), _measures(of_dataset, about), _cost(of_dataset, about)]
+        dealt, given = _by_kind(of_dataset)
+        made += [_stain(dealt, about), _measures(dealt, about)] if dealt else []
+        made += [_given(given, about)] if given else []
+        made.append(_cost(of_dataset, about))
     return made
+
+
+def _by_kind(found: Sequence[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Return the rows of random and grouped splits, and those of splits that came with the dataset."""
+    given = [row for row in found if row.get("given_runs")]
+    return [row for row in found if row not in given], given
 
 
 def sentences(found: Sequence[dict[str, Any]]) -> list[str]:
@@ -66,26 +86,30 @@ def sentences(found: Sequence[dict[str, Any]]) -> list[str]:
     datasets = list(dict.fromkeys(row["dataset"] for row in found))
     for dataset in datasets:
         about = f"{dataset}: " if len(datasets) > 1 else ""
-        said += [about + line for line in _of_dataset([row for row in found if row["dataset"] == dataset])]
+        dealt, given = _by_kind([row for row in found if row["dataset"] == dataset])
+        said += [about + line for line in _of_dataset(dealt, RANDOM)] if dealt else []
+        about += f"On {OWN}: "
+        said += [about + line for line in _of_dataset(given, GIVEN)] if given else []
     return said
 
 
-def _of_dataset(found: Sequence[dict[str, Any]]) -> list[str]:
-    swapped = [row for row in found if row["random_stain_swap"] is not None]
+def _of_dataset(found: Sequence[dict[str, Any]], kind: str) -> list[str]:
+    """Return the findings of the rows of a dataset on one kind of split: RANDOM (with the gap to grouped), or GIVEN."""
+    swapped = [row for row in found if row[f"{kind}_stain_swap"] is not None]
     if not swapped:
         return ["No run has been stress-tested on all test images yet, so this is not known."]
-    fallen = max(swapped, key=lambda row: row["random_accuracy_of_swapped"] - row["random_stain_swap"])
-    best = max(swapped, key=lambda row: row["random_stain_swap"])
-    said = [_under_swap(fallen, "Largest drop")]
+    fallen = max(swapped, key=lambda row: row[f"{kind}_accuracy_of_swapped"] - row[f"{kind}_stain_swap"])
+    best = max(swapped, key=lambda row: row[f"{kind}_stain_swap"])
+    said = [_under_swap(fallen, "Largest drop", kind)]
     if best is not fallen:
-        said.append(_under_swap(best, "Best under stain swap"))
-    judged = [row for row in found if row["random_lowest_unseen"] is not None]
+        said.append(_under_swap(best, "Best under stain swap", kind))
+    judged = [row for row in found if row[f"{kind}_lowest_unseen"] is not None]
     if judged:
-        firm = max(judged, key=lambda row: row["random_lowest_unseen"])
+        firm = max(judged, key=lambda row: row[f"{kind}_lowest_unseen"])
         said.append(
             f"Most robust to changes that it did not train on: {firm['name']}, with an accuracy of "
-            f"{percent(firm['random_lowest_unseen'], 1)} % on the hardest of them "
-            f"({firm['random_lowest_unseen_family']})."
+            f"{percent(firm[f'{kind}_lowest_unseen'], 1)} % on the hardest of them "
+            f"({firm[f'{kind}_lowest_unseen_family']})."
         )
     beaten = next((row for row in found if row["best_shortcut"]), None)
     if beaten:
@@ -108,10 +132,14 @@ def _of_dataset(found: Sequence[dict[str, Any]]) -> list[str]:
 def missing(found: Sequence[dict[str, Any]]) -> list[str]:
     """Return one line for each measure that is missing in a row, with the command that makes it."""
     said = []
-    for what, (key, command) in MADE_BY.items():
-        lacking = [row for row in found if row[key] is None]
+    dealt, given = _by_kind(found)
+    for rows, (what, (key, command)) in [
+        *((dealt, each) for each in MADE_BY.items()),
+        *((given, each) for each in MADE_BY_GIVEN.items()),
+    ]:
+        lacking = [row for row in rows if row[key] is None]
         if lacking:
-            many = "in every row" if len(lacking) == len(found) else f"in {len(lacking)} of {len(found)} rows"
+            many = "in every row" if len(lacking) == len(rows) else f"in {len(lacking)} of {len(rows)} rows"
             said.append(f"{what}: not measured {many} ({MISSING}). Make it with: python run_guide.py {command}")
     return said
 
@@ -144,10 +172,9 @@ def _measures(found: Sequence[dict[str, Any]], about: str) -> Table:
     lines = [
         [
             *(name_lines(row["name"]), percent(row["random_lowest_unseen"])),
-            *(_counted(row, f"{kind}_flip_rate", percent) for kind in KINDS),
-            *(_counted(row, f"{kind}_shortcut_margin", lambda value: difference(value, 1)) for kind in KINDS),
-            _counted(row, "random_calibration_error_scaled", lambda value: percent(value, 1)),
-            _counted(row, "random_nucleus_mass", lambda mass, row=row: _nuclei(mass, row["random_nucleus_area"])),
+            *(_counted(row, f"{kind}_flip_rate", percent) for kind in COMPARED),
+            *(_counted(row, f"{kind}_shortcut_margin", lambda value: difference(value, 1)) for kind in COMPARED),
+            *_last_measures(row, RANDOM),
         ]
         for row in found
     ]
@@ -158,12 +185,42 @@ def _measures(found: Sequence[dict[str, Any]], about: str) -> Table:
     return Table(f"Stain, shortcuts, confidence, heatmaps{about}", columns, lines, words_below=WORDS["measures"])
 
 
+def _given(found: Sequence[dict[str, Any]], about: str) -> Table:
+    lines = [
+        [
+            name_lines(row["name"]),
+            *(_share(row, f"{GIVEN}_{key}") for key in ("accuracy", "stain_swap", "grey")),
+            percent(row["given_lowest_unseen"]),
+            _counted(row, "given_flip_rate", percent),
+            _counted(row, "given_shortcut_margin", lambda value: difference(value, 1)),
+            *_last_measures(row, GIVEN),
+        ]
+        for row in found
+    ]
+    shares = (f"{name}\n%" for name in ("Acc.", "Swap", "Grey", "Unseen", "Flips"))
+    columns = ("Model", *shares, f"Mar{HYPHEN}gin", "ECE\n%", "Nuclei\n%")
+    return Table(f"On {OWN}{about}", columns, lines, words_below=WORDS["given"])
+
+
+def _last_measures(row: dict[str, Any], kind: str) -> list[str]:
+    """Return the cells of calibration error and heatmap."""
+    return [
+        _counted(row, f"{kind}_calibration_error_scaled", lambda value: percent(value, 1)),
+        _counted(row, f"{kind}_nucleus_mass", lambda mass: _nuclei(mass, row[f"{kind}_nucleus_area"])),
+    ]
+
+
+def runs(row: dict[str, Any]) -> str:
+    """Return the number of runs of a row: on random + on grouped splits, or on the dataset's own."""
+    return str(row["given_runs"]) if row.get("given_runs") else f"{row['random_runs']} + {row['grouped_runs']}"
+
+
 def _cost(found: Sequence[dict[str, Any]], about: str) -> Table:
     lines = [
         [
             *(name_lines(row["name"]), row["initialisation"].replace(" ", "\n"), str(row["image_size"])),
             *(quantity(row["parameters"]), seconds(row["training_seconds"]), number(row["latency_ms_p50"], 1)),
-            f"{row['random_runs']} + {row['grouped_runs']}",
+            runs(row),
         ]
         for row in found
     ]
@@ -194,12 +251,12 @@ def _nuclei(mass: float | None, area: float | None) -> str:
     return percent(mass, 1) + (f"\n({percent(area, 1)})" if area is not None else "")
 
 
-def _under_swap(row: dict[str, Any], which: str) -> str:
-    flips = row["random_flip_rate"]
+def _under_swap(row: dict[str, Any], which: str, kind: str) -> str:
+    flips = row[f"{kind}_flip_rate"]
     followed = "" if flips is None else f"; {percent(flips, 1)} % of the answers changed to the class of that stain"
     trained = " It trained on such a change." if row["trained_on_swap"] else ""
     return (
-        f"{which}: {row['name']}, accuracy {percent(row['random_accuracy_of_swapped'], 1)} % on the test images and "
-        f"{percent(row['random_stain_swap'], 1)} % with the stain of another class{followed}.{trained} "
+        f"{which}: {row['name']}, accuracy {percent(row[f'{kind}_accuracy_of_swapped'], 1)} % on the test images and "
+        f"{percent(row[f'{kind}_stain_swap'], 1)} % with the stain of another class{followed}.{trained} "
         f"Always answering the most frequent class gives {percent(row['most_frequent_class'], 1)} %."
     )

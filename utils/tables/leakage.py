@@ -13,7 +13,7 @@ from utils.runs.comparison import Comparison
 from utils.runs.leaderboard import alike, gap, identity_columns, make_names_unique
 from utils.runs.records import Record, measure
 from utils.runs.run_folder import Run
-from utils.runs.split_spec import GROUPED, KINDS, Scheme
+from utils.runs.split_spec import GIVEN, GROUPED, KINDS, Scheme
 from utils.tables.table import Table, difference, name_lines, spread
 from utils.text import MISSING
 
@@ -25,14 +25,19 @@ WORDS = (
     "unseen groups. Leakage gap: mean random minus mean grouped accuracy, in points, over the seeds that have both."
 )
 
+WORDS_GIVEN = "Given: the split that came with the dataset, which is neither and has no leakage gap."
+
 
 def summary(records: Iterable[Record]) -> list[dict[str, Any]]:
     """Return one dict for each group of `leaderboard.alike`, over all test sets: best grouped accuracy first.
 
-    Columns with the prefixes "random_" and "grouped_" are runs, seeds, folds ("5 of 5"; "" without), and mean and sd
-    of MEASURES in 0..1, None without such runs (sd: with less than two). "leakage_gap": difference of the accuracies.
+    Columns with the prefixes "random_", "grouped_" and, where there are such runs, "given_" are runs, seeds, folds
+    ("5 of 5"; "" without), and mean and sd of MEASURES in 0..1, None without such runs (sd: with less than two).
+    "leakage_gap": difference of the accuracies.
     """
-    found = [_row(members) for members in alike(records)]
+    together = alike(records)
+    kinds = split_spec.kinds(members[0].split for members in together)
+    found = [_row(members, kinds) for members in together]
     make_names_unique(found)
     return sorted(found, key=_sort_key)
 
@@ -48,10 +53,11 @@ def tables(rows: Sequence[dict[str, Any]]) -> list[Table]:
         ]
         for row in rows
         for kind in KINDS
-        if row[f"{kind}_runs"]
+        if row.get(f"{kind}_runs")
     ]
     columns = ("Model", "Split", "Folds", "Seeds", "n", "Accuracy\n%", "Balanced\nacc. %", "Leakage\ngap")
-    made = Table("Over folds and seeds, random and grouped", columns, lines, frozenset({0, 1, 2}), WORDS)
+    words = f"{WORDS} {WORDS_GIVEN}" if any(row.get(f"{GIVEN}_runs") for row in rows) else WORDS
+    made = Table("Over folds and seeds, random and grouped", columns, lines, frozenset({0, 1, 2}), words)
     return [made] if lines else []
 
 
@@ -76,9 +82,9 @@ def records(comparison: Comparison) -> list[dict[str, Any]]:
     )
 
 
-def _row(members: Sequence[Record]) -> dict[str, Any]:
+def _row(members: Sequence[Record], kinds: Sequence[str]) -> dict[str, Any]:
     row = identity_columns(members)
-    for kind in KINDS:
+    for kind in kinds:
         found = [member for member in members if member.split.kind == kind]
         row[f"{kind}_runs"] = len(found)
         row[f"{kind}_seeds"] = len({member.row["seed"] for member in found})
@@ -101,8 +107,8 @@ def _folds(splits: Iterable[Scheme]) -> str:
 
 
 def _sort_key(row: dict[str, Any]) -> tuple:
-    keys = ("grouped_accuracy_mean", "random_accuracy_mean")
-    return *((row[key] is None, -(row[key] or 0)) for key in keys), row["name"]
+    keys = ("grouped_accuracy_mean", "random_accuracy_mean", "given_accuracy_mean")
+    return *((row.get(key) is None, -(row.get(key) or 0)) for key in keys), row["name"]
 
 
 def _has_groups_or_folds(split: Scheme | None) -> bool:

@@ -51,6 +51,26 @@ def per_class(rows: Rows) -> Table:
     return Table("Per class", columns, lines, frozenset({0, 1}))
 
 
+def other_tests(rows: Rows) -> list[Table]:
+    """Return the scores on further test sets; test sets of one name with different images are told apart."""
+    identities: dict[str, set[str]] = {}
+    for row in rows:
+        identities.setdefault(row["test_set"], set()).add(row["test_identity"])
+    lines = [
+        [
+            name_lines(row["name"]),
+            row["test_set"] + (f" ({row['test_identity'][:8]})" if len(identities[row["test_set"]]) > 1 else ""),
+            number(row["images"], 0),
+            percent(row["accuracy"]),
+            interval(row["accuracy_low"], row["accuracy_high"]),
+            percent(row["f1_macro"]),
+        ]
+        for row in sorted(rows, key=lambda row: (row["test_set"], row["test_identity"], -row["accuracy"]))
+    ]
+    columns = ("Model", "Test set", "Images", "Acc.\n%", "95 %\nWilson", "Macro\nF1 %")
+    return [Table("Other test sets", columns, lines, frozenset({0, 1}))] if lines else []
+
+
 def runs(rows: Rows) -> Table:
     """Return the run folder of each name, with variant, split and seed."""
     lines = [

@@ -6,6 +6,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Self
 
 from data.auditing.audit import Audit, Group, PlacedPair
+from utils.runs import split_spec
 from utils.runs.shortcuts_file import MAJORITY, WITHOUT_CELLS, Shortcut
 from utils.tables.shortcuts import verdict
 from visualization import style
@@ -177,7 +178,7 @@ def shortcuts_figure(shortcuts: Sequence[Shortcut], dataset: str, split: str) ->
     """Draw the shortcut baselines of a split of a dataset with legend and heading."""
     display = ShortcutsDisplay.from_shortcuts(shortcuts)
     title = f"Accuracy without the shape of any cell: {verdict(shortcuts).word}"
-    about = f"{dataset}, {shortcuts[0].images:,} test images, split {split}. {style.NOTICE}"
+    about = f"{dataset}, {shortcuts[0].images:,} test images, {split_spec.words(split)}. {style.NOTICE}"
     return display.figure(8.6, 0.42 * len(display.baselines) + 2.4, title, about, legend=3)
 
 

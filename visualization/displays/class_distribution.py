@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Self
 
 from data import manifest as manifests
 from data.manifest import Manifest
-from utils.runs import run_folder
 from visualization import style
 from visualization.displays import mean_colors
 from visualization.displays.display import Display, set_rows
@@ -38,11 +37,9 @@ class DistributionDisplay(Display):
 
     @classmethod
     def from_manifest(cls, manifest: Manifest, title: str = "") -> Self:
-        """Count a manifest's rows; subsets in the order train, val, test."""
+        """Count a manifest's rows; subsets in the order train, val, test sets."""
         counts = manifest.counts()
-        known = [name for name in run_folder.SUBSETS if name in counts]
-        named = {name: counts[name] for name in (*known, *(n for n in counts if n and n not in known))}
-        return cls(manifest.classes, named, title)
+        return cls(manifest.classes, {name: counts[name] for name in manifest.subsets}, title)
 
     @property
     def totals(self) -> dict[str, int]:
@@ -57,13 +54,13 @@ class DistributionDisplay(Display):
     def plot(self, *, ax: "Axes | None" = None, subset: str | None = None) -> Self:
         """Draw one bar for each class: the totals (None), one subset, or all subsets side by side ("grouped")."""
         wanted = list(self.counts) if subset == "grouped" else [subset]
-        height = 0.8 / len(wanted)
+        height, colours = 0.8 / len(wanted), style.subset_colours(list(self.counts))
         with self._canvas(ax, 6, 0.45 * len(self.classes) + 1.5) as ax:
             for i, name in enumerate(wanted):
                 values = [(self.counts[name] if name else self.totals)[c] for c in self.classes]
                 at = [k - 0.4 + (i + 0.5) * height for k in range(len(self.classes))]
-                colour = style.SUBSET_COLOURS.get(name or "", TOTAL)
-                bars = ax.barh(at, values, height * 0.92, color=colour, label=style.SUBSET_NAMES.get(name or "", name))
+                colour, words = (colours[name], style.subset_name(name)) if name else (TOTAL, None)
+                bars = ax.barh(at, values, height * 0.92, color=colour, label=words)
                 ax.bar_label(bars, [f"{v:,}" for v in values], padding=3, fontsize=8.5)
             few = len(self.classes) <= 6
             set_rows(ax, [style.wrap(name, 22) if few else style.short(name, 26) for name in self.classes])
@@ -76,14 +73,14 @@ class DistributionDisplay(Display):
     def plot_pie(self, *, ax: "Axes | None" = None) -> Self:
         """Draw the share of each subset."""
         shares = {subset: n for subset, n in self.shares.items() if n}
-        total = sum(shares.values())
+        total, colours = sum(shares.values()), style.subset_colours(list(self.counts))
         with self._canvas(ax, 4, 4) as ax:
             ax.pie(
                 list(shares.values()),
                 startangle=90,
                 counterclock=False,
-                colors=[style.SUBSET_COLOURS.get(name, style.GREY) for name in shares],
-                labels=[f"{style.SUBSET_NAMES.get(s, s)}\n{n:,} ({100 * n / total:.1f} %)" for s, n in shares.items()],
+                colors=[colours[name] for name in shares],
+                labels=[f"{style.subset_name(s)}\n{n:,} ({100 * n / total:.1f} %)" for s, n in shares.items()],
                 textprops={"fontsize": 9},
                 wedgeprops={"edgecolor": "white"},
                 labeldistance=1.12,

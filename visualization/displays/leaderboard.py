@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from utils.runs.split_spec import OWN
 from visualization import style
 from visualization.displays.display import Display, set_rows
 
@@ -21,7 +22,12 @@ ACCURACIES = {
     "random_stain_swap": "stain swap",
     "grouped_stain_swap": "grouped split, stain swap",
 }
-STRESSED = ("random_grey", "random_stain_swap", "grouped_stain_swap")
+ACCURACIES_GIVEN = {
+    "given_accuracy": OWN,
+    "given_grey": "in grey",
+    "given_stain_swap": "stain swap",
+}  # of rows on splits that came with the dataset
+STRESSED = ("random_grey", "random_stain_swap", "grouped_stain_swap", "given_grey", "given_stain_swap")
 DODGE = 0.14  # shift between two kinds of accuracy in row heights, so that equal ones stay visible
 TITLE = "Accuracy with and without the help of the stain"
 WORDS = (
@@ -37,7 +43,7 @@ class LeaderboardDisplay(Display):
 
     Attributes:
         names: of the models, best first.
-        accuracies: for each of ACCURACIES one share in 0..1 per model; None where not measured.
+        accuracies: for each of ACCURACIES or ACCURACIES_GIVEN one share in 0..1 per model; None where not measured.
         deviations: standard deviations over seeds and folds, in the same form.
         chance: share of the most frequent class, 0..1.
     """
@@ -49,11 +55,12 @@ class LeaderboardDisplay(Display):
 
     @classmethod
     def from_rows(cls, rows: Sequence[dict[str, Any]]) -> Self:
-        """Take rows of `utils.runs.leaderboard.rows`, of one dataset."""
+        """Take rows of `utils.runs.leaderboard.rows`, of one dataset; all or none on the split that came with it."""
+        keys = ACCURACIES_GIVEN if rows[0].get("given_runs") else ACCURACIES
         return cls(
             [row["name"] for row in rows],
-            {key: [row[key] for row in rows] for key in ACCURACIES},
-            {key: [row[f"{key}_sd"] for row in rows] for key in ACCURACIES},
+            {key: [row[key] for row in rows] for key in keys},
+            {key: [row[f"{key}_sd"] for row in rows] for key in keys},
             rows[0]["most_frequent_class"],
         )
 
@@ -63,13 +70,14 @@ class LeaderboardDisplay(Display):
             for y in range(len(self.names)):
                 known = [100 * values[y] for values in self.accuracies.values() if values[y] is not None]
                 ax.plot([min(known), max(known)], [y, y], color="#c4c9ce", lw=3, zorder=1, solid_capstyle="round")
-            for k, (key, name) in enumerate(ACCURACIES.items()):
+            names = ACCURACIES | ACCURACIES_GIVEN
+            for k, key in enumerate(self.accuracies):
                 there = [y for y, value in enumerate(self.accuracies[key]) if value is not None]
                 if not there:
                     continue
                 values = [100 * self.accuracies[key][y] for y in there]
                 spreads = [100 * (self.deviations[key][y] or 0) for y in there]
-                places = [y + DODGE * (k - len(ACCURACIES) // 2) for y in there]
+                places = [y + DODGE * (k - len(self.accuracies) // 2) for y in there]
                 ax.errorbar(
                     values,
                     places,
@@ -81,7 +89,7 @@ class LeaderboardDisplay(Display):
                     markeredgewidth=0.7,
                     elinewidth=1.4,
                     linestyle="none",
-                    label=name,
+                    label=names[key],
                     zorder=3,
                 )
             always = "most frequent class"
@@ -94,24 +102,24 @@ class LeaderboardDisplay(Display):
 
 
 def figure(rows: Sequence[dict[str, Any]]) -> "Figure":
-    """Draw the rows of one dataset with legend and heading; only those with a stress test, if there are any."""
-    shown = [row for row in rows if any(row[key] is not None for key in STRESSED)] or rows
+    """Draw rows as for `from_rows` with legend and heading; only those with a stress test, if there are any."""
+    shown = [row for row in rows if any(row.get(key) is not None for key in STRESSED)] or rows
     display = LeaderboardDisplay.from_rows(shown)
     left = len(rows) - len(shown)
     without = f" Left out: {left:,} without a stress test." if left else ""
-    about = f"{rows[0]['dataset']}, sorted by stain swap on the grouped split.{without} {style.NOTICE}"
+    split = OWN if rows[0].get("given_runs") else "the grouped split"
+    about = f"{rows[0]['dataset']}, sorted by stain swap on {split}.{without} {style.NOTICE}"
     return display.figure(8.6, 0.6 * len(display.names) + 2.3, TITLE, about, legend=3)
 
 
 def draw(rows: Sequence[dict[str, Any]], folder: Path) -> list[Path]:
-    """Draw a leaderboard into a folder, one PNG for each dataset, and return their paths.
+    """Draw a leaderboard into a folder and return the PNGs: one for each dataset, and one for its own split.
 
     Raises:
         LeukoBenchError: the folder cannot be written.
     """
-    datasets = list(dict.fromkeys(row["dataset"] for row in rows))
-    names = [FILE, *(f"leaderboard-{style.slug(dataset)}.png" for dataset in datasets[1:])]
-    return [
-        style.save(figure([row for row in rows if row["dataset"] == dataset]), folder / name)
-        for dataset, name in zip(datasets, names, strict=True)
-    ]
+    parts: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for row in rows:
+        parts.setdefault((row["dataset"], "-given" if row.get("given_runs") else ""), []).append(row)
+    names = [FILE, *(f"leaderboard-{style.slug(dataset + given)}.png" for dataset, given in [*parts][1:])]
+    return [style.save(figure(part), folder / name) for part, name in zip(parts.values(), names, strict=True)]

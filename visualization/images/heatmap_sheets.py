@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from utils.heatmap_methods import title
-from utils.runs import run_folder
+from utils.runs import run_folder, split_spec
 from utils.runs.run_folder import Run
 from visualization import style
 from visualization.compared_runs import Subject, one_seed_each
@@ -67,9 +67,8 @@ def examples(run: Run, name: str = "") -> "list[tuple[str, Figure]]":
                 cells[0].set_ylabel(style.wrap(label, 14), fontsize=10)
         layer = of_method[0].layer
         grid_told = f" ({words})" if (words := grid_words(grid_of(run, layer))) else ""
-        about = (
-            f"{dataset}, split {config['split']}, test images{thumbnails.seen_as(variant)}, layer {layer}{grid_told}"
-        )
+        about = f"{dataset}, {split_spec.words(config['split'])}, test images{thumbnails.seen_as(variant)}"
+        about += f", layer {layer}{grid_told}"
         kinds = "most confident correct and wrong answers" + (" and the least confident one" if columns[2:] else "")
         style.set_heading(
             figure, f"{title(method)} of {name or run.label()}: {kinds} of each class", f"{about}. {style.NOTICE}"
@@ -141,7 +140,7 @@ def panel(subjects: Sequence[Subject]) -> "Figure | None":
             cells[0].set_title("\n".join(filter(None, lines)), fontsize=9 if len(columns) <= 6 else 8)
     config = subjects[0].run.config()
     seeds = ", one seed of each model" if len({s.index for s in subjects}) > len(columns) else ""
-    about = f"{datasets[0]}, split {config['split']}, {len(images)} test images{seeds}. {style.NOTICE}"
+    about = f"{datasets[0]}, {split_spec.words(config['split'])}, {len(images)} test images{seeds}. {style.NOTICE}"
     style.set_heading(figure, f"Heatmaps of the models: {title(common)}", about)
     return figure
 
@@ -192,6 +191,7 @@ def draw_images(
             cells[2].set_xlim(0, 1.18)
             cells[2].set_xticks([0, 0.5, 1])
             cells[2].set_xlabel("Probability")
-    about = f"{run.label()}, trained on {config['dataset']}, split {config['split']}{thumbnails.seen_as(variant)}"
+    split = split_spec.words(config["split"])
+    about = f"{run.label()}, trained on {config['dataset']}, {split}{thumbnails.seen_as(variant)}"
     style.set_heading(figure, style.NOTICE, about)
     return style.save(figure, path)

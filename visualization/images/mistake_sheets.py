@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from utils.metrics import predictions
+from utils.runs import split_spec
 from utils.runs.run_folder import Run
 from visualization import style
 from visualization.compared_runs import Subject
@@ -24,7 +25,7 @@ def misclassified_sheet(run: Run, true: str, predicted: str, folder: Path, subse
         true: class name, or "" for every other class than `predicted`.
         predicted: class name, or "" for every other class than `true`.
         folder: for the file.
-        subset: "test" or "val".
+        subset: "test", "val" or a further test set.
 
     Returns:
         The PNG; None where the cell is empty or none of its images is available.
@@ -32,7 +33,7 @@ def misclassified_sheet(run: Run, true: str, predicted: str, folder: Path, subse
     cell = predictions.cell(run.predictions(subset), true, predicted)
     what = f"{true or 'Any class'} predicted as {predicted or 'another class'}"
     config = run.config()
-    about = f"{config['dataset']}, split {config['split']}, {style.SUBSET_NAMES[subset]} images"
+    about = f"{config['dataset']}, {split_spec.words(config['split'])}, {style.subset_name(subset)} images"
     shown = f"{min(len(cell), SHEET)} of {len(cell)}" if len(cell) > SHEET else f"{len(cell)}"
     figure = draw_images(run, cell, f"{run.label()}: {what}", f"{about}, {shown} shown")
     name = f"images-{subset}-{true or 'any'}-as-{predicted or 'another'}"

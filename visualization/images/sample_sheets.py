@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
+from utils.runs import split_spec
 from utils.runs.run_folder import Run
 from visualization import style
 from visualization.images import mistake_sheets
@@ -42,7 +43,7 @@ def draw_predicted(run: Run, table: "pd.DataFrame", title: str, path: Path) -> P
         LeukoBenchError: the folder cannot be written.
     """
     config = run.config()
-    about = f"{config['dataset']}, split {config['split']}{_cut(len(table))}"
+    about = f"{config['dataset']}, {split_spec.words(config['split'])}{_cut(len(table))}"
     figure = mistake_sheets.draw_images(run, table, title, about, MOST)
     return style.save(figure, path) if figure else None
 

@@ -10,7 +10,7 @@ from data import manifest as manifests
 from utils import heatmap_methods
 from utils.errors import LeukoBenchError
 from utils.metrics import predictions
-from utils.runs import stress_file
+from utils.runs import split_spec, stress_file
 from utils.runs.comparison import Comparison
 from utils.runs.run_folder import HEATMAPS
 from utils.tables import significance as significance_tables
@@ -268,19 +268,19 @@ def _architecture_drawings(subjects: list[Subject]) -> Iterator[Drawing]:
 def _data_drawings(comparison: Comparison) -> Iterator[Drawing]:
     path = members.manifest_of(comparison)
     manifest = manifests.read(path) if path else None
-    splits = " and ".join(sorted({str(row["split"]) for row in comparison.rows}))
+    splits = split_spec.words(*(row["split"] for row in comparison.rows))
 
     def distribution() -> "Figure | None":
         if manifest is None:
             return None
-        about = f"split {splits}, {len(manifest.rows):,} images, {len(manifest.classes)} classes"
+        about = f"{splits}, {len(manifest.rows):,} images, {len(manifest.classes)} classes"
         display = class_distribution.DistributionDisplay.from_manifest(manifest, comparison.dataset)
         return class_distribution.distribution(display, about)
 
     def samples() -> "Figure | None":
         if manifest is None:
             return None
-        about = sample_sheets.about_samples(manifest, f"split {splits}")
+        about = sample_sheets.about_samples(manifest, splits)
         return sample_sheets.sample_sheet(comparison.dataset, sample_sheets.samples_of(manifest), about)
 
     yield Drawing("distribution", "Data", "Images by class and subset", WORDS["distribution"], distribution)

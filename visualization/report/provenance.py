@@ -9,7 +9,7 @@ from data import all_dataset as known
 from utils import paths
 from utils.errors import LeukoBenchError
 from utils.io import files
-from utils.runs import run_folder, shortcuts_file
+from utils.runs import run_folder, shortcuts_file, split_spec
 from utils.runs.comparison import Comparison
 from utils.runs.records import identity, recipe
 from utils.runs.run_folder import HEATMAPS, Run
@@ -94,7 +94,7 @@ def _unmeasured(comparison: Comparison, root: Path) -> list[str]:
             seed = run.config().get("split_seed", 42)
             words = ["audit", comparison.dataset, "--split", split, *(["--seed", str(seed)] if seed != 42 else [])]
             command = shlex.join(["python", "run_guide.py", *words, *_place(root)])
-            found.append(f"The shortcut baselines of split {split} are not measured: {command}")
+            found.append(f"The shortcut baselines of {split_spec.words(split)} are not measured: {command}")
     return list(dict.fromkeys(found))
 
 

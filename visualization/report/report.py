@@ -210,7 +210,7 @@ def _images(comparison: Comparison) -> list[Table]:
     if path is None:
         return []
     display = DistributionDisplay.from_manifest(manifests.read(path), comparison.dataset)
-    names = [style.SUBSET_NAMES.get(subset, subset) for subset in display.counts]
+    names = [style.subset_name(subset) for subset in display.counts]
     total = sum(display.totals.values())
     rows = [
         [label, *(f"{counts[label]:,}" for counts in display.counts.values()), f"{n:,}", f"{100 * n / total:.1f}"]

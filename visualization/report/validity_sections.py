@@ -6,7 +6,7 @@ from functools import partial
 
 from data.auditing import audit as audits
 from data.auditing import audit_tables
-from utils.runs import calibration_file, faithfulness_file, shortcuts_file, stress_file
+from utils.runs import calibration_file, faithfulness_file, shortcuts_file, split_spec, stress_file
 from utils.runs.comparison import Comparison
 from utils.runs.run_folder import Run
 from utils.tables import faithfulness as faithfulness_tables
@@ -82,12 +82,12 @@ def _audit(comparison: Comparison) -> Topic:
     for root, manifest, split in splits:
         audited = audits.read(root, comparison.dataset)
         if audited and audited.manifest != manifest:  # its counts are of another split
-            counted = "Copies, overlapping fields and image groups were counted on split"
-            words.append(f"{counted} {audited.split}, not on this one.")
+            counted = "Copies, overlapping fields and image groups were counted on"
+            words.append(f"{counted} {split_spec.words(audited.split)}, not on this one.")
             audited = None
         baselines = shortcuts_file.read(root, manifest) or (audited.ladder if audited else [])
         if baselines:
-            about = f"split {split}" + (f" ({manifest[:8]})" if len(splits) > 1 else "")
+            about = split_spec.words(split) + (f" ({manifest[:8]})" if len(splits) > 1 else "")
             sentences = shortcuts_tables.verdict(baselines).sentences
             words += sentences if len(splits) == 1 else [f"{about.capitalize()}. {' '.join(sentences)}"]
             tables.append(shortcuts_tables.table(baselines, f"Shortcut baselines, {about}"))

@@ -9,6 +9,7 @@ from fastapi import Request
 from fastapi.responses import HTMLResponse
 
 from utils import heatmap_methods
+from utils.runs import split_spec
 from utils.tables.cost import machine, seconds
 from utils.tables.table import difference, joined, name_lines, number, percent, quantity
 from utils.text import NOTICE
@@ -67,4 +68,5 @@ def _environment() -> "Environment":
     )
     environment.filters |= {each.__name__: each for each in (*filters, run_url, when, plural)}
     environment.filters["method_title"] = heatmap_methods.title
+    environment.filters |= {"split_words": split_spec.words, "split_named": split_spec.named}
     return environment

@@ -5,7 +5,7 @@ from typing import Any
 
 from utils.runs import faithfulness_file, leaderboard, shortcuts_file, stress_file
 from utils.runs.seen_families import trained_on
-from utils.runs.split_spec import KINDS, RANDOM
+from utils.runs.split_spec import COMPARED, GIVEN, OWN, RANDOM
 from utils.runs.stress_file import GREY, SWAP
 from utils.tables import calibration as calibration_tables
 from utils.tables import faithfulness as faithfulness_tables
@@ -42,7 +42,7 @@ def tiles(entry: Entry) -> list[Tile]:
     made = [
         Tile("Test accuracy", f"{percent(row['accuracy'])} %",
              f"95 % interval {interval(row['accuracy_low'], row['accuracy_high'])}, {row['images']:,} images, "
-             f"{entry.record.split.kind} split"),
+             + (OWN if entry.record.split.kind == GIVEN else f"{entry.record.split.kind} split")),
         _tile("Under stain swap", measured["stain_swap"], " %", "The same images in the stain of another class."
               + seen, stress),
         _tile("Stain flip rate", measured["flip_rate"], " %", "Answers that changed to the class of the donor "
@@ -69,7 +69,9 @@ def siblings(entry: Entry, rows: list[dict[str, Any]]) -> str:
     if row is None:
         return ""
     here = entry.record.split.kind
-    there = next(kind for kind in KINDS if kind != here)
+    if here not in COMPARED:
+        return ""
+    there = next(kind for kind in COMPARED if kind != here)
     if row[f"{there}_accuracy"] is None:
         return (
             "This split has images of one slide in several subsets, and the model was not trained on a grouped split. "

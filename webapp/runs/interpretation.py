@@ -16,7 +16,7 @@ from data.ood.reference_distribution import Reference
 from utils.errors import LeukoBenchError
 from utils.io import files
 from utils.metrics import calibration
-from utils.runs import calibration_file, run_folder, stress_file
+from utils.runs import calibration_file, run_folder, split_spec, stress_file
 from utils.runs.cache import stamp
 from utils.runs.seen_families import trained_on
 from utils.text import NOTICE
@@ -249,7 +249,7 @@ def names(entries: Sequence[Entry]) -> dict[str, str]:
 
     def texts(entry: Entry) -> list[str]:
         row = entry.record.row
-        more = ("", f", {row['dataset']}", f", {row['split']} split", f", {entry.run.path.name}")
+        more = ("", f", {row['dataset']}", f", {split_spec.words(row['split'])}", f", {entry.run.path.name}")
         return [entry.label + text for text in more]
 
     tally = Counter(text for entry in entries for text in dict.fromkeys(texts(entry)))

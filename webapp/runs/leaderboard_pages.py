@@ -7,6 +7,8 @@ from typing import Any
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 
+from utils.runs import split_spec
+from utils.runs.split_spec import GIVEN, OWN, RANDOM
 from utils.tables import leaderboard as leaderboard_tables
 from utils.tables.cost import seconds
 from utils.tables.recipes import SEEN
@@ -64,7 +66,9 @@ class Column:
 
     def value(self, row: Row) -> Any:
         """Return the sort value of a row; None for an unknown value, which comes last."""
-        found = row["random_runs"] + row["grouped_runs"] if self.key == "runs" else row[self.key]
+        if self.key == "runs":
+            return sum(row.get(f"{kind}_runs", 0) for kind in split_spec.KINDS)
+        found = row[self.key]
         return found.lower() if isinstance(found, str) else found
 
 
@@ -82,19 +86,58 @@ def _measure(key: str, show: Callable[[Any], str], scale: float = 100, digits: i
     return cell
 
 
-def _unseen(row: Row) -> Cell:
-    return Cell(percent(row["random_lowest_unseen"], 1), "", row["random_lowest_unseen_family"] or "")
+def _unseen(kind: str) -> Callable[[Row], Cell]:
+    key = f"{kind}_lowest_unseen"
+    return lambda row: Cell(percent(row[key], 1), "", row[f"{key}_family"] or "")
 
 
-def _nuclei(row: Row) -> Cell:
-    area = row["random_nucleus_area"]
-    below = f"({percent(area, 1)})" if area is not None else ""
-    return Cell(percent(row["random_nucleus_mass"], 1), "", below)
+def _nuclei(kind: str) -> Callable[[Row], Cell]:
+    def cell(row: Row) -> Cell:
+        area = row[f"{kind}_nucleus_area"]
+        below = f"({percent(area, 1)})" if area is not None else ""
+        return Cell(percent(row[f"{kind}_nucleus_mass"], 1), "", below)
+
+    return cell
 
 
+def _measures(kind: str, split: str) -> tuple[Column, ...]:
+    """Return the columns of what is measured on one kind of split; `split` names it in a sentence."""
+    return (
+        Column(f"{kind}_grey", "Grey", "%", f"Accuracy on the test images of {split} without colour.",
+               _measure(f"{kind}_grey", percent)),
+        Column(f"{kind}_stain_swap", "Swap", "%", f"Accuracy on the test images of {split} with the stain of "
+               "another class.", _measure(f"{kind}_stain_swap", percent)),
+        Column(f"{kind}_flip_rate", "Flips", "%", "Share of the images whose answer was not the donor's class before "
+               "the stain swap and is that class after it; near 0, answers do not follow the stain.",
+               _measure(f"{kind}_flip_rate", lambda value: percent(value, 1), digits=1), UP),
+        Column(f"{kind}_lowest_unseen", "Unseen", "%", "Lowest accuracy over the perturbation families that the model "
+               "was not trained on, and the family.", _unseen(kind)),
+        Column(f"{kind}_shortcut_margin", "Margin", "points", "Accuracy minus that of the best shortcut baseline "
+               "(colours, background, a corner, a thumbnail) trained and tested on the same images; near 0, the "
+               "accuracy is not evidence.",
+               _measure(f"{kind}_shortcut_margin", lambda value: difference(value, 1), digits=1)),
+        Column(f"{kind}_calibration_error_scaled", "ECE", "%", "Calibration error after temperature scaling, fitted on "
+               "the validation images.",
+               _measure(f"{kind}_calibration_error_scaled", lambda value: percent(value, 1), digits=1), UP),
+        Column(f"{kind}_nucleus_mass", "Nuclei", "%", "Share of the heatmap inside nuclei; below it the share of the "
+               "image covered by nuclei, the value of a uniform map.", _nuclei(kind)),
+    )  # fmt: skip
+
+
+MODEL = Column("name", "Model", "", "Model, and in brackets the recipe or variant that its runs share.",
+               lambda row: Cell(row["name"]), UP, True)  # fmt: skip
+COST = (
+    Column("parameters", "Params", "", "Parameters of the model.", lambda row: Cell(quantity(row["parameters"])),
+           UP),
+    Column("training_seconds", "Train", "s", "Seconds of training, the mean over the runs; a dash where they differ in "
+           "their machine.", lambda row: Cell(seconds(row["training_seconds"])), UP),
+    Column("latency_ms_p50", "Image", "ms", "Milliseconds for one image, the median, the mean over the runs.",
+           lambda row: Cell(number(row["latency_ms_p50"], 1)), UP),
+    Column("runs", "Runs", "", "Runs over seeds and folds, on the random + on the grouped split.",
+           lambda row: Cell(leaderboard_tables.runs(row))),
+)  # fmt: skip
 COLUMNS = (
-    Column("name", "Model", "", "Model, and in brackets the recipe or variant that its runs share.",
-           lambda row: Cell(row["name"]), UP, True),
+    MODEL,
     Column("grouped_stain_swap", "Grouped swap", "%", "Accuracy on the test images of the grouped split, each with the "
            "colour statistics of an image of another class put on. Default order of the leaderboard.",
            _measure("grouped_stain_swap", percent)),
@@ -104,33 +147,17 @@ COLUMNS = (
            "overlapping field is in one subset.", _measure("grouped_accuracy", percent)),
     Column("leakage_gap", "Gap", "points", "Random minus grouped, over seeds with both: the effect of images of "
            "the same slides.", lambda row: Cell(difference(row["leakage_gap"])), UP),
-    Column("random_grey", "Grey", "%", "Accuracy on the test images of the random split without colour.",
-           _measure("random_grey", percent)),
-    Column("random_stain_swap", "Swap", "%", "Accuracy on the test images of the random split with the stain of "
-           "another class.", _measure("random_stain_swap", percent)),
-    Column("random_flip_rate", "Flips", "%", "Share of the images whose answer was not the donor's class before the "
-           "stain swap and is that class after it; near 0, answers do not follow the stain.",
-           _measure("random_flip_rate", lambda value: percent(value, 1), digits=1), UP),
-    Column("random_lowest_unseen", "Unseen", "%", "Lowest accuracy over the perturbation families that the model was "
-           "not trained on, and the family.", _unseen),
-    Column("random_shortcut_margin", "Margin", "points", "Accuracy minus that of the best shortcut baseline (colours, "
-           "background, a corner, a thumbnail) trained and tested on the same images; near 0, the accuracy is not "
-           "evidence.", _measure("random_shortcut_margin", lambda value: difference(value, 1), digits=1)),
-    Column("random_calibration_error_scaled", "ECE", "%", "Calibration error after temperature scaling, fitted on the "
-           "validation images.",
-           _measure("random_calibration_error_scaled", lambda value: percent(value, 1), digits=1), UP),
-    Column("random_nucleus_mass", "Nuclei", "%", "Share of the heatmap inside nuclei; below it the share of the image "
-           "covered by nuclei, the value of a uniform map.", _nuclei),
-    Column("parameters", "Params", "", "Parameters of the model.", lambda row: Cell(quantity(row["parameters"])),
-           UP),
-    Column("training_seconds", "Train", "s", "Seconds of training, the mean over the runs; a dash where they differ in "
-           "their machine.", lambda row: Cell(seconds(row["training_seconds"])), UP),
-    Column("latency_ms_p50", "Image", "ms", "Milliseconds for one image, the median, the mean over the runs.",
-           lambda row: Cell(number(row["latency_ms_p50"], 1)), UP),
-    Column("runs", "Runs", "", "Runs on the random + on the grouped split, over seeds and folds.",
-           lambda row: Cell(f"{row['random_runs']} + {row['grouped_runs']}")),
+    *_measures(RANDOM, "the random split"),
+    *COST,
 )  # fmt: skip
-BY_KEY = {column.key: column for column in COLUMNS}
+COLUMNS_GIVEN = (
+    MODEL,
+    Column("given_accuracy", "Own split", "%", f"Accuracy on the test images of {OWN}, which was kept.",
+           _measure("given_accuracy", percent)),
+    *_measures(GIVEN, OWN),
+    *COST,
+)  # fmt: skip
+BY_KEY = {column.key: column for column in (*COLUMNS, *COLUMNS_GIVEN)}
 DEFAULT = "grouped_stain_swap"
 
 
@@ -139,24 +166,26 @@ def sorted_by(rows: Sequence[Row], key: str, order: str) -> list[Row]:
     if key == DEFAULT and order == DOWN:
         return list(rows)
     column = BY_KEY[key]
+    if rows and key != "runs" and key not in rows[0]:  # a column of another board
+        return list(rows)
     known = [row for row in rows if column.value(row) is not None]
     unknown = [row for row in rows if column.value(row) is None]
     return sorted(known, key=column.value, reverse=order == DOWN) + unknown
 
 
-def heads(key: str, order: str) -> list[dict[str, Any]]:
-    """Return for every column its `aria-sort` ("" where not sorted by it) and the order of the next click."""
+def heads(columns: Sequence[Column], key: str, order: str) -> list[dict[str, Any]]:
+    """Return for each column of a board its `aria-sort` ("" if not sorted by it) and the order of the next click."""
     return [
         {"column": column, "sorted": ORDERS[order] if column.key == key else ""}
         | {"next": (UP if order == DOWN else DOWN) if column.key == key else column.first}
-        for column in COLUMNS
+        for column in columns
     ]
 
 
-def shown(rows: Sequence[Row]) -> list[dict[str, Any]]:
+def shown(columns: Sequence[Column], rows: Sequence[Row]) -> list[dict[str, Any]]:
     """Return the cells of each row and the ids of its runs, oldest first."""
     return [
-        {"cells": [column.cell(row) for column in COLUMNS], "name": row["name"]}
+        {"cells": [column.cell(row) for column in columns], "name": row["name"]}
         | {"runs": [f"{row['model']}/{folder}" for folder in row["runs"].split()]}
         for row in rows
     ]
@@ -171,31 +200,32 @@ def compare(request: Request, sort: str = "", order: str = "") -> HTMLResponse:
         sort, order = DEFAULT, DOWN
     elif order not in ORDERS:
         order = BY_KEY[sort].first
+    boards = _boards(rows, sort, order)
+    words = {head["column"].title: head for board in boards for head in board["heads"]}
     groups = pairwise.grouped(entries)
     known = [entry.id for _, members in groups[:1] for entry in members]
     return render(
-        request, "compare.html", boards=_boards(rows, sort, order), heads=heads(sort, order),
+        request, "compare.html", boards=boards, words=words.values(),
         sentences=leaderboard_tables.sentences(rows), unmeasured=leaderboard_tables.missing(rows), entries=entries,
         troubled=sum(not entry.finished for entry in entries), splits={e.id: _short(e) for e in entries if e.finished},
         groups=groups, first=known[0] if known else "", second=known[1] if len(known) > 1 else "",
     )  # fmt: skip
 
 
-def _boards(rows: Sequence[dict[str, Any]], sort: str, order: str) -> list[dict[str, Any]]:
-    """Return a leaderboard for each dataset, as scores on different images are not comparable."""
-    datasets = dict.fromkeys(row["dataset"] for row in rows)
-    return [
-        {
-            "dataset": dataset,
-            "rows": shown(sorted_by(_of(rows, dataset), sort, order)),
-        }
-        for dataset in datasets
-    ]
-
-
-def _of(rows: Sequence[dict[str, Any]], dataset: str) -> list[dict[str, Any]]:
-    return [row for row in rows if row["dataset"] == dataset]
+def _boards(rows: Sequence[Row], sort: str, order: str) -> list[dict[str, Any]]:
+    """Return a leaderboard for each dataset, and one for its own split: other test images are not comparable."""
+    parts: dict[tuple[str, bool], list[Row]] = {}
+    for row in rows:
+        parts.setdefault((row["dataset"], bool(row.get("given_runs"))), []).append(row)
+    boards = []
+    for (dataset, given), part in parts.items():
+        columns = COLUMNS_GIVEN if given else COLUMNS
+        title = f"{dataset}, {OWN}" if given else dataset
+        rows_shown = shown(columns, sorted_by(part, sort, order))
+        boards.append({"title": title, "heads": heads(columns, sort, order), "rows": rows_shown})
+    return boards
 
 
 def _short(entry: Entry) -> str:
-    return f"{entry.record.row['split'] or 'split unknown'}, seed {entry.record.row['seed']}"
+    split = entry.record.row["split"]
+    return f"{split_spec.named(split) if split else 'split unknown'}, seed {entry.record.row['seed']}"

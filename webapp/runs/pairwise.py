@@ -8,6 +8,7 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse
 
 from utils.metrics import significance
+from utils.runs import split_spec
 from utils.tables.cost import seconds
 from utils.tables.significance import chance
 from utils.tables.table import difference, number, percent, quantity
@@ -216,5 +217,5 @@ def grouped(entries: Sequence[Entry]) -> list[tuple[str, list[Entry]]]:
 
 def _title(group: Sequence[Entry]) -> str:
     row = group[0].record.row
-    splits = " and ".join(sorted({entry.record.row["split"] for entry in group}))
-    return f"{row['dataset']}, split {splits}: {row['images']:,} test images"
+    splits = split_spec.words(*(entry.record.row["split"] for entry in group))
+    return f"{row['dataset']}, {splits}: {row['images']:,} test images"

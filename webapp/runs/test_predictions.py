@@ -12,7 +12,7 @@ from data.datasets.image_decoder import BadImage, decode, read_safely
 from utils import paths
 from utils.errors import LeukoBenchError
 from utils.metrics import predictions
-from utils.runs import calibration_file
+from utils.runs import calibration_file, run_folder
 from utils.runs.run_folder import Run
 from webapp.http.problem_responses import Problem
 from webapp.runs.catalogue import Entry, Signature
@@ -101,7 +101,7 @@ def of(entry: Entry) -> Answers:
 @lru_cache(maxsize=16)  # 0.5 MB each for 650 images
 def _read(run: Run, signature: Signature) -> Answers:
     whole = run.predictions()
-    table = whole[whole["split"] == "test"]
+    table = whole[whole["split"] == run_folder.resolve(run_folder.TEST, whole["split"])]
     names, _, probabilities = predictions.arrays(table)
     best = probabilities.argmax(axis=1)
     held = zip(table.index, table["image"], table["label"], best, probabilities.tolist(), strict=True)

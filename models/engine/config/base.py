@@ -12,7 +12,6 @@ from data.loading.augmentation_config import Augmentation, Intervention
 from data.loading.offline_copies import Offline
 from models.engine.config.overrides import validated
 from utils.io import files
-from utils.runs import split_spec
 from utils.runs.run_folder import RANDOM_FEATURES
 
 
@@ -39,7 +38,7 @@ class ModelConfig(BaseModel):
 
     model: str = ""  # name of the model's folder
     dataset: str = ""  # folder below data/raw; empty: the only one there, or synthetic smears where there is none
-    split: str = split_spec.DEFAULT  # shares of train/val/test in percent, or "kfold:5:1" for fold 1 of 5
+    split: str = ""  # as `split_spec.parse` takes it; empty until training: the dataset's own, else 64/16/20
     split_seed: int = 42  # seed of the split, apart from `seed` so that seeds share one test set
     seed: int = Field(42, ge=0, lt=2**31)  # initial weights, order, augmentation, dropout
     classes: tuple[str, ...] = ()  # class names in probability order; filled in from the manifest

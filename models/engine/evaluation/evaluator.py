@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from time import perf_counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,9 +20,9 @@ from utils.runs import run_folder
 from utils.runs.run_folder import Run
 
 if TYPE_CHECKING:
-    from data.loading.image_set import Images
+    import pandas as pd
 
-SUBSETS = ("val", "test")
+    from data.loading.image_set import Images
 
 
 def evaluate(run: Run) -> Run:
@@ -51,27 +51,41 @@ def evaluate(run: Run) -> Run:
         files.write_text(stage / run_folder.PREDICTIONS, files.csv_text(header, rows))
         files.write_json(stage / run_folder.TIMING, {"training": costs, "inference": inference})
         table = run.predictions(path=stage / run_folder.PREDICTIONS)
-        summary = {subset: predictions.summary(table[table["split"] == subset]) for subset in SUBSETS}
-        files.write_json(stage / run_folder.METRICS, summary)
+        files.write_json(stage / run_folder.METRICS, summaries(table))
     return run
+
+
+def summaries(table: "pd.DataFrame") -> dict[str, dict[str, Any]]:
+    """Return the content of metrics.json: "val", "test" for the main test set, and an entry for each further one.
+
+    Args:
+        table: predictions of all subsets.
+
+    Raises:
+        LeukoBenchError: invalid predictions.
+    """
+    main, *further = run_folder.test_sets(table["split"])
+    named = {"val": "val", run_folder.TEST: main, **dict(zip(further, further, strict=True))}
+    return {name: predictions.summary(table[table["split"] == subset]) for name, subset in named.items()}
 
 
 def prediction_rows(
     config: ModelConfig, split: SplitFolder, predict: Callable[["Images"], np.ndarray]
 ) -> "tuple[list[str], list[list[str]], Images]":
-    """Return header and rows of predictions.csv, and the test images.
+    """Return header and rows of predictions.csv, and the images of the main test set.
 
     Args:
         config: of the run.
-        split: whose validation and test images are predicted.
+        split: whose validation images and test sets are predicted.
         predict: images of a subset to (n, classes) probabilities.
 
     Raises:
         LeukoBenchError: the images are not those of the manifest, or the outputs are no probabilities.
     """
-    rows, images = [], None
-    for subset in SUBSETS:
+    rows, tested = [], None
+    for subset in ("val", *split.manifest.test_sets):
         images = run_loader.read(config, split, subset)
+        tested = images if subset == split.manifest.resolve(run_folder.TEST) else tested
         expected = sorted(row.image for row in split.manifest.subset(subset))
         if sorted(images.names) != expected:
             raise LeukoBenchError(
@@ -89,4 +103,4 @@ def prediction_rows(
         for name, label, values in zip(images.names, images.labels, outputs, strict=True):
             # Nine digits represent every float32 exactly.
             rows.append([name, subset, config.classes[label], *(f"{value:.9g}" for value in values)])
-    return ["image", "split", "label", *(f"p_{name}" for name in config.classes)], rows, images
+    return ["image", "split", "label", *(f"p_{name}" for name in config.classes)], rows, tested

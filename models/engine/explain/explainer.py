@@ -97,7 +97,7 @@ def read_test(run: Run, names: Sequence[str]) -> np.ndarray:
     Raises:
         LeukoBenchError: the dataset has changed since the run was trained.
     """
-    config, folder = config_of(run), split_of(run).path / "test"
+    config, folder = config_of(run), split_of(run).subset(run_folder.TEST)
     keras_backend.start()
     return np.stack([loader().decode(str(folder / n), config.image_size, config.variant) for n in names])
 

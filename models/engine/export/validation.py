@@ -14,7 +14,6 @@ from models.engine.export.runtimes import Runtime
 from models.engine.run_io import run_loader
 from utils.errors import LeukoBenchError
 from utils.io import files, transaction
-from utils.metrics import predictions
 from utils.runs import run_folder
 from utils.runs.run_folder import Run
 from utils.system import environment
@@ -137,7 +136,7 @@ def evaluate(run: Run, name: str) -> dict[str, dict]:
         config, split, lambda each: run_loader.outputs(opened.predict, each)
     )
     table = pd.DataFrame(rows, columns=header).astype(dict.fromkeys(header[3:], float))
-    found = {subset: predictions.summary(table[table["split"] == subset]) for subset in ("val", "test")}
+    found = evaluator.summaries(table)
     timed = {"load_seconds": load_seconds} | efficiency.speed(opened.predict, images)
     timed |= {"device": environment.cpu_name(), "peak_memory_mb": environment.peak_memory_mb()}
     place = export_store.folder(run, name)

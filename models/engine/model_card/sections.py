@@ -117,6 +117,8 @@ def _stress(run: Run) -> list[str]:
 
 def _groups(run: Run, record: Record) -> list[str]:
     title = "## Scores on groups of images not seen in training"
+    if record.split.kind == split_spec.GIVEN:
+        return [title, f"{GAP}: not defined for {split_spec.OWN}, which was kept as it came."]
     members = comparable_runs(run, record)
     gap = leaderboard.gap(members)
     if gap is None:
@@ -124,7 +126,7 @@ def _groups(run: Run, record: Record) -> list[str]:
         again = f"train --config {run.file(run_folder.CONFIG).name} --split {other}"
         return [title, missing(GAP, again)]
     lines = []
-    for kind in split_spec.KINDS:
+    for kind in split_spec.COMPARED:
         found = [member.row for member in members if member.split.kind == kind]
         lines.append([kind, *(percent(fmean(m[key] for m in found)) for key in ("accuracy", "balanced_accuracy"))])
         lines[-1].append(str(len(found)))
@@ -203,15 +205,17 @@ def data(run: Run, record: Record, origin: str) -> list[str]:
         "cytometry; the patient of each image is not published.",
         OTHER: "The origin of the images is not recorded.",
     }
-    how = (
-        "Each group of images (patients if the dataset names them, else groups of similar stain, which are not "
-        "patients) is in one subset only, so no group of the test images was used for training."
-        if record.split.grouped
-        else "Images were assigned one by one, so images of one slide, even of one field, may be in both the training "
-        "and the test subset: the scores are an upper bound for new patients."
-    )
+    how = {
+        split_spec.GROUPED: "Each group of images (patients if the dataset names them, else groups of similar stain, "
+        "which are not patients) is in one subset only, so no group of the test images was used for training.",
+        split_spec.RANDOM: "Images were assigned one by one, so images of one slide, even of one field, may be in both "
+        "the training and the test subset: the scores are an upper bound for new patients.",
+        split_spec.GIVEN: "The images were kept in the subsets in which they came; whether images of one patient are "
+        "in several of them depends on who made the split.",
+    }[record.split.kind]
     lines = ["## Data and split", f"Dataset {code(row['dataset'])}. {source[origin]}"]
-    lines += [f"Split {code(row['split'])} ({record.split.kind}). {how}"]
+    kind = split_spec.OWN if record.split.kind == split_spec.GIVEN else record.split.kind
+    lines += [f"Split {code(row['split'])} ({kind}). {how}"]
     if rows:
         tally = Counter((each.split, each.label) for each in rows)
         names = run.config()["classes"]
@@ -222,7 +226,7 @@ def data(run: Run, record: Record, origin: str) -> list[str]:
                 number(sum(each.split == subset for each in rows), 0),
                 _group_count(rows, subset),
             ]
-            for subset in run_folder.SUBSETS
+            for subset in run_folder.subsets(each.split for each in rows)
         ]
         lines.append(of_table(Table("", ("Images", *names, "All", "Groups"), counted)))
     else:
@@ -253,7 +257,7 @@ def limits(record: Record, origin: str) -> list[str]:
             "Stain and illumination differ between the classes, and a scale bar is in a corner: classifiers can find "
             "the class without cells. See the shortcut baselines above, if they were measured.",
         ]
-    if not record.split.grouped:
+    if not record.split.grouped:  # for the dataset's own split it is not known
         lines.append(
             "Images of one slide may be in both training and test subset; its accuracy on new slides may be lower."
         )

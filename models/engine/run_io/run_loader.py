@@ -13,6 +13,7 @@ from models.engine.backend import keras_backend
 from models.engine.config.base import ModelConfig
 from models.engine.run_io import checkpoint
 from utils.errors import LeukoBenchError
+from utils.runs import split_spec
 from utils.runs.run_folder import Run
 
 if TYPE_CHECKING:
@@ -33,7 +34,8 @@ def config_of(run: Run) -> ModelConfig:
     Raises:
         LeukoBenchError: config.json is missing or damaged, or the model is not in this checkout.
     """
-    fields = {name: value for name, value in run.config().items() if name not in DERIVED}
+    # Runs of old versions have no field for the split; they used this one.
+    fields = {"split": split_spec.DEFAULT} | {k: value for k, value in run.config().items() if k not in DERIVED}
     return models.config_for(fields.pop("model"), **fields)
 
 
@@ -77,9 +79,11 @@ def split_of(run: Run) -> splits.SplitFolder:
 
 
 def read(config: ModelConfig, split: splits.SplitFolder, subset: str) -> "Images":
-    """Read a subset of a run's split at the size and in the variant of its configuration."""
+    """Read a subset of a run's split at the size and in the variant of its configuration; "test": the main test set."""
     budget = config.cache_mb * 1_000_000
-    return loader().read(split.path, subset, config.classes, config.image_size, budget, config.variant)
+    return loader().read(
+        split.path, split.manifest.resolve(subset), config.classes, config.image_size, budget, config.variant
+    )
 
 
 def predict(model: "keras.Model", images: "Images") -> np.ndarray:

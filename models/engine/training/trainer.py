@@ -17,7 +17,7 @@ from data.imaging import variants
 from data.imaging.variants import Variant
 from data.loading import offline_copies
 from data.loading.pipeline import loader
-from data.splitting import splits
+from data.splitting import given_split, splits
 from models.engine.backend import keras_backend
 from models.engine.backend.distribution import choose
 from models.engine.config.base import ModelConfig
@@ -31,7 +31,7 @@ from models.engine.training.loop import Session, history_of
 from utils.console import say
 from utils.errors import LeukoBenchError, nearest
 from utils.io import files, locks, transaction
-from utils.runs import run_folder
+from utils.runs import run_folder, split_spec
 from utils.runs.run_folder import Run
 from utils.system import environment
 
@@ -43,7 +43,9 @@ if TYPE_CHECKING:
 
 
 def prepare(config: ModelConfig, resume: Run | None = None) -> tuple[ModelConfig, splits.SplitFolder]:
-    """Fill in what the data decides: dataset, classes, reference image. Makes dataset and split if missing.
+    """Fill in what the data decides: dataset, split, classes, reference image. Makes dataset and split if missing.
+
+    A split that came with the dataset is used where the configuration names none, and a line says so.
 
     Args:
         config: what to train.
@@ -53,9 +55,11 @@ def prepare(config: ModelConfig, resume: Run | None = None) -> tuple[ModelConfig
         LeukoBenchError: the dataset or the split is not available.
     """
     dataset = catalog.ensure_dataset(config.dataset)
-    wanted = dataset, config.split, config.split_seed
-    split = run_loader.split_of(resume) if resume else splits.prepare_split(*wanted)
-    config = config.replace(dataset=dataset, classes=split.manifest.classes)
+    text = config.split or given_split.default(dataset)
+    split = run_loader.split_of(resume) if resume else splits.prepare_split(dataset, text, config.split_seed)
+    if not config.split and text == split_spec.GIVEN:
+        say(f"  {given_split.described(dataset, split.manifest)}")
+    config = config.replace(dataset=dataset, split=text, classes=split.manifest.classes)
     return config.replace(variant=with_reference(config.variant, split)), split
 
 
