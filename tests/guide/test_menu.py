@@ -244,7 +244,7 @@ def test_families_are_chosen_by_names_with_spaces(monkeypatch, capsys):
 
 def test_defaults_are_shown_as_on_the_command_line(monkeypatch, capsys):
     monkeypatch.setattr("builtins.input", lambda prompt: print(prompt) or "")
-    for name, text in (("split", "[64/16/20]"), ("recipe", "[none]")):
+    for name, text in (("split", "[the dataset's own, else 64/16/20]"), ("recipe", "[none]")):
         ask(parameter(train, name), None, lambda value: None)
         assert f"  {name} {text}: " in capsys.readouterr().out
 
