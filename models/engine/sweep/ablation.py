@@ -79,7 +79,7 @@ def find(root: Path, arm: Arm, manifest: str = "", finished: bool | None = True)
 
     Args:
         root: folder of the runs.
-        arm: the configuration to find; an empty dataset matches any.
+        arm: the configuration to find; an empty dataset or split matches any.
         manifest: hash of the manifest of the run; "" matches any.
         finished: only finished (True) or unfinished (False) runs.
     """
@@ -103,6 +103,6 @@ def _same(found: ModelConfig, wanted: ModelConfig) -> bool:
         return {name: value for name, value in fields.items() if name not in left}
 
     left = {"classes", "batch_size"}  # halved where a GPU has too little memory
-    left |= set() if wanted.dataset else {"dataset"}
+    left |= {name for name in ("dataset", "split") if not getattr(wanted, name)}
     filled = {"statistics"} if wanted.variant.reference else {"statistics", "reference"}
     return decided(found) == decided(wanted)
