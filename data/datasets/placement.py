@@ -123,9 +123,7 @@ def place(
     entries = _kept(source, options)
     if not entries:
         _refuse_links(source, (), options)
-        raise LeukoBenchError(
-            f"{path} holds no images that can be read. Give a folder or zip with class folders.{_unread(source)}"
-        )
+        raise LeukoBenchError(f"{path} holds no images that can be read. {_way_on(source)}{_unread(source)}")
     chosen = _without_segmented(entries)
     result = Placement(segmented=len(entries) - len(chosen))
     if found := None if options.classes_are else _release(chosen, source, options):
@@ -148,6 +146,12 @@ def place(
     _apply_tables(source, groups, options, result)
     _check_subsets(path, options, result)
     return result
+
+
+def _way_on(source: Source) -> str:
+    """Say what to give instead of a source without images."""
+    arrays = next((entry.name for entry in source.others if entry.name.lower().endswith(".npz")), "")
+    return f"Give the file {arrays} itself." if arrays else "Give a folder or zip with class folders."
 
 
 def _kept(source: Source, options: Options) -> list[Entry]:

@@ -199,7 +199,7 @@ RELEASES = (
         "field: give it with --groups if you know it; otherwise --split grouped estimates groups.",
     ),
     Release(
-        name="PBC (Acevedo 2020)",
+        name="PBC, Acevedo 2020",
         rules=(Rule(rf"(?:.*/)?(?P<label>{_any(_BLOOD)})/(?:{_any(_PBC_PREFIXES)})_\d+\.jpe?g"),),
         labels=_same(*_BLOOD),
         licence="CC BY 4.0",
@@ -208,7 +208,7 @@ RELEASES = (
     ),
     BLOODMNIST,
     Release(
-        name="AML-Cytomorphology_LMU (Munich AML)",
+        name="AML-Cytomorphology_LMU, Munich AML",
         rules=(Rule(rf"(?:.*/)?(?P<label>{_any(_AML)})/(?P=label)_\d+\.tiff?"),),
         labels=_AML,
         licence="CC BY 3.0",
@@ -216,7 +216,7 @@ RELEASES = (
         traps="No patient ids in the names: a split by image puts one patient's cells on both sides.",
     ),
     Release(
-        name="AML-Cytomorphology_MLL_Helmholtz (Munich MLL)",
+        name="AML-Cytomorphology_MLL_Helmholtz, Munich MLL",
         rules=(Rule(rf"(?:.*/)?(?P<label>{_any(_MLL)})/(?P<group>[^/]+)/image_\d+\.tiff?"),),
         labels=_MLL,
         group="patient",
@@ -225,7 +225,7 @@ RELEASES = (
         traps="A class is the diagnosis of the patient, not of the cell: many cells of a patient look normal.",
     ),
     Release(
-        name="Raabin-WBC (double-labelled cells)",
+        name="Raabin-WBC, double-labelled cells",
         rules=(Rule(rf"(?:.*/)?(?P<subset>train|test[-_ ]?a|test[-_ ]?b)/(?P<label>{_any(_RAABIN)})/[^/]+"),),
         labels=_RAABIN,
         signature=r"(?:.*/)?test[-_ ]?[ab]/.*",

@@ -400,10 +400,17 @@ def test_a_npz_with_one_changed_byte_is_refused_whole(tmp_path, compressed):
     assert not (tmp_path / "home/raw/bloodmnist").exists()
 
 
+def test_a_npz_in_a_folder_is_pointed_out(tmp_path):
+    (tmp_path / "in").mkdir()
+    saved(tmp_path / "in/bloodmnist.npz")
+    with one_line_error("holds no images", "bloodmnist.npz itself"):
+        importer.import_dataset(tmp_path / "in")
+
+
 def test_every_release_is_in_the_documentation():
     lines = (PROJECT / "docs/dataset.md").read_text(encoding="utf-8").splitlines()
     for release in releases.RELEASES:
-        start = f"| [{release.name.split(' (')[0]}"
+        start = f"| [{release.name.partition(',')[0]}"
         (line,) = [line for line in lines if line.startswith(start) and release.url in line]
         assert ("†" in line) == (not release.tried)
         assert release.licence in line
