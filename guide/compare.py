@@ -9,7 +9,7 @@ import typer
 from guide.views import MAIN, chosen_views, show_comparison
 from models.engine.cli import Root
 from utils import console, paths
-from utils.errors import LeukoBenchError, nearest
+from utils.errors import LeukoBenchError, NoPermission, nearest
 from utils.runs import lookup, run_folder
 from utils.runs.run_folder import FIGURES, Run
 from utils.text import MISSING
@@ -84,6 +84,8 @@ def runs_(root: Root = None) -> None:
     """List all runs and their state: finished, unfinished or damaged."""
     place = root or paths.runs_dir()
     found = run_folder.find_runs(place)
+    for folder in run_folder.unreadable(place):
+        console.warn(str(NoPermission(folder)))
     if not found:
         console.say(f"{place} holds no runs. Train one: python run_guide.py train cnn")
         return
@@ -156,5 +158,7 @@ def _state(run: Run) -> tuple[str, str, str, str]:
     try:
         code = run_cache.code_of("guide.compare", "utils.runs.run_folder")
         return tuple(run_cache.kept(run, "state", (*MADE_FROM, "."), read, code))
+    except NoPermission as error:
+        return "unreadable", *about, str(error)
     except (LeukoBenchError, OSError) as error:
         return "damaged", *about, str(error)

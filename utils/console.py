@@ -187,6 +187,6 @@ def _of_the_system(problem: OSError) -> str:
         errno.ENOSPC: " Free space and run it again; what was finished is kept.",
         errno.EDQUOT: " Free space and run it again; what was finished is kept.",
         errno.EROFS: " Choose a folder you may write to.",
-        errno.EACCES: " Choose a folder or file you may use.",
+        errno.EACCES: " Give yourself the permission, or use another folder.",
     }.get(problem.errno, "")
     return f"{where}{reason}.{remedy}"

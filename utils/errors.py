@@ -18,6 +18,13 @@ class LeukoBenchError(Exception):
         self.run, self.path = run, path
 
 
+class NoPermission(LeukoBenchError):
+    """A file or folder that the system does not let this user read."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(f"Cannot read {path}: permission denied. Make it readable for you.", path=path)
+
+
 def nearest(received: str, valid: Iterable[str]) -> str:
     """Return " Did you mean 'x'?" for the valid name closest to the received one, or an empty string."""
     close = get_close_matches(received[:100], list(valid), n=1, cutoff=0.5)

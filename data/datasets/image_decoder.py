@@ -44,6 +44,10 @@ class NotAnImage(BadImage):
     """The bytes are in no known image format."""
 
 
+class Unreadable(BadImage):
+    """A file that this user may not read."""
+
+
 class TooManyPixels(BadImage):
     """The image is larger than allowed, so that its pixels were not decoded."""
 
@@ -124,7 +128,7 @@ def read_safely(path: Path, root: Path) -> bytes:
         with open(path, "rb") as handle:
             return handle.read(MAX_BYTES + 1)
     except PermissionError:
-        raise BadImage("permission denied") from None
+        raise Unreadable("permission denied") from None
     except FileNotFoundError:
         raise BadImage("symbolic link to nothing") from None
     except (OSError, RuntimeError) as error:

@@ -9,7 +9,7 @@ from typing import Any
 
 from data.datasets import image_decoder, index
 from data.datasets.index import Indexed
-from utils.errors import LeukoBenchError
+from utils.errors import LeukoBenchError, NoPermission
 from utils.io import files, transaction
 from utils.paths import raw_dir
 from utils.system.progress import Progress, no_progress
@@ -48,7 +48,7 @@ def current_index(dataset: str) -> list[Indexed]:
     folder = raw_dir(dataset)
     transaction.recover(folder)
     remedy = f"Run: python run_guide.py data check {dataset}"
-    if not (folder / index.INDEX).exists():
+    if not files.exists(folder / index.INDEX):
         report = check(dataset)
         if report.quarantined:
             file, reason = report.quarantined[0]
@@ -102,6 +102,8 @@ def check(dataset: str, progress: Progress = no_progress) -> Report:
             try:
                 content = image_decoder.read_safely(path, folder)
                 picture = image_decoder.decode(content)
+            except image_decoder.Unreadable:
+                raise NoPermission(path) from None
             except image_decoder.BadImage as reason:
                 report.quarantined.append((name, str(reason)))
             else:

@@ -164,7 +164,7 @@ def raising(problem):
         (OSError(errno.ENOSPC, "No space left on device", "x.csv"), 1,
          "Error: x.csv: No space left on device. Free space and run it again; what was finished is kept."),
         (PermissionError(errno.EACCES, "Permission denied", "x"), 1,
-         "Error: x: Permission denied. Choose a folder or file you may use."),
+         "Error: x: Permission denied. Give yourself the permission, or use another folder."),
         (MemoryError(), 1,
          "Error: Out of memory. Use a smaller batch_size or image_size, or close other programs."),
         (ModuleNotFoundError("No module named 'keras'", name="keras"), 1,

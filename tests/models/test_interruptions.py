@@ -13,6 +13,7 @@ import numpy as np
 import psutil
 import pytest
 from checks import assert_facts, contents
+from command_line import as_nobody
 from killing import kill_each_commit, visible
 from small_training import TINY, only_run, wait_for_an_epoch
 
@@ -192,3 +193,33 @@ def test_a_clock_set_back_is_said_once_and_plainly(tmp_path, capsys):
     assert trainer._new_run(tmp_path, config).stamp > "20991231T235959"
     said = " ".join(capsys.readouterr().out.split())
     assert said.startswith("Note: ") and "cnn" in said and "2099-12-31 23:59" in said and "set back" in said
+
+
+@pytest.mark.parametrize(("outer", "field"), [("", "momentum"), ("augmentation.", "mixup"), ("variant.", "gamma")])
+def test_a_field_of_a_newer_version_is_called_that(run, outer, field):
+    config = run.config()
+    (config[outer[:-1]] if outer else config)[field] = 0.5
+    files.write_json(run.file(run_folder.CONFIG), config)
+    with pytest.raises(LeukoBenchError) as caught:
+        run_loader.config_of(run)
+    assert_facts(str(caught.value), run.file(run_folder.CONFIG), f"'{outer}{field}'", "newer version", "Update")
+    files.write_json(run.file(run_folder.ENVIRONMENT), run.environment() | {"accelerator": {"name": "new"}})
+    assert run.label() == "cnn" and run.predictions("test") is not None  # what does not need the field goes on
+
+
+@pytest.mark.parametrize("closed", ["the file", "the folder"])
+def test_weights_that_may_not_be_read_are_called_that(small_run, shared_folder, closed):
+    shutil.copytree(small_run.root, shared_folder / "lab")
+    run = run_folder.Run(shared_folder / "lab" / small_run.path.relative_to(small_run.root))
+    (shared_folder / "lab").chmod(0o755)
+    run.path.parent.chmod(0o755)
+    place = run.file(run_folder.WEIGHTS) if closed == "the file" else run.path
+    place.chmod(0)
+
+    def load():
+        try:
+            return str(checkpoint.load(None, run, run.file(run_folder.WEIGHTS)))
+        except LeukoBenchError as error:
+            return str(error)
+
+    assert_facts(as_nobody(load), run.file(run_folder.WEIGHTS), "permission denied", "Make it readable")

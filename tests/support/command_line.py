@@ -78,6 +78,26 @@ def run_as_nobody(program: str, *words: object, **options: str) -> str:
     return run_code("\n".join([*lines[:first], change, *lines[first:]]), *words, **options)
 
 
+def as_nobody(work: Callable[[], str]) -> str:
+    """Do some work as another user and return its text; files of mode 0 cannot be read there even if root tests.
+
+    A child of this process does it, with the modules that are imported by now: Python itself may be unreadable there.
+    """
+    from multiprocessing import Pipe
+
+    receiver, sender = Pipe(duplex=False)
+    child = os.fork()
+    if child == 0:
+        try:
+            os.getuid() or os.setuid(65534)
+            sender.send(work())
+        finally:
+            os._exit(0)
+    os.waitpid(child, 0)
+    sender.close()
+    return receiver.recv()
+
+
 def packages_of(program: str, *words: object, **options: str) -> tuple[str, set[str]]:
     """Run a Python program as `run_python` does; return its output and the packages that it has imported."""
     end = "\nimport sys; print('PACKAGES', *{name.partition('.')[0] for name in sys.modules})"

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from utils.errors import LeukoBenchError, cut
+from utils.errors import LeukoBenchError, NoPermission, cut
 from utils.io import temporary
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # how a text begins that a spreadsheet runs
@@ -88,10 +88,24 @@ def regular(path: Path, most: int = MOST_BYTES) -> Iterator[BinaryIO]:
             yield handle
     except FileNotFoundError:
         raise LeukoBenchError(f"There is no {path}.", path=path) from None
+    except PermissionError:
+        raise NoPermission(path) from None
     except OSError as error:
         if error.errno is None:  # of a library in the block, about the content
             raise
         raise LeukoBenchError(f"Cannot read {path}: {error.strerror}.", path=path) from error
+
+
+def exists(path: Path) -> bool:
+    """Return whether there is such a file.
+
+    Raises:
+        NoPermission: its folder cannot be searched.
+    """
+    try:
+        return path.is_file()
+    except PermissionError:
+        raise NoPermission(path) from None
 
 
 def _without_waiting(path: str, flags: int) -> int:

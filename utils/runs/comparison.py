@@ -7,7 +7,7 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any, TypeVar
 
-from utils.errors import LeukoBenchError
+from utils.errors import LeukoBenchError, NoPermission
 from utils.runs import lookup, run_folder
 from utils.runs.records import MACHINE, Record, about, digest, measure
 from utils.runs.run_folder import Run
@@ -73,7 +73,7 @@ def latest(root: Path, read: Callable[[Run], Found] = measure) -> tuple[list[Fou
     """
     chosen: dict[tuple[str, ...], tuple[Run, Found]] = {}
     cut: set[str] = set()
-    problems: list[str] = []
+    problems = [f"left out: {NoPermission(folder)}" for folder in run_folder.unreadable(root)]
     for run, said in _newest_first(run_folder.find_runs(root)):
         try:
             if run.finished:

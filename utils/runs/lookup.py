@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from utils.errors import LeukoBenchError, nearest
+from utils.errors import LeukoBenchError, NoPermission, nearest
 from utils.io import transaction
 from utils.runs.records import about
-from utils.runs.run_folder import FOLDER, Run, find_runs
+from utils.runs.run_folder import FOLDER, Run, find_runs, folder_of, unreadable
 
 
 def open_run(name: str, root: Path) -> Run:
@@ -28,6 +28,10 @@ def _find(name: str, root: Path) -> Run:
     if path.is_dir() and FOLDER.match(path.resolve().name):
         return Run(path.resolve())
     runs = find_runs(root)
+    closed = {folder.name: folder for folder in unreadable(root)}
+    wanted = closed.get(folder_of(name.partition("/")[0])) or (not runs and next(iter(closed.values()), None))
+    if wanted:
+        raise NoPermission(wanted)
     if not runs:
         raise LeukoBenchError(
             f"There is no run '{name}': {root} holds no runs. Train one: python run_guide.py train cnn"

@@ -130,7 +130,7 @@ def measure(run: Run) -> Record:
     if not run.finished:
         raise LeukoBenchError(
             f"Run {run.id} is not finished: it has no {run_folder.METRICS}. Finish it with: python run_guide.py "
-            + (f"evaluate {run.id}" if run.file(run_folder.PREDICTIONS).is_file() else f"train --resume {run.id}")
+            + (f"evaluate {run.id}" if files.exists(run.file(run_folder.PREDICTIONS)) else f"train --resume {run.id}")
         )
     try:
         with run.named_in_errors():

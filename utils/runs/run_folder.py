@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from utils import paths
-from utils.errors import LeukoBenchError, cut, nearest
+from utils.errors import LeukoBenchError, NoPermission, cut, nearest
 from utils.io import files, transaction
 from utils.runs import run_fields
 
@@ -112,8 +112,8 @@ class Run:
 
     @property
     def finished(self) -> bool:
-        """Whether metrics.json exists, which is written last."""
-        return self.file(METRICS).is_file()
+        """Whether metrics.json exists, which is written last; False if the folder cannot be searched."""
+        return os.path.isfile(self.file(METRICS))  # noqa: PTH113  # that of Path raises an error then
 
     @contextmanager
     def named_in_errors(self) -> Iterator[None]:
@@ -192,7 +192,7 @@ class Run:
         Raises:
             LeukoBenchError: the file is damaged or has no finished epoch.
         """
-        return self.history() if self.file(HISTORY).is_file() else []
+        return self.history() if files.exists(self.file(HISTORY)) else []
 
     def predictions(self, subset: str | None = None, path: Path | None = None) -> "pd.DataFrame":
         """Read predictions.csv: image, split, label, p_<Class>, ... in the manifest's class order.
@@ -258,6 +258,8 @@ class Run:
         self._need(path)
         try:
             value = files.read_json(path)
+        except NoPermission:
+            raise
         except LeukoBenchError as error:
             raise LeukoBenchError(f"{error} {self._remedy(name)}.", path=path) from None
         missing = [key for key in keys if not isinstance(value, dict) or key not in value]
@@ -279,9 +281,10 @@ class Run:
             paths.check_inside(place, self.root)
 
     def _need(self, path: Path) -> None:
+        exists = files.exists(path)
         if path.is_symlink():
             paths.check_inside(path, self.root)
-        if not path.is_file():
+        if not exists:
             raise LeukoBenchError(f"Run {self.id} has no {path.name}. {self._remedy(path.name)}.", run=self.id)
 
     def _remedy(self, name: str) -> str:
@@ -358,6 +361,12 @@ def _holds_weights(path: Path) -> bool:
             return start == HDF5 or (start.startswith(ZIP) and WEIGHTS in zipfile.ZipFile(handle).namelist())
     except (LeukoBenchError, ValueError, zipfile.BadZipFile):
         return False
+
+
+def unreadable(root: Path) -> list[Path]:
+    """Return the folders in a root that this user may not read: their runs are not listed."""
+    folders = [Path(root) / name for name in _folders(Path(root))]
+    return [folder for folder in folders if not os.access(folder, os.R_OK | os.X_OK)]
 
 
 def _folders(place: Path) -> list[str]:

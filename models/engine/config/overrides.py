@@ -13,6 +13,14 @@ if TYPE_CHECKING:
     from models.engine.config.base import ModelConfig
 
 
+class UnknownField(LeukoBenchError):
+    """A configuration has a field that this version does not know; `field` is its name."""
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(message)
+        self.field = field
+
+
 def build_config(
     cls: "type[ModelConfig]", profile: str = "", settings: Sequence[str] = (), **values: Any
 ) -> "ModelConfig":
@@ -61,9 +69,10 @@ def validated(cls: "type[ModelConfig]", fields: dict[str, Any]) -> "ModelConfig"
         for outer in first["loc"][:-1]:
             holder = holder.model_fields[outer].annotation
         valid, received = list(holder.model_fields), cut(repr(first["input"]))
-        raise LeukoBenchError(
+        raise UnknownField(
+            cut(name),
             f"Unknown field '{cut(name)}' (received {received}).{nearest(str(first['loc'][-1]), valid)} "
-            f"Valid fields: {', '.join(valid)}."
+            f"Valid fields: {', '.join(valid)}.",
         ) from None
 
 

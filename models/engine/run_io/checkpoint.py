@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from models.engine.layers import weight_file
-from utils.errors import LeukoBenchError
+from utils.errors import LeukoBenchError, NoPermission
 from utils.io import files
 from utils.runs.run_folder import CONFIG, Run
 
@@ -55,7 +55,7 @@ def load(model: "keras.Model", run: Run, path: Path) -> None:
     Raises:
         LeukoBenchError: the file is missing, damaged, or of another model.
     """
-    if not path.is_file():
+    if not files.exists(path):
         name, others = path.relative_to(run.path).as_posix(), [file.name for file in run.renamed_weights()]
         if others:
             raise LeukoBenchError(
@@ -65,6 +65,8 @@ def load(model: "keras.Model", run: Run, path: Path) -> None:
         raise LeukoBenchError(
             f"Run {run.id} has no {name}. Copy it there, or train with the same settings again: {_retrain(run)}"
         )
+    if not os.access(path, os.R_OK):
+        raise NoPermission(path)
     try:
         weight_file.load(model, path)
     except LeukoBenchError:

@@ -11,9 +11,10 @@ from data.loading.pipeline import loader
 from data.splitting import splits
 from models.engine.backend import keras_backend
 from models.engine.config.base import ModelConfig
+from models.engine.config.overrides import UnknownField
 from models.engine.run_io import checkpoint
 from utils.errors import LeukoBenchError
-from utils.runs import split_spec
+from utils.runs import run_folder, split_spec
 from utils.runs.run_folder import Run
 
 if TYPE_CHECKING:
@@ -32,11 +33,19 @@ def config_of(run: Run) -> ModelConfig:
     """Return the configuration of a run.
 
     Raises:
-        LeukoBenchError: config.json is missing or damaged, or the model is not in this checkout.
+        LeukoBenchError: config.json is missing, damaged or of a newer version, or the model is not in this checkout.
     """
     # Runs of old versions have no field for the split; they used this one.
     fields = {"split": split_spec.DEFAULT} | {k: value for k, value in run.config().items() if k not in DERIVED}
-    return models.config_for(fields.pop("model"), **fields)
+    try:
+        return models.config_for(fields.pop("model"), **fields)
+    except UnknownField as error:
+        path = run.file(run_folder.CONFIG)
+        raise LeukoBenchError(
+            f"{path} has the field '{error.field}', which this version of LeukoBench does not know: a newer version "
+            "made the run. Update LeukoBench (git pull).",
+            path=path,
+        ) from None
 
 
 def open_model(run: Run, logits: bool = False) -> "keras.Model":
