@@ -24,7 +24,7 @@ def default(dataset: str) -> str:
     An empty name stands for the only dataset, as in `catalog.ensure_dataset`.
     """
     known = [dataset] if dataset else catalog.datasets()
-    return GIVEN if len(known) == 1 and (raw_dir(known[0]) / index.SPLIT).is_file() else DEFAULT
+    return GIVEN if len(known) == 1 and files.exists(raw_dir(known[0]) / index.SPLIT) else DEFAULT
 
 
 def read(dataset: str) -> dict[str, str]:
