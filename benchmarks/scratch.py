@@ -13,6 +13,7 @@ import models
 from benchmarks.program import Options, entry
 from benchmarks.results import Claim, Column, Plot, Result, Series, Sheet, Spread, spread
 from data import catalog
+from data.splitting import given_split
 from models.engine import launcher
 from models.engine.backend import keras_backend
 from models.engine.config.base import ModelConfig
@@ -43,7 +44,7 @@ def measure(options: Options) -> Result:
     epochs, size = options.pick((17, 224), (2, 32))
     seeds = options.pick(SEEDS, SEEDS[:1])
     points = options.pick(POINTS, (("16 px", ("image_size=32", "epochs=2")),))
-    config = models.config_for(PLAIN, dataset=dataset)
+    config = models.config_for(PLAIN, dataset=dataset, split=given_split.default(dataset))
     with tempfile.TemporaryDirectory() as place:
         rows = [_point(label, settings, dataset, seeds, Path(place)) for label, settings in points]
     ours = next((row for row in rows if row["label"].endswith("fast")), rows[0])

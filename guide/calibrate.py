@@ -10,7 +10,7 @@ from utils import console
 from utils.io import files
 from utils.metrics.selective_prediction import WANTED
 from utils.paths import runs_dir
-from utils.runs import lookup
+from utils.runs import lookup, split_spec
 from utils.runs.run_folder import FIGURES
 
 
@@ -37,6 +37,6 @@ def calibrate(
     for run, record, measured in zip(chosen, records, found, strict=True):
         files.write_json(run.file(calibration_file.FILE), measured)
         made = [module.save(run, measured, run.file(FIGURES)) for module in (reliability, risk_coverage)]
-        console.say(f"{run.id}, split {record.row['split']}, seed {record.row['seed']}")
+        console.say(f"{run.id}, {split_spec.words(record.row['split'])}, seed {record.row['seed']}")
         console.say(f"  {', '.join([calibration_file.FILE, *(f'{FIGURES}/{path.name}' for path in made)])}")
     console.notice()

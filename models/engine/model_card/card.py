@@ -17,7 +17,7 @@ from models.engine.model_card.sections import KNOWN, SYNTHETIC, code, of_table
 from utils import paths
 from utils.errors import LeukoBenchError
 from utils.io import files
-from utils.runs import calibration_file, run_folder, stress_file
+from utils.runs import calibration_file, run_folder, split_spec, stress_file
 from utils.runs.comparison import compare
 from utils.runs.records import Record, measure
 from utils.runs.run_folder import Run
@@ -269,7 +269,7 @@ def _results(run: Run, record: Record) -> list[dict[str, Any]]:
 
 def _result(run: Run, record: Record, change: str, values: dict[str, float]) -> dict[str, Any]:
     row, about = record.row, run.environment()
-    split = f"split {row['split']}"
+    split = split_spec.words(row["split"])
     return {
         "task": dict(TASK),  # copies, as YAML would write references
         "dataset": {

@@ -128,7 +128,7 @@ def jobs(plan: Plan, copies: bool = True) -> list[Job]:
     found = [
         _job(plan, config.replace(split=split) if split != config.split else config, each, copies)
         for config, each in wanted
-        for split in (split_spec.expand(config.split) if config.split else ("",))
+        for split in split_spec.expand(config.split)
     ]
     keys: dict[str, Job] = {}
     for job in found:
@@ -194,8 +194,8 @@ def _config(plan: Plan, model: str, recipe: str, split: str, seed: int | None) -
     given = {"dataset": plan.dataset, "split": split, "seed": seed, "recipe": "" if recipe == PLAIN else recipe}
     values = {name: value for name, value in given.items() if value not in ("", None)}
     config = models.config_for(model, plan.profile, plan.settings, **values)
-    if config.split:
-        split_spec.expand(config.split)
+    config = config.replace(split=config.split or given_split.default(config.dataset))
+    split_spec.expand(config.split)
     if config.weights not in ("imagenet", "none"):
         from models.engine.layers import pretrained
 
@@ -207,7 +207,6 @@ def _job(plan: Plan, config: ModelConfig, combination: tuple[str, str, str, int 
     model, recipe, _, seed = combination
     recipe = "" if recipe == PLAIN else recipe
     dataset = catalog.ensure_dataset(config.dataset)
-    config = config.replace(split=config.split or given_split.default(dataset))
     split = _split(dataset, config.split, config.split_seed)
     whole = config.replace(dataset=dataset, classes=split.manifest.classes)
     if whole.variant.name != "rgb":
