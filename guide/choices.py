@@ -87,6 +87,11 @@ def choices_for(
         listed = {"none": "no recipe"} if plain else {}
         listed |= {each: recipes.WORDS[each] for each in recipes.names()}
         return Choices(listed, check=recipes.settings)
+    if name == "classes_are":
+        from data.datasets import importer
+
+        levels = importer.unclear_levels(answers["path"])
+        return Choices({str(level): few(names) for level, names in levels.items()}) if levels else None
     if name in ("run", "runs", "resume"):
         return _runs(root, runs)
     if name in ("true", "predicted", "class_") and answers.get("run"):
@@ -155,6 +160,12 @@ def short(path: Path) -> str:
         return path.resolve().relative_to(PROJECT).as_posix()
     except ValueError:
         return str(path)
+
+
+def few(texts: Sequence[str], most: int = 3) -> str:
+    """Return the first of many texts and the number of the others."""
+    rest = f" and {len(texts) - most:,} more" if len(texts) > most else ""
+    return ", ".join(texts[:most]) + rest
 
 
 def _names(names: Iterable[str], check: Callable[[str], Any] | None = None) -> Choices:

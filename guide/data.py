@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from guide.choices import few
 from utils import console
 from utils.paths import raw_dir
 from utils.runs import split_spec
@@ -49,8 +50,8 @@ def import_(
     groups: Annotated[
         Path | None, typer.Option(help="CSV with columns image,group: patient or slide of each image.")
     ] = None,
-    split: Annotated[
-        str, typer.Option(help="CSV with columns image,split[,group], or none: pool the subsets of the source.")
+    split_: Annotated[
+        str, typer.Option("--split", help="CSV with columns image,split[,group]; or none: pool the source's subsets.")
     ] = "",
     test_from: Annotated[str, typer.Option(help="Folder whose images are the test subset, a fold for example.")] = "",
     classes_are: Annotated[
@@ -70,7 +71,7 @@ def import_(
     options = Options(
         classes_are=classes_are,
         ignore=ignore or (),
-        split=split,
+        split=split_,
         test_from=test_from,
         encoding=encoding,
         quarantine_conflicts=Conflicts(conflicts) is Conflicts.quarantine,
@@ -213,7 +214,7 @@ def _announce(imported: "Imported") -> None:
     if divided := found.divided():
         console.warn(f"{len(divided)} of {len(groups)} groups have images in several subsets, such as {divided[0]}.")
     if found.joined:
-        console.say(f"Class folders of other spelling: {_few(found.joined)}.")
+        console.say(f"Class folders of other spelling: {few(found.joined)}.")
     if found.left_out:
         console.say(f"Left out, images without a class: {_counted(dict(found.left_out))}.")
     if found.segmented:
@@ -240,12 +241,9 @@ def _say_imported(imported: "Imported") -> None:
 
 def _counted(counts: dict[str, int]) -> str:
     """Return "Benign 504, Early 985 and 12 more"."""
-    return _few([f"{name} {count:,}" for name, count in counts.items()], LISTED)
-
-
-def _few(texts: list[str], most: int = SHOWN) -> str:
-    rest = f" and {len(texts) - most} more" if len(texts) > most else ""
-    return ", ".join(texts[:most]) + rest
+    order = {"train": 0, "val": 1, "test": 2}
+    named = sorted(counts.items(), key=lambda item: order.get(item[0], len(order)))
+    return few([f"{name} {count:,}" for name, count in named], LISTED)
 
 
 def _say_counts(name: str, counts: dict[str, int], real: bool = True) -> None:
@@ -291,7 +289,7 @@ def _say_summary(title: str, rows: list[dict[str, Any]], subsets: Sequence[str])
 
 def _say_files(title: str, names: list[str]) -> None:
     if names:
-        console.say(f"{title}: {_few(names)}.")
+        console.say(f"{title}: {few(names)}.")
 
 
 def _say_converted(converted: list[tuple[str, str]]) -> None:

@@ -185,7 +185,7 @@ def _offered(parameter: Parameter, answers: dict[str, Any], root: Path, step: St
         if parameter.name == "run" and not parameter.required:
             return None, False
         raise
-    return offered, offered is not None or parameter.name not in ("dataset", "profile")
+    return offered, offered is not None or parameter.name not in ("dataset", "profile", "classes_are")
 
 
 def _other_settings(later: list[Parameter], answers: dict[str, Any]) -> str:

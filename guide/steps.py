@@ -58,7 +58,7 @@ class Step:
 
 STEPS = (
     Step("Start", "d", "demo", "Demo: everything, small", "demo.demo"),
-    Step("Data", "i", "data import", "Import a folder or zip", "data.import_", ("name",)),
+    Step("Data", "i", "data import", "Import a folder or zip", "data.import_", ("name",), ("classes_are",)),
     Step("Data", "w", "data download", "Download from Kaggle", "data.download"),
     Step("Data", "y", "data synth", "Generate synthetic smears", "data.synth", ("name",)),
     Step("Data", "k", "data check", "Check the images", "data.check", ("dataset",)),

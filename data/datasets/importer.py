@@ -15,6 +15,7 @@ from data.datasets.folder_roles import key
 from data.datasets.index import Indexed
 from data.datasets.placement import DEFAULT, Options, Placed, Placement
 from data.datasets.source_reader import Source
+from data.datasets.structure import UnclearLayout
 from utils.errors import LeukoBenchError
 from utils.io import atomic_folder, files
 from utils.paths import data_dir, raw_dir
@@ -110,6 +111,21 @@ def import_dataset(
             _fill(partial, source, options, result, progress)
     _conflicts_file(name).unlink(missing_ok=True)  # of an earlier attempt
     return result
+
+
+def unclear_levels(path: Path) -> dict[int, list[str]]:
+    """Return the names of the folders on each level of a source that does not tell where its classes are; else {}."""
+    try:
+        with _opened(path.expanduser(), DEFAULT) as source:
+            try:
+                placement.place(source, path)
+            except UnclearLayout as error:
+                paths = [entry.parts[:-1] for entry in source.entries]
+                levels = range(1, max(error.levels) + 1)
+                return {level: sorted({parts[level - 1] for parts in paths if len(parts) >= level}) for level in levels}
+    except LeukoBenchError:
+        pass  # the import itself reports the reason
+    return {}
 
 
 def refuse_taken(name: str) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from data.datasets import image_decoder, index
+from data.datasets import folder_roles, image_decoder, index, names
 from data.datasets.index import Indexed
 from utils.errors import LeukoBenchError, NoPermission
 from utils.io import files, transaction
@@ -97,7 +97,7 @@ def check(dataset: str, progress: Progress = no_progress) -> Report:
     written: dict[str, str] = {}  # name of a file to be converted or renamed, by its new name
     try:
         found = index.listing(folder)
-        taken = set(found)
+        taken = {folder_roles.key(name) for name in found}
         for done, (name, path) in enumerate(found.items(), 1):
             try:
                 content = image_decoder.read_safely(path, folder)
@@ -113,7 +113,6 @@ def check(dataset: str, progress: Progress = no_progress) -> Report:
                     report.converted.append((final, ", ".join(picture.changes)))
                 if picture.changes or final != name:
                     written[final] = name
-                    taken.add(final)
                 row = Indexed(final, hashlib.sha256(content).hexdigest(), *picture.image.size, len(content))
                 report.index.append(row)
                 if had_index and name not in known:
@@ -132,12 +131,9 @@ def check(dataset: str, progress: Progress = no_progress) -> Report:
 
 def _free_name(name: str, picture: image_decoder.Picture, taken: set[str]) -> str:
     """Return the name of an image's file after the check: its own where the suffix is right."""
-    final = picture.name(name)
-    stem, _, suffix = final.rpartition(".")
-    number = 2
-    while final != name and final in taken:
-        final, number = f"{stem}-{number}.{suffix}", number + 1
-    return final
+    label, _, file = name.partition("/")
+    final = picture.name(file)
+    return name if final == file else names.unique_name(label, (), final, taken)
 
 
 def _write(
@@ -153,7 +149,8 @@ def _write(
         for final, name in written.items():
             content = image_decoder.read_safely(found[name], folder)
             picture = image_decoder.decode(content)
-            files.write_bytes(stage / final, picture.png() if picture.changes else content)
+            (stage / final).parent.mkdir(exist_ok=True)
+            (stage / final).write_bytes(picture.png() if picture.changes else content)
         renamed = {name: final for final, name in written.items() if final != name}
         for name, _ in report.quarantined:
             _quarantine(found[name], stage / QUARANTINE_FOLDER / name)
@@ -162,7 +159,8 @@ def _write(
             old = _rows(folder / QUARANTINE, ("file", "reason"))
             rows = dict.fromkeys([*old, *report.quarantined])
             files.write_text(stage / QUARANTINE, files.csv_text(("file", "reason"), rows))
-        for table, columns in ((index.GROUPS, ("image", "group")), (index.SPLIT, ("image", "split"))):
+        for table, column in ((index.GROUPS, "group"), (index.SPLIT, "split"), (index.NAMES, "source")):
+            columns = ("image", column)
             if renamed and (rows := _rows(folder / table, columns)):
                 rows = [(renamed.get(image, image), value) for image, value in rows]
                 files.write_text(stage / table, files.csv_text(columns, rows))

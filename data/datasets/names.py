@@ -13,7 +13,7 @@ from utils.errors import LeukoBenchError
 
 LONGEST = 200  # bytes of a name: systems allow 255, of which numbers and names of temporary files need some
 _UNSAFE = re.compile(r'[\x00-\x1f\x7f-\x9f\ud800-\udfff<>:"/\\|?*]')  # Windows allows none of these
-_DEVICES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)  # names that Windows keeps for itself
+_DEVICES = re.compile(r"^(con|prn|aux|nul|com\d|lpt\d)(?=\.|$)", re.IGNORECASE)  # names that Windows keeps for itself
 
 
 def safe(name: str) -> str:
@@ -23,10 +23,9 @@ def safe(name: str) -> str:
     """
     text = _UNSAFE.sub("_", unicodedata.normalize("NFC", name)).strip().rstrip(". ")
     text = f"_{text[1:]}" if text.startswith(".") else text or "_"
+    text = _DEVICES.sub(r"\1_", text)
     stem, dot, suffix = text.rpartition(".")
     stem, suffix = (stem, f".{suffix}") if dot and len(suffix) <= 5 else (text, "")
-    if _DEVICES.fullmatch(text):
-        stem = f"{stem}_"
     if len(f"{stem}{suffix}".encode()) > LONGEST:
         digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:8]
         room = LONGEST - len(suffix.encode()) - len(digest) - 1
