@@ -6,6 +6,7 @@ import zlib
 import numpy as np
 import pytest
 from checks import contents, one_line_error
+from killing import kill_each_commit, visible
 from PIL import Image, ImageCms
 
 from data.datasets import image_decoder, index, integrity_check
@@ -296,3 +297,20 @@ def test_a_damaged_description_is_an_error_and_moves_nothing(folder, text):
     with one_line_error("dataset.json is damaged"):
         integrity_check.check("smears")
     assert contents(folder) == before
+
+
+def test_a_kill_at_any_step_of_a_check_loses_no_image_and_no_group(folder, monkeypatch):
+    names = [row.image for row in index.read(folder)]
+    cut = (folder / names[2]).read_bytes()[:-300]
+    (folder / names[2]).write_bytes(cut)
+    (folder / "Pro/new.tif").write_bytes(encoded(smear(6), "TIFF"))
+    for table, column in ((index.GROUPS, "group"), (index.SPLIT, "split")):
+        before = (folder / table).read_text() if (folder / table).exists() else f"image,{column}\n"
+        (folder / table).write_text(f"{before}Pro/new.tif,test\n")
+    old, states = visible(folder), []
+    monkeypatch.setattr(integrity_check.transaction, "together", kill_each_commit(states))
+    integrity_check.check("smears")
+    new = visible(folder)
+    assert all(state in (old, new) for state in states) and old in states and new in states
+    assert new[f"_quarantine/{names[2]}"] == cut and names[2] not in new and "Pro/new.tif" not in new
+    assert all(b"Pro/new.png,test" in new[table] for table in (index.GROUPS, index.SPLIT))

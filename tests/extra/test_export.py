@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from command_line import run_code
 from export_bounds import loose_bounds
+from killing import kill_each_commit, visible
 
 import models
 from benchmarks import inference, page
@@ -22,7 +23,7 @@ from models.engine.evaluation import evaluator
 from models.engine.export import converters, exporter, quantization, runtimes, validation
 from models.engine.export import store as export_store
 from models.engine.export.validation import BOUNDS
-from models.engine.run_io import run_loader
+from models.engine.run_io import checkpoint, run_loader
 from models.engine.serving import predict
 from utils.errors import LeukoBenchError
 from utils.io import files
@@ -258,6 +259,22 @@ def test_a_killed_export_leaves_nothing(run):
         "onnx-float32.json",
     ]
     assert not list(run.path.glob(".*"))
+
+
+def test_a_kill_at_any_step_of_an_export_leaves_the_old_or_the_new(run, monkeypatch):
+    exporter.export(exporter.Source(run), "onnx", "float32")
+    model = run_loader.open_model(run)
+    model.layers[-1].set_weights([2 * each for each in model.layers[-1].get_weights()])
+    checkpoint.save(model, run.file(run_folder.WEIGHTS))
+    evaluator.evaluate(run)
+    old, states = visible(run.path), []
+    monkeypatch.setattr(exporter.transaction, "together", kill_each_commit(states))
+    exporter.export(exporter.Source(run), "onnx", "float32")
+    new = visible(run.path)
+    changed = {name for name in new if new[name] != old.get(name)}
+    assert changed == {"export/onnx-float32.json", "export/onnx-float32/model.onnx"}
+    assert all(state in (old, new) for state in states) and old in states and new in states
+    assert export_store.read(run, "onnx-float32")
 
 
 def test_an_export_uses_the_variant_of_the_run(run):

@@ -75,12 +75,12 @@ def kill_each_commit(states: list[dict[str, bytes]]) -> Callable:
         with manager as stage:
             yield stage
             before = folder.parent / "before"
-            shutil.copytree(folder, before)
+            shutil.copytree(folder, before, symlinks=True)
             for _ in killed_at_each_step(lambda: manager.__exit__(None, None, None)):
                 transaction.recover(folder)
                 states.append(visible(folder))
                 shutil.rmtree(folder)
-                shutil.copytree(before, folder)
+                shutil.copytree(before, folder, symlinks=True)
             shutil.rmtree(folder)
             before.rename(folder)
 
