@@ -299,6 +299,7 @@ def test_a_damaged_description_is_an_error_and_moves_nothing(folder, text):
     assert contents(folder) == before
 
 
+@pytest.mark.slow
 def test_a_kill_at_any_step_of_a_check_loses_no_image_and_no_group(folder, monkeypatch):
     names = [row.image for row in index.read(folder)]
     cut = (folder / names[2]).read_bytes()[:-300]

@@ -13,8 +13,8 @@ from utils.errors import LeukoBenchError
 from utils.runs import cache as run_cache
 from utils.runs import run_folder
 
-MORE = [pytest.param(name, marks=pytest.mark.slow) for name in ("environment.json", "history.csv", "timing.json")]
-RUN = ("config.json", "predictions.csv", "metrics.json", ".", "..", *MORE)
+FILES = ("environment.json", "history.csv", "timing.json", "predictions.csv", "metrics.json", ".")
+RUN = ("config.json", "..", *(pytest.param(name, marks=pytest.mark.slow) for name in FILES))
 WORDS = ("damaged", "no run", "There is no", "train again", "evaluate", "Choose", "Errno", "Traceback")
 
 
