@@ -39,7 +39,7 @@ def test_runs_get_the_shortest_unique_names():
 
     runs = ("a", "d", "s", "1"), ("b", "d", "s", "2"), ("b", "d", "t", "3"), ("c", "d", "s", "4"), ("c", "e", "s", "5")
     found = interpretation.names([entry(*each) for each in (*runs, ("f", "d", "s", "6"), ("f", "d", "s", "7"))])
-    assert list(found.values()) == ["a", "b, s split", "b, t split", "c, d", "c, e", "f, 6", "f, 7"]
+    assert list(found.values()) == ["a", "b, split s", "b, split t", "c, d", "c, e", "f, 6", "f, 7"]
 
 
 def test_a_child_process_is_restarted_when_late_or_dead():

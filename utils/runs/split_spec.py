@@ -147,7 +147,7 @@ def named(text: str) -> str:
 
 def words(*texts: str) -> str:
     """Return splits in words: "split 64/16/20", "split grouped and kfold:5:1", "the dataset's own split"."""
-    found = sorted(set(texts))
+    found = sorted(set(map(str, texts)))  # a damaged config.json may hold anything
     return OWN if found == [GIVEN] else f"split {' and '.join(map(named, found))}"
 
 
