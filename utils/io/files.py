@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import re
 import stat
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ from utils.errors import LeukoBenchError, NoPermission, cut
 from utils.io import temporary
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # how a text begins that a spreadsheet runs
+HALF = re.compile(r"\\u[dD][89a-fA-F]")
 MOST_BYTES = 256_000_000  # of a JSON or CSV file: predictions of a million images have 100 MB
 
 
@@ -120,7 +122,11 @@ def read_json(path: Path, most: int = MOST_BYTES) -> Any:
     """
     with regular(path, most) as handle:
         try:
-            return json.loads(handle.read().decode(), parse_constant=_no_number)
+            text = handle.read().decode()
+            value = json.loads(text, parse_constant=_no_number)
+            if HALF.search(text):  # half of a character, which no file can hold
+                json.dumps(value, ensure_ascii=False).encode()
+            return value
         except RecursionError:
             raise LeukoBenchError(f"{path} is damaged, its JSON is nested too deeply.", path=path) from None
         except ValueError as error:
@@ -150,13 +156,32 @@ def write_csv(path: Path, records: Sequence[dict[str, Any]]) -> None:
     write_text(path, csv_text([csv_cell(name) for name in columns], rows))
 
 
-def read_csv(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
+def check_end(handle: BinaryIO, path: Path) -> None:
+    """Check that a file written by this program ends with a whole line, and go back to its start.
+
+    Raises:
+        LeukoBenchError: it is empty or its last line is cut.
+    """
+    handle.seek(max(0, handle.seek(0, os.SEEK_END) - 1))
+    if handle.read(1) != b"\n":
+        raise LeukoBenchError(f"{path} is damaged, its last line is cut.", path=path)
+    handle.seek(0)
+
+
+def read_csv(path: Path, columns: Sequence[str], whole: bool = False) -> list[dict[str, str]]:
     """Read a CSV file as a list of dicts.
+
+    Args:
+        path: of the file.
+        columns: that it must have.
+        whole: check the end of the file, see `check_end`.
 
     Raises:
         LeukoBenchError: the file is missing, not UTF-8 text, or lacks one of `columns`.
     """
     with regular(path) as raw, io.TextIOWrapper(raw, encoding="utf-8-sig", newline="") as handle:
+        if whole:
+            check_end(raw, path)
         try:
             reader = csv.DictReader(handle)
             missing = [name for name in columns if name not in (reader.fieldnames or ())]

@@ -20,7 +20,7 @@ def is_number(value: Any) -> bool:
 
 
 def _text(value: Any) -> bool:
-    return isinstance(value, str) and len(value) < 4096 and not re.search("[\0\ud800-\udfff]", value)
+    return isinstance(value, str) and len(value) < 4096 and "\0" not in value
 
 
 def _name(value: Any) -> bool:
@@ -31,6 +31,15 @@ def _names(value: Any) -> bool:
     return isinstance(value, list) and all(map(_name, value)) and 0 < len(set(value)) == len(value)
 
 
+def _texts(value: Any) -> bool:
+    return isinstance(value, list) and all(map(_text, value))
+
+
+def _versions(value: Any) -> bool:
+    return isinstance(value, dict) and all(each is None or _text(each) for each in value.values())
+
+
+_OPTIONAL = (lambda value: value is None or _text(value), "a text")
 _TEXT, _WHOLE = (_text, "a text"), (_whole, "a whole number")
 # The fields that commands use without Keras; those that are missing have other readers.
 FIELDS: dict[str, dict[str, tuple[Callable[[Any], bool], str]]] = {
@@ -39,8 +48,8 @@ FIELDS: dict[str, dict[str, tuple[Callable[[Any], bool], str]]] = {
         **dict.fromkeys(("seed", "split_seed", "image_size", "batch_size", "epochs"), _WHOLE),
         "dataset": (_name, "the name of a folder"),
         "classes": (_names, "a list of different names of folders"),
-        "flavour": (lambda value: isinstance(value, list) and all(map(_text, value)), "a list of texts"),
-        "variant": (lambda value: isinstance(value, dict) or _text(value), "a text or an object"),
+        "flavour": (_texts, "a list of texts"),
+        "variant": (lambda value: isinstance(value, dict) and _text(value.get("name", "")), "an object with a name"),
         **dict.fromkeys(
             ("augmentation", "intervention", "offline"), (lambda value: isinstance(value, dict), "an object")
         ),
@@ -48,6 +57,13 @@ FIELDS: dict[str, dict[str, tuple[Callable[[Any], bool], str]]] = {
     },
     "environment.json": {
         "manifest": (lambda value: isinstance(value, str) and bool(HASH.fullmatch(value)), "16 hex digits"),
+        "test_identity": (_name, "a hash"),  # a part of folder names
+        **dict.fromkeys(
+            ("device", "cpu", "precision", "platform", "python", "git_commit", "backend", "started"), _OPTIONAL
+        ),
+        "threads": (lambda value: value is None or _whole(value), "a whole number"),
+        "devices": (lambda value: value is None or _texts(value), "a list of texts"),
+        "packages": (lambda value: value is None or _versions(value), "an object of texts"),
     },
     "metrics.json": {
         "test": (

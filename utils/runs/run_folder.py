@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -113,7 +114,7 @@ class Run:
     @property
     def finished(self) -> bool:
         """Whether metrics.json exists, which is written last; False if the folder cannot be searched."""
-        return os.path.isfile(self.file(METRICS))  # noqa: PTH113  # that of Path raises an error then
+        return os.path.lexists(self.file(METRICS))  # what is no file is damaged, not missing
 
     @contextmanager
     def named_in_errors(self) -> Iterator[None]:
@@ -178,11 +179,16 @@ class Run:
         """
         path = self.file(HISTORY)
         self._need(path)
-        rows = files.read_csv(path, ("epoch", "phase", "learning_rate", "seconds", "val_accuracy"))
+        rows = files.read_csv(path, ("epoch", "phase", "learning_rate", "seconds", "val_accuracy"), whole=True)
         try:
-            return [
+            made = [
                 {k: v if k == "phase" else int(v) if k == "epoch" else float(v) for k, v in r.items()} for r in rows
             ]
+            for row in made:
+                for key, value in row.items():
+                    if key not in ("phase", "loss", "val_loss") and not isfinite(value):  # a loss may overflow
+                        raise ValueError(f"{key} is {value}")
+            return made
         except (TypeError, ValueError) as error:
             raise LeukoBenchError(f"{path} is damaged ({error}). Train the run again.", path=path) from None
 
@@ -214,6 +220,7 @@ class Run:
         types = {"image": str, "split": str, "label": str} | dict.fromkeys(names, "float64")
         try:
             with files.regular(path) as handle:
+                files.check_end(handle, path)
                 table = pd.read_csv(handle, dtype=types, keep_default_na=False)
         except (ValueError, OverflowError) as error:
             raise LeukoBenchError(
