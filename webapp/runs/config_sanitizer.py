@@ -5,17 +5,19 @@ from typing import Any
 
 from utils.errors import LeukoBenchError
 from utils.io import files
-from utils.runs import run_folder
+from utils.runs import run_fields, run_folder
 from utils.runs.run_folder import Run
 
 
 def config_of(run: Run) -> dict[str, Any]:
-    """Return the content of config.json, complete or not; empty where it cannot be read."""
+    """Return the valid fields of config.json, complete or not; empty where it cannot be read."""
     try:
         config = clean(files.read_json(run.file(run_folder.CONFIG)))
     except (LeukoBenchError, RecursionError):
         return {}
-    return config if isinstance(config, dict) else {}
+    if not isinstance(config, dict):
+        return {}
+    return {key: value for key, value in config.items() if not run_fields.problem(run_folder.CONFIG, {key: value})}
 
 
 def clean(value: Any) -> Any:
