@@ -20,7 +20,7 @@ def calibrate(
     root: Root = None,
 ) -> None:
     """Measure calibration, selective prediction and conformal sets: fitted on validation, measured on test images."""
-    from utils.runs import calibration_file, comparison
+    from utils.runs import calibration_file, comparison, seal
     from utils.runs import records as run_records
     from utils.tables import calibration as calibration_tables
     from visualization.displays import reliability, risk_coverage
@@ -35,7 +35,8 @@ def calibrate(
     show_tables(calibration_tables.tables(rows))
     console.say()
     for run, record, measured in zip(chosen, records, found, strict=True):
-        files.write_json(run.file(calibration_file.FILE), measured)
+        with seal.together(run) as stage:
+            files.write_json(stage / calibration_file.FILE, measured)
         made = [module.save(run, measured, run.file(FIGURES)) for module in (reliability, risk_coverage)]
         console.say(f"{run.id}, {split_spec.words(record.row['split'])}, seed {record.row['seed']}")
         console.say(f"  {', '.join([calibration_file.FILE, *(f'{FIGURES}/{path.name}' for path in made)])}")

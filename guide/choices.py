@@ -227,5 +227,7 @@ def _note(run: run_folder.Run, with_dataset: bool) -> str:
             if config.get(field, DEFAULT_SEED) != DEFAULT_SEED
         ]
         return f"{state}  {', '.join(filter(None, words))}".rstrip()
+    except run_folder.Changed:
+        return "changed"
     except (LeukoBenchError, KeyError, TypeError, ValueError):
         return "damaged" if run.finished else "unfinished"

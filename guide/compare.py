@@ -1,8 +1,9 @@
 """Commands on finished runs: compare, report and runs."""
 
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -10,7 +11,7 @@ from guide.views import MAIN, chosen_views, show_comparison
 from models.engine.cli import Root
 from utils import console, paths
 from utils.errors import LeukoBenchError, NoPermission, nearest
-from utils.runs import lookup, run_folder
+from utils.runs import lookup, run_folder, seal
 from utils.runs.run_folder import FIGURES, Run
 from utils.text import MISSING
 
@@ -81,7 +82,7 @@ def report(runs: Runs = None, all_seeds: AllSeeds = False, baseline: Baseline = 
 
 
 def runs_(root: Root = None) -> None:
-    """List all runs and their state: finished, unfinished or damaged."""
+    """List all runs and their state: finished, unfinished, changed since it was measured, or damaged."""
     place = root or paths.runs_dir()
     found = run_folder.find_runs(place)
     for folder in run_folder.unreadable(place):
@@ -90,8 +91,8 @@ def runs_(root: Root = None) -> None:
         console.say(f"{place} holds no runs. Train one: python run_guide.py train cnn")
         return
     states = {run: _state(run) for run in found}
-    rows = [(run.model, run.path.name, *state[:3]) for run, state in states.items()]
-    console.table(f"Runs in {place}", ("Model", "Run folder", "State", "Dataset", "Seed"), rows)
+    rows = [(run.model, run.path.name, *state[:4]) for run, state in states.items()]
+    console.table(f"Runs in {place}", ("Model", "Run folder", "State", "Dataset", "Seed", "Seal"), rows)
     for run, (*_, note) in states.items():
         if note:
             console.say(f"{run.id}: {note}")
@@ -135,30 +136,45 @@ def _check_baseline(comparisons: Sequence["Comparison"], name: str) -> None:
         raise LeukoBenchError(f"Unknown baseline '{name}'.{nearest(name, names)} Valid: {', '.join(names)}.")
 
 
-def _state(run: Run) -> tuple[str, str, str, str]:
-    """Return state, dataset, seed, and what is wrong or to do; predictions are not read."""
+def _state(run: Run) -> tuple[str, str, str, str, str]:
+    """Return state, dataset, seed, whether it is sealed, and what is wrong or to do; predictions are only hashed."""
     from utils.runs import cache as run_cache
-    from utils.runs.records import MADE_FROM
+    from utils.runs.records import MADE_FROM, beside, check_seal
 
     about = MISSING, MISSING
 
-    def read() -> list[str]:
+    def read() -> list[Any]:
         nonlocal about
         config = run.config()
         about = str(config["dataset"]), str(config["seed"])
         if not run.finished:
             todo = "evaluate" if run.file(run_folder.PREDICTIONS).is_file() else "train --resume"
-            return ["unfinished", *about, f"continue with: python run_guide.py {todo} {run.id}"]
+            return ["unfinished", *about, MISSING, f"continue with: python run_guide.py {todo} {run.id}", None]
         for part in (run.environment, run.timing, run.history, run.metrics):
             part()
+        check_seal(run)
         if not run.file(run_folder.PREDICTIONS).is_file():
             run.predictions()  # raises the error; pandas is loaded only in this case
-        return ["finished", *about, "" if run.weights.is_file() else f"without {run_folder.WEIGHTS}"]
+        sealed, manifest = seal.read(run), beside(run.environment()["manifest"])
+        note = "" if run.weights.is_file() else f"without {run_folder.WEIGHTS}"
+        held = [manifest, *sealed[manifest]] if sealed and manifest in sealed else None
+        return ["finished", *about, "unsealed" if sealed is None else "sealed", note, held]
 
     try:
-        code = run_cache.code_of("guide.compare", "utils.runs.run_folder")
-        return tuple(run_cache.kept(run, "state", (*MADE_FROM, "."), read, code))
+        code = run_cache.code_of("guide.compare", *(f"utils.runs.{name}" for name in ("run_folder", "records", "seal")))
+        *state, manifest = run_cache.kept(run, "state", (*MADE_FROM, run_folder.WEIGHTS, "."), read, code)
+        if manifest and not _is(run.place(manifest[0]), *manifest[1:]):
+            run.check(manifest[0])
+        return tuple(state)
+    except run_folder.Changed as error:
+        return "changed", *about, "changed", str(error)
     except NoPermission as error:
-        return "unreadable", *about, str(error)
+        return "unreadable", *about, MISSING, str(error)
     except (LeukoBenchError, OSError) as error:
-        return "damaged", *about, str(error)
+        return "damaged", *about, MISSING, str(error)
+
+
+@cache
+def _is(manifest: Path, digest: str, size: int) -> bool:
+    """Return whether a manifest, which many runs share, is the sealed one."""
+    return not manifest.is_file() or seal.entry(manifest) == (digest, size)

@@ -133,10 +133,11 @@ def small_run(home):
 
 @pytest.fixture
 def run(small_run, tmp_path):
-    """Copy the small run into a root of its own, whose files may change."""
+    """Copy the small run into a root of its own, without its seal, so that its files may change."""
+    from utils.runs import seal
     from utils.runs.run_folder import Run
 
-    shutil.copytree(small_run.root, tmp_path / "runs")
+    shutil.copytree(small_run.root, tmp_path / "runs", ignore=shutil.ignore_patterns(seal.FILE))
     return Run(tmp_path / "runs" / small_run.path.relative_to(small_run.root))
 
 

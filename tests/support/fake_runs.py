@@ -14,7 +14,7 @@ from models.engine.config.base import BackboneConfig, ModelConfig
 from models.engine.config.overrides import build_config
 from utils import paths
 from utils.io import files
-from utils.runs import faithfulness_file, run_folder, shortcuts_file, split_spec, stress_file
+from utils.runs import faithfulness_file, run_folder, seal, shortcuts_file, split_spec, stress_file
 from utils.runs.run_folder import Run
 from utils.system import environment
 
@@ -53,6 +53,7 @@ def fake_run(
     split: str = split_spec.DEFAULT,
     measured: bool = False,
     test_sets: Sequence[str] = ("test",),
+    sealed: bool = False,
 ) -> Run:
     """Write a run folder and return its Run; each call for a root gets a later time stamp.
 
@@ -76,6 +77,7 @@ def fake_run(
             a grouped split are in one subset each.
         test_sets: names of its test sets, each with `images` images, the main one first.
         measured: also write the files of stress test, faithfulness and shortcut baselines.
+        sealed: also write seal.json, as runs have it that are not of an older version.
     """
     classes = tuple(sorted(classes))
     config = _config(model, seed, classes, dataset, weights, [f"split={split}", *settings])
@@ -119,6 +121,9 @@ def fake_run(
         write_stress(run, {"grey": 0.4, "stain swap": 0.3, "blur": 0.7, "cells removed": 0.25}, flip_rate=0.5)
         write_faithfulness(run, {config.heatmap_method: 0.4, "random": 0.1})
         write_shortcuts(run, {"majority class": 0.25, "background": 0.6, "colour histogram": 0.8})
+    if sealed:
+        with seal.together(run, finish=True):
+            pass
     return run
 
 
@@ -164,18 +169,18 @@ def write_stress(run: Run, accuracies: dict[str, float], flip_rate: float = 0.0)
             flips = flip_rate if donor else ""
             value = accuracy + 0.02 * (3 - severity) if severity else accuracy  # the mean is the accuracy
             rows.append((family, family, severity, donor, count, value, value, 0.1, flips, ""))
-    path = run.file(stress_file.FILE)
-    files.write_text(path, files.csv_text(stress_file.HEADER, rows))
-    return path
+    with seal.together(run) as stage:
+        files.write_text(stage / stress_file.FILE, files.csv_text(stress_file.HEADER, rows))
+    return run.file(stress_file.FILE)
 
 
 def write_faithfulness(run: Run, masses: dict[str, float]) -> Path:
     """Write faithfulness.csv: one row per method with the given share of its mass inside nuclei."""
     header = [name for name in faithfulness_file.HEADER if name not in UNMEASURED]
     rows = [(method, 10, 0.5, 0.1, 0.45, 0.55, mass, 0.15, 42) for method, mass in masses.items()]
-    path = run.file(faithfulness_file.FILE)
-    files.write_text(path, files.csv_text(header, rows))
-    return path
+    with seal.together(run) as stage:
+        files.write_text(stage / faithfulness_file.FILE, files.csv_text(header, rows))
+    return run.file(faithfulness_file.FILE)
 
 
 def write_shortcuts(run: Run, accuracies: dict[str, float]) -> Path:
@@ -193,7 +198,8 @@ def answer(run: Run, wrong: Collection[int]) -> Run:
     for position, row in enumerate(np.flatnonzero(table["split"] == "test")):
         predicted = (classes.index(table.loc[row, "label"]) + (position in wrong)) % len(classes)
         table.loc[row, [f"p_{name}" for name in classes]] = np.eye(len(classes))[predicted] * 0.8 + 0.05
-    files.write_text(run.file(run_folder.PREDICTIONS), table.to_csv(index=False))
+    with seal.together(run) as stage:
+        files.write_text(stage / run_folder.PREDICTIONS, table.to_csv(index=False))
     return run
 
 

@@ -18,6 +18,8 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r")  # how a text begins that a spreadshe
 HALF = re.compile(r"\\u[dD][89a-fA-F]")
 MOST_BYTES = 256_000_000  # of a JSON or CSV file: predictions of a million images have 100 MB
 
+Stamp = tuple[int, int, int, int] | None
+
 
 @contextmanager
 def atomic(path: Path) -> Iterator[Path]:
@@ -135,6 +137,19 @@ def read_json(path: Path, most: int = MOST_BYTES) -> Any:
 
 def _no_number(name: str) -> None:
     raise ValueError(f"{name} is no number")
+
+
+def stamp(path: str | Path) -> Stamp:
+    """Return what changes with a file: modification time in ns, size in bytes, inode, time of the last change in ns.
+
+    A file that is edited with an equal size and an old modification time still gets a new inode or time of change.
+    None if there is no such file.
+    """
+    try:
+        found = os.stat(path)  # noqa: PTH116  # with a Path for each of 100,000 files it takes three times as long
+    except (OSError, ValueError):  # ValueError: a name with a NUL character
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino, found.st_ctime_ns
 
 
 def csv_text(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:

@@ -1,8 +1,8 @@
 """Cache of values read from run folders, in <root>/.index.sqlite, so that thousands of runs are listed in seconds.
 
-Each value is stored with the modification times and sizes of the files it was made from and a hash of the code that
-made it; if any of these changes, the value is computed again. The file may be deleted at any time. If the root is
-read-only, or SQLite's locks do not work there, nothing is cached.
+Each value is stored with a hash of the code that made it and, for each file it was made from, modification time, size,
+inode and time of the last change. If any of these changes, as after copying, the value is computed again. The cache may
+be deleted at any time. If the root is read-only, or SQLite's locks do not work there, nothing is cached.
 """
 
 import atexit
@@ -17,6 +17,8 @@ from pathlib import Path
 from threading import RLock
 from typing import TYPE_CHECKING, Any
 
+from utils.io.files import Stamp, stamp
+from utils.runs import seal
 from utils.runs.run_folder import Run
 
 if TYPE_CHECKING:
@@ -25,7 +27,6 @@ if TYPE_CHECKING:
 FILE = ".index.sqlite"
 WORTH = 0.25  # seconds of computation; less is not written
 YOUNG = 2.0  # seconds; a younger file may change again without a change of its time or size
-UP = "../../"  # from a run's folder to its root
 _TABLE = "CREATE TABLE IF NOT EXISTS kept (kind TEXT, run TEXT, held TEXT, value TEXT, PRIMARY KEY (kind, run))"
 _open: dict[Path, "_Index"] = {}
 _lock = RLock()
@@ -50,7 +51,7 @@ def kept(run: Run, kind: str, files: Sequence[str], make: Callable[[], Any], cod
         return found
     start = time.perf_counter()
     value = make()
-    newest = max((stamp[0] for stamp in before.values() if stamp), default=0)
+    newest = max((max(held[0], held[3]) for held in before.values() if held), default=0)
     if time.time_ns() - newest > YOUNG * 1e9:
         with _lock:
             index.put(kind, run, code, before, value, time.perf_counter() - start)
@@ -151,21 +152,12 @@ def _name(run: Run) -> str:
     return f"{run.path.parent.name}/{run.path.name}"
 
 
-def _stamps(run: Run, files: Sequence[str]) -> dict[str, tuple[int, int] | None]:
+def _stamps(run: Run, files: Sequence[str]) -> dict[str, Stamp]:
     # If the folder of a run or model is a symbolic link, ".." would be resolved behind it.
     return {
-        name: stamp(f"{run.root}/{name.removeprefix(UP)}" if name.startswith(UP) else f"{run.path}/{name}")
+        name: stamp(f"{run.root}/{name.removeprefix(seal.UP)}" if name.startswith(seal.UP) else f"{run.path}/{name}")
         for name in files
     }
-
-
-def stamp(path: str | Path) -> tuple[int, int] | None:
-    """Return modification time in ns and size in bytes; None if there is no such file."""
-    try:
-        found = os.stat(path)  # noqa: PTH116  # with a Path for each of 100,000 files it takes three times as long
-    except OSError:
-        return None
-    return found.st_mtime_ns, found.st_size
 
 
 def _key(code: str, stamps: dict[str, Any]) -> str:

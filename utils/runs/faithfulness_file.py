@@ -30,12 +30,14 @@ def read(run: Run) -> list[dict[str, Any]]:
     if not path.is_file():
         raise LeukoBenchError(f"Run {run.id} has no {FILE}. {again}", run=run.id)
     try:
-        return [
+        rows = [
             {key: row[key] if key == "method" else _number(row.get(key)) for key in HEADER}
             for row in files.read_csv(path, REQUIRED)
         ]
     except ValueError as error:
         raise LeukoBenchError(f"{path} is damaged ({error}). {again}", path=path) from None
+    run.check(FILE)
+    return rows
 
 
 def read_curves(run: Run) -> dict[tuple[str, str], tuple[list[float], list[float]]]:
@@ -55,6 +57,7 @@ def read_curves(run: Run) -> dict[tuple[str, str], tuple[list[float], list[float
         raise LeukoBenchError(
             f"{path} is damaged ({error}). Make it with: python run_guide.py faithfulness {run.id}", path=path
         ) from None
+    run.check(CURVES)
     return curves
 
 

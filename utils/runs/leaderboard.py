@@ -10,7 +10,7 @@ from typing import Any
 from utils.errors import LeukoBenchError
 from utils.io import files
 from utils.runs import cache as run_cache
-from utils.runs import calibration_file, faithfulness_file, run_folder, shortcuts_file, split_spec, stress_file
+from utils.runs import calibration_file, faithfulness_file, run_folder, seal, shortcuts_file, split_spec, stress_file
 from utils.runs import records as run_records
 from utils.runs.records import MACHINE, MADE_FROM, MODULES, Record, measure, variant_of
 from utils.runs.run_folder import Run
@@ -256,6 +256,6 @@ def _derived(run: Run) -> dict[str, Any]:
             "shortcut": shortcuts_file.best(run.root, manifest),
         }
 
-    shortcuts = f"{run_cache.UP}{shortcuts_file.FOLDER}/{manifest}.csv"
+    shortcuts = f"{seal.UP}{shortcuts_file.FOLDER}/{manifest}.csv"
     made_from = (*MADE_FROM, stress_file.FILE, faithfulness_file.FILE, shortcuts)
     return run_cache.kept(run, "derived", made_from, read, run_cache.code_of(*DERIVED))

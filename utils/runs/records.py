@@ -11,7 +11,7 @@ from utils.errors import LeukoBenchError, cut
 from utils.io import files
 from utils.metrics import predictions
 from utils.runs import cache as run_cache
-from utils.runs import run_fields, run_folder, split_spec
+from utils.runs import run_fields, run_folder, seal, split_spec
 from utils.runs.run_folder import Run
 from utils.runs.split_spec import Scheme
 
@@ -21,11 +21,12 @@ if TYPE_CHECKING:
 MACHINE = ("device", "cpu", "threads", "precision")  # seconds are averaged only over runs that agree in these
 MADE_FROM = (
     *(run_folder.CONFIG, run_folder.ENVIRONMENT, run_folder.HISTORY, run_folder.TIMING),
-    *(run_folder.PREDICTIONS, run_folder.METRICS),
+    *(run_folder.PREDICTIONS, run_folder.METRICS, seal.FILE),
 )  # files of a record, besides the manifest
-Stamp = tuple[int, int] | None  # of a file, as `cache.stamp`
+AT_ONCE = 1_000_000_000  # bytes of weights that a process reads to check seals, in about a second
+_read_weights = 0  # bytes
 MODULES = (  # modules whose code decides the content of a record
-    *(f"utils.runs.{name}" for name in ("records", "cache", "run_fields", "run_folder", "split_spec")),
+    *(f"utils.runs.{name}" for name in ("records", "cache", "run_fields", "run_folder", "seal", "split_spec")),
     *(f"utils.metrics.{name}" for name in ("predictions", "significance")),
     "utils.io.files",
 )
@@ -125,6 +126,7 @@ def measure(run: Run) -> Record:
     """Read one finished run and recompute its metrics from predictions.csv.
 
     Raises:
+        Changed: a file has changed since the run was measured.
         LeukoBenchError: the run is not finished, or a file is missing or damaged; the line names the run.
     """
     if not run.finished:
@@ -135,12 +137,36 @@ def measure(run: Run) -> Record:
     try:
         with run.named_in_errors():
             manifest = about(run)["manifest"]
-            held = run_cache.kept(run, "record", (*MADE_FROM, _beside(manifest)), lambda: _measured(run), _code())
+            made_from = (*MADE_FROM, run_folder.WEIGHTS, beside(manifest))
+            held = run_cache.kept(run, "record", made_from, lambda: _measured(run), _code())
             missing = run.manifest_path() if held["unchecked"] else None
             parts = held["row"], held["per_class"], held["label"], held["recipe"]
             return Record(run, *parts, missing, held["other_tests"])
     except OSError as error:
         raise LeukoBenchError(f"Cannot read {error.filename or run.path}: {error.strerror or error}.") from error
+
+
+def check_seal(run: Run) -> None:
+    """Check the files of a finished run and its manifest against its seal.
+
+    Weights are read as long as those of all runs are not more than AT_ONCE bytes: whoever opens a model checks them
+    anyway.
+
+    Raises:
+        Changed: a file has changed since the run was measured.
+        LeukoBenchError: a file cannot be read, or the seal is damaged.
+    """
+    global _read_weights
+    sealed = seal.read(run)
+    if sealed is None:
+        return
+    run.check(*(name for name in MADE_FROM if name != seal.FILE), beside(run.environment()["manifest"]))
+    weights, stamp = sealed.get(run_folder.WEIGHTS), files.stamp(run.weights)
+    if weights and stamp and stamp[1] == weights.bytes:
+        if _read_weights + weights.bytes > AT_ONCE:
+            return
+        _read_weights += weights.bytes
+    run.check(run_folder.WEIGHTS)
 
 
 def about(run: Run) -> dict[str, Any]:
@@ -203,12 +229,12 @@ def variant_of(config: dict[str, Any]) -> str:
 def images_by_class(run: Run) -> dict[str, int]:
     """Return the number of images of each class in the manifest of a run; {} if the manifest is missing."""
     path = run.manifest_path()
-    return dict(Counter(label for label, *_ in _rows(path, run_cache.stamp(path)).values())) if path.is_file() else {}
+    return dict(Counter(label for label, *_ in _rows(path, files.stamp(path)).values())) if path.is_file() else {}
 
 
-def _beside(manifest: str) -> str:
+def beside(manifest: str) -> str:
     """Return the path of a manifest from a run's folder."""
-    return f"{run_cache.UP}manifests/{manifest}.csv"
+    return f"{seal.UP}manifests/{manifest}.csv"
 
 
 def _code() -> str:
@@ -289,6 +315,7 @@ def _measured(run: Run) -> dict[str, Any]:
         "dataset": config["dataset"],
         "test_identity": identity(run),
     }
+    check_seal(run)
     return {
         "row": row,
         "per_class": score["per_class"],
@@ -335,7 +362,7 @@ def _check_images(run: Run, table: "pd.DataFrame") -> Path | None:
     if not path.is_file():
         return path
     tested = table[table["split"].isin(run_folder.test_sets(table["split"]))]
-    expected = _test_labels(path, run_cache.stamp(path))
+    expected = _test_labels(path, files.stamp(path))
     keys = zip(tested["split"].tolist(), tested["image"].tolist(), strict=True)
     received = dict(zip(keys, tested["label"].tolist(), strict=True))
     if expected != received or len(tested) != len(received):
@@ -348,7 +375,7 @@ def _check_images(run: Run, table: "pd.DataFrame") -> Path | None:
 
 
 @lru_cache(maxsize=64)
-def _test_labels(path: Path, stamp: Stamp) -> dict[tuple[str, str], str]:
+def _test_labels(path: Path, stamp: files.Stamp) -> dict[tuple[str, str], str]:
     """Return the label of each (test set, image) of a manifest."""
     rows = _rows(path, stamp)
     known = run_folder.test_sets(split for _, split, _ in rows.values())
@@ -356,7 +383,7 @@ def _test_labels(path: Path, stamp: Stamp) -> dict[tuple[str, str], str]:
 
 
 @lru_cache(maxsize=64)
-def _rows(path: Path, stamp: Stamp) -> dict[str, tuple[str, str, str]]:
+def _rows(path: Path, stamp: files.Stamp) -> dict[str, tuple[str, str, str]]:
     """Return label, subset and hash of every image of a manifest; `stamp` invalidates the cache."""
     rows = files.read_csv(path, ("image", "label", "split", "sha256"))
     return {row["image"]: (row["label"], row["split"], row["sha256"]) for row in rows}

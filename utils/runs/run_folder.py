@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from utils import paths
 from utils.errors import LeukoBenchError, NoPermission, cut, nearest
 from utils.io import files, transaction
-from utils.runs import run_fields
+from utils.runs import run_fields, seal
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,7 +25,7 @@ TEST = "test"  # the main test set, or what stands for it where there are only o
 CONFIG = "config.json"
 ENVIRONMENT = "environment.json"
 HISTORY = "history.csv"
-WEIGHTS = "model.weights.h5"
+WEIGHTS = seal.WEIGHTS
 NO_WEIGHTS = (".json", ".csv", ".npz", ".png")  # suffixes of a run's other files
 ARCHITECTURE = "architecture.json"
 PREDICTIONS = "predictions.csv"
@@ -56,6 +56,10 @@ def subsets(names: Iterable[str]) -> list[str]:
 def resolve(subset: str, names: Iterable[str]) -> str:
     """Return the name that a subset has among `names`: "test" stands for the main test set."""
     return next(iter(test_sets(names)), subset) if subset == TEST else subset
+
+
+class Changed(LeukoBenchError):
+    """Sealed files of a run have changed since it was measured."""
 
 
 def folder_of(model: str) -> str:
@@ -155,6 +159,28 @@ class Run:
         found = sorted(path for path in _files(self.path) if path.suffix not in NO_WEIGHTS and path.name != WEIGHTS)
         return [path for path in found if _holds_weights(path)]
 
+    def place(self, name: str) -> Path:
+        """Return the path of a sealed file: of this run, of its weights whatever their name, or ("../../") of the root.
+
+        ".." would be resolved behind a folder that is a symbolic link.
+        """
+        if name.startswith(seal.UP):
+            return self.root / name.removeprefix(seal.UP)
+        return self.weights if name == WEIGHTS else self.file(name)
+
+    def check(self, *names: str) -> None:
+        """Check files, as paths from the run's folder, against its seal; every reader here does so with what it read.
+
+        Raises:
+            Changed: a file has changed since the run was measured.
+            LeukoBenchError: a file cannot be read, or the seal is damaged.
+        """
+        if changed := seal.changed(self, names):
+            listed = ", ".join(name.removeprefix(seal.UP) for name in changed)
+            raise Changed(
+                f"Run {self.id} has changed since it was measured: {listed}. {self._remedy(changed[0])}.", run=self.id
+            )
+
     def config(self) -> dict[str, Any]:
         """Read config.json: every field of the model's Config."""
         return self._object(CONFIG, ("model", "dataset", "seed", "classes", "image_size", "weights"))
@@ -188,9 +214,10 @@ class Run:
                 for key, value in row.items():
                     if key not in ("phase", "loss", "val_loss") and not isfinite(value):  # a loss may overflow
                         raise ValueError(f"{key} is {value}")
-            return made
         except (TypeError, ValueError) as error:
             raise LeukoBenchError(f"{path} is damaged ({error}). Train the run again.", path=path) from None
+        self.check(HISTORY)
+        return made
 
     def epochs(self) -> list[dict[str, Any]]:
         """Read history.csv; [] if it does not exist yet.
@@ -212,7 +239,7 @@ class Run:
         """
         import pandas as pd
 
-        path = path or self.file(PREDICTIONS)
+        new, path = path is not None, path or self.file(PREDICTIONS)
         self._need(path)
         names = [f"p_{name}" for name in self.config()["classes"]]
         expected = ["image", "split", "label", *names]
@@ -238,6 +265,8 @@ class Run:
                 raise LeukoBenchError(
                     f"{path} is damaged ({column} {cut(wrong)!r}). Evaluate the run again.", path=path
                 )
+        if not new:
+            self.check(PREDICTIONS)
         return table if subset is None else self.select(table, subset)
 
     def select(self, table: "pd.DataFrame", subset: str) -> "pd.DataFrame":
@@ -276,6 +305,7 @@ class Run:
             )
         if problem := run_fields.problem(name, value):
             raise LeukoBenchError(f"{path} holds {problem}. {self._remedy(name)}.", path=path)
+        self.check(name)
         return value
 
     def check_inside(self) -> None:
@@ -295,9 +325,9 @@ class Run:
             raise LeukoBenchError(f"Run {self.id} has no {path.name}. {self._remedy(path.name)}.", run=self.id)
 
     def _remedy(self, name: str) -> str:
-        if name in (CONFIG, ENVIRONMENT, HISTORY):
-            return "Restore it or train again"
-        return f"Make it with: python run_guide.py evaluate {self.id}"
+        if name in (PREDICTIONS, TIMING, METRICS):
+            return f"Make it with: python run_guide.py evaluate {self.id}"
+        return "Restore it or train again"
 
 
 def new_run(root: Path, model: str, config_hash: str) -> Run:

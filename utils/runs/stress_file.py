@@ -37,7 +37,7 @@ def read(run: Run) -> list[dict[str, Any]]:
     if not path.is_file():
         return []
     try:
-        return [
+        rows = [
             {
                 **{key: row[key] for key in ("family", "change", "donor")},
                 **{key: int(row[key]) for key in ("severity", "images")},
@@ -49,6 +49,8 @@ def read(run: Run) -> list[dict[str, Any]]:
         raise LeukoBenchError(
             f"{path} is damaged ({error}). Make it again: python run_guide.py stress {run.id}", path=path
         ) from None
+    run.check(FILE)
+    return rows
 
 
 def read_whole_test(run: Run) -> list[dict[str, Any]]:

@@ -6,7 +6,7 @@ from statistics import fmean, stdev
 from typing import Any
 
 from utils.errors import LeukoBenchError
-from utils.runs import cache as run_cache
+from utils.io import files
 from utils.runs import records as run_records
 from utils.runs import run_folder, split_spec
 from utils.runs.comparison import Comparison
@@ -123,13 +123,13 @@ def _split(run: Run) -> Scheme | None:
         return None
 
 
-def _stamps(run: Run) -> list[tuple[int, int] | None]:
+def _stamps(run: Run) -> list[files.Stamp]:
     """Return the file stamps that change when a run is evaluated again."""
-    return [run_cache.stamp(f"{run.path}/{name}") for name in (run_folder.PREDICTIONS, run_folder.METRICS)]
+    return [files.stamp(f"{run.path}/{name}") for name in (run_folder.PREDICTIONS, run_folder.METRICS)]
 
 
 @lru_cache(maxsize=20_000)  # every comparison of a root reads all of its runs
-def _measured(run: Run, *stamps: tuple[int, int] | None) -> Record | None:
+def _measured(run: Run, *stamps: files.Stamp) -> Record | None:
     try:
         return measure(run)
     except LeukoBenchError:

@@ -83,11 +83,13 @@ def of_run(run: Run) -> Graph:
         raise LeukoBenchError(f"Run {run.id} has no {path.name}. Restore it or train again.")
     value = files.read_json(path)
     try:
-        return of_json(value, run.model)
+        graph = of_json(value, run.model)
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
         raise LeukoBenchError(
             f"{path} is damaged, it is no architecture of Keras ({error!r}). Restore it or train again."
         ) from None
+    run.check(run_folder.ARCHITECTURE)
+    return graph
 
 
 def of_json(value: dict[str, Any], name: str = "") -> Graph:

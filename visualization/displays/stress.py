@@ -132,6 +132,7 @@ class StainDisplay(Display):
         """Read the answers under the stain swap; None where it was not measured."""
         path, classes = run.file(stress_file.ANSWERS), list(run.config()["classes"])
         rows = files.read_csv(path, stress_file.ANSWERS_HEADER) if path.is_file() else []
+        run.check(stress_file.ANSWERS)
         counts = {(donor, answer): 0 for donor in classes for answer in classes}
         for row in rows:
             if row["family"] == stress_file.SWAP:

@@ -23,8 +23,8 @@ class RunSummary(BaseModel):
     id: str = Field(examples=[ID])
     model: str = Field(examples=["cnn"])
     label: str = Field(description="The model's name with its recipe or variant.", examples=["cnn (stain_swap)"])
-    state: str = Field(pattern="^(finished|unfinished|damaged)$")
-    problem: str = Field(description="Why it is unfinished or damaged, and what to do; empty where it is finished.")
+    state: str = Field(pattern="^(finished|unfinished|changed|damaged)$")
+    problem: str = Field(description="Why it is not finished, and what to do; empty where it is.")
     split: str | None = Field(examples=["64/16/20"])
     seed: int | None
     initialisation: str | None = Field(description="Initial weights.", examples=["random", "ImageNet"])
@@ -36,6 +36,7 @@ class RunSummary(BaseModel):
     )
     images: int | None = Field(description="Number of test images.")
     accuracy: float | None = Field(description="Test accuracy, 0..1.")
+    sealed: bool = Field(description="Whether it is finished and has a seal, which shows later changes of its files.")
     has_weights: bool = Field(description="Whether it can predict: POST /api/v1/predict.")
 
 
@@ -155,7 +156,7 @@ def _summary(entry: Entry) -> dict[str, Any]:
         value = row.get(key, config.get(key))
         return clean(value) if isinstance(value, kind) and not isinstance(value, bool) else None
 
-    about = {key: getattr(entry, key) for key in ("id", "label", "state", "problem", "has_weights")}
+    about = {key: getattr(entry, key) for key in ("id", "label", "state", "problem", "sealed", "has_weights")}
     texts = ("split", "initialisation", "variant", "dataset", "test_identity")
     numbers = ("seed", "image_size", "images")
     return {

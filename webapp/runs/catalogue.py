@@ -10,15 +10,16 @@ from threading import Lock
 from typing import Any
 
 from utils.errors import LeukoBenchError
-from utils.runs import leaderboard, run_folder
+from utils.runs import leaderboard, run_folder, seal
 from utils.runs.records import Record, measure
 from utils.runs.run_folder import Run
 from webapp.http.problem_responses import Problem
 from webapp.runs.config_sanitizer import config_of
 
-FINISHED, UNFINISHED, DAMAGED = "finished", "unfinished", "damaged"
+FINISHED, UNFINISHED, CHANGED, DAMAGED = "finished", "unfinished", "changed", "damaged"
 AROUND = ("manifests", "shortcuts")  # folders beside the runs, with files about their splits
-Signature = tuple[tuple[str, int, int, bool], ...]  # name, modification time in ns, size, is a link
+# Name, modification time in ns, size, inode, time of change in ns, is a link.
+Signature = tuple[tuple[str, int, int, int, int, bool], ...]
 _log = logging.getLogger(__name__)
 
 
@@ -27,13 +28,14 @@ class Entry:
     """One run folder.
 
     Attributes:
-        state: "finished", "unfinished" or "damaged".
-        problem: why it is unfinished or damaged, and what to do; "" where it is finished.
+        state: "finished", "unfinished", "changed" (since it was measured) or "damaged".
+        problem: why it is not finished, and what to do; "" where it is finished.
         record: its results; None unless finished.
         measured: result of `leaderboard.measures`; empty unless finished.
         config: its config.json; empty where it cannot be read.
         label: model name with recipe or variant.
         has_weights: whether its folder holds the weights.
+        sealed: whether a finished run has a seal.
         signature: changes when one of its files changes.
     """
 
@@ -45,6 +47,7 @@ class Entry:
     label: str
     measured: dict[str, float | None] = field(default_factory=dict, repr=False)
     config: dict[str, Any] = field(default_factory=dict, repr=False)
+    sealed: bool = False
     signature: Signature = field(default=(), repr=False)
 
     @property
@@ -69,7 +72,7 @@ class Catalogue:
         self._board: tuple[tuple[Signature, ...], list[dict[str, Any]]] | None = None
 
     def entries(self) -> list[Entry]:
-        """Return every run folder, newest first; an unreadable one has the state "damaged"."""
+        """Return every run folder, newest first; an unreadable one has the state "damaged" or "changed"."""
         with self._lock:
             return self._refreshed()
 
@@ -126,24 +129,28 @@ class Catalogue:
         return known if known and known.signature == now else self._read(run, now)
 
     def _read(self, run: Run, now: Signature) -> Entry:
-        config = config_of(run)
+        config, state = config_of(run), DAMAGED
         try:
             label = str(run.label()) if config else run.model
             weights = has_weights(run, self.root)
             run.config()
             if not run.finished:
-                return Entry(run, UNFINISHED, self._unfinished(run), None, weights, label, {}, config, now)
+                return Entry(run, UNFINISHED, self._unfinished(run), None, weights, label, {}, config, signature=now)
             run.metrics()  # not shown, but must be readable
             record = measure(run)
             leaderboard.rows([record])  # reads the derived files as well
             measured = leaderboard.measures(record)
-            return Entry(run, FINISHED, "", record, weights, label, measured, config, now)
+            sealed = seal.read(run) is not None
+            return Entry(run, FINISHED, "", record, weights, label, measured, config, sealed, now)
+        except run_folder.Changed as error:
+            state, problem = CHANGED, str(error)
         except LeukoBenchError as error:
             problem = str(error)
         except Exception as error:  # run folders may hold files with any content
             _log.info("Run %s cannot be read", run.id, exc_info=error)
             problem = f"Its files do not fit together ({type(error).__name__}). Evaluate or train the run again."
-        return Entry(run, DAMAGED, self._without_folders(problem), None, False, run.model, {}, config, now)
+        problem = self._without_folders(problem)
+        return Entry(run, state, problem, None, False, run.model, {}, config, signature=now)
 
     def _unfinished(self, run: Run) -> str:
         if run.file(run_folder.PREDICTIONS).is_file():
@@ -166,9 +173,9 @@ def signature(folder: Path) -> Signature:
         return ()
 
 
-def _file(entry: "os.DirEntry[str]") -> tuple[str, int, int, bool]:
+def _file(entry: "os.DirEntry[str]") -> tuple[str, int, int, int, int, bool]:
     held = entry.stat()
-    return entry.name, held.st_mtime_ns, held.st_size, entry.is_symlink()
+    return entry.name, held.st_mtime_ns, held.st_size, held.st_ino, held.st_ctime_ns, entry.is_symlink()
 
 
 def has_weights(run: Run, root: Path) -> bool:

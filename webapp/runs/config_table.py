@@ -38,7 +38,7 @@ def environment(entry: Entry) -> list[tuple[str, str]]:
 
 def files_of(entry: Entry) -> list[tuple[str, str]]:
     """Return name and size of each file of a run."""
-    return [(name, f"{size:,} bytes") for name, _, size, _ in entry.signature]
+    return [(name, f"{size:,} bytes") for name, _, size, *_ in entry.signature]
 
 
 def text(value: Any) -> str:

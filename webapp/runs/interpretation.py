@@ -215,6 +215,7 @@ def _read_facts(entry: Entry, manifest: str) -> Facts:
     run, config = entry.run, entry.run.config()
     temperature, thresholds, coverage = None, {}, {}
     if run.file(calibration_file.FILE).is_file():
+        run.check(calibration_file.FILE)
         held = files.read_json(run.file(calibration_file.FILE))
         try:
             temperature = float(held["temperature"])

@@ -29,8 +29,9 @@ COUNTERS = {"tensorflow": "tf.profiler", "jax": "jax cost analysis"}
 
 
 def kept_timing(run: Run) -> dict[str, Any]:
-    """Return timing.json, or {} where it is missing or damaged and must be measured again."""
+    """Return timing.json, or {} where it is missing, damaged or changed and must be measured again."""
     try:
+        run.check(run_folder.TIMING)
         content = files.read_json(run.file(run_folder.TIMING))
     except LeukoBenchError:
         return {}

@@ -14,9 +14,9 @@ from models.engine.evaluation import efficiency
 from models.engine.layers import backbone
 from models.engine.run_io import run_loader
 from utils.errors import LeukoBenchError
-from utils.io import files, transaction
+from utils.io import files
 from utils.metrics import predictions
-from utils.runs import run_folder
+from utils.runs import run_folder, seal
 from utils.runs.run_folder import Run
 
 if TYPE_CHECKING:
@@ -26,11 +26,14 @@ if TYPE_CHECKING:
 
 
 def evaluate(run: Run) -> Run:
-    """Write predictions.csv, the inference half of timing.json, and metrics.json together; and the split's reference.
+    """Write predictions.csv, the inference half of timing.json, metrics.json and seal.json together.
+
+    Also the reference of the split, where it is missing. A run that was sealed keeps the seal of its other files.
 
     Raises:
         LeukoBenchError: weights or data are missing or do not fit the run, the weights give no probabilities, or the
-            disk is full; the files of an earlier evaluation are kept.
+            disk is full; or weights, settings or history have changed since an earlier evaluation, since a changed run
+            must not pass as a measured one. The files of an earlier evaluation are kept.
     """
     keras_backend.start()
     config, history = run_loader.config_of(run), run.history()
@@ -47,7 +50,7 @@ def evaluate(run: Run) -> Run:
     inference = {"load_seconds": load_seconds} | measured
     costs = efficiency.kept_timing(run).get("training") or efficiency.training(history, {}, here=False)
     reference_distribution.ensure(run.root, split)  # the web page rejects out-of-distribution images with it
-    with transaction.together(run.path) as stage:
+    with seal.together(run, finish=True) as stage:
         files.write_text(stage / run_folder.PREDICTIONS, files.csv_text(header, rows))
         files.write_json(stage / run_folder.TIMING, {"training": costs, "inference": inference})
         table = run.predictions(path=stage / run_folder.PREDICTIONS)

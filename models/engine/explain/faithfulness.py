@@ -15,7 +15,8 @@ from models.engine.explain.cam import BATCH, check_method, heatmaps, methods_of
 from models.engine.explain.explainer import read_test
 from models.engine.run_io.run_loader import OUT_OF_MEMORY_ADVICE, config_of, open_model, split_of
 from utils.console import say
-from utils.io import files, transaction
+from utils.io import files
+from utils.runs import seal
 from utils.runs.faithfulness_file import BASELINES, CURVES, CURVES_HEADER, FILE, HEADER, RANDOM
 from utils.runs.run_folder import Run
 from utils.tables import faithfulness as faithfulness_tables
@@ -169,7 +170,7 @@ def _write(run: Run, scores: Sequence[Score]) -> None:
     rows = faithfulness_tables.order([score.row() for score in scores])
     written = [[number_cell(row[key]) for key in HEADER] for row in rows]
     curves = [[*names, f"{share:.6g}", f"{value:.6f}"] for score in scores for *names, share, value in score.curves()]
-    with transaction.together(run.path) as stage:
+    with seal.together(run) as stage:
         files.write_text(stage / FILE, files.csv_text(HEADER, written))
         files.write_text(stage / CURVES, files.csv_text(CURVES_HEADER, curves))
 

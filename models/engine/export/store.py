@@ -113,8 +113,9 @@ def weights_hash(run: Run) -> str:
     """Return the SHA-256 of a run's weights.
 
     Raises:
-        LeukoBenchError: the weights are missing.
+        LeukoBenchError: the weights are missing, or have changed since the run was measured.
     """
+    run.check(run_folder.WEIGHTS)
     try:
         with open(run.weights, "rb") as handle:
             return hashlib.file_digest(handle, "sha256").hexdigest()

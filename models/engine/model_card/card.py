@@ -256,6 +256,7 @@ def _results(run: Run, record: Record) -> list[dict[str, Any]]:
     plain = {name: row[column] for name, column in METRICS.items() if row[column] is not None}
     path = run.file(calibration_file.FILE)
     if path.is_file():
+        run.check(calibration_file.FILE)
         plain["expected_calibration_error"] = files.read_json(path)["before"]["ece"]
     results = [_result(run, record, "", plain)]
     # Only of the complete test set: the accuracy on a sample is not comparable.

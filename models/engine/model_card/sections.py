@@ -158,6 +158,7 @@ def _calibration(run: Run) -> list[str]:
     title, path = "## Calibration", run.file(calibration_file.FILE)
     if not path.is_file():
         return [title, missing("Calibration", f"calibrate {run.id}")]
+    run.check(path.name)
     try:
         made = calibration_tables.tables([{"name": "this run"} | calibration_tables.columns(files.read_json(path))])
     except (KeyError, TypeError, AttributeError, ValueError) as problem:

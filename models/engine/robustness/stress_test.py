@@ -22,8 +22,9 @@ from models.engine.explain.faithfulness import number_cell, sample
 from models.engine.explain.sanity_check import similarity
 from models.engine.run_io.run_loader import BATCH, OUT_OF_MEMORY_ADVICE, config_of, open_model, split_of
 from utils.console import progress, say
-from utils.io import files, transaction
+from utils.io import files
 from utils.metrics import calibration
+from utils.runs import seal
 from utils.runs.run_folder import Run
 from utils.runs.stress_file import ANSWERS, ANSWERS_HEADER, FILE, HEADER, NONE, read
 from utils.system import environment
@@ -152,7 +153,7 @@ class Subject:
                 if row["family"] in names
             ]
         cells = [[number_cell(row[key]) for key in HEADER] for row in rows]
-        with transaction.together(self.run.path) as stage:
+        with seal.together(self.run) as stage:
             files.write_text(stage / ANSWERS, files.csv_text(ANSWERS_HEADER, counts))
             files.write_text(stage / FILE, files.csv_text(HEADER, cells))
 

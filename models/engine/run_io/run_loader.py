@@ -56,13 +56,14 @@ def open_model(run: Run, logits: bool = False) -> "keras.Model":
         logits: leave out the softmax, for heatmaps.
 
     Raises:
-        LeukoBenchError: the weights are missing or do not fit.
+        LeukoBenchError: the weights are missing, do not fit, or have changed since the run was measured.
     """
     keras_backend.start()
     config = config_of(run)
     with keras_backend.dtype_policy("float32"):
         model = models.build(config, initial_weights=False, logits=logits)
     checkpoint.load(model, run, run.weights)
+    run.check(run_folder.WEIGHTS)
     return model
 
 

@@ -16,6 +16,7 @@ from models.engine.export import runtimes
 from models.engine.export import store as export_store
 from models.engine.run_io.run_loader import BATCH, config_of, open_model
 from utils.errors import LeukoBenchError
+from utils.io import files
 from utils.runs import run_folder
 from utils.runs.run_folder import Run
 
@@ -117,13 +118,11 @@ class Shelf:
         Raises:
             LeukoBenchError: weights, config.json or the export are missing or damaged, or the export is stale.
         """
-        try:
-            state = run.weights.stat()
-        except OSError as error:
-            raise LeukoBenchError(f"Run {run.id} has no {run_folder.WEIGHTS} ({error.strerror}).") from None
+        weights = files.stamp(run.weights)
+        if weights is None:
+            raise LeukoBenchError(f"Run {run.id} has no {run_folder.WEIGHTS}.")
         export = export_store.chosen(run, self._export)
-        made = export_store.description(run, export).stat().st_mtime_ns if export else 0
-        key = run, state.st_mtime_ns, state.st_size, export, made
+        key = run, weights, export, files.stamp(export_store.description(run, export)) if export else None
         if key not in self._open:
             self._close(self._most - 1)
             self._open[key] = Served(run, export)

@@ -60,9 +60,13 @@ class Mlflow:
 
         A run that is complete and closed in MLflow is not changed. The end time is that of metrics.json. A file is sent
         where MLflow has none of its name and size, or where a score has changed.
+
+        Raises:
+            LeukoBenchError: a file has changed since the run was measured.
         """
         from mlflow.entities import Metric
 
+        run.check(*UPLOADED)
         self._id = self._known(run)
         about = self._client.get_run(self._id) if self._id else None
         held = about.data.metrics if about else {}

@@ -31,7 +31,7 @@ from models.engine.training.loop import Session, history_of
 from utils.console import say
 from utils.errors import LeukoBenchError, nearest
 from utils.io import files, locks, transaction
-from utils.runs import run_folder, split_spec
+from utils.runs import run_folder, seal, split_spec
 from utils.runs.run_folder import Run
 from utils.system import environment
 
@@ -262,6 +262,7 @@ def _close(run: Run, trained_here: bool) -> Run:
     kept = efficiency.kept_timing(run)
     extraction = files.read_json(run.file(run_folder.FEATURES)) if run.file(run_folder.FEATURES).is_file() else None
     costs = efficiency.training(run.history(), kept.get("training") or {}, trained_here, extraction)
-    files.write_json(run.file(run_folder.TIMING), kept | {"training": costs})
+    with seal.together(run) as stage:
+        files.write_json(stage / run_folder.TIMING, kept | {"training": costs})
     shutil.rmtree(run.file(run_folder.STATE), ignore_errors=True)
     return run
