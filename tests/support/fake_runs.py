@@ -30,6 +30,7 @@ FILES = (
     run_folder.PREDICTIONS,
     run_folder.TIMING,
     run_folder.METRICS,
+    seal.FILE,
 )  # of a finished run, besides heatmaps.npz and <root>/manifests/<hash>.csv
 
 

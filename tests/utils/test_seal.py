@@ -183,6 +183,19 @@ def test_missing_files_are_named_but_a_run_may_lack_its_weights(root, run):
     assert done.returncode == 1 and "timing.json" in done.stdout and "missing" in done.stdout
 
 
+def test_renamed_weights_are_checked_too(root, run):
+    renamed = run.weights.rename(run.file("cnn (1).h5"))
+    assert seal.examine(run) == seal.Verdict(True) and read_all(root)[1] == []
+    flip(renamed)
+    assert seal.examine(run).changed == (run_folder.WEIGHTS,)
+    with pytest.raises(Changed, match=run_folder.WEIGHTS):
+        run.check(run_folder.WEIGHTS)
+    run.file(seal.FILE).unlink()
+    with seal.together(run, finish=True):
+        pass
+    assert seal.read(run)[run_folder.WEIGHTS] == seal.entry(renamed) and renamed.name not in seal.read(run)
+
+
 def test_a_sealed_file_that_became_a_pipe_is_not_read(run):
     _pipe(run.file(run_folder.HISTORY))
     assert seal.examine(run).changed == (run_folder.HISTORY,)

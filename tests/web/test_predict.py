@@ -24,7 +24,7 @@ from models.engine.serving import predict
 from utils.io import files
 from utils.metrics import calibration, predictions
 from utils.paths import raw_dir
-from utils.runs import calibration_file, run_folder
+from utils.runs import calibration_file, run_folder, seal
 from webapp.server import make_app
 from webapp.settings import Settings
 
@@ -280,18 +280,23 @@ def test_an_answer_that_takes_too_long_is_given_up(run, tested):
         assert hurried.app.state.services.budget.held == hurried.app.state.services.busy == 0
 
 
-def test_changed_weights_are_loaded_again(client, run, tested):
+def test_changed_weights_give_no_answer_and_are_loaded_again_without_a_seal(client, run, tested, tmp_path):
     content = encoded(smear(tested))
     before = answer_to(client, content)
+    marks = run.file(seal.FILE)
     path = run.file("model.weights.h5")
     kept = path.read_bytes()
     model = open_model(run)
     model.set_weights([weight * 0 for weight in model.get_weights()])
     model.save_weights(path)
     try:
+        refused = send(client, ("a", content), models=run.id)
+        marks.rename(tmp_path / seal.FILE)
         after = answer_to(client, content)
     finally:
         path.write_bytes(kept)
+        (tmp_path / seal.FILE).rename(marks)
+    assert refused.status_code == 503 and "probabilities" not in refused.text  # no other run can predict
     assert before["predicted"] and set(after["probabilities"].values()) == {0.25}
 
 

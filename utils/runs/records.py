@@ -328,7 +328,7 @@ def _measured(run: Run) -> dict[str, Any]:
 
 def _other_tests(run: Run, table: "pd.DataFrame") -> list[OtherTest]:
     path, found = run.manifest_path(), []
-    rows = _rows(path, run_cache.stamp(path)).values() if path.is_file() else ()
+    rows = _rows(path, files.stamp(path)).values() if path.is_file() else ()
     for name in run_folder.test_sets(table["split"])[1:]:
         score = predictions.summary(table[table["split"] == name])
         lines = sorted(f"{sha256},{label}" for label, split, sha256 in rows if split == name)
