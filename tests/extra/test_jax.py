@@ -69,7 +69,7 @@ def trained(home, guide, jax):
 
 
 def test_the_run_folder_is_the_same(trained):
-    assert {path.name for path in trained.path.iterdir()} == set(FILES)
+    assert {path.name for path in trained.path.iterdir()} == {*FILES, "seal.json"}
     made = trained.environment()
     assert (made["backend"], made["device"], made["devices"]) == ("jax", "CPU", ["CPU:0"])
     assert made["deterministic"] and made["precision"] == "float32" and made["packages"]["jax"]

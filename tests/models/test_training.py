@@ -64,7 +64,7 @@ def uninterrupted(home):
 
 def test_a_run_folder_is_complete(uninterrupted):
     run, out = uninterrupted
-    assert {path.name for path in run.path.iterdir()} == set(FILES)
+    assert {path.name for path in run.path.iterdir()} == {*FILES, "seal.json"}
     assert run.finished and len(run.history()) == 4
     assert {row["learning_rate"] for row in run.history()} == {run.config()["learning_rate"]}
     assert out.count("epoch ") == 4 and str(run.path) in out

@@ -30,8 +30,7 @@ FILES = (
     run_folder.PREDICTIONS,
     run_folder.TIMING,
     run_folder.METRICS,
-    seal.FILE,
-)  # of a finished run, besides heatmaps.npz and <root>/manifests/<hash>.csv
+)  # of a finished run, besides seal.json, heatmaps.npz and <root>/manifests/<hash>.csv
 
 
 def fake_run(
