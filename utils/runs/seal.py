@@ -18,6 +18,7 @@ import json
 import os
 import re
 import stat
+import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -145,11 +146,8 @@ def entry(path: Path) -> Entry:
     Raises:
         LeukoBenchError: it cannot be read.
     """
-    try:
-        with open(path, "rb") as handle:
-            return Entry(hashlib.file_digest(handle, "sha256").hexdigest(), handle.tell())
-    except OSError as error:
-        raise LeukoBenchError(f"Cannot read {path}: {error.strerror}.", path=path) from None
+    with files.regular(path, sys.maxsize) as handle:
+        return Entry(hashlib.file_digest(handle, "sha256").hexdigest(), handle.tell())
 
 
 def _differs(path: Path, sealed: Entry) -> bool:
