@@ -14,7 +14,7 @@ from models.engine.config import recipes
 from models.engine.tracking import mlflow_client
 from utils.errors import LeukoBenchError
 from utils.paths import PROJECT, raw_dir, runs_dir
-from utils.runs import lookup, run_folder, split_spec
+from utils.runs import lookup, run_folder, seal, split_spec
 from utils.tables.table import percent
 
 OWN_SPLIT = {split_spec.GIVEN: f"{split_spec.OWN}, as it came"}
@@ -227,7 +227,7 @@ def _note(run: run_folder.Run, with_dataset: bool) -> str:
             if config.get(field, DEFAULT_SEED) != DEFAULT_SEED
         ]
         return f"{state}  {', '.join(filter(None, words))}".rstrip()
-    except run_folder.Changed:
+    except seal.Changed:
         return "changed"
     except (LeukoBenchError, KeyError, TypeError, ValueError):
         return "damaged" if run.finished else "unfinished"

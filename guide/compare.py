@@ -163,10 +163,10 @@ def _state(run: Run) -> tuple[str, str, str, str, str]:
     try:
         code = run_cache.code_of("guide.compare", *(f"utils.runs.{name}" for name in ("run_folder", "records", "seal")))
         *state, manifest = run_cache.kept(run, "state", (*MADE_FROM, run_folder.WEIGHTS, "."), read, code)
-        if manifest and not _is(run.place(manifest[0]), *manifest[1:]):
+        if manifest and not _is(seal.place(run, manifest[0]), *manifest[1:]):
             run.check(manifest[0])
         return tuple(state)
-    except run_folder.Changed as error:
+    except seal.Changed as error:
         return "changed", *about, "changed", str(error)
     except NoPermission as error:
         return "unreadable", *about, MISSING, str(error)

@@ -14,7 +14,8 @@ from utils.errors import LeukoBenchError
 from utils.io import files
 from utils.paths import PROJECT, raw_dir
 from utils.runs import run_folder, seal
-from utils.runs.run_folder import Changed, Run
+from utils.runs.run_folder import Run
+from utils.runs.seal import Changed
 
 SAMPLE = PROJECT / "docs" / "samples" / "pro.png"
 WHOLE = seal.Verdict(True)

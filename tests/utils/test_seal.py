@@ -16,7 +16,7 @@ from utils.io import files
 from utils.runs import cache as run_cache
 from utils.runs import comparison, leaderboard, run_folder, seal, stress_file
 from utils.runs import records as run_records
-from utils.runs.run_folder import Changed
+from utils.runs.seal import Changed
 
 MANIFEST = "manifest"
 SEALED = (

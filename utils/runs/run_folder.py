@@ -58,10 +58,6 @@ def resolve(subset: str, names: Iterable[str]) -> str:
     return next(iter(test_sets(names)), subset) if subset == TEST else subset
 
 
-class Changed(LeukoBenchError):
-    """Sealed files of a run have changed since it was measured."""
-
-
 def folder_of(model: str) -> str:
     """Return the name of a model's folder of runs: "keras-VGG19", since Windows allows no colon."""
     return model.replace(":", "-")
@@ -159,15 +155,6 @@ class Run:
         found = sorted(path for path in _files(self.path) if path.suffix not in NO_WEIGHTS and path.name != WEIGHTS)
         return [path for path in found if _holds_weights(path)]
 
-    def place(self, name: str) -> Path:
-        """Return the path of a sealed file: of this run, of its weights whatever their name, or ("../../") of the root.
-
-        ".." would be resolved behind a folder that is a symbolic link.
-        """
-        if name.startswith(seal.UP):
-            return self.root / name.removeprefix(seal.UP)
-        return self.weights if name == WEIGHTS else self.file(name)
-
     def check(self, *names: str) -> None:
         """Check files, as paths from the run's folder, against its seal; every reader here does so with what it read.
 
@@ -177,7 +164,7 @@ class Run:
         """
         if changed := seal.changed(self, names):
             listed = ", ".join(name.removeprefix(seal.UP) for name in changed)
-            raise Changed(
+            raise seal.Changed(
                 f"Run {self.id} has changed since it was measured: {listed}. {self._remedy(changed[0])}.", run=self.id
             )
 

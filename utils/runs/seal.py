@@ -42,6 +42,10 @@ _NAME = re.compile(rf"(?:{re.escape(UP)}manifests/)?[^/\\\0]+(?:/[^/\\\0]+)*")
 _DIGEST = re.compile("[0-9a-f]{64}")
 
 
+class Changed(LeukoBenchError):
+    """Sealed files of a run have changed since it was measured."""
+
+
 class Entry(NamedTuple):
     """A sealed file: SHA-256 in hexadecimal, and size."""
 
@@ -97,7 +101,7 @@ def changed(run: "Run", names: Iterable[str]) -> list[str]:
         LeukoBenchError: a file cannot be read, or seal.json is damaged.
     """
     sealed = read(run)
-    return [name for name in names if sealed and name in sealed and _differs(run.place(name), sealed[name])]
+    return [name for name in names if sealed and name in sealed and _differs(place(run, name), sealed[name])]
 
 
 def examine(run: "Run") -> Verdict:
@@ -106,7 +110,7 @@ def examine(run: "Run") -> Verdict:
         sealed = read(run)
         if sealed is None:
             return Verdict(False)
-        missing = tuple(name for name in sealed if not run.place(name).exists())
+        missing = tuple(name for name in sealed if not place(run, name).exists())
         return Verdict(True, tuple(changed(run, sealed)), missing)
     except LeukoBenchError as error:
         return Verdict(True, problem=str(error))
@@ -126,7 +130,7 @@ def together(run: "Run", finish: bool = False) -> Iterator[Path]:
         sealed = read(run)
         if sealed is None and finish:
             manifest = f"{UP}manifests/{run.manifest_path().name}"
-            paths = {name: run.file(name) for name in _covered(run.path)} | {manifest: run.place(manifest)}
+            paths = {name: run.file(name) for name in _covered(run.path)} | {manifest: place(run, manifest)}
             sealed = {name: entry(path) for name, path in paths.items() if path.is_file() and path != run.weights}
             if run.weights.is_file():
                 sealed[WEIGHTS] = entry(run.weights)
@@ -148,6 +152,16 @@ def entry(path: Path) -> Entry:
     """
     with files.regular(path, sys.maxsize) as handle:
         return Entry(hashlib.file_digest(handle, "sha256").hexdigest(), handle.tell())
+
+
+def place(run: "Run", name: str) -> Path:
+    """Return the path of a sealed file: of the run, of its weights whatever their name, or ("../../") of the root.
+
+    ".." would be resolved behind a folder that is a symbolic link.
+    """
+    if name.startswith(UP):
+        return run.root / name.removeprefix(UP)
+    return run.weights if name == WEIGHTS else run.file(name)
 
 
 def _differs(path: Path, sealed: Entry) -> bool:

@@ -142,7 +142,7 @@ class Catalogue:
             measured = leaderboard.measures(record)
             sealed = seal.read(run) is not None
             return Entry(run, FINISHED, "", record, weights, label, measured, config, sealed, now)
-        except run_folder.Changed as error:
+        except seal.Changed as error:
             state, problem = CHANGED, str(error)
         except LeukoBenchError as error:
             problem = str(error)
