@@ -163,10 +163,7 @@ class Run:
             LeukoBenchError: a file cannot be read, or the seal is damaged.
         """
         if changed := seal.changed(self, names):
-            listed = ", ".join(name.removeprefix(seal.UP) for name in changed)
-            raise seal.Changed(
-                f"Run {self.id} has changed since it was measured: {listed}. {self._remedy(changed[0])}.", run=self.id
-            )
+            raise seal.Changed(self.id, changed, self._remedy(changed[0]))
 
     def config(self) -> dict[str, Any]:
         """Read config.json: every field of the model's Config."""

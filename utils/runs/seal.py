@@ -45,6 +45,10 @@ _DIGEST = re.compile("[0-9a-f]{64}")
 class Changed(LeukoBenchError):
     """Sealed files of a run have changed since it was measured."""
 
+    def __init__(self, run: str, names: Iterable[str], remedy: str) -> None:
+        listed = ", ".join(name.removeprefix(UP) for name in names)
+        super().__init__(f"Run {run} has changed since it was measured: {listed}. {remedy}.", run=run)
+
 
 class Entry(NamedTuple):
     """A sealed file: SHA-256 in hexadecimal, and size."""
