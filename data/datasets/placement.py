@@ -202,7 +202,11 @@ def _release(
         return None
     _refuse_links(source, {parts[:-1] for parts in known.places}, options)
     found = [(entry, known.places[entry.parts]) for entry in entries if entry.parts in known.places]
-    return known.release, [Placed(entry, place.label, place.subset, place.group) for entry, place in found]
+    images = []
+    for entry, place in found:
+        fold = next(filter(folder_roles.is_fold, entry.parts[:-1]), "")
+        images.append(Placed(entry, place.label, place.subset, place.group, fold))
+    return known.release, images
 
 
 def _all_dataset(entries: Sequence[Entry], source: Source, path: Path, options: Options) -> list[Placed]:
