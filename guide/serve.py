@@ -22,6 +22,10 @@ def serve(
     ] = HOST,
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 chooses a free port.")] = PORT,
     token: Annotated[str, typer.Option(help="Token that clients must send.", envvar=TOKEN, show_default=False)] = "",
+    proxy: Annotated[
+        list[str] | None,
+        typer.Option(help="Address or network of a proxy that names the clients in X-Forwarded-For; may be repeated."),
+    ] = None,
     export: Annotated[
         str, typer.Option(help="Predict with this export (onnx-int8, ...) where a run has it. Default: Keras.")
     ] = "",
@@ -29,8 +33,8 @@ def serve(
 ) -> None:
     """Start the web page: upload smears, see predictions and their reliability, browse the comparison.
 
-    The server listens on this machine only, unless --host is given; then clients need a token, which is generated if
-    --token is missing. Ctrl-C stops the server after the current requests.
+    The server listens on this machine only, unless --host is given; then, and with --proxy, clients need a token, which
+    is generated if --token is missing. Ctrl-C stops the server after the current requests.
     """
     for package in PACKAGES:
         optional_packages.need(package, "serve", "requirements-web.txt")
@@ -40,11 +44,12 @@ def serve(
     place = root or runs_dir()
     if root is None and not _holds_runs(place) and _holds_runs(place / "demo"):
         place /= "demo"
-    generated = not token and not is_loopback(host)
+    generated = not token and (not is_loopback(host) or bool(proxy))
     if export:
         export_store.check_name(export)
         export_store.need(export.rpartition("-")[0])
-    settings = Settings(place, host, port, secrets.token_urlsafe(24) if generated else token, export=export)
+    token = secrets.token_urlsafe(24) if generated else token
+    settings = Settings(place, host, port, token, tuple(proxy or ()), export=export)
 
     def ready(address: str) -> None:
         console.say(f"LeukoBench runs at {address} with the runs of {place}. Stop it with Ctrl-C.")
@@ -53,7 +58,7 @@ def serve(
             console.say(
                 f"Token: {token_text} (browser: as password, with any user name; else header 'Authorization: Bearer')."
             )
-        if not settings.loopback:
+        if not settings.loopback and not proxy:
             console.warn("Other machines can reach this server without encryption: put it behind an HTTPS proxy.")
         console.say(f"{NOTICE}.")
 

@@ -16,7 +16,7 @@ from utils.errors import LeukoBenchError
 from utils.text import NOTICE
 from webapp.http import problem_responses
 from webapp.http.prometheus_metrics import Metered, Meters
-from webapp.http.security import Guard
+from webapp.http.security import HEAD_BYTES, Guard
 from webapp.predict import api as predict_api
 from webapp.predict import pages as predict_pages
 from webapp.runs import api as runs_api
@@ -36,11 +36,10 @@ def make_app(settings: Settings) -> FastAPI:
     @contextlib.asynccontextmanager
     async def living(app: FastAPI) -> AsyncIterator[None]:
         app.state.services = Services(settings, meters)
-        warming = app.state.services.warm()
+        app.state.services.warm()
         try:
             yield
         finally:
-            warming.cancel()
             await app.state.services.close()
 
     app = FastAPI(
@@ -91,11 +90,12 @@ def serve(settings: Settings, ready: Callable[[str], None]) -> None:
         backlog=BACKLOG,
         access_log=False,
         server_header=False,
-        proxy_headers=False,
+        proxy_headers=bool(settings.proxies),
+        forwarded_allow_ips=list(settings.proxies),
         http=Impatient,
         timeout_keep_alive=10,
         timeout_graceful_shutdown=2 * int(settings.deadline) + 5,
-        h11_max_incomplete_event_size=32_768,
+        h11_max_incomplete_event_size=HEAD_BYTES,
         lifespan="on",
         ws="none",
     )

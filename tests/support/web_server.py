@@ -102,6 +102,10 @@ class Server:
         with self.client() as client:
             return client.post(path, files=uploads, data=fields, headers=headers)
 
+    def link(self, seconds: float = PATIENCE, client: str = "127.0.0.1") -> socket.socket:
+        """Open a connection from an address; all of 127.0.0.0/8 are this machine's."""
+        return socket.create_connection(("127.0.0.1", self.port), seconds, (client, 0))
+
     def raw(self, content: bytes, seconds: float = 20, end: bool = False) -> bytes:
         """Send raw bytes and return the response until the server closes or `seconds` have passed.
 
@@ -111,7 +115,7 @@ class Server:
             end: also close the sending side.
         """
         parts = []
-        with socket.create_connection(("127.0.0.1", self.port), timeout=seconds) as link:
+        with self.link(seconds) as link:
             try:
                 link.sendall(content)
                 if end:
@@ -125,8 +129,8 @@ class Server:
     def children(self) -> list[psutil.Process]:
         return psutil.Process(self.pid).children(recursive=True)
 
-    def worker(self) -> psutil.Process:
-        """Return the model worker: the child that has loaded TensorFlow."""
+    def workers(self) -> list[psutil.Process]:
+        """Return the model workers, the children that have loaded TensorFlow; waits for the first one."""
 
         def loaded(process):
             try:
@@ -134,7 +138,12 @@ class Server:
             except psutil.Error:
                 return False
 
-        return self.wait(lambda: next((each for each in self.children() if loaded(each)), None))
+        return self.wait(lambda: [each for each in self.children() if loaded(each)])
+
+    def standing_by(self) -> list[psutil.Process]:
+        """Return the model workers once the second one has the models open."""
+        self.wait(lambda: self.metric("standby") == 1)
+        return self.workers()
 
     def memory(self) -> int:
         """Return the resident memory of the server and its children in bytes."""

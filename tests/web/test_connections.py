@@ -55,6 +55,32 @@ def read(client, pause):
     return got.partition(b"\r\n\r\n")[2]
 
 
+def test_a_client_may_have_as_many_connections_as_are_left(port, monkeypatch):
+    monkeypatch.setattr(connection_limits, "SECONDS", 60)
+    monkeypatch.setattr(connection_limits, "MOST", 12)
+
+    def opened_from(client, count):
+        links = [socket.create_connection(("127.0.0.1", port), 30, (client, 0)) for _ in range(count)]
+        for link in links:
+            link.settimeout(1)
+        return links
+
+    def closed(link):
+        try:
+            return link.recv(1) == b""
+        except TimeoutError:
+            return False
+        except ConnectionError:
+            return True
+
+    one = opened_from("127.0.0.2", 20)
+    assert sum(map(closed, one)) == 14
+    other = opened_from("127.0.0.3", 4)
+    assert sum(map(closed, other)) == 1
+    for link in (*one, *other):
+        link.close()
+
+
 def test_a_slow_reader_gets_the_complete_response(port):
     with opened(port) as client:
         ask(client)

@@ -328,7 +328,7 @@ def grouped(items, size):
 def test_no_file_breaks_the_server(served):
     begun = time.perf_counter()
     served.faults()
-    served.worker()
+    served.standing_by()
     held = mutants()
     random.Random(SEED).shuffle(held)
     heavy = [*bombs().items(), *polyglots().items()]

@@ -1,6 +1,8 @@
 """Shutdown and crashes of the server: running requests are answered, and no process is left."""
 
+import shutil
 import signal
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
@@ -34,7 +36,7 @@ def gone(processes, seconds=PATIENCE):
 def mine(web_root, tmp_path):
     """A server to be killed."""
     with Server(web_root, tmp_path / "log") as server:
-        server.worker()
+        server.workers()
         yield server
 
 
@@ -66,18 +68,22 @@ def test_a_killed_server_leaves_no_process(mine, good, idle):
 def test_killed_models_and_decoders_are_replaced(mine, good):
     before = mine.ask(good).json()
     asked = busy(mine, [good] * 8, heatmap=SLOW_METHOD)
-    mine.worker().kill()
+    for worker in mine.workers():
+        worker.kill()
     response = asked.result(PATIENCE)
     sound_response(mine, response)
     if response.status_code == 200:
         assert all(each["problem"] or each["answers"] for each in response.json()["images"])
     assert mine.ask(good).json() == before
-    # It dies while idle: the next request is answered.
-    mine.worker().kill()
+    # They die while idle: the next request is answered.
+    for worker in mine.standing_by():
+        worker.kill()
     assert mine.ask(good).json() == before
-    worker = mine.worker()
+    workers = mine.standing_by()
     decoders = [
-        child for child in mine.children() if child != worker and "multiprocessing-fork" in " ".join(child.cmdline())
+        child
+        for child in mine.children()
+        if child not in workers and "multiprocessing-fork" in " ".join(child.cmdline())
     ]
     assert len(decoders) == 2
     for child in decoders:
@@ -85,6 +91,61 @@ def test_killed_models_and_decoders_are_replaced(mine, good):
     assert mine.ask(good).json() == before  # the image is not at fault
     assert mine.ask(good).json() == before
     assert not mine.faults()
+
+
+def test_a_dead_worker_costs_no_answer_and_is_replaced_at_once(mine, good):
+    """Clients ask all the time while each of the two workers is killed in turn: every answer is the same."""
+    before = mine.ask(good).json()
+    first = mine.standing_by()
+    over, answers = threading.Event(), []
+
+    def ask():
+        while not over.is_set():
+            answers.append(mine.ask(good))
+
+    with ThreadPoolExecutor(3) as pool:
+        asked = [pool.submit(ask) for _ in range(3)]
+        try:
+            for worker in first:
+                count = len(answers)
+                worker.kill()
+                mine.wait(lambda count=count: len(answers) > count + 6)
+                mine.standing_by()
+        finally:
+            over.set()
+        for each in asked:
+            each.result(PATIENCE)
+    assert {each.status_code for each in answers} == {200}
+    assert all(each.json() == before for each in answers)
+    assert not set(first) & set(mine.workers())
+    assert mine.metric("process_restarts") == 2
+    assert mine.get("/readyz").status_code == 200
+
+
+def test_readiness_is_apart_from_health(web_root, tmp_path):
+    """Ready: the models are loaded and the folder of runs can be read. No token is needed, and no run is named."""
+
+    def state(server):
+        assert server.get("/healthz").status_code == 200
+        response = server.get("/readyz")
+        sound_response(server, response)
+        assert str(tmp_path) not in response.text
+        return response
+
+    root = tmp_path / "runs"
+    shutil.copytree(web_root, root)
+    with Server(root, tmp_path / "log", "--host", "0.0.0.0", "--token", "0123456789abcdef") as server:
+        server.wait(lambda: state(server).status_code == 200)
+        assert server.get("/api/v1/readyz").status_code == 401
+        root.rename(tmp_path / "gone")
+        server.wait(lambda: state(server).status_code == 503)
+        refused = state(server)
+        assert int(refused.headers["retry-after"]) > 0 and "cannot be read" in refused.json()["detail"]
+        root.mkdir()
+        server.wait(lambda: "no finished run" in state(server).json().get("detail", ""))
+        root.rmdir()
+        (tmp_path / "gone").rename(root)
+        server.wait(lambda: state(server).status_code == 200)
 
 
 def test_many_heatmaps_do_not_block_the_pages(served, run):

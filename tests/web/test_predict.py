@@ -277,7 +277,7 @@ def test_an_answer_that_takes_too_long_is_given_up(run, tested):
     with TestClient(make_app(Settings(run.root, deadline=0.5)), base_url=SITE) as hurried:
         late = send(hurried, ("a", tested[0][0].read_bytes()))
         assert late.status_code == 503 and late.json()["title"] == "Too slow" and late.headers["retry-after"] == "5"
-        assert hurried.app.state.services.budget.held == hurried.app.state.services.busy == 0
+        assert hurried.app.state.services.budget.held == hurried.app.state.services.places.held == 0
 
 
 def test_changed_weights_give_no_answer_and_are_loaded_again_without_a_seal(client, run, tested, tmp_path):

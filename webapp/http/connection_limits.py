@@ -1,17 +1,25 @@
-"""Time limits of connections: uvicorn alone waits without limit for a request, and for the rest of an answered one."""
+"""Limits of connections for which uvicorn has no option, nor hypercorn all of them.
+
+uvicorn waits without limit for the first request and for the rest of an answered one, has no limit for the connections
+of one client, and answers a head that is too large with 400. The other limits are options of it, see `webapp.server`.
+"""
 
 import asyncio
 import socket
+import sys
 from http import HTTPStatus
 
 import h11
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from webapp.http.client_limits import client_of
 from webapp.http.problem_responses import ProblemBody
 from webapp.http.security import HEADERS
 
 SECONDS = 10  # for the head of a request, from the opening of the connection or from the previous response
-MOST = 1_024  # connections at one time; each takes a few kB
+MOST = 1_024  # connections at one time, each takes a few kB; one client may have as many as are left
+UNREAD = 1_000_000  # bytes after an invalid request that are read and forgotten
 
 
 class Impatient(H11Protocol):
@@ -19,18 +27,30 @@ class Impatient(H11Protocol):
 
     _waiting: asyncio.TimerHandle | None = None
     _unsent = 0  # bytes of responses that the client had not read when the timer started
+    _forgotten: int | None = None  # bytes received after an invalid request; None before one
+    sender = ""
 
     def connection_made(self, transport: asyncio.Transport) -> None:
-        """Start the timer for the first request; close the connection at once if there are more than MOST."""
+        """Start the timer for the first request; close the connection at once where the client has too many."""
         super().connection_made(transport)
+        host = self.client[0] if self.client else ""
+        self.sender = client_of(host)
         # asyncio sets it only for sockets that name their protocol; without it, head and body are sent with a delay.
         transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        if len(self.connections) > MOST:
+        proxy = isinstance(self.app, ProxyHeadersMiddleware) and host in self.app.trusted_hosts
+        others = sum(each.sender != self.sender for each in self.connections)
+        mine = len(self.connections) - others
+        if len(self.connections) > MOST or (not proxy and 2 * mine > MOST - others + 1):
             transport.abort()
         self._wait()
 
     def data_received(self, data: bytes) -> None:
         """Pass data to the request; the timer stops when its head is complete."""
+        if self._forgotten is not None:
+            self._forgotten += len(data)
+            if self._forgotten > UNREAD:
+                self.transport.abort()
+            return
         super().data_received(data)
         if not self._idle:
             self._stop_waiting()
@@ -47,16 +67,23 @@ class Impatient(H11Protocol):
         super().connection_lost(exc)
 
     def send_400_response(self, msg: str) -> None:
-        """Answer invalid HTTP with a problem document and the headers of every response."""
+        """Answer invalid HTTP with a problem document and the headers of every response, and end the connection."""
+        large = self._idle and getattr(sys.exc_info()[1], "error_status_hint", 400) == 431
+        status = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE if large else HTTPStatus.BAD_REQUEST
         if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
-            problem = ProblemBody(title=HTTPStatus.BAD_REQUEST.phrase, status=400, detail=f"{msg} Send HTTP/1.1.")
-            body = problem.model_dump_json().encode()
+            detail = "The head of the request is too large." if large else f"{msg} Send HTTP/1.1."
+            body = ProblemBody(title=status.phrase, status=status, detail=detail).model_dump_json().encode()
             headers = HEADERS | {"Content-Type": "application/problem+json", "Cache-Control": "no-store"}
             headers |= {"Connection": "close", "Content-Length": str(len(body))}
-            response = h11.Response(status_code=400, headers=list(headers.items()), reason=b"Bad Request")
+            response = h11.Response(status_code=status, headers=list(headers.items()), reason=status.phrase)
             for event in (response, h11.Data(data=body), h11.EndOfMessage()):
                 self.transport.write(self.conn.send(event) or b"")
-        self.transport.close()
+        if self._idle and self.transport.can_write_eof():
+            # Closing now would reset the connection while the client still sends, and destroy the answer.
+            self.transport.write_eof()
+            self._forgotten = 0
+        else:
+            self.transport.close()
 
     @property
     def _idle(self) -> bool:

@@ -1,27 +1,6 @@
-"""Limits of the memory for uploads and for decoded images."""
+"""Limit of the memory for decoded images."""
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-
-from webapp.http.problem_responses import busy
-
-
-class Budget:
-    """Memory budget of all uploads, in bytes; an upload beyond it is refused."""
-
-    def __init__(self, limit: int) -> None:
-        self.limit, self.held = limit, 0
-
-    @contextmanager
-    def share(self) -> "Iterator[Share]":
-        """Yield a share of the budget; its bytes are released at the end of the block."""
-        share = Share(self)
-        try:
-            yield share
-        finally:
-            self.held -= share.taken
 
 
 class PixelMemory:
@@ -48,22 +27,3 @@ class PixelMemory:
     async def _tell(self) -> None:
         async with self._freed:
             self._freed.notify_all()
-
-
-@dataclass
-class Share:
-    """Bytes that one request took from the budget."""
-
-    budget: Budget
-    taken: int = 0
-
-    def take(self, count: int) -> None:
-        """Take `count` bytes.
-
-        Raises:
-            Problem: 503, the budget is used up.
-        """
-        if self.budget.held + count > self.budget.limit:
-            raise busy("uploads")
-        self.budget.held += count
-        self.taken += count

@@ -9,7 +9,7 @@ from fastapi import Request, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect
 
-from webapp.http.memory_limits import Share
+from webapp.http.client_limits import Share
 from webapp.http.problem_responses import Problem
 from webapp.settings import MB, Settings
 
@@ -67,18 +67,23 @@ async def read(request: Request, settings: Settings, share: Share) -> Form:
     announced = request.headers.get("content-length", "")
     if announced.isdigit() and int(announced[:20]) > settings.request_bytes:
         raise _too_large(f"a request of {int(announced[:20]) / MB:,.1f} MB", settings.request_bytes)
-    parser = _InMemoryParser(
-        request.headers,
-        _limited(request, settings, share),
-        max_files=PARTS,
-        max_fields=PARTS,
-        max_part_size=settings.request_bytes,
-    )
     try:
-        async with asyncio.timeout(settings.deadline):
+        async with asyncio.timeout(min(settings.deadline, settings.upload_grace)) as limit:
+            parser = _InMemoryParser(
+                request.headers,
+                _limited(request, settings, share, limit),
+                max_files=PARTS,
+                max_fields=PARTS,
+                max_part_size=settings.request_bytes,
+            )
             found = await parser.parse()
     except TimeoutError:
-        raise Problem(408, "Too slow", f"The upload took longer than {settings.deadline:.0f} seconds.") from None
+        raise Problem(
+            408,
+            "Too slow",
+            f"The upload took longer than {settings.deadline:.0f} seconds, or was slower than "
+            f"{settings.upload_rate / 1e3:g} kB a second.",
+        ) from None
     except ClientDisconnect:
         raise Problem(400, "Broken upload", "The connection ended before the form did.") from None
     except MultiPartException as error:
@@ -90,14 +95,18 @@ async def read(request: Request, settings: Settings, share: Share) -> Form:
     return await _checked(found.multi_items(), settings)
 
 
-async def _limited(request: Request, settings: Settings, share: Share) -> AsyncGenerator[bytes, None]:
-    """Yield a request's body and count its bytes against the limit of a request and the memory for uploads."""
-    total = 0
+async def _limited(
+    request: Request, settings: Settings, share: Share, limit: asyncio.Timeout
+) -> AsyncGenerator[bytes, None]:
+    """Yield a request's body; count its bytes against the limits of size and memory, and move the limit of time."""
+    total, begun = 0, asyncio.get_running_loop().time()
     async for chunk in request.stream():
         total += len(chunk)
         if total > settings.request_bytes:
             raise _too_large(f"a request of more than {settings.request_bytes // MB} MB", settings.request_bytes)
         share.take(len(chunk))
+        allowed = settings.upload_grace + total / settings.upload_rate
+        limit.reschedule(begun + min(settings.deadline, allowed))
         yield chunk
 
 

@@ -12,8 +12,8 @@ from starlette.exceptions import HTTPException
 from utils.errors import LeukoBenchError
 
 API = "/api/"
-ANYWHERE = (401, 421, 503)  # problems of any route: token, wrong host, too busy
-MACHINES = ("/healthz", "/metrics")  # also read by programs
+ANYWHERE = (400, 401, 421, 429, 431, 503)  # problems of any route: framing, token, wrong host, large head, too busy
+MACHINES = ("/healthz", "/readyz", "/metrics")  # also read by programs
 FRAGMENT = "x-fragment"  # header of the pages' scripts, which show the problem themselves
 _log = logging.getLogger(__name__)
 
@@ -98,6 +98,8 @@ def install(app: FastAPI) -> None:
             request, Problem(error.status_code, title, details.get(error.status_code, str(error.detail)))
         )
         response.headers.update(error.headers or {})
+        if response.headers.get("allow") == "GET":
+            response.headers["Allow"] = "GET, HEAD"
         return response
 
     async def invalid(request: Request, error: RequestValidationError) -> Response:

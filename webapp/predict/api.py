@@ -1,4 +1,4 @@
-"""POST /api/v1/predict, health, metrics, the OpenAPI document and a page that shows it."""
+"""POST /api/v1/predict, health, readiness, metrics, the OpenAPI document and a page that shows it."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from utils.text import NOTICE
 from webapp import services
-from webapp.http.problem_responses import documented
+from webapp.http.problem_responses import Problem, documented
 from webapp.http.templates import render
 from webapp.predict.schemas import Prediction, prediction
 from webapp.predict.service import METHODS, NO_HEATMAP, ask
@@ -52,12 +52,18 @@ BODY = {
 
 
 class Health(BaseModel):
-    """State of the server."""
+    """State of a server that answers."""
 
     status: str = "ok"
     notice: str = NOTICE
     waiting: int
     busy: int
+
+
+class Readiness(BaseModel):
+    """State of a server that can predict."""
+
+    status: str = "ready"
 
 
 @router.post(
@@ -76,12 +82,22 @@ async def predict(request: Request) -> Prediction:
     return await ask(request, services.of(request), prediction)
 
 
-@router.get("/healthz", tags=["server"], summary="Health check")
+@router.get("/healthz", tags=["server"], summary="Whether the server answers")
 @router.get("/api/v1/healthz", include_in_schema=False)
 async def healthz(request: Request) -> Health:
     """Return the number of running and waiting requests."""
     here = services.of(request)
-    return Health(waiting=here.inference.waiting, busy=here.busy)
+    return Health(waiting=here.inference.waiting, busy=here.places.held)
+
+
+@router.get("/readyz", tags=["server"], summary="Whether the server can predict", responses=documented(503))
+@router.get("/api/v1/readyz", include_in_schema=False)
+async def readyz(request: Request) -> Readiness:
+    """Return 200 once the models are loaded, while their process runs and the folder of runs can be read; else 503."""
+    reason = await services.of(request).unready()
+    if reason:
+        raise Problem(503, "Not ready", reason, retry_after=2)
+    return Readiness()
 
 
 @router.get(

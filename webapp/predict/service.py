@@ -15,6 +15,7 @@ from utils import heatmap_methods
 from utils.errors import LeukoBenchError
 from utils.io import files
 from webapp.http import multipart_uploads
+from webapp.http.client_limits import sender
 from webapp.http.multipart_uploads import Form, Upload
 from webapp.http.problem_responses import Problem
 from webapp.runs.catalogue import Entry
@@ -84,7 +85,8 @@ async def ask(
     Raises:
         Problem: the form is invalid, too large or too slow, the server is busy, or no image can be used.
     """
-    with services.place(), services.budget.share() as share:
+    client = sender(request.scope)
+    with services.places.share(client, 1), services.budget.share(client) as share:
         form = await multipart_uploads.read(request, services.settings, share)
         question = await asyncio.to_thread(_question, form, services, samples or {}, show)
         looked = []

@@ -39,7 +39,7 @@ class Child:
         self._start()
 
     def call(self, message: Any, seconds: float | None = None) -> Any:
-        """Send a message and return the answer.
+        """Send a message and return the answer. A process that has ended since its last answer is replaced first.
 
         Args:
             message: picklable.
@@ -51,6 +51,8 @@ class Child:
             Exception: raised by the function in the process.
         """
         with self._lock:
+            if not self.alive:
+                self._restart()
             try:
                 self._pipe.send(message)
                 if not self._pipe.poll(seconds):
@@ -65,6 +67,11 @@ class Child:
         if failed:
             raise answer
         return answer
+
+    @property
+    def alive(self) -> bool:
+        """Whether the process runs."""
+        return self._process.is_alive()
 
     def memory(self) -> int:
         """Return the resident memory of the process in bytes; 0 where it has ended."""

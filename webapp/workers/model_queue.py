@@ -1,4 +1,8 @@
-"""Queue in front of the model worker; predictions of the same runs are batched."""
+"""Queue in front of the model worker; predictions of the same runs are batched.
+
+A second worker stands by with the same runs open and takes over when the first one dies: it takes about 20 seconds to
+import TensorFlow and to open the models of the demo.
+"""
 
 import asyncio
 import logging
@@ -19,6 +23,7 @@ from webapp.workers.model_worker import Explain, Image, Predict, Warm
 BATCH = 32  # most images in one batch
 PATIENCE = 300  # time limit of one message in seconds, as loading a large model takes long
 RETRY = 3  # seconds after which a client may ask again
+QUIET = 5  # seconds between two looks at the worker that stands by, and before it starts
 _log = logging.getLogger(__name__)
 
 
@@ -36,16 +41,30 @@ class Inference:
 
     def __init__(self, settings: Settings, meters: Meters) -> None:
         self._settings, self._meters = settings, meters
-        self.child = Child("model worker", model_worker.prepare, settings.models, settings.memory_mb, settings.export)
+        self.child: Child = self._worker()
+        self.spare: Child | None = None
         self._jobs: list[_Job] = []
+        self._loading: set[asyncio.Future] = set()
+        self._recent: list[Path] = []  # runs of the latest messages, at most as many as are kept open
+        self._opened: tuple | None = None  # worker, its restarts, and the runs that it has open to stand by
         self._wake = asyncio.Event()
         self._loop = asyncio.get_running_loop()
-        self._task = self._loop.create_task(self._work())
+        self._tasks = [self._loop.create_task(self._work()), self._loop.create_task(self._stand_by())]
 
     @property
     def waiting(self) -> int:
         """Number of waiting messages."""
         return len(self._jobs)
+
+    @property
+    def ready(self) -> bool:
+        """Whether a worker runs and no run is being loaded in advance."""
+        return not self._loading and any(child.alive for child in self.children)
+
+    @property
+    def children(self) -> list[Child]:
+        """The worker, and the one that stands by if there is one."""
+        return [child for child in (self.child, self.spare) if child]
 
     async def predict(self, runs: tuple[Run, ...], image: Image) -> list[np.ndarray | str]:
         """Predict one image with several runs.
@@ -90,13 +109,65 @@ class Inference:
         for run in runs:
             job = _Job(Warm(run.path))
             self._jobs.append(job)
-            job.answer.add_done_callback(lambda done: done.cancelled() or done.exception())
+            self._loading.add(job.answer)
+            job.answer.add_done_callback(self._loaded)
         self._wake.set()
 
+    def _loaded(self, answer: asyncio.Future) -> None:
+        self._loading.discard(answer)
+        if not answer.cancelled():
+            answer.exception()  # it was logged
+
     async def close(self) -> None:
-        """Stop the worker."""
-        self._task.cancel()
-        await asyncio.to_thread(self.child.close)
+        """Stop the workers."""
+        for task in self._tasks:
+            task.cancel()
+        for child in self.children:
+            await asyncio.to_thread(child.close)
+
+    def _worker(self) -> Child:
+        most, memory, export = self._settings.models, self._settings.memory_mb, self._settings.export
+        return Child("model worker", model_worker.prepare, most, memory, export)
+
+    async def _stand_by(self) -> None:
+        """Keep the workers alive, and the runs of the latest messages open in the one that stands by."""
+        failed: Path | None = None
+        while True:
+            await asyncio.sleep(QUIET)
+            self._take_over(self.child)
+            if self._loading or self._jobs or self.stands_by:
+                continue
+            if self.spare is None:
+                if not _enough_memory(self.child.memory()):
+                    continue
+                self.spare = self._worker()
+            spare, recent = self.spare, list(self._recent)
+            for run in recent:
+                try:
+                    await asyncio.to_thread(spare.call, Warm(run), PATIENCE)
+                except Exception as error:
+                    _log.warning("The model worker that stands by could not open %s: %s", run, error)
+                    if run == failed:  # not by chance
+                        self._recent = [each for each in self._recent if each != run]
+                    failed = run
+                    break
+            else:
+                self._opened = spare, spare.restarts, frozenset(recent)
+
+    @property
+    def stands_by(self) -> bool:
+        """Whether a second worker has the runs of the latest messages open."""
+        spare = self.spare
+        return bool(spare and spare.alive) and self._opened == (spare, spare.restarts, frozenset(self._recent))
+
+    def _take_over(self, worker: Child, died: bool = False) -> None:
+        """Let the worker that stands by answer if the other one died; without one, the runs are opened again."""
+        if worker is not self.child or (worker.alive and not died):
+            return
+        if self.spare:
+            self.child, self.spare = self.spare, self.child
+        elif not self._loading:
+            self.warm([Run(path) for path in self._recent])
 
     async def _ask(self, message: Predict | Explain) -> Any:
         asked = sum(not isinstance(job.message, Warm) for job in self._jobs)
@@ -142,10 +213,15 @@ class Inference:
         if isinstance(first, Predict):
             self._meters.batches.observe(len(batch))
             message = Predict(first.runs, tuple(image for job in batch for image in job.message.images))
+        used = first.runs if isinstance(first, Predict) else (first.run,)
+        self._recent = list(dict.fromkeys((*used, *self._recent)))[: self._settings.models]
+        self._take_over(self.child)
+        worker = self.child
         try:
-            answer = await asyncio.to_thread(self.child.call, message, PATIENCE)
+            answer = await asyncio.to_thread(worker.call, message, PATIENCE)
         except Died as error:
             _log.error("The model worker was restarted: %s", error)
+            self._take_over(worker, died=True)
             if not isinstance(error, Late) and (len(batch) > 1 or not batch[0].again):
                 # Any of them may have crashed it, or none: try each once alone.
                 for job in [each for each in batch if not each.answer.done()]:
@@ -160,6 +236,13 @@ class Inference:
         for k, job in enumerate(batch):
             if not job.answer.done():
                 job.answer.set_result([answer[k]] if isinstance(first, Predict) else answer)
+
+
+def _enough_memory(worker: int) -> bool:
+    """Return whether as much memory is free as two workers take, of `worker` bytes each."""
+    import psutil
+
+    return psutil.virtual_memory().available > 2 * worker
 
 
 def _fail(job: _Job, problem: Problem) -> None:
