@@ -135,10 +135,10 @@ class Inference:
         while True:
             await asyncio.sleep(QUIET)
             self._take_over(self.child)
-            if self._loading or self._jobs or self.stands_by:
+            if self._loading or self.stands_by:
                 continue
             if self.spare is None:
-                if not _enough_memory(self.child.memory()):
+                if self._jobs or not _enough_memory(self.child.memory()):
                     continue
                 self.spare = self._worker()
             spare, recent = self.spare, list(self._recent)
