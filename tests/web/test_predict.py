@@ -303,16 +303,17 @@ def test_changed_weights_give_no_answer_and_are_loaded_again_without_a_seal(clie
 def test_a_worker_that_dies_in_a_batch_answers_the_others(client, tested):
     """A crash of the worker affects only the request that caused it; the others are repeated."""
     inference = client.app.state.services.inference
-    before = inference.child.restarts
+    worker = inference.child
+    before = worker.restarts
 
     async def ask():
         image = tested[0][0].read_bytes()
         runs = (client.app.state.services.catalogue.offered()[0].run,)
         asked = [asyncio.ensure_future(inference.predict(runs, image)) for _ in range(3)]
         await asyncio.sleep(0)
-        os.kill(inference.child._process.pid, signal.SIGKILL)
+        os.kill(worker._process.pid, signal.SIGKILL)
         return await asyncio.gather(*asked)
 
     found = client.portal.call(ask)
-    assert inference.child.restarts == before + 1
+    assert worker.restarts == before + 1
     assert len({tuple(each[0]) for each in found}) == 1
