@@ -9,7 +9,7 @@ import models
 from models import keras_applications
 from models.engine.backend import keras_backend
 from models.engine.explain import cam
-from models.engine.layers import backbone
+from models.engine.layers import backbone, weight_file
 from utils.errors import LeukoBenchError
 
 CLASSES = ("Benign", "Early", "Pre", "Pro")
@@ -118,6 +118,7 @@ def test_efficientnet_sees_the_same_range_with_and_without_a_download(monkeypatc
     with monkeypatch.context() as patch:
         patch.setattr(file_utils, "get_file", lambda *_, **__: str(file))
         patch.setattr(keras.Model, "load_weights", load)
+        patch.setattr(weight_file, "load", load)
         trained = models.build(small("EfficientNetB0", weights="imagenet"))
         from_file = models.build(small("EfficientNetB0", weights=str(file)))
     trained.save_weights(tmp_path / "model.weights.h5")

@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 import models
+from data.auditing import audit
 from data.auditing.audit import Audit, Group, PlacedPair
 from utils import paths
 from utils.io import files
@@ -161,7 +162,7 @@ def audited(run):
         ],
         given=False, clusters=2, stability=[(2, 0.9), (3, 0.5)], together=1.0, agreement=None,
         ladder=shortcuts_file.read(run.root, manifest),
-    ).write(run.root)  # fmt: skip
+    ).write(audit.folder(run.root, run.config()["dataset"]))  # fmt: skip
 
 
 def test_an_audit_is_shown_only_with_runs_of_its_split(root, page_of, quick):

@@ -75,7 +75,7 @@ def recover(folder: Path) -> None:
             _finish(folder)
         finally:
             locks.drop(held)
-    except (OSError, ValueError, LeukoBenchError):
+    except (OSError, ValueError, RecursionError, LeukoBenchError):
         _stuck.add(folder)
     else:
         _stuck.discard(folder)
