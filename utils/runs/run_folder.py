@@ -244,7 +244,7 @@ class Run:
                 path=path,
             )
         for column, valid in (("image", paths.IMAGE), ("split", SUBSET)):
-            wrong = next((text for text in table[column].unique() if not valid.fullmatch(text)), None)
+            wrong = next((text for text in dict.fromkeys(table[column].tolist()) if not valid.fullmatch(text)), None)
             if wrong is not None:
                 raise LeukoBenchError(
                     f"{path} is damaged ({column} {cut(wrong)!r}). Evaluate the run again.", path=path
