@@ -16,7 +16,7 @@ _OF_DATA = "(?:set|sets|data|images?|imgs?)?"
 _KINDS = {
     "train": re.compile(rf"train(?:ing)?(?:val)?{_OF_DATA}|trn|训练集?|訓練"),
     "val": re.compile(rf"val(?:id|idation|idating|idate)?{_OF_DATA}|dev(?:el|elopment)?(?:set)?|验证集?|検証"),
-    "test": re.compile(rf"test(?:ing|s)?{_OF_DATA}|tst|测试集?|テスト"),
+    "test": re.compile(rf"test(?:ing|s)?{_OF_DATA}|tst|(?:hold|held)out|测试集?|テスト"),
 }
 _LETTERED = re.compile(r"(train|val|test)([a-h])")  # "testa", which no capital divides
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+|[^\W\dA-Za-z_]+")

@@ -163,7 +163,7 @@ def test_ignored_folders_are_left_out_and_must_exist(tmp_path):
         "TRAIN": "train", "training_set": "train", "Train-Images": "train", "valid": "val", "Validation": "val",
         "dev": "val", "test": "test", "Testing": "test", "test-data": "test", "TestA": "test_a", "TESTB": "test_b",
         "TEST_SIMPLE": "test_simple", "external_test": "test_external", "test 2": "test_2", "测试集": "test",
-        "Früh": "", "fold_1": "", "contest": "", "tested": "", "blasts": "", "trainers": "",
+        "Holdout": "test", "Früh": "", "fold_1": "", "contest": "", "tested": "", "blasts": "", "trainers": "",
     }.items(),
 )  # fmt: skip
 def test_names_of_subsets(name, subset):
@@ -253,7 +253,7 @@ def test_a_split_from_a_file(tmp_path, form):
         ("oak/{oak0},train\n{oak0},test\n{elm0},test", ("{oak0}", "'train'", "'test'")),
         ("{oak0},train\n{elm0},val", ("no test", "train, val")),
         ("{oak0},test", ("no train",)),
-        ("{oak0},train\n{elm0},holdout", ("'holdout'", "test_<name>")),
+        ("{oak0},train\n{elm0},reserve", ("'reserve'", "test_<name>")),
         ("{oak0},train\nsame.png,test", ("'same.png'", "several images")),
         ("", ("no train", "no test")),
     ],
