@@ -84,7 +84,7 @@ def test_an_evaluation_that_fails_keeps_the_old_files(run, monkeypatch, broken):
 def test_a_kill_at_any_step_of_an_evaluation_leaves_the_old_or_the_new(run, monkeypatch):
     change_weights(run, 2)
     old, states = visible(run.path), []
-    monkeypatch.setattr(evaluator.transaction, "together", kill_each_commit(states))
+    monkeypatch.setattr(transaction, "together", kill_each_commit(states))
     evaluator.evaluate(run)
     new = visible(run.path)
     changed = {name for name in new if new[name] != old.get(name)}
