@@ -275,16 +275,14 @@ def test_data_split_prints_groups_and_shares(home, capsys):
     assert "groups are in several subsets; --split grouped keeps each in one." in capsys.readouterr().out
 
 
-def identity_of(name):
+def named(name):
     return hashlib.sha256(name.encode()).hexdigest()[:16]
 
 
 def fakes(root):
     """Random 0.95 and 0.85 over two seeds, grouped folds 0.7, 0.6 and 0.5 of five; another model on random alone."""
     runs = [
-        fake_run(
-            root, "cnn", seed=seed, accuracy=accuracy, settings=[f"split={split}"], test_identity=identity_of(split)
-        )
+        fake_run(root, "cnn", seed=seed, accuracy=accuracy, settings=[f"split={split}"], test_identity=named(split))
         for split, seed, accuracy in (
             ("64/16/20", 1, 0.95),
             ("64/16/20", 2, 0.85),
@@ -295,7 +293,7 @@ def fakes(root):
             ("90/10", 1, 0.9),
         )
     ]
-    return [*runs, fake_run(root, "resnet50", accuracy=0.8, test_identity=identity_of("64/16/20"))]
+    return [*runs, fake_run(root, "resnet50", accuracy=0.8, test_identity=named("64/16/20"))]
 
 
 def test_mean_deviation_and_gap(tmp_path):
