@@ -21,7 +21,10 @@ def serve(
         str, typer.Option(help="Address to listen on; addresses other than localhost need a token.")
     ] = HOST,
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 chooses a free port.")] = PORT,
-    token: Annotated[str, typer.Option(help="Token that clients must send.", envvar=TOKEN, show_default=False)] = "",
+    token: Annotated[
+        str,
+        typer.Option(help="Token that clients must send, 16 characters or more.", envvar=TOKEN, show_default=False),
+    ] = "",
     proxy: Annotated[
         list[str] | None,
         typer.Option(help="Address or network of a proxy that names the clients in X-Forwarded-For; may be repeated."),
