@@ -21,7 +21,7 @@ from models.engine.training import trainer
 from utils.errors import LeukoBenchError
 from utils.io import files
 from utils.paths import raw_dir
-from utils.runs import faithfulness_file, run_folder
+from utils.runs import faithfulness_file, run_folder, seal
 from utils.runs.run_folder import Run
 from utils.tables import faithfulness as faithfulness_tables
 from visualization.displays import faithfulness as figures
@@ -264,6 +264,7 @@ def test_half_of_the_heatmap_is_on_the_planted_corner(cornered):
 def test_all_methods_of_an_older_run_are_measured(cornered, capsys):
     earlier = {key: value for key, value in cornered.config().items() if key != "heatmap_method"}
     files.write_json(cornered.file(run_folder.CONFIG), earlier)
+    cornered.file(seal.FILE).unlink()
     command.faithfulness(str(cornered.path), images=12)
     rows = files.read_csv(cornered.file("faithfulness.csv"), faithfulness.HEADER)
     assert {row["method"] for row in rows} == {"gradcam", "gradcam++", "scorecam", "random", "centre"}
