@@ -10,7 +10,8 @@ import runpy
 import signal
 import subprocess
 import sys
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import models
@@ -41,7 +42,7 @@ class JobProcess:
         self.log = root / FOLDER / f"{spec.key}.log"
         self.log.parent.mkdir(parents=True, exist_ok=True)
         limits = {} if threads in (0, environment.usable_cores()) else limited(threads)
-        with open(self.log, "wb") as handle:
+        with open(self.log, "wb") as handle, _interrupts_held_back():
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "models.engine.sweep.job_process", str(root), json.dumps(spec.as_dict())],
                 env=launcher.environment(self.log) | limits | (variables or {}),
@@ -86,6 +87,19 @@ class JobProcess:
             locks.drop(lock)
 
 
+@contextmanager
+def _interrupts_held_back() -> Iterator[None]:
+    """Start processes within with SIGINT blocked: one that arrives during their imports waits until `main`."""
+    if os.name != "posix":
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def limited(threads: int) -> dict[str, str]:
     """Return environment variables that limit the threads of TensorFlow and OpenMP."""
     names = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS")
@@ -99,6 +113,8 @@ def main() -> int:
         0 finished, BUSY, 130 stopped, or the exit status of the training.
     """
     signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs of a shell ignore it by default
+    if os.name == "posix":
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
     launcher.end_with_parent()
     root, spec = Path(sys.argv[1]), JobSpec.from_dict(json.loads(sys.argv[2]))
     lock = locks.take(root / FOLDER / f"{spec.key}{CLAIM}")

@@ -199,8 +199,6 @@ class _LocalExecutor(Executor):
             self.try_later(job)
         elif status >= 0 or not self.retry(each):  # a negative status is a signal
             set_result(job, self.root, status, each.process.reason(status) if status else "")
-            if self.stop.requested and status < 0 and job.state == FAILED:  # interrupted before it handled signals
-                job.state, job.reason = STOPPED, ""
             self.changed(job)
         each.process.tidy(failed=job.state == FAILED)
         locks.drop(each.claim)
