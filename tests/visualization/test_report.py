@@ -81,6 +81,16 @@ def test_a_small_report_is_self_contained(root, page_of, monkeypatch):
     assert run.path.name in page.shown and {link.removeprefix("#") for link in page.links} <= page.anchors
 
 
+def test_the_report_names_changed_runs_and_says_which_are_sealed(root, page_of, quick):
+    run = fake_runs.fake_run(root, "cnn", sealed=True)
+    old, edited = fake_runs.fake_run(root, "old"), fake_runs.fake_run(root, "edited", sealed=True)
+    with edited.file(run_folder.HISTORY).open("a") as history:
+        history.write("\n")
+    page = page_of(run, old)
+    assert f"{edited.id} has changed since it was measured: {run_folder.HISTORY}" in page.shown
+    assert re.search(r"\bseal (unsealed sealed|sealed unsealed)\b", page.shown)
+
+
 @pytest.mark.slow
 def test_the_report_has_every_run_and_figure_and_loads_nothing(root, tmp_path):
     runs = [

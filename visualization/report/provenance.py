@@ -9,7 +9,7 @@ from data import all_dataset as known
 from utils import paths
 from utils.errors import LeukoBenchError
 from utils.io import files
-from utils.runs import run_folder, shortcuts_file, split_spec
+from utils.runs import run_folder, seal, shortcuts_file, split_spec
 from utils.runs.comparison import Comparison
 from utils.runs.records import identity, recipe
 from utils.runs.run_folder import HEATMAPS, Run
@@ -29,6 +29,7 @@ def settings(comparison: Comparison) -> list[Table]:
     subjects = members.subjects(comparison)
     columns = [
         {key: value for key, value in dotted(s.run.config() | s.run.environment()).items() if not _shown(key)}
+        | {"seal": "unsealed" if seal.read(s.run) is None else "sealed"}
         for s in subjects
     ]
     names = sorted({name for column in columns for name in column})

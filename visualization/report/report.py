@@ -70,10 +70,11 @@ class Part:
 
 @dataclass(frozen=True)
 class _Ranked:
-    """Rows of the leaderboard, and its tables with those of the recipes."""
+    """Rows of the leaderboard, its tables with those of the recipes, and a line for each run that was left out."""
 
     rows: list[dict[str, Any]]
     tables: list[Table]
+    left_out: list[str]
 
 
 def write_report(comparisons: Sequence[Comparison], path: Path, root: Path, baseline: str = DEFAULT) -> Path:
@@ -104,7 +105,7 @@ def write_report(comparisons: Sequence[Comparison], path: Path, root: Path, base
     page = template.render(
         front=_front(ranked),
         meaning=leaderboard_tables.sentences(ranked.rows),
-        unmeasured=leaderboard_tables.missing(ranked.rows),
+        unmeasured=[*leaderboard_tables.missing(ranked.rows), *ranked.left_out],
         parts=parts,
         notice=style.NOTICE,
         citation=notes.citation(comparisons),
@@ -193,9 +194,11 @@ def _ranked(comparisons: Sequence[Comparison]) -> _Ranked:
     """
     roots = sorted({run.root for comparison in comparisons for run in comparison.runs})
     datasets = {comparison.dataset for comparison in comparisons}
-    records = [r for root in roots for r in leaderboards.read(root)[0] if r.row["dataset"] in datasets]
+    found = [leaderboards.read(root) for root in roots]
+    records = [record for each, _ in found for record in each if record.row["dataset"] in datasets]
     rows = leaderboards.rows(records)
-    return _Ranked(rows, [*leaderboard_tables.shown(rows), *recipes_tables.shown(recipes_tables.rows(records))])
+    tables = [*leaderboard_tables.shown(rows), *recipes_tables.shown(recipes_tables.rows(records))]
+    return _Ranked(rows, tables, [problem for _, problems in found for problem in problems])
 
 
 def _measured(views: dict[str, list[Table]]) -> list[Table]:
