@@ -12,7 +12,7 @@ from data.synthetic.staining import patient_of
 from models.engine.config import recipes
 from utils.paths import PROJECT
 
-DIGEST = "c3b799fb2ad44fcc"  # recorded before any network was trained for it: never change it together with published results
+DIGEST = "c3b799fb2ad44fcc"  # recorded before any network was judged by it
 MAY_IMPORT = {"data/perturbations/registry.py"}
 
 
