@@ -21,8 +21,13 @@ OWN_SPLIT = {split_spec.GIVEN: f"{split_spec.OWN}, as it came"}
 SPLITS = {
     split_spec.DEFAULT: "percent for train, val, test; splits by image",
     "grouped": "the same percentages; keeps each group together",
+    "capture": "tests on the last fifth of the file numbers of each class",
 }
-ALL_FOLDS = {"kfold:5": "five folds; splits by image", "grouped-kfold:5": "five folds; keeps each group together"}
+ALL_FOLDS = {
+    "kfold:5": "five folds; splits by image",
+    "grouped-kfold:5": "five folds; keeps each group together",
+    "capture:5": "five blocks of file numbers, apart from each other",
+}
 ONE_FOLD = {
     "kfold:5:1": "first of five folds; splits by image",
     "grouped-kfold:5:1": "first of five folds; keeps each group together",

@@ -41,6 +41,7 @@ class Stain(StrEnum):
 
     independent = "independent"
     confounded = "confounded"
+    drifting = "drifting"
 
 
 def import_(
@@ -102,7 +103,7 @@ def synth(
     size: Annotated[int, typer.Option(min=32, max=1024, help="Image size in pixels.")] = 128,
     patients: Annotated[int, typer.Option(min=1, max=10_000, help="Patients per class.")] = 10,
     stain: Annotated[
-        Stain, typer.Option(help="Stain independent of the class, or confounded with it.")
+        Stain, typer.Option(help="Stain independent of the class, confounded with it, or drifting with the number.")
     ] = Stain.independent,
     seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Random seed of the images.")] = 42,
 ) -> None:

@@ -21,7 +21,7 @@ def subsets(rows: Sequence[Indexed], scheme: Scheme, seed: int) -> dict[str, str
         seed: hashed with the content of each image; the hashes give the order of assignment.
     """
     ordered = _ordered(rows, seed)
-    test = _fold(ordered, scheme) if scheme.folds else _share(ordered, scheme.test, left=2)
+    test = folds(rows, scheme.folds, seed)[scheme.fold - 1] if scheme.folds else _share(ordered, scheme.test, left=2)
     rest = {
         label: [left for group in groups if (left := [row for row in group if row.image not in test])]
         for label, groups in ordered.items()
@@ -35,6 +35,12 @@ def part(rows: Sequence[Indexed], share: Fraction, seed: int) -> set[str]:
     return _share(_ordered(rows, seed), share, left=1)
 
 
+def folds(rows: Sequence[Indexed], count: int, seed: int) -> list[set[str]]:
+    """Return the images of each of `count` folds, stratified by class."""
+    bins = [_fill(groups, fold_sizes(sum(map(len, groups)), count)) for groups in _ordered(rows, seed).values()]
+    return [{row.image for each in bins for row in each[fold]} for fold in range(count)]
+
+
 def _share(ordered: Ordered, share: Fraction, left: int) -> set[str]:
     """Return a share of each class; at least one image, and `left` are left, where the class has that many."""
     totals = {label: sum(map(len, groups)) for label, groups in ordered.items()}
@@ -43,12 +49,6 @@ def _share(ordered: Ordered, share: Fraction, left: int) -> set[str]:
         for label, count in apportion(totals, share).items()
     }
     return {row.image for label, groups in ordered.items() for row in _fill(groups, [counts[label]])[0]}
-
-
-def _fold(ordered: Ordered, scheme: Scheme) -> set[str]:
-    """Return the images of the test fold."""
-    bins = [_fill(groups, fold_sizes(sum(map(len, groups)), scheme.folds)) for groups in ordered.values()]
-    return {row.image for each in bins for row in each[scheme.fold - 1]}
 
 
 def _ordered(rows: Sequence[Indexed], seed: int) -> Ordered:

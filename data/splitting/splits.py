@@ -2,8 +2,8 @@
 
 Images are assigned in the order of a hash of (seed, content). A split therefore does not depend on file names, on the
 release that was imported, or on a library's version, and equal files stay in one subset (see `image_assignment`). A
-grouped split assigns whole groups (see `group_assignment`). The split that came with a dataset is kept (see
-`given_split`).
+grouped split assigns whole groups (see `group_assignment`), a capture split blocks of file numbers (see
+`capture_split`). The split that came with a dataset is kept (see `given_split`).
 """
 
 import os
@@ -23,7 +23,7 @@ from data.splitting import groups as split_groups
 from utils.errors import LeukoBenchError
 from utils.io import atomic_folder
 from utils.paths import raw_dir, splits_dir
-from utils.runs.split_spec import DEFAULT, GIVEN, Scheme, parse
+from utils.runs.split_spec import CAPTURE, DEFAULT, GIVEN, Scheme, parse
 
 MANIFEST = "manifest.csv"
 
@@ -90,7 +90,7 @@ def restore_split(dataset: str, table: Manifest, split: str, seed: int) -> Split
 
 
 def make_manifest(dataset: str, rows: Sequence[Indexed], scheme: Scheme, seed: int, text: str) -> Manifest:
-    """Assign the images of an index to the subsets. Images outside a dataset's own split are not in the manifest.
+    """Assign the images of an index to the subsets. Images that it leaves out are not in the manifest.
 
     Raises:
         LeukoBenchError: a class would have no image in a subset, the groups cannot be determined, or the dataset has no
@@ -107,6 +107,13 @@ def make_manifest(dataset: str, rows: Sequence[Indexed], scheme: Scheme, seed: i
         groups = split_groups.whole(dataset, rows)
         chosen = group_assignment.subsets(rows, groups, scheme, seed)
         _check_groups(dataset, rows, groups, chosen, scheme, text)
+    elif scheme.kind == CAPTURE:
+        from data.grouping import stain_groups
+        from data.splitting import capture_split
+
+        related = [(pair.first, pair.second) for pair in stain_groups.find(dataset).pairs]
+        groups = split_groups.given(dataset)
+        chosen = capture_split.subsets(dataset, rows, related, scheme)
     elif scheme.kind == GIVEN:
         groups = split_groups.given(dataset)
         chosen = given_split.subsets(dataset, rows, seed)

@@ -1,6 +1,7 @@
 """Generate synthetic smears, the default dataset of the demo and the tests.
 
-Morphology determines the class. The stain is independent of it, or depends on it as in the real dataset (confounded).
+Morphology determines the class. The stain is independent of it, depends on it as in the real dataset (confounded), or
+drifts with the number of the image.
 Nucleus masks and patients are written beside the images, as ground truth for audits.
 """
 
@@ -12,14 +13,14 @@ import numpy as np
 
 from data.datasets import index
 from data.synthetic.cells import MORPHOLOGIES, draw_scene
-from data.synthetic.staining import Patient, colour, patient_of
+from data.synthetic.staining import Patient, colour, drifting_patient, patient_of
 from utils.errors import LeukoBenchError, nearest
 from utils.io import atomic_folder
 from utils.io.files import csv_text, read_json
 from utils.paths import raw_dir
 
 CLASSES = tuple(sorted(MORPHOLOGIES))
-STAINS = ("independent", "confounded")
+STAINS = ("independent", "confounded", "drifting")
 VERSION = 1  # raise it with every change of the drawing: older folders are then not reused
 
 
@@ -46,7 +47,7 @@ def make(
     """Write a synthetic dataset into data/raw/<name> and return that folder; an equal one is reused.
 
     Image i of a class depends only on (seed, class, i, patients, stain, size): a larger set contains the smaller.
-    `patients` is the number per class; images are assigned to them in turn.
+    `patients` is the number per class; images are assigned to them in turn, or where the stain drifts, 15 in a row.
 
     Raises:
         LeukoBenchError: an argument is out of range, the folder holds something else, or it cannot be written.
@@ -85,7 +86,7 @@ def _check(name: str, images_per_class: int, size: int, patients: int, stain: st
         if not low <= value <= high:
             raise LeukoBenchError(f"{argument} is {value}: give a whole number from {low} to {high}.")
     if stain not in STAINS:
-        raise LeukoBenchError(f"Unknown stain '{stain}': choose independent or confounded.{nearest(stain, STAINS)}")
+        raise LeukoBenchError(f"Unknown stain '{stain}': choose {', '.join(STAINS)}.{nearest(stain, STAINS)}")
 
 
 def _reuse(target: Path, wanted: dict[str, Any]) -> Path:
@@ -111,6 +112,13 @@ def _reuse(target: Path, wanted: dict[str, Any]) -> Path:
     return target
 
 
+def _patient(wanted: dict[str, Any], label: str, number: int) -> Patient:
+    seed, count, stain = wanted["seed"], wanted["patients"], wanted["stain"]
+    if stain == "drifting":
+        return drifting_patient(seed, CLASSES, label, number, count)
+    return patient_of(seed, CLASSES, label, number % count, count, stain)
+
+
 def _write(folder: Path, name: str, wanted: dict[str, Any]) -> None:
     from PIL import Image
 
@@ -119,9 +127,7 @@ def _write(folder: Path, name: str, wanted: dict[str, Any]) -> None:
         (folder / label).mkdir(parents=True)
         (folder / "_masks" / label).mkdir(parents=True)
         for number in range(wanted["images_per_class"]):
-            patient = patient_of(
-                wanted["seed"], CLASSES, label, number % wanted["patients"], wanted["patients"], wanted["stain"]
-            )
+            patient = _patient(wanted, label, number)
             rng = np.random.default_rng([wanted["seed"], 0, rank, number])
             picture, mask = draw(rng, label, wanted["size"], patient)
             file = f"{label.lower()}-{number:04d}.png"

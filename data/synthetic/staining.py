@@ -7,7 +7,7 @@ import numpy as np
 from data.synthetic.cells import Scene
 
 # Colours measured in the real dataset: background, red cells, cytoplasm, nuclei. In confounded mode each class has its
-# own palette; in independent mode a slide has a random mixture of all four.
+# own palette; otherwise a slide has a random mixture of all four.
 PALETTES = {
     "Benign": ((247, 244, 228), (168, 182, 192), (176, 168, 222), (84, 56, 190)),
     "Early": ((238, 236, 240), (186, 184, 200), (190, 160, 218), (118, 70, 178)),
@@ -21,6 +21,7 @@ _LABEL = (  # "20 um" in pixels
     "#...#.#.##..#.#.#",
     "###.###.#...#.#.#",
 )
+SLIDE = 15  # images of a patient in a row, where the stain drifts
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,28 @@ class Patient:
     falloff: float
     bar: int
     variation: float
+
+
+def _slide_colours(seed: int, classes: tuple[str, ...], rank: int, number: int) -> np.ndarray:
+    """Return the colours (4, 3) of a slide of a class, a random mixture of all palettes; float, 0..255."""
+    own = np.random.default_rng([seed, 3, rank, number])
+    mixture = own.dirichlet(np.full(len(PALETTES), 0.7))
+    return np.tensordot(mixture, np.array([PALETTES[name] for name in classes], float), 1)
+
+
+def drifting_patient(seed: int, classes: tuple[str, ...], label: str, number: int, count: int) -> Patient:
+    """Return the patient of image `number` (from 0) of a class whose slides were photographed one after another.
+
+    SLIDE images in a row are of one patient, and their colours pass gradually into those of the next one. So images
+    with close numbers look alike, although a stain says nothing about the class. After `count` patients, the first
+    follows.
+    """
+    rank, slide, step = classes.index(label), number // SLIDE % count, number % SLIDE / SLIDE
+    ends = [_slide_colours(seed, classes, rank, each % count) for each in (slide, slide + 1)]
+    own = np.random.default_rng([seed, 1, rank, slide])
+    light, falloff = own.uniform(0, 2 * np.pi), own.uniform(0.03, 0.10)
+    colours = ((1 - step) * ends[0] + step * ends[1]).clip(20, 254)
+    return Patient(f"patient-{rank * count + slide + 1:03d}", colours, light, falloff, int(own.integers(4)), 0.3)
 
 
 def patient_of(seed: int, classes: tuple[str, ...], label: str, number: int, count: int, stain: str) -> Patient:

@@ -27,12 +27,12 @@ def made(request, tmp_path_factory, images, patients):
         return synthetic.make(request.param, images, SIZE, patients, request.param, seed=42)
 
 
-@pytest.fixture(scope="module", params=synthetic.STAINS)
+@pytest.fixture(scope="module", params=synthetic.STAINS[:2])
 def smears(request, tmp_path_factory):
     return made(request, tmp_path_factory, IMAGES, PATIENTS)
 
 
-@pytest.fixture(scope="module", params=synthetic.STAINS)
+@pytest.fixture(scope="module", params=synthetic.STAINS[:2])
 def few_smears(request, tmp_path_factory):
     return made(request, tmp_path_factory, FEW, FEW)
 
@@ -233,7 +233,7 @@ def test_remains_of_killed_processes_are_removed(data_folder):
         ({"size": 31}, "size is 31: .* 32 to 1024"),
         ({"patients": 0}, "patients is 0: .* 1 to 10000"),
         ({"seed": -1}, "seed is -1: .* 0 to 4294967295"),
-        ({"stain": "independant"}, "'independant': .*independent or confounded.*Did you mean 'independent'"),
+        ({"stain": "independant"}, "'independant': .*independent, confounded, drifting.*Did you mean 'independent'"),
         ({"name": "../else"}, r"'\.\./else' .*64 letters, digits, dots, dashes or underscores"),
         ({"name": "_hidden"}, "'_hidden' .*64 letters, digits, dots, dashes or underscores"),
     ],

@@ -142,7 +142,7 @@ def test_the_pointing_game_has_its_tolerance_and_no_more():
     assert faithfulness.pointing(values, np.repeat(mask, 3, axis=0)).tolist() == [1, 1, 0]
 
 
-@pytest.mark.parametrize("kind", synthetic.STAINS)
+@pytest.mark.parametrize("kind", synthetic.STAINS[:2])
 def test_true_masks_are_taken_where_a_dataset_has_them_and_colour_tells_them_elsewhere(home, kind):
     dataset = f"unmasked-{kind}"
     folder = synthetic.make(dataset, images_per_class=3, size=128, stain=kind, seed=3)

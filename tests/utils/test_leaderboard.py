@@ -250,3 +250,18 @@ def test_figure_omits_runs_without_stress_test_unless_all_lack_it(root, tmp_path
     fake_runs.fake_run(tmp_path / "bare", "vgg16")
     bare = leaderboard_figures.figure(rows_of(tmp_path / "bare"))
     assert len(bare.axes[0].get_yticklabels()) == 1 and "Left out" not in bare.get_suptitle()
+
+
+def test_blocks_of_file_numbers_have_rows_and_a_table_of_their_own(root):
+    for fold in (1, 2):
+        run = fake_runs.fake_run(root, "cnn", seed=1, accuracy=0.7, split=f"capture:5:37:{fold}")
+        fake_runs.write_stress(run, FAMILIES, flip_rate=0.5)
+    found = rows_of(root)
+    (row,) = [each for each in found if leaderboard.board(each) == split_spec.CAPTURE]
+    assert (row["capture_runs"], row["random_runs"], row["leakage_gap"]) == (2, 0, None)
+    assert row["capture_accuracy"] == pytest.approx(0.7, abs=0.02) and row["shares"] == "capture:5:37"
+    tables = [each for each in leaderboard_tables.shown(found) if split_spec.APART[split_spec.CAPTURE] in each.title]
+    assert len(tables) == 1 and len(tables[0].rows) == 1
+    assert leaderboard_figures.LeaderboardDisplay.from_rows([row]).accuracies["capture_accuracy"] == [
+        row["capture_accuracy"]
+    ]

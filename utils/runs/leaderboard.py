@@ -15,7 +15,7 @@ from utils.runs import records as run_records
 from utils.runs.records import MACHINE, MADE_FROM, MODULES, Record, measure, variant_of
 from utils.runs.run_folder import Run
 from utils.runs.seen_families import lowest_unseen, trained_on
-from utils.runs.split_spec import COMPARED
+from utils.runs.split_spec import COMPARED, RANDOM
 from utils.runs.stress_file import GREY, SWAP
 
 # Keys of `measures`; each becomes a mean and a standard deviation per kind of split.
@@ -66,7 +66,8 @@ def alike(records: Iterable[Record]) -> list[list[Record]]:
     """Group runs that differ only in seed, fold and kind of split, oldest first.
 
     "64/16/20", "grouped" and "kfold:5:1" have equal shares of training images and may share a row; a split that came
-    with the dataset has rows of its own. Of two runs that do not differ at all, the later one is kept.
+    with the dataset, and blocks of file numbers, have rows of their own. Of two runs that do not differ at all, the
+    later one is kept.
     """
     together: dict[tuple[str, ...], dict[tuple, Record]] = {}
     for record in sorted(records, key=lambda record: record.run.path.name):
@@ -87,8 +88,8 @@ def rows(records: Iterable[Record]) -> list[dict[str, Any]]:
     """Return the columns of leaderboard.csv, one row for each group of `alike`, best first.
 
     Shares are in 0..1, None if no run has the measure; a standard deviation is over seeds and folds, None for a single
-    run. "<measure>_runs" is the number of runs that have the measure. Columns "given_..." are there only where a run
-    used the split that came with its dataset.
+    run. "<measure>_runs" is the number of runs that have the measure. Columns "capture_..." and "given_..." are there
+    only where a run used such a split.
     """
     together = alike(records)
     kinds = split_spec.kinds(members[0].split for members in together)
@@ -153,6 +154,11 @@ def identity_columns(members: Sequence[Record]) -> dict[str, Any]:
     }
 
 
+def board(row: dict[str, Any]) -> str:
+    """Return the kind of split by which a row is shown: RANDOM (with GROUPED), or one of `split_spec.APART`."""
+    return next((kind for kind in split_spec.APART if row.get(f"{kind}_runs")), RANDOM)
+
+
 def _row(members: Sequence[Record], families: Collection[str], kinds: Sequence[str]) -> dict[str, Any]:
     first, row = members[0], identity_columns(members)
     trained = trained_on(first.run.config())
@@ -190,7 +196,7 @@ def _row(members: Sequence[Record], families: Collection[str], kinds: Sequence[s
 def _sort_key(row: dict[str, Any]) -> tuple:
     """Sort by grouped accuracy under stain swap, then by the next best measures; missing values last."""
     keys = ("grouped_stain_swap", "random_stain_swap", "grouped_accuracy", "random_accuracy")
-    keys += ("given_stain_swap", "given_accuracy")
+    keys += tuple(f"{kind}_{name}" for kind in split_spec.APART for name in ("stain_swap", "accuracy"))
     return *((row.get(key) is None, -(row.get(key) or 0)) for key in keys), row["name"], row["runs"]
 
 

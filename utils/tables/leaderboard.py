@@ -4,8 +4,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from utils.runs.leaderboard import board
 from utils.runs.shortcuts_file import SEES
-from utils.runs.split_spec import COMPARED, GIVEN, OWN, RANDOM
+from utils.runs.split_spec import APART, CAPTURE, COMPARED, GIVEN, RANDOM
 from utils.tables import writers
 from utils.tables.cost import seconds
 from utils.tables.recipes import SEEN
@@ -14,7 +15,7 @@ from utils.text import MISSING
 
 STEM = "leaderboard"
 TITLE = "Leaderboard: does the model recognise the cells or the stain?"
-# Measures that may be missing, each with a column and the command that makes it; GIVEN has no groups to compare with.
+# Measures that may be missing, each with a column and the command that makes it.
 MADE_BY = {
     "Grouped accuracy and the leakage gap": ("leakage_gap", "train MODEL --split grouped"),
     "Grey, stain swap and flip rate on all test images of the random split": ("random_stain_swap", "stress RUN"),
@@ -22,11 +23,17 @@ MADE_BY = {
     "The shortcut margin": ("random_shortcut_margin", "audit --split SPLIT"),
     "The share of the heatmap in nuclei": ("random_nucleus_mass", "faithfulness RUN"),
 }
-MADE_BY_GIVEN = {
-    f"Grey, stain swap and flip rate on all test images of {OWN}": ("given_stain_swap", "stress RUN"),
-    f"The shortcut margin on {OWN}": ("given_shortcut_margin", "audit --split given"),
-    f"The share of the heatmap in nuclei on {OWN}": ("given_nucleus_mass", "faithfulness RUN"),
-}
+
+
+def _made_by(kind: str) -> dict[str, tuple[str, str]]:
+    """Return MADE_BY for one of APART, which has no groups to compare with."""
+    return {
+        f"Grey, stain swap and flip rate on all test images of {APART[kind]}": (f"{kind}_stain_swap", "stress RUN"),
+        f"The shortcut margin on {APART[kind]}": (f"{kind}_shortcut_margin", f"audit --split {kind}"),
+        f"The share of the heatmap in nuclei on {APART[kind]}": (f"{kind}_nucleus_mass", "faithfulness RUN"),
+    }
+
+
 WORDS = {
     "stain": "Sorted by the second column. Grouped swap: accuracy on the test images of the grouped split, each with "
     "the colour statistics of an image of another class. Random: accuracy on the split by image, where images of one "
@@ -43,8 +50,11 @@ WORDS = {
     "and accuracy, after temperature scaling on the validation images. Nuclei: share of the heatmap inside nuclei, for "
     "the run's configured heatmap method; below it the share of the image that nuclei cover, which a uniform map "
     "reaches.",
-    "given": "On the test images of the split that came with the dataset, which was kept; whether images of one slide "
-    "are in several of its subsets is for its owner to say. Swap: with the stain of an image of another class. Grey: "
+    GIVEN: "On the test images of the split that came with the dataset, which was kept; whether images of one slide "
+    "are in several of its subsets is for its owner to say.",
+    CAPTURE: "On blocks of file numbers of each class, apart from the training images by an embargo, as images taken "
+    "one after another are often of one slide. Fewer images are left for training than on the other splits.",
+    "apart": "Swap: with the stain of an image of another class. Grey: "
     "without colour. Unseen: lowest accuracy over all families of change that the model did not train on. Flips: share "
     "of the answers that follow the swapped stain. Margin: accuracy minus that of the best shortcut baseline, in "
     "points. ECE: calibration error after temperature scaling. Nuclei: share of the heatmap inside nuclei; below it "
@@ -62,17 +72,13 @@ def shown(found: Sequence[dict[str, Any]]) -> list[Table]:
     for dataset in datasets:
         of_dataset = [row for row in found if row["dataset"] == dataset]
         about = f" ({dataset})" if len(datasets) > 1 else ""
-        dealt, given = _by_kind(of_dataset)
+        dealt = [row for row in of_dataset if board(row) == RANDOM]
         made += [_stain(dealt, about), _measures(dealt, about)] if dealt else []
-        made += [_given(given, about)] if given else []
+        for kind in APART:
+            apart = [row for row in of_dataset if board(row) == kind]
+            made += [_apart(apart, kind, about)] if apart else []
         made.append(_cost(of_dataset, about))
     return made
-
-
-def _by_kind(found: Sequence[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Return the rows of random and grouped splits, and those of splits that came with the dataset."""
-    given = [row for row in found if row.get("given_runs")]
-    return [row for row in found if row not in given], given
 
 
 def sentences(found: Sequence[dict[str, Any]]) -> list[str]:
@@ -86,15 +92,15 @@ def sentences(found: Sequence[dict[str, Any]]) -> list[str]:
     datasets = list(dict.fromkeys(row["dataset"] for row in found))
     for dataset in datasets:
         about = f"{dataset}: " if len(datasets) > 1 else ""
-        dealt, given = _by_kind([row for row in found if row["dataset"] == dataset])
-        said += [about + line for line in _of_dataset(dealt, RANDOM)] if dealt else []
-        about += f"On {OWN}: "
-        said += [about + line for line in _of_dataset(given, GIVEN)] if given else []
+        for kind in (RANDOM, *APART):
+            rows = [row for row in found if row["dataset"] == dataset and board(row) == kind]
+            where = f"On {APART[kind]}: " if kind in APART else ""
+            said += [about + where + line for line in _of_dataset(rows, kind)] if rows else []
     return said
 
 
 def _of_dataset(found: Sequence[dict[str, Any]], kind: str) -> list[str]:
-    """Return the findings of the rows of a dataset on one kind of split: RANDOM (with the gap to grouped), or GIVEN."""
+    """Return the findings of the rows of a dataset on one kind of split: RANDOM (with the gap to grouped), or APART."""
     swapped = [row for row in found if row[f"{kind}_stain_swap"] is not None]
     if not swapped:
         return ["No run has been stress-tested on all test images yet, so this is not known."]
@@ -132,11 +138,10 @@ def _of_dataset(found: Sequence[dict[str, Any]], kind: str) -> list[str]:
 def missing(found: Sequence[dict[str, Any]]) -> list[str]:
     """Return one line for each measure that is missing in a row, with the command that makes it."""
     said = []
-    dealt, given = _by_kind(found)
-    for rows, (what, (key, command)) in [
-        *((dealt, each) for each in MADE_BY.items()),
-        *((given, each) for each in MADE_BY_GIVEN.items()),
-    ]:
+    made_by = [(RANDOM, each) for each in MADE_BY.items()]
+    made_by += [(kind, each) for kind in APART for each in _made_by(kind).items()]
+    for kind, (what, (key, command)) in made_by:
+        rows = [row for row in found if board(row) == kind]
         lacking = [row for row in rows if row[key] is None]
         if lacking:
             many = "in every row" if len(lacking) == len(rows) else f"in {len(lacking)} of {len(rows)} rows"
@@ -185,21 +190,21 @@ def _measures(found: Sequence[dict[str, Any]], about: str) -> Table:
     return Table(f"Stain, shortcuts, confidence, heatmaps{about}", columns, lines, words_below=WORDS["measures"])
 
 
-def _given(found: Sequence[dict[str, Any]], about: str) -> Table:
+def _apart(found: Sequence[dict[str, Any]], kind: str, about: str) -> Table:
     lines = [
         [
             name_lines(row["name"]),
-            *(_share(row, f"{GIVEN}_{key}") for key in ("accuracy", "stain_swap", "grey")),
-            percent(row["given_lowest_unseen"]),
-            _counted(row, "given_flip_rate", percent),
-            _counted(row, "given_shortcut_margin", lambda value: difference(value, 1)),
-            *_last_measures(row, GIVEN),
+            *(_share(row, f"{kind}_{key}") for key in ("accuracy", "stain_swap", "grey")),
+            percent(row[f"{kind}_lowest_unseen"]),
+            _counted(row, f"{kind}_flip_rate", percent),
+            _counted(row, f"{kind}_shortcut_margin", lambda value: difference(value, 1)),
+            *_last_measures(row, kind),
         ]
         for row in found
     ]
     shares = (f"{name}\n%" for name in ("Acc.", "Swap", "Grey", "Unseen", "Flips"))
     columns = ("Model", *shares, f"Mar{HYPHEN}gin", "ECE\n%", "Nuclei\n%")
-    return Table(f"On {OWN}{about}", columns, lines, words_below=WORDS["given"])
+    return Table(f"On {APART[kind]}{about}", columns, lines, words_below=f"{WORDS[kind]} {WORDS['apart']}")
 
 
 def _last_measures(row: dict[str, Any], kind: str) -> list[str]:
@@ -211,8 +216,9 @@ def _last_measures(row: dict[str, Any], kind: str) -> list[str]:
 
 
 def runs(row: dict[str, Any]) -> str:
-    """Return the number of runs of a row: on random + on grouped splits, or on the dataset's own."""
-    return str(row["given_runs"]) if row.get("given_runs") else f"{row['random_runs']} + {row['grouped_runs']}"
+    """Return the number of runs of a row: on random + on grouped splits, or on another kind."""
+    kind = board(row)
+    return str(row[f"{kind}_runs"]) if kind in APART else f"{row['random_runs']} + {row['grouped_runs']}"
 
 
 def _cost(found: Sequence[dict[str, Any]], about: str) -> Table:

@@ -13,7 +13,7 @@ from utils.runs.comparison import Comparison
 from utils.runs.leaderboard import alike, gap, identity_columns, make_names_unique
 from utils.runs.records import Record, measure
 from utils.runs.run_folder import Run
-from utils.runs.split_spec import GIVEN, GROUPED, KINDS, Scheme
+from utils.runs.split_spec import CAPTURE, GIVEN, GROUPED, KINDS, Scheme
 from utils.tables.table import Table, difference, name_lines, spread
 from utils.text import MISSING
 
@@ -25,14 +25,18 @@ WORDS = (
     "unseen groups. Leakage gap: mean random minus mean grouped accuracy, in points, over the seeds that have both."
 )
 
-WORDS_GIVEN = "Given: the split that came with the dataset, which is neither and has no leakage gap."
+WORDS_APART = {
+    CAPTURE: "Capture: blocks of file numbers with an embargo.",
+    GIVEN: "Given: the split that came with the dataset, which is neither and has no leakage gap.",
+}
 
 
 def summary(records: Iterable[Record]) -> list[dict[str, Any]]:
     """Return one dict for each group of `leaderboard.alike`, over all test sets: best grouped accuracy first.
 
-    Columns with the prefixes "random_", "grouped_" and, where there are such runs, "given_" are runs, seeds, folds
-    ("5 of 5"; "" without), and mean and sd of MEASURES in 0..1, None without such runs (sd: with less than two).
+    Columns with the prefixes "random_", "grouped_" and, where there are such runs, "capture_" and "given_" are runs,
+    seeds, folds ("5 of 5"; "" without), and mean and sd of MEASURES in 0..1, None without such runs (sd: with less than
+    two).
     "leakage_gap": difference of the accuracies.
     """
     together = alike(records)
@@ -56,8 +60,10 @@ def tables(rows: Sequence[dict[str, Any]]) -> list[Table]:
         if row.get(f"{kind}_runs")
     ]
     columns = ("Model", "Split", "Folds", "Seeds", "n", "Accuracy\n%", "Balanced\nacc. %", "Leakage\ngap")
-    words = f"{WORDS} {WORDS_GIVEN}" if any(row.get(f"{GIVEN}_runs") for row in rows) else WORDS
-    made = Table("Over folds and seeds, random and grouped", columns, lines, frozenset({0, 1, 2}), words)
+    more = [words for kind, words in WORDS_APART.items() if any(row.get(f"{kind}_runs") for row in rows)]
+    made = Table(
+        "Over folds and seeds, random and grouped", columns, lines, frozenset({0, 1, 2}), " ".join([WORDS, *more])
+    )
     return [made] if lines else []
 
 
@@ -107,7 +113,7 @@ def _folds(splits: Iterable[Scheme]) -> str:
 
 
 def _sort_key(row: dict[str, Any]) -> tuple:
-    keys = ("grouped_accuracy_mean", "random_accuracy_mean", "given_accuracy_mean")
+    keys = ("grouped_accuracy_mean", "random_accuracy_mean", "capture_accuracy_mean", "given_accuracy_mean")
     return *((row.get(key) is None, -(row.get(key) or 0)) for key in keys), row["name"]
 
 

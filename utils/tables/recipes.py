@@ -8,7 +8,7 @@ from typing import Any
 from utils.runs import leaderboard, stress_file
 from utils.runs.records import Record
 from utils.runs.seen_families import lowest_unseen, trained_on
-from utils.runs.split_spec import GIVEN, KINDS, OWN
+from utils.runs.split_spec import APART, KINDS
 from utils.tables import writers
 from utils.tables.table import Table, percent
 from utils.text import MISSING
@@ -47,7 +47,7 @@ def shown(found: Sequence[dict[str, Any]]) -> list[Table]:
     made = []
     for key in dict.fromkeys(map(_table_of, found)):
         dataset, model, initialisation, size, shares, _, kind = key
-        split = OWN if kind == GIVEN else f"{kind} split {shares}"
+        split = APART.get(kind, f"{kind} split {shares}")
         title = f"{model}, {initialisation} weights, {size} px, {split}"
         of_table = [row for row in found if _table_of(row) == key]
         known = {row["family"] for row in found if row["dataset"] == dataset}

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from utils.runs.split_spec import OWN
+from utils.runs.leaderboard import board
+from utils.runs.split_spec import APART
 from visualization import style
 from visualization.displays.display import Display, set_rows
 
@@ -22,12 +23,14 @@ ACCURACIES = {
     "random_stain_swap": "stain swap",
     "grouped_stain_swap": "grouped split, stain swap",
 }
-ACCURACIES_GIVEN = {
-    "given_accuracy": OWN,
-    "given_grey": "in grey",
-    "given_stain_swap": "stain swap",
-}  # of rows on splits that came with the dataset
-STRESSED = ("random_grey", "random_stain_swap", "grouped_stain_swap", "given_grey", "given_stain_swap")
+ACCURACIES_APART = {
+    kind: {f"{kind}_accuracy": words, f"{kind}_grey": "in grey", f"{kind}_stain_swap": "stain swap"}
+    for kind, words in APART.items()
+}
+STRESSED = (
+    *("random_grey", "random_stain_swap", "grouped_stain_swap"),
+    *(f"{kind}_{name}" for kind in APART for name in ("grey", "stain_swap")),
+)
 DODGE = 0.14  # shift between two kinds of accuracy in row heights, so that equal ones stay visible
 TITLE = "Accuracy with and without the help of the stain"
 WORDS = (
@@ -43,7 +46,7 @@ class LeaderboardDisplay(Display):
 
     Attributes:
         names: of the models, best first.
-        accuracies: for each of ACCURACIES or ACCURACIES_GIVEN one share in 0..1 per model; None where not measured.
+        accuracies: for each of ACCURACIES or ACCURACIES_APART one share in 0..1 per model; None where not measured.
         deviations: standard deviations over seeds and folds, in the same form.
         chance: share of the most frequent class, 0..1.
     """
@@ -55,8 +58,8 @@ class LeaderboardDisplay(Display):
 
     @classmethod
     def from_rows(cls, rows: Sequence[dict[str, Any]]) -> Self:
-        """Take rows of `utils.runs.leaderboard.rows`, of one dataset; all or none on the split that came with it."""
-        keys = ACCURACIES_GIVEN if rows[0].get("given_runs") else ACCURACIES
+        """Take rows of `utils.runs.leaderboard.rows`, of one dataset and one kind of split."""
+        keys = ACCURACIES_APART.get(board(rows[0]), ACCURACIES)
         return cls(
             [row["name"] for row in rows],
             {key: [row[key] for row in rows] for key in keys},
@@ -70,7 +73,7 @@ class LeaderboardDisplay(Display):
             for y in range(len(self.names)):
                 known = [100 * values[y] for values in self.accuracies.values() if values[y] is not None]
                 ax.plot([min(known), max(known)], [y, y], color="#c4c9ce", lw=3, zorder=1, solid_capstyle="round")
-            names = ACCURACIES | ACCURACIES_GIVEN
+            names = {key: words for each in (ACCURACIES, *ACCURACIES_APART.values()) for key, words in each.items()}
             for k, key in enumerate(self.accuracies):
                 there = [y for y, value in enumerate(self.accuracies[key]) if value is not None]
                 if not there:
@@ -107,7 +110,7 @@ def figure(rows: Sequence[dict[str, Any]]) -> "Figure":
     display = LeaderboardDisplay.from_rows(shown)
     left = len(rows) - len(shown)
     without = f" Left out: {left:,} without a stress test." if left else ""
-    split = OWN if rows[0].get("given_runs") else "the grouped split"
+    split = APART.get(board(rows[0]), "the grouped split")
     about = f"{rows[0]['dataset']}, sorted by stain swap on {split}.{without} {style.NOTICE}"
     return display.figure(8.6, 0.6 * len(display.names) + 2.3, TITLE, about, legend=3)
 
@@ -120,6 +123,6 @@ def draw(rows: Sequence[dict[str, Any]], folder: Path) -> list[Path]:
     """
     parts: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for row in rows:
-        parts.setdefault((row["dataset"], "-given" if row.get("given_runs") else ""), []).append(row)
+        parts.setdefault((row["dataset"], f"-{board(row)}" if board(row) in APART else ""), []).append(row)
     names = [FILE, *(f"leaderboard-{style.slug(dataset + given)}.png" for dataset, given in [*parts][1:])]
     return [style.save(figure(part), folder / name) for part, name in zip(parts.values(), names, strict=True)]

@@ -5,7 +5,7 @@ from typing import Any
 
 from utils.runs import faithfulness_file, leaderboard, shortcuts_file, stress_file
 from utils.runs.seen_families import trained_on
-from utils.runs.split_spec import COMPARED, GIVEN, OWN, RANDOM
+from utils.runs.split_spec import APART, COMPARED, RANDOM
 from utils.runs.stress_file import GREY, SWAP
 from utils.tables import calibration as calibration_tables
 from utils.tables import faithfulness as faithfulness_tables
@@ -42,7 +42,7 @@ def tiles(entry: Entry) -> list[Tile]:
     made = [
         Tile("Test accuracy", f"{percent(row['accuracy'])} %",
              f"95 % interval {interval(row['accuracy_low'], row['accuracy_high'])}, {row['images']:,} images, "
-             + (OWN if entry.record.split.kind == GIVEN else f"{entry.record.split.kind} split")),
+             + APART.get(entry.record.split.kind, f"{entry.record.split.kind} split")),
         _tile("Under stain swap", measured["stain_swap"], " %", "The same images in the stain of another class."
               + seen, stress),
         _tile("Stain flip rate", measured["flip_rate"], " %", "Answers that changed to the class of the donor "

@@ -8,7 +8,8 @@ from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 
 from utils.runs import split_spec
-from utils.runs.split_spec import GIVEN, OWN, RANDOM
+from utils.runs.leaderboard import board
+from utils.runs.split_spec import APART, RANDOM
 from utils.tables import leaderboard as leaderboard_tables
 from utils.tables.cost import seconds
 from utils.tables.recipes import SEEN
@@ -150,14 +151,17 @@ COLUMNS = (
     *_measures(RANDOM, "the random split"),
     *COST,
 )  # fmt: skip
-COLUMNS_GIVEN = (
-    MODEL,
-    Column("given_accuracy", "Own split", "%", f"Accuracy on the test images of {OWN}, which was kept.",
-           _measure("given_accuracy", percent)),
-    *_measures(GIVEN, OWN),
-    *COST,
-)  # fmt: skip
-BY_KEY = {column.key: column for column in (*COLUMNS, *COLUMNS_GIVEN)}
+COLUMNS_APART = {
+    kind: (
+        MODEL,
+        Column(f"{kind}_accuracy", "Accuracy", "%", f"Accuracy on the test images of {split}.",
+               _measure(f"{kind}_accuracy", percent)),
+        *_measures(kind, split),
+        *COST,
+    )
+    for kind, split in APART.items()
+}  # fmt: skip
+BY_KEY = {column.key: column for columns in (COLUMNS, *COLUMNS_APART.values()) for column in columns}
 DEFAULT = "grouped_stain_swap"
 
 
@@ -213,14 +217,14 @@ def compare(request: Request, sort: str = "", order: str = "") -> HTMLResponse:
 
 
 def _boards(rows: Sequence[Row], sort: str, order: str) -> list[dict[str, Any]]:
-    """Return a leaderboard for each dataset, and one for its own split: other test images are not comparable."""
-    parts: dict[tuple[str, bool], list[Row]] = {}
+    """Return a leaderboard for each dataset, and one for each of APART: other test images are not comparable."""
+    parts: dict[tuple[str, str], list[Row]] = {}
     for row in rows:
-        parts.setdefault((row["dataset"], bool(row.get("given_runs"))), []).append(row)
+        parts.setdefault((row["dataset"], board(row)), []).append(row)
     boards = []
-    for (dataset, given), part in parts.items():
-        columns = COLUMNS_GIVEN if given else COLUMNS
-        title = f"{dataset}, {OWN}" if given else dataset
+    for (dataset, kind), part in parts.items():
+        columns = COLUMNS_APART.get(kind, COLUMNS)
+        title = f"{dataset}, {APART[kind]}" if kind in APART else dataset
         rows_shown = shown(columns, sorted_by(part, sort, order))
         boards.append({"title": title, "heads": heads(columns, sort, order), "rows": rows_shown})
     return boards

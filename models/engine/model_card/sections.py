@@ -117,8 +117,8 @@ def _stress(run: Run) -> list[str]:
 
 def _groups(run: Run, record: Record) -> list[str]:
     title = "## Scores on groups of images not seen in training"
-    if record.split.kind == split_spec.GIVEN:
-        return [title, f"{GAP}: not defined for {split_spec.OWN}, which was kept as it came."]
+    if record.split.kind in split_spec.APART:
+        return [title, f"{GAP}: not defined for {split_spec.APART[record.split.kind]}."]
     members = comparable_runs(run, record)
     gap = leaderboard.gap(members)
     if gap is None:
@@ -211,11 +211,14 @@ def data(run: Run, record: Record, origin: str) -> list[str]:
         "which are not patients) is in one subset only, so no group of the test images was used for training.",
         split_spec.RANDOM: "Images were assigned one by one, so images of one slide, even of one field, may be in both "
         "the training and the test subset: the scores are an upper bound for new patients.",
+        split_spec.CAPTURE: "The test images are a block of file numbers of each class; images within "
+        f"{record.split.embargo} numbers of it, and copies, were left out. Where numbers follow the capture, few test "
+        "images are of a slide of the training images.",
         split_spec.GIVEN: "The images were kept in the subsets in which they came; whether images of one patient are "
         "in several of them depends on who made the split.",
     }[record.split.kind]
     lines = ["## Data and split", f"Dataset {code(row['dataset'])}. {source[origin]}"]
-    kind = split_spec.OWN if record.split.kind == split_spec.GIVEN else record.split.kind
+    kind = split_spec.APART.get(record.split.kind, record.split.kind)
     lines += [f"Split {code(row['split'])} ({kind}). {how}"]
     if rows:
         tally = Counter((each.split, each.label) for each in rows)
