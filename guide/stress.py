@@ -16,6 +16,7 @@ from utils.runs.run_folder import FIGURES, Run
 FAMILIES = (
     *("grey", "hue", "saturation", "brightness", "stain swap", "stain reference", "macenko swap", "background"),
     *("cells removed", "scale bar", "blur", "defocus", "jpeg", "noise", "deposit", "bubbles"),
+    *("same-class swap", "tinted grey", "other corner", "other camera", "other background"),
 )
 Family = StrEnum("Family", {name.upper().replace(" ", "_"): name for name in FAMILIES})
 
@@ -27,26 +28,34 @@ def stress(
     images: Annotated[int, typer.Option(min=0, help="Number of test images, selected by hash; 0: all.")] = 0,
     family: Annotated[
         list[Family] | None,
-        typer.Option(metavar="<family>", help=f"Families of changes: {', '.join(FAMILIES)}.", show_default="all"),
+        typer.Option(
+            metavar="<family>", help=f"Families of changes: {', '.join(FAMILIES)}.", show_default="all but the controls"
+        ),
     ] = None,
+    controls: Annotated[
+        bool, typer.Option("--controls", help="Add the controls: matched donors, tinted grey, judging families.")
+    ] = False,
     heatmaps: Annotated[int, typer.Option(min=0, help="Number of images whose heatmaps are compared; 0: none.")] = 32,
     root: Root = None,
 ) -> None:
     """Stress test: predict test images in other stains, in grey, blurred or without cells."""
     from models.engine.robustness import stress_test
-    from utils.runs import stress_file
+    from utils.runs import stress_controls, stress_file
     from utils.tables import stress as stress_tables
     from visualization.displays import stress as stress_figures
 
     place = root or runs_dir()
     chosen = list(dict.fromkeys(lookup.open_finished(name, place) for name in runs))
-    stress_test.stress(chosen, [str(each) for each in family or ()], images, heatmaps)
+    stress_test.stress(chosen, [str(each) for each in family or ()], images, heatmaps, controls)
     _measure_shortcuts(chosen)
     for run in chosen:
         rows = stress_file.read(run)
         shown = stress_tables.table(run, rows)
         console.say()
         show_table(shown, words=run is chosen[-1])
+        controlled = stress_tables.controls(stress_controls.read(run))
+        if controlled:
+            show_table(controlled)
         for sentence in stress_tables.sentences(run, rows):
             console.say(sentence)
         console.say(f"  {run.file(stress_file.FILE)}")

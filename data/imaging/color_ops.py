@@ -18,6 +18,18 @@ def hue(image: np.ndarray, degrees: float) -> np.ndarray:
     return _rounded(cv2.cvtColor(turned, cv2.COLOR_LAB2RGB) * 255)
 
 
+def tinted_grey(image: np.ndarray) -> np.ndarray:
+    """Return the lightness of every pixel in one hue, the image's mean a and b of CIE LAB.
+
+    Beside grey, it shows what the loss of the mean tint costs: here only the differences of hue within the image go.
+    """
+    import cv2
+
+    lab = stain_normalization.to_lab(image)
+    lab[..., 1:] = lab[..., 1:].mean(axis=(0, 1), dtype=np.float64)
+    return _rounded(cv2.cvtColor(lab, cv2.COLOR_LAB2RGB) * 255)
+
+
 def saturation(image: np.ndarray, factor: float) -> np.ndarray:
     """Scale each pixel's difference from its own grey: 0 gives grey, 1 the image, above 1 more vivid colours."""
     import cv2

@@ -38,6 +38,18 @@ def paint_over_bar(image: np.ndarray) -> np.ndarray:
     return changed
 
 
+def paint_over_other_corner(image: np.ndarray, down: bool, right: bool) -> np.ndarray:
+    """Cover another corner in the same way: the control of `paint_over_bar`, as no scale bar is there.
+
+    Args:
+        image: (h, w, 3) uint8 RGB.
+        down: whether the corner is at the bottom.
+        right: whether it is on the right.
+    """
+    turn = (slice(None, None, 1 if down else -1), slice(None, None, 1 if right else -1))
+    return np.ascontiguousarray(paint_over_bar(np.ascontiguousarray(image[turn]))[turn])
+
+
 def remove_cells(image: np.ndarray, random: np.random.Generator) -> np.ndarray:
     """Replace every nucleated cell by pieces of the same image without one: red cells and background.
 

@@ -10,13 +10,16 @@ from functools import partial
 
 import numpy as np
 
-from data.imaging import color_ops, scene_ops, variants
-from data.perturbations import corruptions
+from data.imaging import color_ops, scene_ops, stain_normalization, variants
+from data.perturbations import corruptions, judging_families
 from utils.errors import LeukoBenchError, nearest
 
 OTHER = "other"  # donor: a training image of another class, chosen at random for each image
+SAME = "same"  # donor: the colours of a training image of the same class, as far away as those of OTHER
 REFERENCE = "stain reference"  # the family whose donors are the reference images of the classes
 STAINS = ("stain swap", "macenko swap", REFERENCE)
+MATCHED = "same-class swap"
+TINTED, CORNER = "tinted grey", "other corner"
 SEVERITIES = (1, 2, 3, 4, 5)
 
 Changed = Callable[[np.ndarray, np.random.Generator, np.ndarray | None], np.ndarray]
@@ -52,7 +55,7 @@ class Change:
             image: (h, w, 3) uint8 RGB; it is not modified.
             sha256: of the image's file. The random generator depends on it and on the name, not on the severity: clumps
                 of severity 2 are where those of severity 3 are, though their grains differ.
-            donor: (h, w, 3) uint8 RGB, where needed.
+            donor: (h, w, 3) uint8 RGB, where needed; for MATCHED also its (6,) colour statistics.
 
         Returns:
             (h, w, 3) uint8 RGB.
@@ -83,6 +86,20 @@ def _with_donor(function: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> Cha
 
 def _background(image: np.ndarray, random: np.random.Generator, donor: np.ndarray | None) -> np.ndarray:
     return scene_ops.replace_background(image, donor, random)
+
+
+def _matched(image: np.ndarray, random: np.random.Generator, donor: np.ndarray | None) -> np.ndarray:
+    if donor is None or donor.ndim == 1:
+        return stain_normalization.reinhard(image, donor)
+    return color_ops.reinhard_swap(image, donor)
+
+
+def _grounded(ground: judging_families.Ground) -> Changed:
+    return lambda image, random, donor: judging_families.grounded(image, ground, random)
+
+
+def _photographed(camera: judging_families.Camera) -> Changed:
+    return lambda image, random, donor: judging_families.photographed(image, camera)
 
 
 def _levels(family: str, name: str, make: Callable[[float], Changed], values: tuple) -> tuple[Change, ...]:
@@ -119,8 +136,31 @@ FAMILIES: dict[str, tuple[Change, ...]] = {
     "bubbles": _levels(  # count and largest radius in pixels
         "bubbles", "bubbles", partial(_random, corruptions.bubbles), ((7, 6), (9, 9), (11, 12), (13, 15), (15, 18))
     ),
+    # The controls.
+    MATCHED: (Change(MATCHED, "reinhard", 0, _matched, SAME),),
+    TINTED: (Change(TINTED, TINTED, 0, _pure(color_ops.tinted_grey)),),
+    CORNER: tuple(
+        Change(CORNER, name, 0, _pure(partial(scene_ops.paint_over_other_corner, down=down, right=right)))
+        for name, down, right in (
+            ("bottom left", True, False),
+            ("top right", False, True),
+            ("top left", False, False),
+        )
+    ),
+    judging_families.COLOUR: tuple(
+        Change(judging_families.COLOUR, name, 0, _photographed(camera))
+        for name, camera in judging_families.CAMERAS.items()
+    ),
+    judging_families.BACKGROUND: tuple(
+        Change(judging_families.BACKGROUND, name, 0, _grounded(ground))
+        for name, ground in judging_families.GROUNDS.items()
+    ),
 }
 NAMES = tuple(FAMILIES)
+CONTROLS = (MATCHED, TINTED, CORNER, *judging_families.NAMES)
+COMPARED_WITH = ("grey", "stain swap", "scale bar")  # the families that the controls are controls of
+JUDGING = judging_families.NAMES
+JUDGING_DIGEST = judging_families.digest()
 
 
 def references(classes: Sequence[str]) -> tuple[Change, ...]:
@@ -132,8 +172,13 @@ def references(classes: Sequence[str]) -> tuple[Change, ...]:
     )
 
 
-def chosen(families: Sequence[str], classes: Sequence[str]) -> list[Change]:
-    """Return the perturbations of the named families, or of all without a name, in the order of NAMES.
+def chosen(families: Sequence[str], classes: Sequence[str], controls: bool = False) -> list[Change]:
+    """Return the perturbations of the named families, in the order of NAMES; without a name, all but the CONTROLS.
+
+    Args:
+        families: names, in any order.
+        classes: of the dataset, donors of REFERENCE.
+        controls: add the CONTROLS, and the families that they are compared with.
 
     Raises:
         LeukoBenchError: a family is unknown.
@@ -141,5 +186,7 @@ def chosen(families: Sequence[str], classes: Sequence[str]) -> list[Change]:
     for name in families:
         if name not in NAMES:
             raise LeukoBenchError(f"Unknown family '{name}': choose from {', '.join(NAMES)}.{nearest(name, NAMES)}")
-    wanted = [name for name in NAMES if not families or name in families]
+    standing = set(families) if families else set(NAMES) - set(CONTROLS)
+    added = {*CONTROLS, *COMPARED_WITH} if controls else set()
+    wanted = [name for name in NAMES if name in standing | added]
     return [c for name in wanted for c in (references(classes) if name == REFERENCE else FAMILIES[name])]

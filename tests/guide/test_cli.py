@@ -108,7 +108,7 @@ def test_help_of_stress_lists_the_families(folders):
     shown = run_guide("stress", "--help").stdout
     assert max(map(len, shown.splitlines())) <= 80
     words = " ".join(shown.split())
-    assert all(name in words for name in FAMILIES) and "[default: (all)]" in words
+    assert all(name in words for name in FAMILIES) and "[default: (all but the controls)]" in words
     assert "'grey', 'hue', " in only_line(run_guide("stress", "cnn", "--family", "gray"), 2)
 
 

@@ -72,7 +72,15 @@ def test_every_command_keeps_the_seal_and_seals_what_it_measures(sealed_run):
         assert seal.examine(run) == WHOLE, words
         loose = files_of(run) - set(seal.read(run))
         assert {name.partition("/")[0] for name in loose} <= seal.EXEMPT, words
-    measured = {"calibration.json", "stress.csv", "stress_answers.csv", "faithfulness.csv", "faithfulness_curves.csv"}
+    measured = {
+        "calibration.json",
+        "stress.csv",
+        "stress_answers.csv",
+        "stress_images.csv",
+        "stress_controls.csv",
+        "faithfulness.csv",
+        "faithfulness_curves.csv",
+    }
     assert measured < set(seal.read(run))
 
 

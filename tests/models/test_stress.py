@@ -13,8 +13,9 @@ from models.engine.robustness import stress_test
 from models.engine.robustness.stress_test import UNCHANGED, Subject
 from utils.errors import LeukoBenchError
 from utils.io import files
-from utils.runs import shortcuts_file, stress_file
+from utils.runs import shortcuts_file, stress_controls, stress_file
 from utils.runs.run_folder import Run
+from utils.runs.stress_controls import EFFECT, FOLLOWING
 from utils.tables import stress as stress_tables
 
 TRUTH = ("grey", "stain swap", "background", "cells removed")
@@ -37,6 +38,7 @@ def stressed(home, request):
     fields |= FIELDS[kind]
     run = trainer.train(models.config_for("cnn", **fields), home / "stress-runs")
     stress_test.stress([run], TRUTH, heatmaps=4)
+    stress_test.stress([run], TRUTH, heatmaps=4, controls=True)
     return kind, run, stress_file.read(run)
 
 
@@ -59,7 +61,10 @@ def test_dependence_on_the_stain_is_measured(stressed):
 @pytest.mark.slow
 def test_rows_follow_the_documented_columns(stressed):
     _, run, rows = stressed
-    assert [row["family"] for row in rows] == ["none", *sorted(TRUTH, key=perturbations.NAMES.index)]
+    assert [row["family"] for row in rows] == [
+        "none",
+        *(change.family for change in perturbations.chosen(TRUTH, (), True)),
+    ]
     first, swap = rows[0], next(row for row in rows if row["family"] == "stain swap")
     assert first["heatmap_similarity"] == 1 and first["severity"] == 0 and first["donor"] == ""
     assert all(-1 <= row["heatmap_similarity"] <= 1 and row["images"] == 48 for row in rows)
@@ -69,6 +74,36 @@ def test_rows_follow_the_documented_columns(stressed):
     assert all(row["donor"] != row["label"] for row in held)
     right = sum(int(row["images"]) for row in held if row["answer"] == row["label"])
     assert right / 48 == pytest.approx(swap["accuracy"], abs=1e-6)
+
+
+@pytest.mark.slow
+def test_a_fall_in_grey_is_no_stain_reading_but_the_controls_tell_them_apart(stressed):
+    kind, run, _ = stressed
+    numbers = stress_controls.read(run)
+    effect, follows = numbers[EFFECT], numbers[FOLLOWING]
+    assert numbers["grey_fall"].estimate >= 0.2  # of both readers
+    if kind == "confounded":
+        assert effect.low > 0.1 and follows.estimate > 0.05
+    else:
+        assert effect.estimate <= 0.15 and effect.low <= 0 and follows.estimate <= 0.05
+    assert {numbers[name].judging for name in ("judging_colour", "judging_background")} == {
+        perturbations.JUDGING_DIGEST
+    }
+    held = stress_controls.read_answers(run)
+    assert len(held.images) == 48 and all(len(each) == 48 for each in held.answers.values())
+    rows = {(row["family"], row["change"]): row for row in stress_file.read(run)}
+    for key, answers in held.answers.items():
+        assert (answers == held.labels).mean() == pytest.approx(rows[key.family, key.change]["accuracy"], abs=1e-6)
+
+
+def test_judging_rows_of_other_amounts_are_not_kept(run, monkeypatch):
+    stress_test.stress([run], ["other camera"], images=8, heatmaps=0)
+    stress_test.stress([run], ["grey"], images=8, heatmaps=0)
+    assert {row["family"] for row in stress_file.read(run)} == {"none", "grey", "other camera"}
+    monkeypatch.setattr(perturbations, "JUDGING_DIGEST", "f" * 16)
+    stress_test.stress([run], ["grey"], images=8, heatmaps=0)
+    assert {row["family"] for row in stress_file.read(run)} == {"none", "grey"}
+    assert "judging_colour" not in stress_controls.read(run)
 
 
 def test_families_of_the_same_images_are_kept(run):
@@ -127,7 +162,7 @@ def test_flip_rate(tmp_path):
     after = [*donors[:3], *plain[3:]]
     subject.record(UNCHANGED, rows, [""] * 6, answers(plain), nothing)
     subject.record(perturbations.FAMILIES["stain swap"][0], rows, donors, answers(after), nothing)
-    subject.write(6)
+    subject.write(6, {})
     found = stress_file.read(run)
     assert stress_file.flip_rate(found) == pytest.approx(2 / 6)
     assert stress_file.swap_accuracy(found) == pytest.approx(0.5)

@@ -1,11 +1,13 @@
 """Tables and sentences of the stress test: headline figures and accuracies by family (defined in docs/stress.md)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from utils.metrics.significance import FEW
 from utils.runs import shortcuts_file
 from utils.runs.comparison import Comparison
 from utils.runs.run_folder import Run
+from utils.runs.stress_controls import EFFECT, FOLLOWING, MEASURES, SHARES, Number
 from utils.runs.stress_file import CONTROL, GREY, NONE, SWAP, Rows, accuracy, families, flip_rate, margin, means, read
 from utils.tables.table import Table, difference, name_lines, number, percent
 from utils.text import MISSING
@@ -20,6 +22,38 @@ def table(run: Run, rows: Rows) -> Table:
 
 
 HEADLINES = ("name", "run", "images", "accuracy", "shortcut_margin", "best_shortcut", "flip_rate")
+
+
+def controls(numbers: Mapping[str, Number]) -> Table | None:
+    """Return the numbers of the controls with their intervals over groups; None for a run without controls."""
+    if not set(numbers) & {EFFECT, FOLLOWING}:
+        return None
+    rows = [
+        [
+            MEASURES[name],
+            percent(each.estimate, 1) if name in SHARES else difference(each.estimate, 1),
+            MISSING if each.low is None else f"{percent(each.low, 1)} to {percent(each.high, 1)}",
+            f"{each.images:,}",
+            f"{each.groups:,}",
+        ]
+        for name, each in numbers.items()
+        if name in MEASURES
+    ]
+    source = next(iter(numbers.values())).groups_from
+    few = any(1 < each.groups < FEW for each in numbers.values())
+    words = f"{CONTROL_WORDS} Intervals: 95 %, bootstrap over {source}."
+    words += f" With fewer than {FEW} groups they are too narrow." if few else ""
+    return Table(
+        "Controls, % and points", ("Measure", "Value", "Interval", "Images", "Groups"), rows, frozenset({0}), words
+    )
+
+
+CONTROL_WORDS = (
+    "Class-specific stain effect: accuracy with the colours of an image of the same class minus with those of another "
+    "class, both equally far from the image. Following: answers on the donor's class, observed minus expected under "
+    "permuted donors. Tinted grey: grey with the image's mean tint. Scale bar: accuracy with other corners painted "
+    "over minus with that of the scale bar. A fall in grey alone does not show that the stain was read."
+)
 
 
 def named_runs(comparison: Comparison) -> list[tuple[str, Run]]:
@@ -109,7 +143,8 @@ def sentences(run: Run, rows: Rows) -> list[str]:
     if flips is not None:
         said.append(
             f"Stain flip rate {percent(flips, 1)} %: the share of answers that changed to the class of the swapped "
-            f"stain; accuracy fell from {percent(values[NONE], 1)} % to {percent(values[SWAP], 1)} %."
+            f"stain, some of them by chance; accuracy fell from {percent(values[NONE], 1)} % to "
+            f"{percent(values[SWAP], 1)} %."
         )
     if CONTROL in values:
         said.append(

@@ -1,7 +1,7 @@
 """Stress test: predict changed test images with trained models. Definitions: docs/stress.md."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -13,8 +13,8 @@ from data.imaging.variants import Variant
 from data.loading.pipeline import loader
 from data.manifest import Row
 from data.perturbations import registry as perturbations
-from data.perturbations.registry import OTHER, Change
-from data.perturbations.stain_donors import Donors
+from data.perturbations.registry import OTHER, SAME, Change
+from data.perturbations.stain_donors import Donors, Matched
 from data.splitting.splits import SplitFolder
 from models.engine.backend import keras_backend
 from models.engine.explain.cam import heatmaps
@@ -24,8 +24,9 @@ from models.engine.run_io.run_loader import BATCH, OUT_OF_MEMORY_ADVICE, config_
 from utils.console import progress, say
 from utils.io import files
 from utils.metrics import calibration
-from utils.runs import seal
+from utils.runs import seal, stress_controls
 from utils.runs.run_folder import Run
+from utils.runs.stress_controls import Answers, Key
 from utils.runs.stress_file import ANSWERS, ANSWERS_HEADER, FILE, HEADER, NONE, read
 from utils.system import environment
 
@@ -37,8 +38,12 @@ UNCHANGED = Change(NONE, NONE, 0, lambda image, random, donor: image)
 MAPPED = (0, 1, 3, 5)  # severities whose heatmaps are compared: a heatmap costs more than a prediction
 
 
-def stress(runs: Sequence[Run], families: Sequence[str] = (), images: int = 0, heatmaps: int = 32) -> None:
-    """Write stress.csv and stress_answers.csv of finished runs; the runs of one split share the changed images.
+def stress(
+    runs: Sequence[Run], families: Sequence[str] = (), images: int = 0, heatmaps: int = 32, controls: bool = False
+) -> None:
+    """Write the files of the stress test of finished runs; the runs of one split share the changed images.
+
+    The files are stress.csv, stress_answers.csv, stress_images.csv and stress_controls.csv.
 
     Rows of other families that were measured on as many images are kept.
 
@@ -47,6 +52,7 @@ def stress(runs: Sequence[Run], families: Sequence[str] = (), images: int = 0, h
         families: of changes, see `data.perturbations.registry.NAMES`; empty for all.
         images: number of test images, a stratified choice by hash; 0 for all.
         heatmaps: number of these images whose heatmaps are compared; 0 for none.
+        controls: add the controls, see `data.perturbations.registry.CONTROLS`.
 
     Raises:
         LeukoBenchError: a family is unknown, or weights or data of a run are missing.
@@ -60,7 +66,8 @@ def stress(runs: Sequence[Run], families: Sequence[str] = (), images: int = 0, h
     for split, members in of_split.values():
         pictures = Pictures(split, sample(split.manifest, images or len(split.manifest.rows)))
         # Few images may contain none that a change applies to.
-        changes = [each for each in perturbations.chosen(families, split.manifest.classes) if pictures.of(each)]
+        changes = perturbations.chosen(families, split.manifest.classes, controls)
+        changes = [each for each in changes if pictures.of(each)]
         subjects = [Subject(run) for run in members]
         say(f"  {len(changes)} changes of {len(pictures.rows):,} test images, {len(members)} models")
         with ThreadPoolExecutor(environment.usable_cores()) as pool, progress() as bar:
@@ -70,7 +77,7 @@ def stress(runs: Sequence[Run], families: Sequence[str] = (), images: int = 0, h
                 _apply(change, pictures, subjects, pool, heatmaps)
                 bar.advance(task)
         for subject in subjects:
-            subject.write(len(pictures.rows))
+            subject.write(len(pictures.rows), pictures.matched)
 
 
 class Subject:
@@ -81,6 +88,9 @@ class Subject:
         self._rows: list[dict[str, Any]] = []
         self._counts: list[list[Any]] = []
         self._unchanged: dict[str, int] = {}  # predicted class of each unchanged image
+        self._labels: dict[str, int] = {}
+        self._donors: dict[str, int] = {}  # class of the donor of another class
+        self._answers: dict[Key, dict[str, int]] = {}  # by change and image
         self._maps: dict[str, np.ndarray] = {}  # heatmaps of unchanged images
 
     @cached_property
@@ -112,6 +122,12 @@ class Subject:
         answers = probabilities.argmax(axis=1)
         if change is UNCHANGED:
             self._unchanged = {row.image: int(answer) for row, answer in zip(rows, answers, strict=True)}
+            self._labels = {row.image: int(label) for row, label in zip(rows, labels, strict=True)}
+        if change.donor == OTHER:
+            self._donors = {row.image: classes.index(donor) for row, donor in zip(rows, donors, strict=True)}
+        self._answers[Key(change.family, change.name, change.severity, change.donor)] = {
+            row.image: int(answer) for row, answer in zip(rows, answers, strict=True)
+        }
         right = answers == labels
         cells: dict[str, Any] = {
             "family": change.family,
@@ -136,13 +152,21 @@ class Subject:
             ]
         self._rows.append(cells)
 
-    def write(self, images: int) -> None:
-        """Write both files of the run; keep rows of other families that were measured on as many images."""
+    def write(self, images: int, matched: Mapping[str, Matched]) -> None:
+        """Write the files of the run; keep rows of other families that were measured on as many images.
+
+        Args:
+            images: number of unchanged images.
+            matched: by image, the donors of the same class that were used.
+        """
         order = [NONE, *perturbations.NAMES]
         new = {row["family"] for row in self._rows}
         held = read(self.run)
         alike = any(row["family"] == NONE and row["images"] == images for row in held)
         kept = [row for row in held if alike and row["family"] in order and row["family"] not in new]
+        measured = stress_controls.read(self.run).values()
+        if {each.judging for each in measured} - {"", perturbations.JUDGING_DIGEST}:  # other amounts: not comparable
+            kept = [row for row in kept if row["family"] not in perturbations.JUDGING]
         rows = sorted(self._rows + kept, key=lambda row: order.index(row["family"]))
         path, counts = self.run.file(ANSWERS), list(self._counts)
         if kept and path.is_file():
@@ -153,9 +177,26 @@ class Subject:
                 if row["family"] in names
             ]
         cells = [[number_cell(row[key]) for key in HEADER] for row in rows]
+        answers = self._by_image(matched, {row["family"] for row in kept})
+        numbers = stress_controls.measure(self.run, answers, perturbations.JUDGING_DIGEST)
         with seal.together(self.run) as stage:
+            files.write_text(stage / stress_controls.IMAGES, stress_controls.answers_text(answers, self.config.classes))
+            files.write_text(stage / stress_controls.FILE, stress_controls.text(numbers))
             files.write_text(stage / ANSWERS, files.csv_text(ANSWERS_HEADER, counts))
             files.write_text(stage / FILE, files.csv_text(HEADER, cells))
+
+    def _by_image(self, matched: Mapping[str, Matched], kept: Collection[str]) -> Answers:
+        """Return the answers of each image, with those of earlier tests of the families to keep."""
+        names = tuple(self._unchanged)
+        shifts = [(matched[name].shift, matched[name].found) if name in matched else (np.nan, np.nan) for name in names]
+        found = Answers(
+            names,
+            np.array([self._labels[name] for name in names]),
+            np.array([self._donors.get(name, -1) for name in names]),
+            np.array(shifts, float).reshape(len(names), 2),
+            {key: np.array([each.get(name, -1) for name in names]) for key, each in self._answers.items()},
+        )
+        return stress_controls.joined(found, stress_controls.read_answers(self.run), [NONE, *perturbations.NAMES], kept)
 
     def _compare(self, change: Change, rows: Sequence[Row], shown: np.ndarray) -> float | None:
         """Return the mean similarity of heatmaps before and after the change, for the class predicted before."""
@@ -181,22 +222,37 @@ class Pictures:
         size = loader().open(self.donors.path(self.rows[0])).nbytes
         self._opened: Callable[[Path], np.ndarray] = lru_cache(max(1, MEMORY // size))(loader().open)
         self._reference = lru_cache(self.donors.reference)
+        self.matched: dict[str, Matched] = {}  # by image, filled by `match`
 
     def of(self, change: Change) -> list[Row]:
-        """Return the images a change applies to: the stain of a class is transferred to images of other classes."""
+        """Return the images a change applies to.
+
+        The stain of a class is transferred to images of other classes; donors of the same class need training images.
+        """
+        if change.donor == SAME:
+            return [row for row in self.rows if self.donors.has_same(row)]
         return [row for row in self.rows if row.label != change.donor]
 
     def donor(self, change: Change, row: Row) -> Row | None:
         """Return the image whose stain is transferred to another, if the change needs one."""
-        if not change.donor:
+        if change.donor in ("", SAME):
             return None
         return self.donors.other(row) if change.donor == OTHER else self._reference(change.donor)
 
     def changed(self, change: Change, row: Row) -> np.ndarray:
         """Return a changed image at its original size: (h, w, 3) uint8 RGB."""
+        if change.donor == SAME:
+            other = self.matched[row.image].statistics
+            return change.apply(self._opened(self.donors.path(row)), row.sha256, other)
         donor = self.donor(change, row)
         other = None if donor is None else self._opened(self.donors.path(donor))
         return change.apply(self._opened(self.donors.path(row)), row.sha256, other)
+
+    def match(self, rows: Sequence[Row], pool: ThreadPoolExecutor) -> None:
+        """Choose the donors of the same class for images."""
+        self.donors.measure_colours(loader().open, pool)
+        found = pool.map(lambda row: self.donors.matched(row, self._opened), rows)
+        self.matched = {row.image: each for row, each in zip(rows, found, strict=True)}
 
 
 def _apply(
@@ -204,6 +260,8 @@ def _apply(
 ) -> None:
     """Change the images once, one batch ahead of the models, and predict them with every model."""
     rows = pictures.of(change)
+    if change.donor == SAME:
+        pictures.match(rows, pool)
     explained = {row.image for row in pictures.rows[:mapped]}
     donors = [donor.label if (donor := pictures.donor(change, row)) else "" for row in rows]
     probabilities: list[list[np.ndarray]] = [[] for _ in subjects]
