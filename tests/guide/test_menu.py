@@ -238,7 +238,7 @@ def test_families_are_chosen_by_names_with_spaces(monkeypatch, capsys):
     assert ask(wanted, None, lambda value: None) == ["stain reference"]
     assert ask(wanted, None, lambda value: None) is None
     shown, errors = capsys.readouterr()
-    assert "\n     1 grey\n" in shown and "family (several: 1 3, or all) [all]: " in shown
+    assert "\n     1 grey\n" in shown and "family (several: 1 3, or all) [all but the controls]: " in shown
     assert "'stain'. Did you mean 'stain " in errors
 
 

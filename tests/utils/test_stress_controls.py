@@ -29,16 +29,16 @@ def answers_of(labels, donors, by_key):
 def test_answers_that_ignore_the_donor_do_not_follow_it():
     labels, donors, random = drawn(4000)
     answers = random.integers(0, 4, 4000)  # about a quarter falls on the donor's class
-    values = stress_controls.following(labels, donors, answers, 4)
-    assert (answers == donors).mean() > 0.2 and abs(values.mean()) < 0.02
-    everything = stress_controls.following(labels, donors, donors, 4)
-    assert everything.mean() == pytest.approx(1 - 1 / 3, abs=0.02)
+    observed = (answers == donors).mean()
+    expected = stress_controls.expected_on_donor(labels, donors, answers, 4).mean()
+    assert observed > 0.2 and expected == pytest.approx(observed, abs=0.02)
+    assert stress_controls.expected_on_donor(labels, donors, donors, 4).mean() == pytest.approx(1 / 3, abs=0.02)
 
 
 def test_the_expectation_is_the_mean_over_permuted_donors():
     labels, donors, random = drawn(200, seed=3)
     answers = np.where(random.random(200) < 0.4, donors, labels)
-    expected = (answers == donors) - stress_controls.following(labels, donors, answers, 4)
+    expected = stress_controls.expected_on_donor(labels, donors, answers, 4)
     shuffled = []
     for _ in range(2000):
         moved = donors.copy()
@@ -62,15 +62,17 @@ def test_the_effect_compares_the_same_images(tmp_path):
     assert numbers[EFFECT].low < 1 == numbers[EFFECT].high  # never without width
 
 
-def test_intervals_are_over_groups():
-    values = np.repeat([1.0, 0.0, 1.0, 1.0], 25)
-    images = [str(k) for k in range(100)]
-    wide = stress_controls.interval(values, np.repeat(list("abcd"), 25).tolist(), True)
-    narrow = stress_controls.interval(values, images, True)
-    assert wide[1] - wide[0] > 2 * (narrow[1] - narrow[0])
-    assert stress_controls.interval(values, ["a"] * 100, True) == (None, None)
-    low, high = stress_controls.interval(np.zeros(100), images, False)
-    assert low < 0 < high < 0.1
+def test_intervals_are_over_groups(tmp_path, monkeypatch):
+    run = fake_runs.fake_run(tmp_path, "cnn", classes=CLASSES)
+    labels, donors, _ = drawn(100)
+    held = answers_of(labels, donors, {SWAPPED: np.where(np.arange(100) < 50, donors, labels), SAME: labels})
+    found = []
+    for groups in (list(held.images), [f"slide {k // 25}" for k in range(100)]):
+        monkeypatch.setattr(stress_controls.image_groups, "of_images", lambda *_, groups=groups: (groups, "made up"))
+        effect = next(each for each in stress_controls.measure(run, held, "") if each.measure == EFFECT)
+        assert effect.estimate == pytest.approx(0.5) and effect.groups == len(set(groups))
+        found.append(effect.high - effect.low)
+    assert found[1] > 2 * found[0]
 
 
 def test_answers_are_read_as_written(tmp_path):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from utils.errors import LeukoBenchError
 from utils.io import files
-from utils.metrics import significance
+from utils.metrics.group_intervals import difference_interval, mean_interval
 from utils.runs import image_groups
 from utils.runs.run_folder import Run
 from utils.runs.stress_file import GREY, NONE, SWAP
@@ -22,7 +22,7 @@ IMAGES, FILE = "stress_images.csv", "stress_controls.csv"
 IMAGES_HEADER = ("image", "label", "donor", "shift", "same_class_shift")
 HEADER = ("measure", "estimate", "low", "high", "images", "groups", "groups_from", "judging")
 SAME_SWAP, TINTED, BAR, OTHER_CORNER = "same-class swap", "tinted grey", "scale bar", "other corner"
-COLOUR, BACKGROUND = "other camera", "other background"
+JUDGING = {"judging_colour": "other camera", "judging_background": "other background"}
 EFFECT, FOLLOWING = "class_specific_stain_effect", "following"
 # Measures of stress_controls.csv with their names in tables.
 MEASURES = {
@@ -84,12 +84,12 @@ class Answers:
 
 
 class Number(NamedTuple):
-    """A row of stress_controls.csv; the ends of the interval are None with fewer than two groups."""
+    """A row of stress_controls.csv: a share or a difference of shares with its 95 % interval over groups."""
 
     measure: str
     estimate: float
-    low: float | None
-    high: float | None
+    low: float
+    high: float
     images: int
     groups: int
     groups_from: str
@@ -170,8 +170,8 @@ def _key(name: str) -> Key:
     return Key(family, change, int(severity), donor)
 
 
-def following(labels: "np.ndarray", donors: "np.ndarray", answers: "np.ndarray", classes: int) -> "np.ndarray":
-    """Return for each image whether the answer is the donor's class, minus the chance of it under permuted donors.
+def expected_on_donor(labels: "np.ndarray", donors: "np.ndarray", answers: "np.ndarray", classes: int) -> "np.ndarray":
+    """Return for each image the chance that its answer is the donor's class if the donors were permuted.
 
     Donors are permuted among the images of one class, so that each class keeps its answers and its donors: an answer
     falls on the donor's class with the share of that answer among the donors of the images' class.
@@ -183,35 +183,13 @@ def following(labels: "np.ndarray", donors: "np.ndarray", answers: "np.ndarray",
         classes: number of classes.
 
     Returns:
-        (n,) in -1..1; the mean is the following.
+        (n,) in 0..1.
     """
     import numpy as np
 
     counts = np.zeros((classes, classes))
     np.add.at(counts, (labels, donors), 1)
-    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    return (answers == donors) - shares[labels, answers]
-
-
-def interval(values: "np.ndarray", groups: Sequence[str], share: bool) -> tuple[float, float] | tuple[None, None]:
-    """Return a 95 % interval over groups of a mean; None with fewer than two groups.
-
-    Without any spread the resampling has none: the margin is then Wilson's for as many images as there are groups.
-
-    Args:
-        values: (n,) in 0..1, or differences in -1..1.
-        groups: (n,) names.
-        share: whether the values are in 0..1.
-    """
-    count = len(set(groups))
-    if count < 2:
-        return None, None
-    if values.max() - values.min() < 1e-12:
-        margin = 1 - significance.wilson(count, count)[0]
-        low, high = float(values[0]) - margin, float(values[0]) + margin
-    else:
-        low, high = map(float, significance.cluster_bootstrap(values, groups))
-    return max(low, 0.0 if share else -1.0), min(high, 1.0)
+    return (counts / np.maximum(counts.sum(axis=1, keepdims=True), 1))[labels, answers]
 
 
 def measure(run: Run, held: Answers, judging: str) -> list[Number]:
@@ -222,47 +200,44 @@ def measure(run: Run, held: Answers, judging: str) -> list[Number]:
         held: its answers.
         judging: hash of the judging families that it was tested with.
     """
-    import numpy as np
 
     groups, source = image_groups.of_images(run, held.images)
     found = []
-    for name, values in _values(held, len(run.config()["classes"])).items():
-        known = ~np.isnan(values)
-        if known.any():
-            of = [group for group, is_known in zip(groups, known, strict=True) if is_known]
-            ends = interval(values[known], of, name in SHARES)
-            cells = int(known.sum()), len(set(of)), source, judging if name.startswith("judging") else ""
-            found.append(Number(name, float(values[known].mean()) + 0.0, *ends, *cells))
+    for name, (one, other) in _values(held, len(run.config()["classes"])).items():
+        each = mean_interval(one, groups) if other is None else difference_interval(one, other, groups)
+        if each.images:
+            ends = each.estimate + 0.0, each.low, each.high  # never -0.0
+            found.append(Number(name, *ends, each.images, each.groups, source, judging if name in JUDGING else ""))
     return found
 
 
-def _values(held: Answers, classes: int) -> dict[str, "np.ndarray"]:
-    """Return for each measure its values per image, (n,) with NaN where an image has none."""
+def _values(held: Answers, classes: int) -> "dict[str, tuple[np.ndarray, np.ndarray | None]]":
+    """Return for each measure its values per image, (n,) with NaN where missing, and what is taken off, or None."""
     import numpy as np
 
     of = {family: held.right(family) for family in {key.family for key in held.answers}}
-    found: dict[str, np.ndarray] = {}
+    found: dict[str, tuple[np.ndarray, np.ndarray | None]] = {}
     plain, swap, same = of.get(NONE), of.get(SWAP), of.get(SAME_SWAP)
     if swap is not None and same is not None:
-        both = swap + same  # NaN where one is missing
-        found[EFFECT] = same - swap
-        found["same_class_accuracy"] = np.where(np.isnan(both), np.nan, same)
-        found["other_class_accuracy"] = np.where(np.isnan(both), np.nan, swap)
         shift, own = held.shifts.T
-        found["stretched_donors"] = np.where(np.isnan(own), np.nan, np.abs(own - shift) > CALIPER * shift)
+        found[EFFECT] = same, swap
+        found["same_class_accuracy"] = np.where(np.isnan(swap), np.nan, same), None
+        found["other_class_accuracy"] = np.where(np.isnan(same), np.nan, swap), None
+        found["stretched_donors"] = np.where(np.isnan(own), np.nan, np.abs(own - shift) > CALIPER * shift), None
     if swap is not None:
         answers = next(a for key, a in held.answers.items() if key.family == SWAP)
-        found[FOLLOWING] = following(held.labels, held.donors, answers, classes)
-        found["on_donor_observed"] = (answers == held.donors).astype(float)
-        found["on_donor_expected"] = found["on_donor_observed"] - found[FOLLOWING]
+        observed = (answers == held.donors).astype(float)
+        expected = expected_on_donor(held.labels, held.donors, answers, classes)
+        found[FOLLOWING] = observed, expected
+        found["on_donor_observed"], found["on_donor_expected"] = (observed, None), (expected, None)
     for name, family in (("grey_fall", GREY), ("tinted_grey_fall", TINTED)):
         if plain is not None and family in of:
-            found[name] = plain - of[family]
+            found[name] = plain, of[family]
     if OTHER_CORNER in of and BAR in of:
-        found["scale_bar_effect"] = of[OTHER_CORNER] - of[BAR]
-    for name, family in (("judging_colour", COLOUR), ("judging_background", BACKGROUND)):
+        found["scale_bar_effect"] = of[OTHER_CORNER], of[BAR]
+    for name, family in JUDGING.items():
         if family in of:
-            found[name] = of[family]
+            found[name] = of[family], None
     return {name: found[name] for name in MEASURES if name in found}
 
 
@@ -270,7 +245,7 @@ def text(numbers: Sequence[Number]) -> str:
     """Return the text of stress_controls.csv."""
     return files.csv_text(
         HEADER,
-        [["" if v is None else f"{v:.6f}" if isinstance(v, float) else v for v in number] for number in numbers],
+        [[f"{v:.6f}" if isinstance(v, float) else v for v in number] for number in numbers],
     )
 
 
@@ -288,7 +263,7 @@ def read(run: Run) -> dict[str, Number]:
             Number(
                 row["measure"],
                 float(row["estimate"]),
-                *(float(row[key]) if row[key] else None for key in ("low", "high")),
+                *(float(row[key]) for key in ("low", "high")),
                 *(int(row[key]) for key in ("images", "groups")),
                 *(row[key] for key in ("groups_from", "judging")),
             )

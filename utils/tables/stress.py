@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from utils.metrics.significance import FEW
 from utils.runs import shortcuts_file
 from utils.runs.comparison import Comparison
 from utils.runs.run_folder import Run
@@ -32,7 +31,7 @@ def controls(numbers: Mapping[str, Number]) -> Table | None:
         [
             MEASURES[name],
             percent(each.estimate, 1) if name in SHARES else difference(each.estimate, 1),
-            MISSING if each.low is None else f"{percent(each.low, 1)} to {percent(each.high, 1)}",
+            f"{percent(each.low, 1)} to {percent(each.high, 1)}",
             f"{each.images:,}",
             f"{each.groups:,}",
         ]
@@ -40,9 +39,7 @@ def controls(numbers: Mapping[str, Number]) -> Table | None:
         if name in MEASURES
     ]
     source = next(iter(numbers.values())).groups_from
-    few = any(1 < each.groups < FEW for each in numbers.values())
-    words = f"{CONTROL_WORDS} Intervals: 95 %, bootstrap over {source}."
-    words += f" With fewer than {FEW} groups they are too narrow." if few else ""
+    words = f"{CONTROL_WORDS} Intervals: 95 %, over groups ({source})."
     return Table(
         "Controls, % and points", ("Measure", "Value", "Interval", "Images", "Groups"), rows, frozenset({0}), words
     )
