@@ -206,7 +206,7 @@ def measure(run: Run, held: Answers, judging: str) -> list[Number]:
     for name, (one, other) in _values(held, len(run.config()["classes"])).items():
         each = mean_interval(one, groups) if other is None else difference_interval(one, other, groups)
         if each.images:
-            ends = each.estimate + 0.0, each.low, each.high  # never -0.0
+            ends = round(each.estimate, 12) + 0.0, each.low, each.high  # never -0.0
             found.append(Number(name, *ends, each.images, each.groups, source, judging if name in JUDGING else ""))
     return found
 
