@@ -1,7 +1,8 @@
 """Limits of connections for which uvicorn has no option, nor hypercorn all of them.
 
-uvicorn waits without limit for the first request and for the rest of an answered one, has no limit for the connections
-of one client, and answers a head that is too large with 400. The other limits are options of it, see `webapp.server`.
+uvicorn waits without limit for the first request, for the rest of an answered one and for the reader of a response, has
+no limit for the connections of one client, and answers a head that is too large with 400. The other limits are options
+of it, see `webapp.server`.
 """
 
 import asyncio
@@ -17,7 +18,8 @@ from webapp.http.client_limits import client_of
 from webapp.http.problem_responses import ProblemBody
 from webapp.http.security import HEADERS
 
-SECONDS = 10  # for the head of a request, from the opening of the connection or from the previous response
+SECONDS = 10  # for the head of a request, from the opening or the previous response; for each part that is read
+SENT = 131_072  # bytes of unread responses that the system holds for a connection; by default megabytes
 MOST = 1_024  # connections at one time, each takes a few kB; one client may have as many as are left
 UNREAD = 1_000_000  # bytes after an invalid request that are read and forgotten
 
@@ -36,7 +38,9 @@ class Impatient(H11Protocol):
         host = self.client[0] if self.client else ""
         self.sender = client_of(host)
         # asyncio sets it only for sockets that name their protocol; without it, head and body are sent with a delay.
-        transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        link = transport.get_extra_info("socket")
+        link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        link.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SENT)
         proxy = isinstance(self.app, ProxyHeadersMiddleware) and host in self.app.trusted_hosts
         others = sum(each.sender != self.sender for each in self.connections)
         mine = len(self.connections) - others
@@ -60,6 +64,17 @@ class Impatient(H11Protocol):
         super().on_response_complete()
         if self._idle:  # otherwise the next request has arrived already
             self._wait()
+
+    def pause_writing(self) -> None:
+        """Start the timer for the next part of a response that the client does not read."""
+        super().pause_writing()
+        self._wait()
+
+    def resume_writing(self) -> None:
+        """Stop the timer of a response that is not complete."""
+        super().resume_writing()
+        if not self._idle:
+            self._stop_waiting()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop the timer."""
