@@ -10,7 +10,7 @@ from scipy.stats import binomtest
 
 from guide import compare as commands
 from utils.io import files
-from utils.metrics import delong
+from utils.metrics import delong, group_intervals
 from utils.metrics import significance as significance_tests
 from utils.runs import comparison as run_comparison
 from utils.runs import image_groups
@@ -28,6 +28,17 @@ def pairs_table(comparison):
     return significance_tables.pairs_table(significance_tables.pairs(comparison))
 
 
+def ends(hits, groups):
+    found = group_intervals.mean_interval(hits, groups)
+    return found.low, found.high
+
+
+@pytest.fixture
+def single(monkeypatch):
+    """Make each test image a group of its own: five groups cannot show a difference."""
+    monkeypatch.setattr(image_groups, "of_images", lambda run, images: (list(images), "groups of one image"))
+
+
 def in_groups(random, groups, size, mean, spread):
     """Draw hits of images in groups that go right or wrong together: each group has a share of its own."""
     shares = random.beta(mean * spread, (1 - mean) * spread, groups)
@@ -42,37 +53,11 @@ def test_over_groups_the_interval_covers_where_wilson_fails():
         hits, groups = in_groups(random, 50, 12, 0.85, 3)  # correlation within a group 1 / (1 + 3)
         for name, (low, high) in {
             "wilson": significance_tests.wilson(int(hits.sum()), len(hits)),
-            "groups": significance_tests.accuracy_interval(hits, groups),
+            "groups": ends(hits, groups),
         }.items():
             inside[name] += low <= 0.85 <= high
     assert inside["groups"] >= 0.90 * 300  # 95 % less three standard errors of 300 simulations
     assert inside["wilson"] <= 0.75 * 300
-
-
-def test_of_independent_images_both_intervals_agree():
-    hits = np.random.default_rng(2).random(600) < 0.9
-    low, high = significance_tests.accuracy_interval(hits, [str(k) for k in range(600)])
-    assert (low, high) == pytest.approx(significance_tests.wilson(int(hits.sum()), 600), abs=0.006)
-
-
-def test_bootstrap_equals_drawing_the_groups_one_by_one():
-    random = np.random.default_rng(3)
-    groups = np.array(list("aaabbcdddd"))
-    values = random.integers(0, 2, (10, 2)).astype(float)
-    drawn = np.random.default_rng(significance_tests.SEED).integers(0, 4, (significance_tests.ROUNDS, 4))
-    means = [values[np.concatenate([np.flatnonzero(groups == "abcd"[k]) for k in row])].mean(axis=0) for row in drawn]
-    found = significance_tests.cluster_bootstrap(values, groups)
-    assert found == pytest.approx(np.quantile(means, [0.025, 0.975], axis=0))
-    assert (significance_tests.cluster_bootstrap(values[:, 0], groups) == found[:, 0]).all()
-    assert (significance_tests.cluster_bootstrap(values, groups) == found).all()
-    assert (significance_tests.cluster_bootstrap(values, groups, seed=1) != found).any()
-
-
-def test_all_correct_answers_count_each_group_as_one_image():
-    groups = np.repeat(list("abcdefghij"), 20)
-    right = np.ones(200, bool)
-    assert significance_tests.accuracy_interval(right, groups) == significance_tests.wilson(10, 10)
-    assert significance_tests.accuracy_interval(~right, groups) == significance_tests.wilson(0, 10)
 
 
 @pytest.mark.parametrize("counts", [(0, 0), (1, 8), (8, 1), (5, 5), (0, 12), (3, 40)])
@@ -110,15 +95,12 @@ def test_two_models_share_a_letter_exactly_without_a_significant_difference(seed
 
 def test_one_group_has_no_interval():
     random = np.random.default_rng(13)
-    labels, hits = np.repeat([0, 1], 20), random.random(40) < 0.8
+    labels = np.repeat([0, 1], 20)
     one, other = (delong.macro(np.stack([-x, x], axis=1), labels) for x in labels + random.normal(0, 1, (2, 40)))
     alone = ["g"] * 40
     assert delong.interval(one, alone) == (None, None)
     assert delong.difference(one, other, alone) == (one.value - other.value, None, None, None)
     assert delong.difference(one, one, alone) == (0, None, None, None)
-    assert significance_tests.cluster_bootstrap(hits, alone) is None
-    for answers in (hits, np.ones(40, bool), np.zeros(40, bool)):
-        assert significance_tests.accuracy_interval(answers, alone) == (None, None)
     # Two groups, but each class in one of them: nothing tells classes from groups.
     assert delong.interval(one, labels) == (None, None)
 
@@ -140,7 +122,7 @@ def test_groups_come_from_the_manifest_then_from_the_audit_then_from_nowhere(tmp
     assert image_groups.of_images(run, images) == (images, "images, as no groups are known")
 
 
-def test_compare_writes_letters_and_pairs(tmp_path, capsys):
+def test_compare_writes_letters_and_pairs(tmp_path, capsys, single):
     for name, wrong in (("a", range(0)), ("b", range(1)), ("c", range(4, 20)), ("d", range(4, 21))):
         answer(fake_run(tmp_path, name), set(wrong))
     commands.compare(figures=False, tables="significance,intervals", root=tmp_path)
@@ -148,15 +130,16 @@ def test_compare_writes_letters_and_pairs(tmp_path, capsys):
     folder = tmp_path / "comparison"
     letters = {row["name"]: row["letters"] for row in read_table(folder / "significance.csv")}
     assert letters == {"a": "a", "b": "a", "c": "b", "d": "b"}
-    assert "share a letter" in shown and "over 5 groups of the manifest" in shown
+    assert "share a letter" in shown and "over 40 groups of one image" in shown
     pairs = {(row["first"], row["second"]): row for row in read_table(folder / "pairs.csv")}
     assert set(pairs) == set(itertools.combinations("abcd", 2))
     row = pairs["b", "c"]
     assert (row["only_first"], row["only_second"], row["told_apart"]) == ("16", "1", "yes")
     assert float(row["mcnemar_p"]) == pytest.approx(binomtest(1, 17).pvalue)
     # Of six p, sorted: those of a-d, a-c and b-d, b-c, then a-b and c-d, which are 1.
-    expected = significance_tests.holm([float(each["mcnemar_p"]) for each in pairs.values()])
-    assert [float(each["mcnemar_p_holm"]) for each in pairs.values()] == pytest.approx(expected)
+    assert all(float(each["group_p"]) == pytest.approx(float(each["mcnemar_p"])) for each in pairs.values())
+    expected = significance_tests.holm([float(each["group_p"]) for each in pairs.values()])
+    assert [float(each["group_p_holm"]) for each in pairs.values()] == pytest.approx(expected)
     assert float(row["difference"]) == pytest.approx(15 / 40)
     assert float(row["difference_low"]) < 15 / 40 < float(row["difference_high"])
     first = contents(folder)
@@ -164,11 +147,20 @@ def test_compare_writes_letters_and_pairs(tmp_path, capsys):
     assert contents(folder) == first
 
 
+def test_images_of_few_groups_tell_nothing_apart(tmp_path):
+    """Sixteen of 40 images differ, but in five groups: over images that would be significant."""
+    runs = [answer(fake_run(tmp_path, name), set(wrong)) for name, wrong in (("a", ()), ("b", range(16)))]
+    (comparison,) = run_comparison.compare(runs)
+    (row,) = significance_tables.pairs(comparison)
+    assert row["mcnemar_p"] < 0.001 and row["groups"] == 5 and row["group_p"] >= 2 / 2**5
+    assert row["told_apart"] == "no" and {each.letters for each in significance_tables.standings(comparison)} == {"a"}
+
+
 def test_a_single_run_has_intervals_and_no_pairs(tmp_path):
     (comparison,) = run_comparison.compare([answer(fake_run(tmp_path), set())])
     assert significance_tables.standings(comparison) == [] and pairs_table(comparison) == []
     (row,) = significance_tables.intervals(comparison)
-    assert (row["cluster_low"], row["cluster_high"]) == significance_tests.wilson(5, 5)
+    assert 0.5 < row["cluster_low"] < 0.9 and row["cluster_high"] == 1 and row["effective_size"] < 40
     assert row["auc_ovr_macro"] == 1 and row["auc_low"] is row["auc_high"] is None
     assert intervals_table(comparison).rows[0][-2:] == ["1.0000", MISSING]
 
@@ -194,7 +186,7 @@ def test_one_group_leaves_dashes_and_empty_cells(tmp_path, monkeypatch):
         assert row["auc_difference"] and {row[key] for key in empty} == {""}
     for row in intervals + letters:
         assert row["cluster_low"] == row["cluster_high"] == row.get("auc_low", "") == ""
-    assert [row["letters"] for row in letters] == ["a", "a", "b"]
+    assert [row["letters"] for row in letters] == ["a", "a", "a"]  # one group shows no difference
     (comparison,) = run_comparison.compare(runs)
     assert intervals_table(comparison).title == "95 % intervals, over 1 group"
     assert {row[-1] for table in pairs_table(comparison) for row in table.rows} == {MISSING}
@@ -217,7 +209,7 @@ def test_a_pair_without_spread_does_not_count_in_holms_correction(tmp_path):
     assert [row["auc_p_holm"] for row in known] == corrected
 
 
-def test_figure_and_table_have_the_same_sets(tmp_path):
+def test_figure_and_table_have_the_same_sets(tmp_path, single):
     runs = [answer(fake_run(tmp_path, n), set(w)) for n, w in (("a", ()), ("b", range(1)), ("c", range(4, 20)))]
     (comparison,) = run_comparison.compare(runs)
     found = significance_tables.standings(comparison)

@@ -133,7 +133,7 @@ def test_versus_counts_and_lists_what_differs(world):
     only_a, only_b = int((right[0] & ~right[1]).sum()), int((right[1] & ~right[0]).sum())
     assert (found.both, found.only_a, found.only_b) == (int((right[0] & right[1]).sum()), only_a, only_b)
     assert found.same_wrong + found.other_wrong == int((~right[0] & ~right[1]).sum())
-    assert found.p == significance.mcnemar_exact(only_a, only_b)
+    assert found.p_images == significance.mcnemar_exact(only_a, only_b)
     differ = set(one.index[said[0] != said[1]])
     assert {a.image for a, _ in found.differ} == differ
     base = f"/versus?a={world.a.id}&b={world.b.id}"

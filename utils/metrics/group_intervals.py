@@ -12,10 +12,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from utils.metrics.significance import LEVEL
+
 if TYPE_CHECKING:
     import numpy as np
 
-LEVEL = 0.95
+FEW = 20  # groups; with fewer the interval may be too narrow where groups differ much
 PRIOR, WEIGHT = 0.1, 10.0  # correlation within groups before any answer, and its weight in wrong answers
 
 

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
-from utils.metrics import significance
+from utils.metrics import grouped_tests
+from utils.runs import image_groups
 from utils.runs.comparison import Comparison
 from utils.runs.records import MACHINE
 from utils.runs.run_folder import Run
@@ -35,9 +36,9 @@ def find(comparison: Comparison, name: str) -> int | None:
 def records(comparison: Comparison, name: str = DEFAULT) -> list[dict[str, Any]]:
     """Return the columns of baseline.csv as one dict in a list; [] without a baseline or without another run.
 
-    The best is the first of the ranking, or the second if the baseline is first. p is of McNemar's exact test (McNemar
-    1947). The best was selected on these images, so its advantage is overestimated. Ratios of seconds are None for
-    different machines.
+    The best is the first of the ranking, or the second if the baseline is first. p is over groups of images, see
+    `grouped_tests`, and over images. The best was selected on these images, so its advantage is overestimated. Ratios
+    of seconds are None for different machines.
     """
     place = find(comparison, name)
     if place is None or len(comparison.runs) < 2:
@@ -70,7 +71,7 @@ def tables(rows: Sequence[dict[str, Any]]) -> list[Table]:
         return [title, text(row[f"baseline_{key}"]), text(row[f"best_{key}"]), last]
 
     bounds = [interval(row[f"{who}_accuracy_low"], row[f"{who}_accuracy_high"]) for who in ("baseline", "best")]
-    chance = MISSING if row["mcnemar_p"] is None else f"p = {row['mcnemar_p']:.3g}"
+    chance = MISSING if row["group_p"] is None else f"p = {row['group_p']:.3g}"
     lines = [
         line("Accuracy, %", "accuracy", percent, _points(row["difference"])),
         ["95 % Wilson", *bounds, ""],
@@ -92,18 +93,21 @@ def _points(gain: float | None) -> str:
 
 
 def _discordant(base: Run, best: Run) -> dict[str, Any]:
-    """Count the test images that only one of two runs classifies correctly; with McNemar's exact p."""
+    """Count the test images that only one of two runs classifies correctly; with p over groups and over images."""
     right = [_right(run) for run in (base, best)]
     if right[0].keys() != right[1].keys():  # equal images under other names cannot be paired
-        return {"baseline_alone": None, "best_alone": None, "both_right": None, "both_wrong": None, "mcnemar_p": None}
+        names = ("baseline_alone", "best_alone", "both_right", "both_wrong", "group_p", "mcnemar_p")
+        return dict.fromkeys(names)
     pairs = [(right[0][image], right[1][image]) for image in right[0]]
-    one, other = pairs.count((True, False)), pairs.count((False, True))
+    groups, _ = image_groups.of_images(base, list(right[0]))
+    tested = grouped_tests.paired_test(*zip(*pairs, strict=True), groups)
     return {
-        "baseline_alone": one,
-        "best_alone": other,
+        "baseline_alone": pairs.count((True, False)),
+        "best_alone": pairs.count((False, True)),
         "both_right": pairs.count((True, True)),
         "both_wrong": pairs.count((False, False)),
-        "mcnemar_p": significance.mcnemar_exact(one, other),
+        "group_p": tested.p,
+        "mcnemar_p": tested.p_images,
     }
 
 

@@ -84,35 +84,37 @@ VIEWS = (
         "baseline",
         lambda rows, _: baseline_vs_best.tables(rows),
         "95 % Wilson: confidence interval of the accuracy. Only this one right: test images that only this one of the "
-        "two classifies correctly. p: probability that two equally good models differ by as many images or more "
-        "(McNemar's exact test). The best was selected on these images, so its advantage is overestimated.",
+        "two classifies correctly. p: exact test that exchanges the signs of whole groups of "
+        "images; the CSV also has McNemar's over images. The best was selected on these images, so its advantage is "
+        "overestimated.",
         baseline_vs_best.records,
     ),
     View(
         "significance",
         lambda rows, comparison: significance_tables.significance_table(rows, len(comparison.runs)),
         "Letters: two models that share one do not differ significantly on these images. Two that share none differ "
-        "(McNemar's exact test on the same images, p below 0.05 after Holm's correction over all pairs). A shared "
-        "letter is no proof of equality: more images might show a difference. The test assumes independent images, "
-        "which images of one slide are not; the interval over groups is the more careful one. Differs from others: "
-        "number of the other models that this one differs from. Formulas: docs/statistics.md.",
+        "(signs of the differences of whole groups exchanged, p below 0.05 after Holm's correction over all pairs). A "
+        "shared letter is no proof of equality: with few groups, only a large difference is found. Differs from "
+        "others: number of the other models that this one differs from. Formulas: docs/statistics.md.",
         lambda comparison, against: significance_tables.significance(comparison),
         main=True,
     ),
     View(
         "pairs",
         lambda rows, _: significance_tables.pairs_table(rows),
-        "Only right: images that only the first, or only the second, classifies correctly. p: McNemar's exact test of "
-        "these, after Holm's correction over all pairs. Points: difference of the accuracies, with its 95 % interval "
-        "by a bootstrap over groups of images. AUC: difference of the macro AUC, with its 95 % interval by DeLong's "
-        "variance, summed over groups; its p is in the CSV. Intervals are not corrected.",
+        "Only right: images that only the first, or only the second, classifies correctly. p: over groups of images by "
+        "the exact test that exchanges the signs of whole groups, after Holm's correction over all pairs; in brackets "
+        "McNemar's exact test over images, which assumes that these are independent, not corrected. Points: difference "
+        "of the accuracies, with its 95 % interval over groups. AUC: difference of the macro AUC, with its 95 % "
+        "interval by DeLong's variance, summed over groups; its p is in the CSV. Intervals are not corrected.",
         lambda comparison, against: significance_tables.pairs(comparison),
     ),
     View(
         "intervals",
         lambda rows, _: [significance_tables.intervals_table(rows)],
-        "Wilson: assumes independent images. Over groups: bootstrap that draws whole groups of images (2,000 rounds, "
-        "fixed seed), since images of one slide or patient are classified alike; usually the wider one. If no groups "
+        "Wilson: assumes independent images. Over groups: for new groups, since images of one slide or patient are "
+        "classified alike. n: number of independent images that say as much; the CSV also has the design effect, "
+        "by which it is smaller than the number of test images. If no groups "
         "are known, each image is a group of its own, and both intervals are too narrow for images that belong "
         "together. AUC: interval by DeLong's variance, summed over groups. A dash: too few groups, or a ranking that "
         "is perfect or all ties and has no variance.",

@@ -6,7 +6,7 @@ from functools import lru_cache
 from itertools import chain, combinations
 from typing import TYPE_CHECKING, Any
 
-from utils.metrics import delong, predictions
+from utils.metrics import delong, group_intervals, grouped_tests, predictions
 from utils.metrics import significance as significance_tests
 from utils.runs import image_groups
 from utils.runs.comparison import Comparison
@@ -55,7 +55,7 @@ class Standing:
 
     Attributes:
         row: its columns of table.csv.
-        low, high: cluster-bootstrap interval of its accuracy, 0..1; None with fewer than two groups.
+        low, high: interval of its accuracy over groups, 0..1; None with fewer than two groups.
         groups: indices of the sets of models without a significant difference that hold this one.
         letters: the same sets as letters.
     """
@@ -72,13 +72,16 @@ def intervals(comparison: Comparison) -> list[dict[str, Any]]:
     rows = []
     answers = chain(_answers(comparison), map(Answers.of, comparison.runs[MOST:]))
     for found, named in zip(answers, comparison.rows, strict=True):
-        low, high = significance_tests.accuracy_interval(found.hits, found.groups)
+        over = group_intervals.mean_interval(found.hits, found.groups)
+        low, high = _ends(over)
         reach = delong.interval(found.area, found.groups) if found.area else (None, None)
         rows.append(
             {key: named[key] for key in ("name", "model", "run", "images")}
             | {"groups": len(set(found.groups)), "groups_from": found.source, "accuracy": named["accuracy"]}
             | {"wilson_low": named["accuracy_low"], "wilson_high": named["accuracy_high"]}
-            | {"cluster_low": low, "cluster_high": high, "auc_ovr_macro": named["auc_ovr_macro"]}
+            | {"cluster_low": low, "cluster_high": high}
+            | {"design_effect": over.design_effect, "effective_size": over.effective_size}
+            | {"auc_ovr_macro": named["auc_ovr_macro"]}
             | {"auc_low": reach[0], "auc_high": reach[1]}
         )
     return rows
@@ -89,7 +92,8 @@ def intervals_table(rows: Sequence[dict[str, Any]]) -> Table:
     shown = [
         [
             *(name_lines(row["name"]), percent(row["accuracy"])),
-            *(interval(row[f"{kind}_low"], row[f"{kind}_high"]) for kind in ("wilson", "cluster")),
+            interval(row["wilson_low"], row["wilson_high"]),
+            f"{interval(row['cluster_low'], row['cluster_high'])}\n(n {row['effective_size']:,.0f})",
             number(row["auc_ovr_macro"], 4),
             MISSING if row["auc_low"] is None else f"{number(row['auc_low'], 4)}-{number(row['auc_high'], 4)}",
         ]
@@ -110,14 +114,14 @@ def pairs_table(rows: Sequence[dict[str, Any]]) -> list[Table]:
     shown = [
         [
             *(name_lines(row["first"]), name_lines(row["second"]), f"{row['only_first']}/{row['only_second']}"),
-            chance(row["mcnemar_p_holm"]),
+            f"{chance(row['group_p_holm'])}\n({chance(row['mcnemar_p'])})",
             _span(row["difference"], row["difference_low"], row["difference_high"], 1, 100),
             _span(row["auc_difference"], row["auc_low"], row["auc_high"], 3, 1),
         ]
         for row in rows
     ]
     columns = ("First", "Second", "Only\nright", "p", "Points\n95 %", "AUC\n95 %")
-    title = "Every two models on the same images; p after Holm's correction"
+    title = "Every two models on the same images; p over groups after Holm's correction"
     return [Table(title, columns, shown, frozenset({0, 1}))] if rows else []
 
 
@@ -125,7 +129,8 @@ def pairs_table(rows: Sequence[dict[str, Any]]) -> list[Table]:
 def standings(comparison: Comparison) -> list[Standing]:
     """Return the models by accuracy, with equal letters for those that do not differ significantly.
 
-    Significant: McNemar's exact p is below 0.05 after Holm's correction over all pairs. [] with fewer than two models.
+    Significant: p of the exact test over groups is below 0.05 after Holm's correction over all pairs. [] with fewer
+    than two models.
     """
     members, compared = _paired(comparison), pairs(comparison)
     if not compared:
@@ -136,7 +141,7 @@ def standings(comparison: Comparison) -> list[Standing]:
     marks = significance_tests.letters(sets, len(members))
     found = []
     for k, (row, answers) in enumerate(members):
-        low, high = significance_tests.accuracy_interval(answers.hits, answers.groups)
+        low, high = _ends(group_intervals.mean_interval(answers.hits, answers.groups))
         found.append(Standing(row, low, high, tuple(n for n, part in enumerate(sets) if k in part), marks[k]))
     return found
 
@@ -195,11 +200,10 @@ def _compared(members: Sequence[tuple[dict[str, Any], Answers]]) -> list[dict[st
     import numpy as np
 
     hits, groups = np.stack([answers.hits for answers in found]).astype(int), found[0].groups
-    one, two = (list(side) for side in zip(*both, strict=True))
-    ends = significance_tests.cluster_bootstrap((hits[one] - hits[two]).T, groups)
-    lows, highs = [[None] * len(both)] * 2 if ends is None else ends.tolist()
+    place = np.unique(groups, return_inverse=True)[1]
+    spans = [_ends(group_intervals.difference_interval(hits[i], hits[j], place)) for i, j in both]
+    tests = [grouped_tests.paired_test(hits[i], hits[j], place) for i, j in both]
     only = [(int((hits[i] > hits[j]).sum()), int((hits[i] < hits[j]).sum())) for i, j in both]
-    p = [significance_tests.mcnemar_exact(*counts) for counts in only]
     areas = [_area(found[i].area, found[j].area, groups) for i, j in both]
     known = [k for k, area in enumerate(areas) if area["auc_p"] is not None]
     area_holm = dict(zip(known, significance_tests.holm([areas[k]["auc_p"] for k in known]), strict=True))
@@ -211,14 +215,20 @@ def _compared(members: Sequence[tuple[dict[str, Any], Answers]]) -> list[dict[st
             | {"images": len(groups), "groups": len(set(groups)), "groups_from": found[0].source}
             | {"only_first": only[k][0], "only_second": only[k][1]}
             | {"difference": first["accuracy"] - second["accuracy"]}
-            | {"difference_low": lows[k], "difference_high": highs[k], "mcnemar_p": p[k]}
+            | {"difference_low": spans[k][0], "difference_high": spans[k][1]}
+            | {"groups_that_differ": tests[k].groups, "group_p": tests[k].p, "mcnemar_p": tests[k].p_images}
             | areas[k]
             | {"auc_p_holm": area_holm.get(k)}
         )
-    for row, corrected in zip(rows, significance_tests.holm(p), strict=True):
-        row["mcnemar_p_holm"] = corrected
+    for row, corrected in zip(rows, significance_tests.holm([each.p for each in tests]), strict=True):
+        row["group_p_holm"] = corrected
         row["told_apart"] = "yes" if corrected < significance_tests.SIGNIFICANT else "no"
     return rows
+
+
+def _ends(found: group_intervals.Interval) -> tuple[float, float] | tuple[None, None]:
+    """Return the ends of an interval; None with fewer than two groups."""
+    return (found.low, found.high) if found.groups > 1 else (None, None)
 
 
 def _area(first: delong.Area | None, second: delong.Area | None, groups: Sequence[str]) -> dict[str, float | None]:
@@ -240,5 +250,5 @@ def _sources(rows: Sequence[dict[str, Any]]) -> str:
 
 
 def _source(groups: int, words: str) -> str:
-    few = 1 < groups < significance_tests.FEW
+    few = 1 < groups < group_intervals.FEW
     return f"{groups:,} {words}" + (" (so few make the interval over groups too narrow)" if few else "")

@@ -59,5 +59,5 @@ def draw(standings: Sequence[Standing], about: str) -> "Figure":
     with style.applied():
         ax, bars = figure.subplots(1, 2, sharey=True, width_ratios=(3, 0.6 + 0.14 * len(display.sets)))
         display.plot(ax=ax, bars=bars)
-    style.set_heading(figure, "Significant differences: exact McNemar tests of all pairs, Holm-corrected", about)
+    style.set_heading(figure, "Significant differences: exact tests over groups of all pairs, Holm-corrected", about)
     return figure

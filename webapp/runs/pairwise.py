@@ -7,8 +7,8 @@ from typing import Any
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse
 
-from utils.metrics import significance
-from utils.runs import split_spec
+from utils.metrics import grouped_tests
+from utils.runs import image_groups, split_spec
 from utils.tables.cost import seconds
 from utils.tables.significance import chance
 from utils.tables.table import difference, number, percent, quantity
@@ -53,7 +53,7 @@ class Agreement:
     Attributes:
         both, only_a, only_b: number of images predicted correctly by both or by one run.
         same_wrong, other_wrong: number of images with the same wrong class, or with different wrong classes.
-        p: of McNemar's exact test.
+        p: of the exact test over groups of images; p_images: of McNemar's, which assumes independent images.
         differ: the images predicted differently, largest difference of probabilities first.
     """
 
@@ -63,6 +63,7 @@ class Agreement:
     same_wrong: int
     other_wrong: int
     p: float
+    p_images: float
     differ: list[tuple[Answer, Answer]]
 
     def shown(self, which: str) -> list[tuple[Answer, Answer]]:
@@ -86,6 +87,8 @@ def agreement(a: Entry, b: Entry) -> Agreement | None:
     pairs = [(answer, second.of[image]) for image, answer in first.of.items()]
     only_a = sum(one.right and not two.right for one, two in pairs)
     only_b = sum(two.right and not one.right for one, two in pairs)
+    groups, _ = image_groups.of_images(a.record.run, list(first.of))
+    tested = grouped_tests.paired_test(*([each[k].right for each in pairs] for k in (0, 1)), groups)
     differ = [pair for pair in pairs if pair[0].predicted != pair[1].predicted]
     same_wrong = sum(not one.right and one.predicted == two.predicted for one, two in pairs)
     return Agreement(
@@ -94,7 +97,8 @@ def agreement(a: Entry, b: Entry) -> Agreement | None:
         only_b=only_b,
         same_wrong=same_wrong,
         other_wrong=len(differ) - only_a - only_b,
-        p=significance.mcnemar_exact(only_a, only_b),
+        p=tested.p,
+        p_images=tested.p_images,
         differ=sorted(differ, key=lambda pair: (-_distance(*pair), pair[0].image)),
     )
 
@@ -200,6 +204,7 @@ def side_by_side(
         page=page,
         pages=pages,
         p=chance(found.p) if found else "",
+        p_images=chance(found.p_images) if found else "",
         explained=[explained(entry) for entry in chosen],
         **context,
     )
