@@ -150,14 +150,15 @@ def _state(run: Run) -> tuple[str, str, str, str, str]:
         if not run.finished:
             todo = "evaluate" if run.file(run_folder.PREDICTIONS).is_file() else "train --resume"
             return ["unfinished", *about, MISSING, f"continue with: python run_guide.py {todo} {run.id}", None]
-        for part in (run.environment, run.timing, run.history, run.metrics):
+        manifest = run.environment()["manifest"]
+        for part in (run.timing, run.history, run.metrics):
             part()
-        check_seal(run)
+        check_seal(run, manifest, run_folder.PREDICTIONS)
         if not run.file(run_folder.PREDICTIONS).is_file():
             run.predictions()  # raises the error; pandas is loaded only in this case
-        sealed, manifest = seal.read(run), beside(run.environment()["manifest"])
+        sealed, shared = seal.read(run), beside(manifest)
         note = "" if run.weights.is_file() else f"without {run_folder.WEIGHTS}"
-        held = [manifest, *sealed[manifest]] if sealed and manifest in sealed else None
+        held = [shared, *sealed[shared]] if sealed and shared in sealed else None
         return ["finished", *about, "unsealed" if sealed is None else "sealed", note, held]
 
     try:
@@ -177,4 +178,4 @@ def _state(run: Run) -> tuple[str, str, str, str, str]:
 @cache
 def _is(manifest: Path, digest: str, size: int) -> bool:
     """Return whether a manifest, which many runs share, is the sealed one."""
-    return not manifest.is_file() or seal.entry(manifest) == (digest, size)
+    return not seal.differs(manifest, seal.Entry(digest, size))

@@ -351,3 +351,12 @@ def test_missing_parts_are_listed(root, page_of, quick):
         "The images of 'synthetic' are not available",
     ):
         assert line in shown
+
+
+def test_unsealed_runs_are_named(tmp_path):
+    from utils.runs.comparison import compare
+    from visualization.report import provenance
+
+    runs = [fake_runs.fake_run(tmp_path, "cnn", sealed=True), fake_runs.fake_run(tmp_path, "vgg16")]
+    (line,) = [line for line in provenance.missing(compare(runs)[0], tmp_path) if line.startswith("Unsealed")]
+    assert "vgg16" in line and "cnn" not in line

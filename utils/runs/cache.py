@@ -154,14 +154,15 @@ def _name(run: Run) -> str:
 
 def _stamps(run: Run, files: Sequence[str]) -> dict[str, Stamp]:
     # If the folder of a run or model is a symbolic link, ".." would be resolved behind it.
+    path, up = str(run.path), seal.UP
     return {
-        name: stamp(f"{run.root}/{name.removeprefix(seal.UP)}" if name.startswith(seal.UP) else f"{run.path}/{name}")
+        name: stamp(f"{run.root}/{name.removeprefix(up)}" if name.startswith(up) else f"{path}/{name}")
         for name in files
     }
 
 
 def _key(code: str, stamps: dict[str, Any]) -> str:
-    return json.dumps([code, stamps], separators=(",", ":"))
+    return f"{code} {stamps}"  # faster than JSON, for each of 10,000 runs
 
 
 @cache

@@ -146,11 +146,16 @@ def measure(run: Run) -> Record:
         raise LeukoBenchError(f"Cannot read {error.filename or run.path}: {error.strerror or error}.") from error
 
 
-def check_seal(run: Run) -> None:
-    """Check the files of a finished run and its manifest against its seal.
+def check_seal(run: Run, manifest: str, *names: str) -> None:
+    """Check the manifest, the weights and files that were not read yet, which checks them, against the seal of a run.
 
     Weights are read as long as those of all runs are not more than AT_ONCE bytes: whoever opens a model checks them
     anyway.
+
+    Args:
+        run: finished.
+        manifest: its hash.
+        names: files of the run.
 
     Raises:
         Changed: a file has changed since the run was measured.
@@ -160,7 +165,7 @@ def check_seal(run: Run) -> None:
     sealed = seal.read(run)
     if sealed is None:
         return
-    run.check(*(name for name in MADE_FROM if name != seal.FILE), beside(run.environment()["manifest"]))
+    run.check(*names, beside(manifest))
     weights, stamp = sealed.get(run_folder.WEIGHTS), files.stamp(run.weights)
     if weights and stamp and stamp[1] == weights.bytes:
         if _read_weights + weights.bytes > AT_ONCE:
@@ -315,7 +320,7 @@ def _measured(run: Run) -> dict[str, Any]:
         "dataset": config["dataset"],
         "test_identity": identity(run),
     }
-    check_seal(run)
+    check_seal(run, environment["manifest"], run_folder.METRICS)
     return {
         "row": row,
         "per_class": score["per_class"],

@@ -37,8 +37,9 @@ WEIGHTS = "model.weights.h5"  # the name of the weights in a seal, whatever thei
 VERSION = 1
 LARGEST = 4_000_000  # bytes of a seal.json; one of a run has 2,000
 UP = "../../"  # from a run's folder to its root
+MANIFESTS = "manifests"
 EXEMPT = frozenset({"figures", "heatmaps.npz", "export", "tensorboard", "tracking.json", "state", FILE})
-_NAME = re.compile(rf"(?:{re.escape(UP)}manifests/)?[^/\\\0]+(?:/[^/\\\0]+)*")
+_NAME = re.compile(rf"(?:{re.escape(UP)}{MANIFESTS}/)?[^/\\\0]+(?:/[^/\\\0]+)*")
 _DIGEST = re.compile("[0-9a-f]{64}")
 
 
@@ -105,7 +106,7 @@ def changed(run: "Run", names: Iterable[str]) -> list[str]:
         LeukoBenchError: a file cannot be read, or seal.json is damaged.
     """
     sealed = read(run)
-    return [name for name in names if sealed and name in sealed and _differs(place(run, name), sealed[name])]
+    return [name for name in names if sealed and name in sealed and differs(place(run, name), sealed[name])]
 
 
 def examine(run: "Run") -> Verdict:
@@ -133,7 +134,7 @@ def together(run: "Run", finish: bool = False) -> Iterator[Path]:
     def write() -> bool:  # called when no other process can add to the seal
         sealed = read(run)
         if sealed is None and finish:
-            manifest = f"{UP}manifests/{run.manifest_path().name}"
+            manifest = f"{UP}{MANIFESTS}/{run.manifest_path().name}"
             paths = {name: run.file(name) for name in _covered(run.path)} | {manifest: place(run, manifest)}
             sealed = {name: entry(path) for name, path in paths.items() if path.is_file() and path != run.weights}
             if run.weights.is_file():
@@ -168,14 +169,25 @@ def place(run: "Run", name: str) -> Path:
     return run.weights if name == WEIGHTS else run.file(name)
 
 
-def _differs(path: Path, sealed: Entry) -> bool:
+def differs(path: Path, sealed: Entry) -> bool:
+    """Return whether a file is another than the sealed one; False where it is missing.
+
+    Raises:
+        LeukoBenchError: it cannot be read.
+    """
     try:
         found = path.stat()
     except OSError:
         return False
     if not stat.S_ISREG(found.st_mode) or found.st_size != sealed.bytes:
         return True  # without reading it: it may be a pipe, or endless
-    return entry(path) != sealed
+    return (_of_many(path, files.stamp(path)) if path.parent.name == MANIFESTS else entry(path)) != sealed
+
+
+@lru_cache(maxsize=64)
+def _of_many(path: Path, stamp: files.Stamp) -> Entry:
+    """Return hash and size of a manifest, which many runs share; `stamp` invalidates the cache."""
+    return entry(path)
 
 
 def _covered(folder: Path) -> Iterator[str]:

@@ -74,6 +74,8 @@ def missing(comparison: Comparison, root: Path) -> list[str]:
         if not subject.run.file(HEATMAPS).is_file():
             found.append(f"{subject.name} is not explained: python run_guide.py explain {subject.run.id}")
     found += _unmeasured(comparison, root)
+    if unsealed := [subject.name for subject in subjects if seal.read(subject.run) is None]:
+        found.append(f"Unsealed, so that changes since the measurement cannot be noticed: {', '.join(unsealed)}.")
     if members.manifest_of(comparison) is None:
         found.append("The manifest of the split is missing: no figures of the data.")
     if not paths.raw_dir(comparison.dataset).is_dir():
