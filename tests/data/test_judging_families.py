@@ -11,6 +11,7 @@ from data.synthetic import generator as synthetic
 from data.synthetic.staining import patient_of
 from models.engine.config import recipes
 from utils.paths import PROJECT
+from utils.runs.seen_families import BY_AUGMENTATION, BY_INTERVENTION, BY_VARIANT
 
 DIGEST = "c3b799fb2ad44fcc"  # recorded before any network was judged by it
 MAY_IMPORT = {"data/perturbations/registry.py"}
@@ -40,6 +41,8 @@ def test_no_recipe_and_no_loader_reaches_them():
                 if any("judging_families" in each for each in named):
                     importers.add(name)
     assert importers <= MAY_IMPORT
+    taught = {**BY_INTERVENTION, **BY_AUGMENTATION, **BY_VARIANT}.values()
+    assert not {family for families in taught for family in families} & set(judging.NAMES)
     settings = " ".join(each for name in recipes.names() for each in recipes.settings(name))
     assert not any(word in settings for word in ("camera", "judging", "ground="))
 

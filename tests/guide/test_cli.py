@@ -103,8 +103,9 @@ def test_error_names_the_nearest_run(folders):
 def test_help_of_stress_lists_the_families(folders):
     from data.perturbations import registry as perturbations
     from guide.stress import FAMILIES
+    from utils.runs import stress_file
 
-    assert FAMILIES == perturbations.NAMES
+    assert FAMILIES == perturbations.NAMES and stress_file.CONTROLS == perturbations.CONTROLS
     shown = run_guide("stress", "--help").stdout
     assert max(map(len, shown.splitlines())) <= 80
     words = " ".join(shown.split())

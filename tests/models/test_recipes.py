@@ -39,8 +39,12 @@ def test_what_a_run_trained_on_follows_from_its_settings_whatever_its_name():
         return seen_families.trained_on(models.config_for("cnn", **values).model_dump())
 
     assert of() == frozenset()
-    assert of(variant="gray") == {"grey", "hue", "saturation"}
-    assert of(intervention={"stain_swap": 0.1}) == {"stain swap", "stain reference, reinhard"}
+    assert of(variant="gray") == {"grey", "tinted grey", "hue", "saturation"}
+    assert of(intervention={"stain_swap": 0.1}) == {
+        "stain swap",
+        "same-class swap",
+        "stain reference, reinhard",
+    }
     assert of(variant="macenko") == {"macenko swap", "stain reference, macenko"}
     assert of(intervention={"erasing": 0.5}) == {"deposit", "bubbles"}
     assert of(augmentation={"flips": True, "contrast": 0.1}) == {"brightness"}

@@ -181,6 +181,16 @@ def test_stress_test_on_a_sample_and_unmeasured_families(root):
     assert row["random_lowest_unseen"] is None
 
 
+def test_runs_with_controls_take_nothing_from_runs_without(root):
+    before = {row["runs"]: row["random_lowest_unseen"] for row in rows_of(root)}
+    assert any(before.values())
+    run = fake_runs.fake_run(root, "vgg16", accuracy=0.9)
+    fake_runs.write_stress(run, FAMILIES | {"same-class swap": 0.1, "tinted grey": 0.05, "other camera": 0.06})
+    after = {row["runs"]: row["random_lowest_unseen"] for row in rows_of(root)}
+    assert {key: after[key] for key in before} == before
+    assert after[run.path.name] == pytest.approx(min(FAMILIES["stain swap"], FAMILIES["grey"]))
+
+
 def test_trained_changes_are_marked(root):
     run = fake_runs.fake_run(root, "cnn", accuracy=0.9, settings=["recipe=stain_swap"])
     fake_runs.write_stress(run, FAMILIES | {"stain swap": 0.99})

@@ -11,18 +11,18 @@ from utils.runs.stress_file import REFERENCE_MACENKO, REFERENCE_REINHARD
 # hue and saturation, and the same stain vectors as Macenko's method; erased patches cover the image like deposit and
 # bubbles.
 BY_INTERVENTION = {
-    "stain_swap": ("stain swap", REFERENCE_REINHARD),
+    "stain_swap": ("stain swap", "same-class swap", REFERENCE_REINHARD),
     "stain_jitter": ("hue", "saturation", "brightness", "macenko swap", REFERENCE_MACENKO),
     "hue": ("hue",),
-    "grey": ("grey", "saturation"),
+    "grey": ("grey", "tinted grey", "saturation"),
     "exposure": ("brightness",),
     "background_swap": ("background",),
     "erasing": ("deposit", "bubbles"),
 }
 BY_AUGMENTATION = {"brightness": ("brightness",), "contrast": ("brightness",), "colour": ("hue", "saturation")}
 BY_VARIANT = {
-    "gray": ("grey", "hue", "saturation"),
-    "reinhard": ("stain swap", REFERENCE_REINHARD),
+    "gray": ("grey", "tinted grey", "hue", "saturation"),
+    "reinhard": ("stain swap", "same-class swap", REFERENCE_REINHARD),
     "macenko": ("macenko swap", REFERENCE_MACENKO),
     "no_bar": ("scale bar",),
 }

@@ -20,7 +20,9 @@ ANSWERS_HEADER = ("family", "change", "donor", "label", "answer", "images")
 NUMBERS = HEADER[5:]
 NONE = "none"  # family of the unchanged test images
 SWAP, GREY, CONTROL = "stain swap", "grey", "cells removed"
-NO_TEST = (NONE, CONTROL)  # families that do not measure robustness
+# Families of --controls: as in data/perturbations/registry.py. Only some runs were measured with them.
+CONTROLS = ("same-class swap", "tinted grey", "other corner", "other camera", "other background")
+NO_TEST = (NONE, CONTROL, *CONTROLS)  # families that are not compared as robustness
 REFERENCE = "stain reference"  # made by two methods; a run may have trained with one of them
 REFERENCE_REINHARD, REFERENCE_MACENKO = f"{REFERENCE}, reinhard", f"{REFERENCE}, macenko"
 

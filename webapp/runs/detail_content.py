@@ -46,7 +46,7 @@ def tiles(entry: Entry) -> list[Tile]:
         _tile("Under stain swap", measured["stain_swap"], " %", "The same images in the stain of another class."
               + seen, stress),
         _tile("Stain flip rate", measured["flip_rate"], " %", "Answers that changed to the class of the donor "
-              "stain; near 0 they do not follow it.", stress),
+              "stain; some do by chance.", stress),
         _tile("In grey", measured["grey"], " %", "The same images without colour."
               + (" It was trained on this perturbation." if GREY in taught else ""), stress),
         Tile("Shortcut margin", MISSING, "Above the best baseline without cell shapes.", audit)
