@@ -12,7 +12,7 @@ from command_line import packages_of
 from guide.leaderboard import leaderboard as command
 from utils.errors import LeukoBenchError
 from utils.io import files
-from utils.runs import leaderboard, split_spec
+from utils.runs import group_accuracy, leaderboard, split_spec
 from utils.runs.stress_file import CONTROL
 from utils.tables import leaderboard as leaderboard_tables
 from utils.tables import recipes as recipes_tables
@@ -60,6 +60,31 @@ def test_seeds_and_both_splits_share_a_row_and_recipes_have_their_own(root):
     assert plain["best_shortcut"] == "colour histogram" and gray["best_shortcut"] == "colour histogram"
     assert plain["random_nucleus_mass"] == 0.3 and gray["random_nucleus_mass"] is None
     assert plain["most_frequent_class"] == 0.25
+
+
+def test_accuracies_and_gaps_have_intervals_over_groups(root):
+    gray, plain = rows_of(root)
+    for row in (gray, plain):
+        for kind in ("random", "grouped"):
+            low, high = row[f"{kind}_accuracy_low"], row[f"{kind}_accuracy_high"]
+            assert 0 < low < row[f"{kind}_accuracy"] < high < 1
+            assert row[f"{kind}_effective_size"] * row[f"{kind}_design_effect"] == pytest.approx(40)
+        assert row["leakage_gap_low"] < row["leakage_gap"] < row["leakage_gap_high"]
+    assert plain["leakage_gap_low"] < 0, "0.2 on five groups is no evidence"
+    stain, *_ = leaderboard_tables.shown([gray, plain])
+    assert re.search(r"95.00\n± 7.07\n[\d.]+-[\d.]+", stain.rows[1][2]) and " to\n" in stain.rows[1][4]
+
+
+def test_seeds_are_averaged_per_image_and_test_sets_are_joined(root):
+    (members,) = [each for each in leaderboard.alike(leaderboard.read(root)[0]) if len(each) == 4]
+    random = [member for member in members if member.split.kind == "random"]
+    ((right, groups),) = group_accuracy.answers(random).values()
+    assert set(right) == {0.5, 1.0} and right.mean() == pytest.approx(0.95) and len(groups) == len(right) == 40
+    assert group_accuracy.accuracy(random[:1]).estimate == pytest.approx(1.0)
+    assert group_accuracy.accuracy(members).images == 40 * len({each.row["test_identity"] for each in members})
+    test, span = group_accuracy.contrast(random[:1], random[1:])
+    assert test.difference == pytest.approx(0.1) == span.estimate and test.p >= 2 / 2**test.groups
+    assert group_accuracy.contrast(random, []) is None is group_accuracy.accuracy([])
 
 
 def test_order_is_by_stain_swap_on_the_grouped_split(root):
@@ -138,7 +163,7 @@ def test_sentences_name_the_extreme_rows(root):
     assert re.findall(r"[\d.]+ %", stood)[:2] == ["95.0 %", "90.0 %"] and "cnn (gray)" in stood
     assert "colour histogram (48 numbers" in shortcut and "85.0 %" in shortcut
     assert "cnn (gray)" in firm and "70.0 %" in firm and "(blur)" in firm
-    assert "cnn loses 20.00 points" in gap and "(2 + 2 runs)" in gap
+    assert "cnn loses 20.00 points" in gap and "2 + 2 runs" in gap and "0 of 2 gaps" in gap
     assert "trained on such a change" not in fall + stood, "a grey recipe did not train on swapped stains"
 
 

@@ -10,7 +10,16 @@ from typing import Any
 from utils.errors import LeukoBenchError
 from utils.io import files
 from utils.runs import cache as run_cache
-from utils.runs import calibration_file, faithfulness_file, run_folder, seal, shortcuts_file, split_spec, stress_file
+from utils.runs import (
+    calibration_file,
+    faithfulness_file,
+    group_accuracy,
+    run_folder,
+    seal,
+    shortcuts_file,
+    split_spec,
+    stress_file,
+)
 from utils.runs import records as run_records
 from utils.runs.records import MACHINE, MADE_FROM, MODULES, Record, measure, variant_of
 from utils.runs.run_folder import Run
@@ -88,8 +97,9 @@ def rows(records: Iterable[Record]) -> list[dict[str, Any]]:
     """Return the columns of leaderboard.csv, one row for each group of `alike`, best first.
 
     Shares are in 0..1, None if no run has the measure; a standard deviation is over seeds and folds, None for a single
-    run. "<measure>_runs" is the number of runs that have the measure. Columns "capture_..." and "given_..." are there
-    only where a run used such a split.
+    run. "<measure>_runs" is the number of runs that have the measure. "..._low" and "..._high" are ends of 95 %
+    intervals over groups of test images, "..._effective_size" the number of independent images that say as much.
+    Columns "capture_..." and "given_..." are there only where a run used such a split.
     """
     together = alike(records)
     kinds = split_spec.kinds(members[0].split for members in together)
@@ -120,18 +130,26 @@ def gap(members: Iterable[Record]) -> float | None:
 
     It is over all runs if no seed has both; None if a kind of split is missing.
     """
-    found: dict[str, dict[int, list[float]]] = {kind: {} for kind in COMPARED}
-    for member in members:
-        if member.split.kind in found:
-            found[member.split.kind].setdefault(member.row["seed"], []).append(member.row["accuracy"])
-    if not all(found.values()):
+    random, grouped = _of_gap(members)
+    if not random or not grouped:
         return None
-    shared = set.intersection(*map(set, found.values()))
-    random, grouped = (
-        fmean(value for seed in seeds if not shared or seed in shared for value in seeds[seed])
-        for seeds in found.values()
-    )
-    return random - grouped
+    return fmean(each.row["accuracy"] for each in random) - fmean(each.row["accuracy"] for each in grouped)
+
+
+def gap_interval(members: Iterable[Record]) -> tuple[float, float] | tuple[None, None]:
+    """Return the interval of `gap` over groups; None where it is not known."""
+    return group_accuracy.gap(*_of_gap(members))
+
+
+def _of_gap(members: Iterable[Record]) -> tuple[list[Record], list[Record]]:
+    """Return the runs on random and on grouped splits of the seeds that have both; all, if no seed has."""
+    known = list(members)
+    found = [[member for member in known if member.split.kind == kind] for kind in COMPARED]
+    random, grouped = found
+    shared = {each.row["seed"] for each in random} & {each.row["seed"] for each in grouped}
+    if shared:
+        random, grouped = ([each for each in part if each.row["seed"] in shared] for part in found)
+    return random, grouped
 
 
 def best_shortcut(record: Record) -> tuple[str, float] | None:
@@ -173,13 +191,14 @@ def _row(members: Sequence[Record], families: Collection[str], kinds: Sequence[s
             row[f"{kind}_{key}"] = fmean(values) if values else None
             row[f"{kind}_{key}_sd"] = stdev(values) if len(values) > 1 else None
             row[f"{kind}_{key}_runs"] = len(values)
+        row |= _over_groups(kind, records)
         swapped = [each["accuracy"] for each in measured if each["stain_swap"] is not None]
         row[f"{kind}_accuracy_of_swapped"] = fmean(swapped) if swapped else None  # of the same runs as stain_swap
         tested = [accuracies for record in records if (accuracies := stressed(record))]
         means = {f: fmean(values) for f in families if (values := [each[f] for each in tested if f in each])}
         lowest = lowest_unseen(trained, means, sorted(families))
         row[f"{kind}_lowest_unseen_family"], row[f"{kind}_lowest_unseen"] = lowest or (None, None)
-    row["leakage_gap"] = gap(members)
+    row["leakage_gap"], (row["leakage_gap_low"], row["leakage_gap_high"]) = gap(members), gap_interval(members)
     supports = [each["support"] for each in first.per_class]
     row["most_frequent_class"] = max(supports) / sum(supports)  # accuracy of always answering it
     # Seconds of different machines are not averaged.
@@ -191,6 +210,14 @@ def _row(members: Sequence[Record], families: Collection[str], kinds: Sequence[s
     best = next((best for member in members if (best := best_shortcut(member))), ("", None))
     row["best_shortcut"], row["best_shortcut_accuracy"] = best
     return row
+
+
+def _over_groups(kind: str, records: Sequence[Record]) -> dict[str, Any]:
+    """Return the columns of the accuracy's interval over groups; None with fewer than two groups."""
+    found = group_accuracy.accuracy(records)
+    values = (found.low, found.high, found.groups, found.effective_size, found.design_effect) if found else [None] * 5
+    names = ("accuracy_low", "accuracy_high", "groups", "effective_size", "design_effect")
+    return {f"{kind}_{name}": value for name, value in zip(names, values, strict=True)}
 
 
 def _sort_key(row: dict[str, Any]) -> tuple:

@@ -10,7 +10,18 @@ from utils.runs.split_spec import APART, CAPTURE, COMPARED, GIVEN, RANDOM
 from utils.tables import writers
 from utils.tables.cost import seconds
 from utils.tables.recipes import SEEN
-from utils.tables.table import HYPHEN, Table, difference, name_lines, number, percent, quantity, spread
+from utils.tables.table import (
+    HYPHEN,
+    Table,
+    difference,
+    interval,
+    name_lines,
+    number,
+    percent,
+    quantity,
+    signed,
+    spread,
+)
 from utils.text import MISSING
 
 STEM = "leaderboard"
@@ -41,7 +52,8 @@ WORDS = {
     "overlapping fields are in one subset. Gap: random minus grouped, in points, over the seeds that have both. Grey: "
     "the random split's test images without colour. Swap: the same images with swapped stain. *: trained on such a "
     "change, so that a high value is expected. ±: standard deviation over seeds and folds; a single run has none. "
-    "(1/3): number of runs with this measurement.",
+    "Last line of accuracies and gaps: 95 % interval over groups of test images, seeds averaged for each image; a gap "
+    "whose interval holds 0 shows no leak. (1/3): number of runs with this measurement.",
     "measures": "On the random split unless the column says grouped. Unseen: lowest accuracy over all families of "
     "change that the model did not train on. Flips: share of images whose answer was not the donor's class before the "
     "stain swap and is that class after it; near 0, the answer does not depend on the stain. Margin: accuracy minus "
@@ -58,7 +70,7 @@ WORDS = {
     "without colour. Unseen: lowest accuracy over all families of change that the model did not train on. Flips: share "
     "of the answers that follow the swapped stain. Margin: accuracy minus that of the best shortcut baseline, in "
     "points. ECE: calibration error after temperature scaling. Nuclei: share of the heatmap inside nuclei; below it "
-    "the share of the image that nuclei cover.",
+    "the share of the image that nuclei cover. Last line of the accuracy: 95 % interval over groups of test images.",
     "cost": "Training seconds and milliseconds per image are means over the runs; a dash if they were made on "
     "different machines. Runs: on random + on grouped splits, over seeds and folds. Names end in the shares of "
     "training, validation and test images if these differ between rows.",
@@ -127,12 +139,22 @@ def _of_dataset(found: Sequence[dict[str, Any]], kind: str) -> list[str]:
     gaps = [row for row in found if row["leakage_gap"] is not None]
     if gaps:
         widest = max(gaps, key=lambda row: row["leakage_gap"])
+        low, high = widest["leakage_gap_low"], widest["leakage_gap_high"]
+        known = "" if low is None else f" (95 % over groups: {difference(low, 1)} to {difference(high, 1)})"
         said.append(
             f"Largest leakage gap: {widest['name']} loses {number(widest['leakage_gap'], 2, 100)} points on test "
-            "images from unseen stain groups "
-            f"({widest['random_runs']} + {widest['grouped_runs']} runs)."
+            f"images from unseen stain groups{known}, in {widest['random_runs']} + {widest['grouped_runs']} runs. "
+            + _gaps_that_show(gaps)
         )
     return said
+
+
+def _gaps_that_show(gaps: Sequence[dict[str, Any]]) -> str:
+    known = [row for row in gaps if row["leakage_gap_low"] is not None]
+    apart = sum(row["leakage_gap_low"] > 0 or row["leakage_gap_high"] < 0 for row in known)
+    return (
+        f"The interval of {apart} of {len(known)} gaps excludes 0." if known else "No gap has an interval over groups."
+    )
 
 
 def missing(found: Sequence[dict[str, Any]]) -> list[str]:
@@ -164,7 +186,7 @@ def _stain(found: Sequence[dict[str, Any]], about: str) -> Table:
         [
             name_lines(row["name"]),
             *(_share(row, key) for key in ("grouped_stain_swap", "random_accuracy", "grouped_accuracy")),
-            difference(row["leakage_gap"]),
+            signed(*(row[f"leakage_gap{end}"] for end in ("", "_low", "_high"))),
             *(_share(row, key) for key in ("random_grey", "random_stain_swap")),
         ]
         for row in found
@@ -244,7 +266,8 @@ def _share(row: dict[str, Any], key: str) -> str:
         mean, sign, deviation = spread(value, row[f"{key}_sd"], 2, 100).partition(" ±")
         return f"{mean}{mark}" + (f"\n±{deviation}" if sign else "")
 
-    return _counted(row, key, text)
+    low, high = row.get(f"{key}_low"), row.get(f"{key}_high")
+    return _counted(row, key, text) + ("" if low is None else f"\n{interval(low, high)}")
 
 
 def _counted(row: dict[str, Any], key: str, text: Callable[[Any], str]) -> str:

@@ -10,11 +10,11 @@ from utils.io import files
 from utils.runs import records as run_records
 from utils.runs import run_folder, split_spec
 from utils.runs.comparison import Comparison
-from utils.runs.leaderboard import alike, gap, identity_columns, make_names_unique
+from utils.runs.leaderboard import alike, gap, gap_interval, identity_columns, make_names_unique
 from utils.runs.records import Record, measure
 from utils.runs.run_folder import Run
 from utils.runs.split_spec import CAPTURE, GIVEN, GROUPED, KINDS, Scheme
-from utils.tables.table import Table, difference, name_lines, spread
+from utils.tables.table import Table, name_lines, signed, spread
 from utils.text import MISSING
 
 MEASURES = ("accuracy", "balanced_accuracy", "f1_macro")
@@ -22,7 +22,8 @@ WORDS = (
     "Mean ± standard deviation over the runs of one configuration, which differ only in fold and seed; folds share "
     "training images, so that the deviation is not a standard error. Random: images are assigned one by one. Grouped: "
     "all images of a group (patient, or an estimated stain group) are in one subset, so that the test images are of "
-    "unseen groups. Leakage gap: mean random minus mean grouped accuracy, in points, over the seeds that have both."
+    "unseen groups. Leakage gap: mean random minus mean grouped accuracy, in points, over the seeds that have both, "
+    "with its 95 % interval over groups; an interval that holds 0 shows no leak."
 )
 
 WORDS_APART = {
@@ -37,7 +38,7 @@ def summary(records: Iterable[Record]) -> list[dict[str, Any]]:
     Columns with the prefixes "random_", "grouped_" and, where there are such runs, "capture_" and "given_" are runs,
     seeds, folds ("5 of 5"; "" without), and mean and sd of MEASURES in 0..1, None without such runs (sd: with less than
     two).
-    "leakage_gap": difference of the accuracies.
+    "leakage_gap": difference of the accuracies, "leakage_gap_low" and "..._high" its 95 % interval over groups.
     """
     together = alike(records)
     kinds = split_spec.kinds(members[0].split for members in together)
@@ -53,7 +54,7 @@ def tables(rows: Sequence[dict[str, Any]]) -> list[Table]:
             *(name_lines(row["name"]), kind, row[f"{kind}_folds"] or MISSING),
             *(str(row[f"{kind}_{key}"]) for key in ("seeds", "runs")),
             *(spread(row[f"{kind}_{key}_mean"], row[f"{kind}_{key}_sd"], 2, 100) for key in MEASURES[:2]),
-            difference(row["leakage_gap"]) if kind == GROUPED else "",
+            signed(*(row[f"leakage_gap{end}"] for end in ("", "_low", "_high"))) if kind == GROUPED else "",
         ]
         for row in rows
         for kind in KINDS
@@ -99,7 +100,7 @@ def _row(members: Sequence[Record], kinds: Sequence[str]) -> dict[str, Any]:
             values = [member.row[key] for member in found]
             row[f"{kind}_{key}_mean"] = fmean(values) if values else None
             row[f"{kind}_{key}_sd"] = stdev(values) if len(values) > 1 else None
-    row["leakage_gap"] = gap(members)
+    row["leakage_gap"], (row["leakage_gap_low"], row["leakage_gap_high"]) = gap(members), gap_interval(members)
     return row
 
 

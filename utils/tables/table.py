@@ -53,6 +53,13 @@ def difference(value: float | None, digits: int = 2, scale: float = 100) -> str:
     return MISSING if value is None else f"{value * scale:+,.{digits}f}"
 
 
+def signed(value: float | None, low: float | None, high: float | None, digits: int = 2) -> str:
+    """Return a difference of shares in points above its interval: "+1.53", "-1.2 to", "+4.0"; "–" for None."""
+    if value is None or low is None or high is None:
+        return difference(value, digits)
+    return f"{difference(value, digits)}\n{difference(low, 1)} to\n{difference(high, 1)}"
+
+
 def ratio(value: float | None) -> str:
     """Return "x 2.7"; "–" for None."""
     return MISSING if value is None else f"x {value:,.2f}" if value < 10 else f"x {value:,.0f}"

@@ -81,7 +81,7 @@ def siblings(entry: Entry, rows: list[dict[str, Any]]) -> str:
     gap = (
         ""
         if row["leakage_gap"] is None
-        else f", a gap of {difference(row['leakage_gap'])} points (random minus grouped)"
+        else f", a gap of {difference(row['leakage_gap'])} points (random minus grouped{_reach(row)})"
     )
     count = row[f"{there}_runs"]
     runs = f"{count} run{'' if count == 1 else 's'}"
@@ -91,6 +91,11 @@ def siblings(entry: Entry, rows: list[dict[str, Any]]) -> str:
         f"On {there} splits ({runs} of the same recipe), where {words}, {mean} is "
         f"{percent(row[f'{there}_accuracy'])} %{gap}."
     )
+
+
+def _reach(row: dict[str, Any]) -> str:
+    low, high = row["leakage_gap_low"], row["leakage_gap_high"]
+    return "" if low is None else f"; 95 % interval over groups {difference(low, 1)} to {difference(high, 1)}"
 
 
 def per_class(entry: Entry) -> Table:

@@ -13,7 +13,7 @@ from utils.runs.split_spec import APART, RANDOM
 from utils.tables import leaderboard as leaderboard_tables
 from utils.tables.cost import seconds
 from utils.tables.recipes import SEEN
-from utils.tables.table import difference, number, percent, quantity
+from utils.tables.table import difference, interval, number, percent, quantity
 from webapp.http.templates import render
 from webapp.runs import confusion_cell_pages, detail_pages, pairwise
 from webapp.runs.catalogue import Entry
@@ -35,7 +35,7 @@ class Cell:
     Attributes:
         text: the value.
         mark: SEEN where the models were trained on this perturbation.
-        below: small text: standard deviation, number of runs with a value.
+        below: small text: standard deviation, number of runs with a value, interval over groups.
     """
 
     text: str
@@ -81,6 +81,7 @@ def _measure(key: str, show: Callable[[Any], str], scale: float = 100, digits: i
         runs, of = row[f"{key}_runs"], row[f"{side}_runs"]
         below = [f"±{number(deviation, digits, scale)}"] if deviation is not None and value is not None else []
         below += [f"({runs}/{of})"] if 0 < runs < of else []
+        below += [interval(row[f"{key}_low"], row[f"{key}_high"])] if row.get(f"{key}_low") is not None else []
         mark = SEEN if value is not None and row.get(TAUGHT.get(name, "")) else ""
         return Cell(show(value), mark, " ".join(below))
 
@@ -90,6 +91,12 @@ def _measure(key: str, show: Callable[[Any], str], scale: float = 100, digits: i
 def _unseen(kind: str) -> Callable[[Row], Cell]:
     key = f"{kind}_lowest_unseen"
     return lambda row: Cell(percent(row[key], 1), "", row[f"{key}_family"] or "")
+
+
+def _gap(row: Row) -> Cell:
+    low, high = row["leakage_gap_low"], row["leakage_gap_high"]
+    below = "" if low is None else f"{difference(low, 1)} to {difference(high, 1)}"
+    return Cell(difference(row["leakage_gap"]), "", below)
 
 
 def _nuclei(kind: str) -> Callable[[Row], Cell]:
@@ -143,11 +150,11 @@ COLUMNS = (
            "colour statistics of an image of another class put on. Default order of the leaderboard.",
            _measure("grouped_stain_swap", percent)),
     Column("random_accuracy", "Random", "%", "Accuracy on the split by image, with images of one slide in several "
-           "subsets.", _measure("random_accuracy", percent)),
+           "subsets. Below: 95 % interval over groups of test images.", _measure("random_accuracy", percent)),
     Column("grouped_accuracy", "Grouped", "%", "Accuracy where each stain group (estimated, not a patient) and each "
            "overlapping field is in one subset.", _measure("grouped_accuracy", percent)),
     Column("leakage_gap", "Gap", "points", "Random minus grouped, over seeds with both: the effect of images of "
-           "the same slides.", lambda row: Cell(difference(row["leakage_gap"])), UP),
+           "the same slides. Below: 95 % interval over groups; if it holds 0, no leak is shown.", _gap, UP),
     *_measures(RANDOM, "the random split"),
     *COST,
 )  # fmt: skip

@@ -130,9 +130,11 @@ def _groups(run: Run, record: Record) -> list[str]:
         found = [member.row for member in members if member.split.kind == kind]
         lines.append([kind, *(percent(fmean(m[key] for m in found)) for key in ("accuracy", "balanced_accuracy"))])
         lines[-1].append(str(len(found)))
+    low, high = leaderboard.gap_interval(members)
+    reach = "" if low is None else f" (95 % interval over groups {difference(low, 1)} to {difference(high, 1)})"
     below = (
-        f"{GAP}: {difference(gap)} points, the mean accuracy on random splits minus that on grouped ones, over the "
-        "seeds with both. The runs have one configuration and differ only in seed, fold and kind of split."
+        f"{GAP}: {difference(gap)} points{reach}, the mean accuracy on random splits minus that on grouped ones, over "
+        "the seeds with both. The runs have one configuration and differ only in seed, fold and kind of split."
     )
     return [
         title,
