@@ -28,7 +28,7 @@ test-all: $(ALL_STAMP)
 # Lines of each room that tests run, after `make test COVERAGE=1` and `make test-all COVERAGE=1`; fails below the floor.
 FLOORS := benchmarks:42 data:97 guide:91 models:94 utils:98 visualization:98 webapp:93
 coverage: $(ALL_STAMP)
-	@rm -f .coverage.*  # damaged parts, of tests that fill a disk
+	@rm -f .coverage.*  # parts that processes left which were killed while they wrote them
 	@for floor in $(FLOORS); do \
 	  echo "coverage of $${floor%:*}, at least $${floor#*:} %: $$($(PY) -m coverage report --include="$${floor%:*}/*" --format=total --precision=2)"; \
 	  $(PY) -m coverage report --include="$${floor%:*}/*" --fail-under=$${floor#*:} >/dev/null || exit 1; \

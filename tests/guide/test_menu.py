@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from checks import one_line_error
 from command_line import run_guide, run_python
+from drawn_sources import lay, product
 from fake_runs import fake_run
 
 from guide import menu
@@ -131,6 +132,23 @@ def test_questions_depend_on_earlier_answers(folders):
     assert "Change other settings (subset)?" in shown
     assert "samples resnet50/" in shown and " --outcome wrong\n" in shown
     assert re.search(r"^ +1 resnet50/\S+ +80.00 %$", shown, re.MULTILINE)
+
+
+def test_the_split_of_a_dataset_is_offered_first_and_kept(folders):
+    given = lay(folders / "given", *product(("fit", "holdout_a", "holdout_b"), ("Blast", "Normal"), 6))
+    split = folders / "split.csv"
+    names = {"fit": "train", "holdout_a": "test_a", "holdout_b": "test_b"}
+    found = [path.relative_to(given) for path in sorted(given.rglob("*.png"))]
+    split.write_text("".join(["image,split\n", *(f"{path},{names[path.parts[0]]}\n" for path in found)]))
+    assert run_guide("data", "import", given, "--name", "slides", "--split", split).returncode == 0
+    lay(folders / "plain", "Blast*6", "Normal*6")
+    assert run_guide("data", "import", folders / "plain").returncode == 0
+    kept, plain, anew = (drive("s", *each, "", "q") for each in (("slides", ""), ("plain", ""), ("2", "2")))
+    assert "  split [given]: " in kept and "  split [given]: " in anew
+    assert "$ python run_guide.py data split slides\n" in kept
+    assert re.search(r"\(given\): train \d+, val \d+ .*, test_a 12, test_b 12$", kept, re.MULTILINE)
+    assert "  split [64/16/20]: " in plain and "the dataset's own split" not in plain
+    assert "--split 64/16/20" in anew and "test_a" not in anew
 
 
 def test_step_runs_the_same_command_as_the_command_line(folders):

@@ -91,6 +91,27 @@ def test_compare_lists_every_run_newest_first_with_its_state(world):
         assert f'href="/runs/{run.model}/{run.path.name}"' in page
 
 
+@pytest.mark.parametrize("test_sets", [("test",), ("test_day", "test_night"), ("test", "test_2", "test_lab_b")])
+def test_a_page_shows_every_test_set_of_a_given_split(tmp_path, test_sets):
+    main, *others = test_sets
+    run = fake_run(tmp_path, split="given", test_sets=test_sets, images=24)
+    client, metrics = client_of(tmp_path), run.metrics()
+    page = text_of(get(client, f"/runs/{run.id}").text)
+    assert "the dataset's own split" in page
+    assert (f"of the 24 test images of {main}," in page) == (main != "test")
+    assert ("Other test sets" in page) == bool(others)
+    detail = get(client, f"/api/v1/runs/{run.id}").json()
+    assert detail["metrics"]["accuracy"] == metrics["test"]["accuracy"]
+    assert [each["test_set"] for each in detail["other_tests"]] == others
+    for each in detail["other_tests"]:
+        measured = metrics[each["test_set"]]
+        assert (each["images"], each["accuracy"]) == (24, measured["accuracy"])
+        assert f"{each['test_set']} 24 {measured['accuracy']:.2%}".rstrip("%") in page
+    names = re.findall(r'<h2 class="name">(.*?)</h2>', get(client, f"/runs/{run.id}/cell?true=0").text)
+    table = run.predictions(main)
+    assert set(names) <= {image.rpartition("/")[2] for image in table["image"]}
+
+
 def test_matrix_cells_open_exactly_their_images(world):
     table = world.a.predictions("test")
     page = get(world.client, f"/runs/{world.a.id}").text

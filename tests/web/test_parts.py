@@ -87,6 +87,7 @@ def test_the_limits_in_the_document_are_those_of_the_server():
         f"| requests, connections at one time | {security.MOST}, {connection_limits.MOST:,} |",
         f"| the head of a request | {connection_limits.SECONDS} s, {security.HEAD_BYTES:,} bytes |",
         f"| an upload, on average after {limits.upload_grace:.0f} s | {limits.upload_rate // 1000} kB/s |",
+        f"| the next part of a response that a client is reading | {connection_limits.SECONDS} s |",
         f"| decoding one image | {limits.decode_seconds:.0f} s, {limits.decoder_mb / 1000:g} GB of address space |",
         f"| reading a request; answering it | {limits.deadline:.0f} s each |",
         f"| models kept open | {limits.models}, {limits.memory_mb / 1000:g} GB of weights |",

@@ -66,6 +66,18 @@ class Scores(BaseModel):
     log_loss: float
 
 
+class TestSet(BaseModel):
+    """Scores on a test set besides the main one, 0..1."""
+
+    test_set: str = Field(examples=["test_night"])
+    test_identity: str = Field(description="Hash of its images and labels; empty where the manifest is missing.")
+    images: int
+    accuracy: float
+    accuracy_low: float = Field(description="Lower end of the 95 % Wilson interval.")
+    accuracy_high: float
+    f1_macro: float
+
+
 class Calibration(BaseModel):
     """Calibration of the test predictions before and after temperature scaling, fitted on the validation images."""
 
@@ -109,6 +121,7 @@ class RunDetail(RunSummary):
     config: dict[str, Any] = Field(description="Its config.json; empty where it cannot be read.")
     metrics: Scores | None
     per_class: list[ClassScores] | None
+    other_tests: list[TestSet] | None = Field(description="Test sets besides the main one, to which all else refers.")
     calibration: Calibration | None
     stress: Stress | None
     timing: Timing | None
@@ -170,7 +183,7 @@ def _summary(entry: Entry) -> dict[str, Any]:
 
 def _measured(entry: Entry) -> dict[str, Any]:
     if not entry.record:
-        return dict.fromkeys(("metrics", "per_class", "calibration", "stress", "timing"))
+        return dict.fromkeys(("metrics", "per_class", "other_tests", "calibration", "stress", "timing"))
     row, found = clean(entry.record.row), clean(test_predictions.calibrated(entry))
     held = clean(entry.measured)
     same = ("images", "accuracy", "accuracy_low", "accuracy_high", "balanced_accuracy", "log_loss")
@@ -184,6 +197,7 @@ def _measured(entry: Entry) -> dict[str, Any]:
             "auc": row["auc_ovr_macro"],
         },
         "per_class": [{"name": each["class"]} | clean(each) for each in entry.record.per_class],
+        "other_tests": clean(entry.record.other_tests),
         "calibration": {
             "temperature": found["temperature"],
             **{key: found["before"][key] for key in ("ece", "brier")},

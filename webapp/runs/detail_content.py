@@ -9,6 +9,7 @@ from utils.runs.split_spec import APART, COMPARED, RANDOM
 from utils.runs.stress_file import GREY, SWAP
 from utils.tables import calibration as calibration_tables
 from utils.tables import faithfulness as faithfulness_tables
+from utils.tables import quality as quality_tables
 from utils.tables import stress as stress_tables
 from utils.tables.cost import machine, seconds
 from utils.tables.table import Table, difference, interval, number, percent, quantity
@@ -111,6 +112,11 @@ def per_class(entry: Entry) -> Table:
     )
     columns = ("Class", "Images", "Precision %", "Recall %", "F1 %", "AUC")
     return Table("Scores of every class", columns, rows, words_below=words)
+
+
+def other_tests(entry: Entry) -> list[Table]:
+    """Return the scores on test sets besides the main one; empty where there are none."""
+    return quality_tables.other_tests([{"name": entry.label, **each} for each in entry.record.other_tests])
 
 
 def matrix(counts: list[list[int]], classes: tuple[str, ...]) -> list[dict[str, Any]]:

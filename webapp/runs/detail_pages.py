@@ -56,6 +56,8 @@ def _finished(entry: Entry, rows: list[dict[str, Any]]) -> dict[str, Any]:
         "matrix": detail_content.matrix(counts, answers.classes),
         "mistakes": sum(not answer.right for answer in answers.of.values()),
         "per_class": detail_content.per_class(entry),
+        "test_set": answers.table["split"].iloc[0],
+        "other_tests": detail_content.other_tests(entry),
         "calibration": detail_content.calibration(entry),
         "stress": detail_content.stress(entry),
         "faithfulness": detail_content.faithfulness(entry),
