@@ -10,12 +10,13 @@ from unittest import mock
 import pytest
 from fake_runs import fake_run
 
-from utils.errors import LeukoBenchError
+from utils.errors import LeukoBenchError, NoPermission
 from utils.io import files
 from utils.paths import PROJECT
 from utils.runs import cache as run_cache
 from utils.runs import comparison, leaderboard, lookup, run_folder
 from utils.runs import records as run_records
+from utils.system import environment
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +54,7 @@ def held(root):
 
 def test_second_read_uses_the_cache(root, monkeypatch):
     first = read(root)
-    assert {kind for kind, _ in held(root)} == {"about", "derived", "record"} and len(held(root)) == 12
+    assert {kind for kind, _ in held(root)} == {"about", "derived", "record", "right"} and len(held(root)) == 16
     monkeypatch.setattr(run_folder.Run, "predictions", lambda *_: pytest.fail("read again"))
     assert read(root) == first
 
@@ -116,7 +117,7 @@ def test_damaged_cache_is_replaced(root, content):
     (root / run_cache.FILE).write_bytes(content)
     assert read(root) == first
     assert read(root) == first
-    assert len(held(root)) == 12
+    assert len(held(root)) == 16
 
 
 def test_new_files_are_not_cached(tmp_path):
@@ -145,3 +146,13 @@ def test_cache_of_a_moved_root_stays_valid(root, tmp_path_factory):
     first = read(root)
     copy = shutil.copytree(root, tmp_path_factory.mktemp("moved") / "runs")
     assert [text.replace(str(copy), str(root)) for text in read(copy)] == first
+
+
+def test_what_a_run_holds_is_named_whatever_is_wrong(tmp_path):
+    run = fake_run(tmp_path, "cnn")
+    with pytest.raises(LeukoBenchError, match=f"{run.id} is damaged: .*TypeError"), run.named_in_errors():
+        raise TypeError("numbers and texts")
+    run.file(run_folder.ENVIRONMENT).unlink()
+    assert run.started() and run_folder._files(tmp_path / "none") == []
+    assert "permission denied" in str(NoPermission(tmp_path))
+    assert environment._git("no-such-command") is None and environment._version("no-such-package") is None

@@ -74,6 +74,7 @@ def test_killed_models_and_decoders_are_replaced(mine, good):
     sound_response(mine, response)
     if response.status_code == 200:
         assert all(each["problem"] or each["answers"] for each in response.json()["images"])
+    mine.wait(lambda: mine.ask(good).status_code == 200)  # on a busy machine, both models are still starting
     assert mine.ask(good).json() == before
     # They die while idle: the next request is answered.
     for worker in mine.standing_by():
