@@ -105,3 +105,11 @@ def test_the_difference_of_means_on_different_images():
     low, high = between(one, other)
     assert low < one.estimate - other.estimate < high and low > one.low - other.high - 1e-9
     assert beta.ppf(0.025, 1, 1) < high < 1
+
+
+def test_values_without_a_common_unit_use_drawn_signs():
+    rng = np.random.default_rng(3)
+    one, groups = rng.random(200), np.repeat([str(k) for k in range(20)], 10)
+    found = paired_test(one, one - 0.2 * rng.random(200), groups)
+    assert "drawn" in found.method and found.p < 0.001 and np.isnan(found.p_images)
+    assert paired_test(one, rng.random(200), groups).p > 0.01
