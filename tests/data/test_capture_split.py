@@ -114,6 +114,7 @@ def drifting(data_folder):
     return "drift"
 
 
+@pytest.mark.slow
 def test_a_drift_with_the_number_is_found(drifting):
     found = purge.curve(drifting, "mean colour", folds=3, embargoes=(0, 8))
     assert [point.embargo for point in found.points] == [0, 8]
@@ -132,6 +133,7 @@ def test_no_drift_is_found_where_the_numbers_are_shuffled(drifting):
     assert shuffled.gap_low < 0.03 and abs(shuffled.gap) < 0.06
 
 
+@pytest.mark.slow
 def test_the_split_folder_of_a_capture_split(drifting):
     made = splits.prepare_split(drifting, "capture:3:5:2")
     counts = made.manifest.counts()
