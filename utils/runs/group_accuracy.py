@@ -7,9 +7,8 @@ differ, such as folds, are put together.
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from utils.metrics import group_intervals, grouped_tests, predictions
+from utils.metrics import group_intervals, predictions
 from utils.metrics.group_intervals import Interval
-from utils.metrics.grouped_tests import PairedTest
 from utils.runs import cache as run_cache
 from utils.runs import image_groups, seal
 from utils.runs.records import MADE_FROM, Record, about, beside
@@ -31,24 +30,6 @@ def gap(random: Sequence[Record], grouped: Sequence[Record]) -> tuple[float, flo
     """Return the interval of the accuracy of some runs minus that of others on other test images, over groups."""
     one, other = accuracy(random), accuracy(grouped)
     return group_intervals.between(one, other) if one and other else (None, None)
-
-
-def contrast(one: Sequence[Record], other: Sequence[Record]) -> tuple[PairedTest, Interval] | None:
-    """Compare two configurations on the test sets that both have; None without one.
-
-    Returns:
-        The exact test over groups, and the interval of the difference of the accuracies.
-    """
-    first, second = answers(one), answers(other)
-    shared = sorted(first.keys() & second.keys())
-    if not shared:
-        return None
-    values, groups = _joined({identity: first[identity] for identity in shared})
-    others, _ = _joined({identity: second[identity] for identity in shared})
-    return (
-        grouped_tests.paired_test(values, others, groups),
-        group_intervals.difference_interval(values, others, groups),
-    )
 
 
 def answers(members: Iterable[Record]) -> "dict[str, tuple[np.ndarray, list[str]]]":
