@@ -12,9 +12,9 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from data.imaging import scene_ops
+from utils.runs.stress_controls import JUDGING
 
-COLOUR, BACKGROUND = "other camera", "other background"
-NAMES = (COLOUR, BACKGROUND)
+NAMES = COLOUR, BACKGROUND = tuple(JUDGING.values())
 VERSION = 1  # of the functions below: raise it with every change of what they draw
 DISK_EDGE = 0.08  # width of a red cell's edge, as a share of its radius
 RADIUS = (0.022, 0.034)  # of red cells, as shares of the image's side

@@ -13,13 +13,12 @@ import numpy as np
 from data.imaging import color_ops, scene_ops, stain_normalization, variants
 from data.perturbations import corruptions, judging_families
 from utils.errors import LeukoBenchError, nearest
+from utils.runs.stress_controls import OTHER_CORNER, SAME_SWAP, TINTED
 
 OTHER = "other"  # donor: a training image of another class, chosen at random for each image
 SAME = "same"  # donor: the colours of a training image of the same class, as far away as those of OTHER
 REFERENCE = "stain reference"  # the family whose donors are the reference images of the classes
 STAINS = ("stain swap", "macenko swap", REFERENCE)
-MATCHED = "same-class swap"
-TINTED, CORNER = "tinted grey", "other corner"
 SEVERITIES = (1, 2, 3, 4, 5)
 
 Changed = Callable[[np.ndarray, np.random.Generator, np.ndarray | None], np.ndarray]
@@ -55,7 +54,7 @@ class Change:
             image: (h, w, 3) uint8 RGB; it is not modified.
             sha256: of the image's file. The random generator depends on it and on the name, not on the severity: clumps
                 of severity 2 are where those of severity 3 are, though their grains differ.
-            donor: (h, w, 3) uint8 RGB, where needed; for MATCHED also its (6,) colour statistics.
+            donor: (h, w, 3) uint8 RGB, where needed; for SAME_SWAP also its (6,) colour statistics.
 
         Returns:
             (h, w, 3) uint8 RGB.
@@ -137,10 +136,10 @@ FAMILIES: dict[str, tuple[Change, ...]] = {
         "bubbles", "bubbles", partial(_random, corruptions.bubbles), ((7, 6), (9, 9), (11, 12), (13, 15), (15, 18))
     ),
     # The controls.
-    MATCHED: (Change(MATCHED, "reinhard", 0, _matched, SAME),),
+    SAME_SWAP: (Change(SAME_SWAP, "reinhard", 0, _matched, SAME),),
     TINTED: (Change(TINTED, TINTED, 0, _pure(color_ops.tinted_grey)),),
-    CORNER: tuple(
-        Change(CORNER, name, 0, _pure(partial(scene_ops.paint_over_other_corner, down=down, right=right)))
+    OTHER_CORNER: tuple(
+        Change(OTHER_CORNER, name, 0, _pure(partial(scene_ops.paint_over_other_corner, down=down, right=right)))
         for name, down, right in (
             ("bottom left", True, False),
             ("top right", False, True),
@@ -157,7 +156,7 @@ FAMILIES: dict[str, tuple[Change, ...]] = {
     ),
 }
 NAMES = tuple(FAMILIES)
-CONTROLS = (MATCHED, TINTED, CORNER, *judging_families.NAMES)
+CONTROLS = (SAME_SWAP, TINTED, OTHER_CORNER, *judging_families.NAMES)
 COMPARED_WITH = ("grey", "stain swap", "scale bar")  # the families that the controls are controls of
 JUDGING = judging_families.NAMES
 JUDGING_DIGEST = judging_families.digest()

@@ -13,8 +13,8 @@ from data.manifest import Row
 from data.perturbations.registry import generator
 from data.splitting.splits import SplitFolder
 from utils.errors import LeukoBenchError
+from utils.runs.stress_controls import CALIPER
 
-CALIPER = 0.1  # a donor's shift is as large as another's if they differ by at most this share
 SMALLEST_SPREAD = 0.5  # standard deviation in LAB of a stretched donor, as images have noise
 
 Open = Callable[[Path], np.ndarray]

@@ -39,7 +39,7 @@ MEASURES = {
     "judging_colour": "accuracy, other camera",
     "judging_background": "accuracy, other background",
 }
-CALIPER = 0.1  # as in data/perturbations/stain_donors.py: a larger difference of the shifts was stretched
+CALIPER = 0.1  # a donor's shift is as large as another's if they differ by at most this share
 SHARES = frozenset(name for name in MEASURES if "accuracy" in name or name.startswith(("judging", "on_", "stretched")))
 REMEDY = "Make it again: python run_guide.py stress {} --controls"
 
