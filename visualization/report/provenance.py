@@ -29,7 +29,6 @@ def settings(comparison: Comparison) -> list[Table]:
     subjects = members.subjects(comparison)
     columns = [
         {key: value for key, value in dotted(s.run.config() | s.run.environment()).items() if not _shown(key)}
-        | {"seal": "unsealed" if seal.read(s.run) is None else "sealed"}
         for s in subjects
     ]
     names = sorted({name for column in columns for name in column})
