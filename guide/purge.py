@@ -9,7 +9,7 @@ from guide.data import Dataset
 from guide.views import show_table
 from models.engine.cli import Root
 from utils import console
-from utils.io import files, transaction
+from utils.io import transaction
 from utils.paths import runs_dir
 from utils.runs import run_folder
 from utils.runs.split_spec import CAPTURE_FOLDS
@@ -47,11 +47,8 @@ def purge(
     folder = purges.path((root or runs_dir()).resolve(), name)
     stem = features.replace(" ", "_")
     with transaction.together(folder) as stage:
-        files.write_json(stage / f"{stem}.json", asdict(curve))
-        title = f"Purge curve of {name}"
-        writers.write_all(
-            stage / stem, title, purge_tables.sentences(curve), [table], [asdict(point) for point in curve.points]
-        )
+        points = [asdict(point) for point in curve.points]
+        writers.write_all(stage / stem, f"Purge curve of {name}", purge_tables.sentences(curve), [table], points)
     console.say(f"Drew {figures.save(curve, folder / run_folder.FIGURES / f'{stem}.png')}")
     console.say(f"Table: {folder}")
     console.notice()

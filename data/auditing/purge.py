@@ -1,6 +1,6 @@
 """Purge curves: what a classifier loses when the neighbours of the test images are removed from training."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -112,12 +112,11 @@ def curve(
     numbers = {image: number for each in order.values() for image, number in each.items()}
     places = np.array([numbers[image] for image in data.images])
     groups = np.array([f"{row.label}/{place // EMBARGO}" for row, place in zip(rows, places, strict=True)])
-    tests = [capture_split.block(order, folds, fold) for fold in range(1, folds + 1)]
-    tests = [np.array([image in test for image in data.images]) for test in tests]
-    outside = [~test & ~_related(data.images, test, related) for test in tests]
+    blocks = [capture_split.block(order, folds, fold) for fold in range(1, folds + 1)]
+    tests = [data.among(block) for block in blocks]
+    outside = [~data.among(block | capture_split.related_to(block, related)) for block in blocks]
     by_image = np.zeros(len(rows))
-    for fold in image_assignment.folds(rows, folds, SEED):
-        test = np.array([image in fold for image in data.images])
+    for test in map(data.among, image_assignment.folds(rows, folds, SEED)):
         by_image[test] = data.correct(~test, test)
     measured = (_point(data, places, groups, tests, outside, by_image, each) for each in sorted(set(embargoes)))
     points = tuple(point for point in measured if point)
@@ -130,6 +129,10 @@ class _Images:
     labels: np.ndarray
     values: np.ndarray
     features: str
+
+    def among(self, chosen: Collection[str]) -> np.ndarray:
+        """Say for each image whether it is among the chosen ones, (n,) bool."""
+        return np.array([image in chosen for image in self.images])
 
     def correct(self, train: np.ndarray, test: np.ndarray) -> np.ndarray:
         """Train on some images and say for each test image whether the answer is right, float 0 or 1."""
@@ -171,13 +174,6 @@ def _point(
         ends += [found.estimate, found.low, found.high]
     means = (float(np.mean(each)) for each in (trained, removed, purged, control))
     return Point(embargo, *means, *ends, len(np.unique(groups)))
-
-
-def _related(images: Sequence[str], test: np.ndarray, related: Sequence[tuple[str, str]]) -> np.ndarray:
-    """Say for each image whether it shows the place of a test image, (n,) bool."""
-    tested = {image for image, inside in zip(images, test, strict=True) if inside}
-    leaking = {one for pair in related for one, other in (pair, pair[::-1]) if other in tested}
-    return np.array([image in leaking for image in images])
 
 
 def path(root: Path, dataset: str) -> Path:

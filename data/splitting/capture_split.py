@@ -7,6 +7,7 @@ cross-validatory model-selection for dependent data: hv-block cross-validation";
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from itertools import accumulate
 
 import numpy as np
@@ -44,13 +45,18 @@ def subsets(
     ordered = order(dataset, rows)
     for numbers in ordered.values():
         chosen |= _of_class(numbers, scheme)
-    pairs = [pair for each in related for pair in (each, each[::-1])]
+    related = list(related)
     for subset, held in ((VAL, (TEST,)), (TRAIN, (VAL, TEST))):
-        leaking = {one for one, other in pairs if chosen.get(one) == subset and chosen.get(other) in held}
-        chosen = {image: place for image, place in chosen.items() if image not in leaking}
+        leaking = related_to({image for image, place in chosen.items() if place in held}, related)
+        chosen = {image: place for image, place in chosen.items() if place != subset or image not in leaking}
     for label, numbers in ordered.items():
         _check(dataset, label, [chosen.get(image) for image in numbers], scheme)
     return chosen
+
+
+def related_to(held: AbstractSet[str], related: Iterable[tuple[str, str]]) -> set[str]:
+    """Return the images that show the place of an image of `held`, by pairs of related images."""
+    return {one for pair in related for one, other in (pair, pair[::-1]) if other in held}
 
 
 def order(dataset: str, rows: Sequence[Indexed]) -> dict[str, dict[str, int]]:

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     import numpy as np
 
 METHOD = "sign flips of groups, exact"
-LARGEST = 2_000_000  # number of possible sums; a larger test uses a finer grid of rounded sums
-DRAWS = 100_000
+LARGEST = 2_000_000  # number of possible sums that are counted exactly; signs are drawn for more
+DRAWS = 100_000  # of the signs, where they are not counted exactly
 
 
 @dataclass(frozen=True)
