@@ -49,15 +49,17 @@ def test_whole_groups_that_are_wrong_widen_the_interval():
     assert other.high - other.low > 2 * (one.high - one.low)
 
 
-@pytest.mark.parametrize(("share", "correlation"), [(0.98, 0.1), (0.9, 0.1), (0.97, 0.05)])
-def test_coverage_and_false_alarms_over_groups(share, correlation):
+@pytest.mark.parametrize(
+    ("share", "correlation", "least"), [(0.98, 0.1, 0.92), (0.9, 0.1, 0.92), (0.97, 0.05, 0.92), (0.95, 0.3, 0.8)]
+)
+def test_coverage_and_false_alarms_over_groups(share, correlation, least):
     rng, covered, alarms, rounds = np.random.default_rng(0), 0, 0, 200
     for _ in range(rounds):
         one, other = drawn(rng, share, correlation), drawn(rng, share, correlation)
         found = mean_interval(one, GROUPS)
         covered += found.low <= share <= found.high
         alarms += paired_test(one, other, GROUPS).p <= 0.05
-    assert covered >= 0.92 * rounds and alarms <= 0.09 * rounds
+    assert covered >= least * rounds and alarms <= 0.09 * rounds
 
 
 def test_the_exact_test_counts_all_exchanges_of_signs():
