@@ -63,7 +63,7 @@ STEPS = (
     Step("Data", "y", "data synth", "Generate synthetic smears", "data.synth", ("name",)),
     Step("Data", "k", "data check", "Check the images", "data.check", ("dataset",)),
     Step("Data", "s", "data split", "Split train, val and test", "data.split", ("dataset", "split")),
-    Step("Data", "pu", "purge", "Neighbours by number", "purge.purge", ("dataset", "features")),
+    Step("Data", "pu", "purge", "Leaks by file number", "purge.purge", ("dataset", "features")),
     Step("Data", "au", "data augment", "Augmented copies", "augment.augment", ask=("dataset", "copies", "balance")),
     Step("Data", "v", "data figures", "Draw classes and samples", "data.figures", ("dataset",)),
     Step("Data", "va", "data preview", "Preview image variants", "preview.preview", ("dataset", "variant")),

@@ -55,6 +55,7 @@ def stress(
         show_table(shown, words=run is chosen[-1])
         controlled = stress_tables.controls(stress_controls.read(run))
         if controlled:
+            console.say()
             show_table(controlled)
         for sentence in stress_tables.sentences(run, rows):
             console.say(sentence)
