@@ -52,8 +52,8 @@ WORDS = {
     "overlapping fields are in one subset. Gap: random minus grouped, in points, over the seeds that have both. Grey: "
     "the random split's test images without colour. Swap: the same images with swapped stain. *: trained on such a "
     "change, so that a high value is expected. ±: standard deviation over seeds and folds; a single run has none. "
-    "Last line of accuracies and gaps: 95 % interval over groups of test images, seeds averaged for each image; a gap "
-    "whose interval holds 0 shows no leak. (1/3): number of runs with this measurement.",
+    "After accuracies and gaps: 95 % interval over groups of test images, seeds averaged for each image; a gap whose "
+    "interval holds 0 is no evidence of a leak. (1/3): number of runs with this measurement.",
     "measures": "On the random split unless the column says grouped. Unseen: lowest accuracy over all families of "
     "change that the model did not train on. Flips: share of images whose answer was not the donor's class before the "
     "stain swap and is that class after it; near 0, the answer does not depend on the stain. Margin: accuracy minus "
@@ -70,7 +70,7 @@ WORDS = {
     "without colour. Unseen: lowest accuracy over all families of change that the model did not train on. Flips: share "
     "of the answers that follow the swapped stain. Margin: accuracy minus that of the best shortcut baseline, in "
     "points. ECE: calibration error after temperature scaling. Nuclei: share of the heatmap inside nuclei; below it "
-    "the share of the image that nuclei cover. Last line of the accuracy: 95 % interval over groups of test images.",
+    "the share of the image that nuclei cover. After the accuracy: 95 % interval over groups of test images.",
     "cost": "Training seconds and milliseconds per image are means over the runs; a dash if they were made on "
     "different machines. Runs: on random + on grouped splits, over seeds and folds. Names end in the shares of "
     "training, validation and test images if these differ between rows.",
